@@ -1,0 +1,1 @@
+//! Sidelock's Rust SDK.

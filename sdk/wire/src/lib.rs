@@ -1,0 +1,1 @@
+//! Sidelock's frames: the SDKs' protocol, its types and its codec.

@@ -1,0 +1,2 @@
+//! The lock sidecar: `serve`, and the operator's verbs.
+fn main() {}

@@ -1,0 +1,1 @@
+//! The sidecar as a library: doors, sessions, driver, config, metrics, drain.

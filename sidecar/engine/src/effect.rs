@@ -1,0 +1,247 @@
+//! What the engine wants done. The driver carries effects out in order and adds nothing.
+//!
+//! Owns the shape of effects and the list of refusals. Must not know how they are written on a wire: `reply` in the
+//! daemon translates on the way out.
+
+use crate::model::{Fence, Key, LeaseSecret, Mode, RequestId, SessionId, Time};
+use crate::store::Call;
+use std::time::Duration;
+
+/// One thing to do.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Effect {
+    /// Send to the store. All calls of one turn leave as one pipeline, in order.
+    Store(Call),
+    /// Answer a request. Exactly one per acquire, renew, release; one `Cancelled` per cancel besides.
+    Reply {
+        /// Whose request.
+        session: SessionId,
+        /// Which.
+        request: RequestId,
+        /// The answer.
+        reply: Reply,
+    },
+    /// Tell a session something unasked.
+    Notice {
+        /// Whom.
+        session: SessionId,
+        /// What.
+        notice: Notice,
+    },
+    /// For watchers, metrics and the log.
+    Event(Event),
+}
+
+/// The answer to a request.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Reply {
+    /// To acquire.
+    Granted(Grant),
+    /// To renew: valid until then.
+    Renewed {
+        /// The lease's new deadline.
+        deadline: Time,
+        /// Its fence, unchanged.
+        fence: Fence,
+    },
+    /// To release: it is free. Also for a lease that this session released before.
+    Released,
+    /// To cancel, under the number of the cancelled acquire, which gets no other answer after this.
+    Cancelled,
+    /// To any: no, and why.
+    Refused(Refusal),
+}
+
+/// A new lease.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Grant {
+    /// The key.
+    pub key: Key,
+    /// The mode.
+    pub mode: Mode,
+    /// The fence token.
+    pub fence: Fence,
+    /// Valid until then, unless extended: no later than the store confirmed (P4).
+    pub deadline: Time,
+    /// No extension reaches past this: `ttl` since the last explicit renewal, or `max_hold`.
+    pub cap: Option<Time>,
+    /// For a timed lease, its name.
+    pub secret: Option<LeaseSecret>,
+    /// How it came about.
+    pub path: Path,
+    /// How long the request waited.
+    pub waited: Duration,
+}
+
+/// Where a grant came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Path {
+    /// From the last holder, inside the tenure.
+    Handoff,
+    /// From an idle tenure.
+    Retained,
+    /// From the store.
+    Store,
+}
+
+/// Something a session must know.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Notice {
+    /// The acquire waits; so many local waiters are ahead.
+    Queued {
+        /// The acquire.
+        request: RequestId,
+        /// Local waiters ahead.
+        ahead: u32,
+    },
+    /// All session leases of this session are valid until `until` (or their cap, if sooner), except those listed. State,
+    /// not an event: a later one replaces an earlier one (P6).
+    Extended {
+        /// The new deadline.
+        until: Time,
+        /// Leases whose tenure lags behind: their last told deadline stands.
+        except: Vec<RequestId>,
+    },
+    /// The lease's tenure could not be renewed so far; it will be lost at its deadline unless an extension comes.
+    AtRisk {
+        /// The lease.
+        request: RequestId,
+    },
+    /// The lease is gone. Nobody else got it before this was sent, unless it was forced.
+    Lost {
+        /// The lease.
+        request: RequestId,
+        /// Why.
+        reason: LostReason,
+    },
+    /// The sidecar is about to go: finish what you hold, acquire elsewhere.
+    Draining,
+}
+
+/// Why a lease was lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum LostReason {
+    /// Its `ttl` passed without a renewal.
+    Expired,
+    /// Its `max_hold` passed.
+    MaxHold,
+    /// Its tenure was not confirmed by the store in time, or is gone from there.
+    Store,
+    /// Its session gave no sign of life in time, or was cut off and did not come back.
+    Session,
+    /// An operator took it.
+    Forced,
+    /// An incarnation of the sidecar that is no more granted it.
+    SidecarRestarted,
+}
+
+impl LostReason {
+    /// The word used in protocols and output.
+    pub fn name(self) -> &'static str {
+        match self {
+            LostReason::Expired => "expired",
+            LostReason::MaxHold => "max_hold",
+            LostReason::Store => "store",
+            LostReason::Session => "session",
+            LostReason::Forced => "forced",
+            LostReason::SidecarRestarted => "sidecar_restarted",
+        }
+    }
+}
+
+/// Why a request was refused. Values, not failures: each has a row in the error table of the daemon.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// A try met a holder.
+    Held,
+    /// The wait is over.
+    WaitTimeout,
+    /// The key has as many waiters as it may have.
+    QueueFull {
+        /// `waiters_per_key_max`.
+        limit: u32,
+    },
+    /// The session has as many requests and leases as it may have.
+    TooMany {
+        /// `in_flight_per_session_max`.
+        limit: u32,
+    },
+    /// The key is in use with another limit.
+    LimitMismatch {
+        /// The limit in force; [`crate::model::WHOLE`]: it is in use as a lock.
+        limit: u32,
+    },
+    /// The lease is gone.
+    LeaseLost(LostReason),
+    /// Somebody else's lease.
+    NotHeld,
+    /// No such lease.
+    NotFound,
+    /// The request makes no sense here: renewing a lease that has no `ttl`, a number used twice.
+    BadRequest(&'static str),
+    /// The store is away, or did not come back within the wait.
+    StoreUnavailable,
+    /// The sidecar is going.
+    Draining,
+}
+
+/// What happened, for watchers, metrics and the log. Never carries a secret.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Event {
+    /// What.
+    pub kind: EventKind,
+    /// The key.
+    pub key: Key,
+    /// The mode.
+    pub mode: Mode,
+    /// Whose lease or request.
+    pub session: SessionId,
+    /// The acquire.
+    pub request: RequestId,
+}
+
+/// Kinds of events.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EventKind {
+    /// An acquire has to wait.
+    Queued,
+    /// An acquire was granted.
+    Granted {
+        /// The token.
+        fence: Fence,
+        /// How.
+        path: Path,
+        /// After how long.
+        waited: Duration,
+    },
+    /// An acquire was refused.
+    Refused {
+        /// Why.
+        refusal: Refusal,
+        /// After how long.
+        waited: Duration,
+    },
+    /// An acquire was cancelled, or its session ended while it waited.
+    Cancelled {
+        /// After how long.
+        waited: Duration,
+    },
+    /// A lease was released.
+    Released {
+        /// Its token.
+        fence: Fence,
+        /// How long it was held.
+        held: Duration,
+    },
+    /// A lease was lost.
+    Lost {
+        /// Its token.
+        fence: Fence,
+        /// How long it was held.
+        held: Duration,
+        /// Why.
+        reason: LostReason,
+    },
+    /// The store's clock went backwards (P1): fences go on above the old ones. An alarm.
+    StoreClockRegressed,
+}

@@ -1,0 +1,161 @@
+//! What can happen to the engine. Everything that reaches it is one of these.
+//!
+//! Owns the shape of inputs. Must not know frames, HTTP or Redis: the gate translates on the way in.
+
+use crate::model::{Key, LeaseSecret, Mode, Owner, RequestId, SessionId, StoreTime};
+use crate::store::{CallId, Outcome, Push};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// One thing that happened.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// A client connected.
+    SessionOpened(SessionOpened),
+    /// A sign of life of a session that promised them.
+    SessionPinged(SessionId),
+    /// A session is over, or its connection is (P6).
+    SessionEnded {
+        /// Which.
+        session: SessionId,
+        /// Who hung up.
+        by: EndedBy,
+    },
+    /// The client of a session that the sidecar had cut off came back with the session's secret (P6).
+    SessionResumed(SessionId),
+    /// A request for a lease.
+    Acquire(Acquire),
+    /// The client no longer wants the lease of this acquire: it leaves the queue, or a grant that raced the cancel is
+    /// returned (L5). Always answered [`crate::Reply::Cancelled`].
+    Cancel {
+        /// The session of the acquire.
+        session: SessionId,
+        /// The acquire.
+        request: RequestId,
+    },
+    /// Extend a timed lease, or a session lease that has a `ttl`.
+    Renew(Renew),
+    /// Give a lease back.
+    Release(Release),
+    /// The store can be talked to (again). Sent once it is connected, its clock was read and the inbox is subscribed.
+    StoreUp {
+        /// The store's clock.
+        at: StoreTime,
+    },
+    /// The store can not be talked to. Every call in flight gets its own outcome besides.
+    StoreDown,
+    /// The inbox was (re)subscribed: pushes may have been lost until now (H7).
+    Subscribed,
+    /// The answer to a call; exactly one per call.
+    Store {
+        /// The call.
+        call: CallId,
+        /// What became of it.
+        outcome: Outcome,
+    },
+    /// A hint from the store or another sidecar.
+    Pushed(Push),
+    /// The wall clock ran more than a second ahead of boottime: deadlines are in doubt until the next renewal (H9).
+    ClockStepped,
+    /// Nothing but time passed.
+    Tick,
+    /// The sidecar is going: grant nothing more, tell the sessions, give idle tenures back (H26).
+    Drain,
+}
+
+/// A new session.
+#[derive(Clone, Debug)]
+pub struct SessionOpened {
+    /// Its id, new.
+    pub session: SessionId,
+    /// The peer's user id, from the kernel.
+    pub uid: u32,
+    /// What the client calls itself; for people to read.
+    pub app: Arc<str>,
+    /// Without an input of this session for so long its leases are lost; `None`: the connection alone decides.
+    pub ping_within: Option<Duration>,
+}
+
+/// Who ended a session's connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EndedBy {
+    /// The client: it closed, or it died. Its leases are free at once.
+    Peer,
+    /// The sidecar: its leases stay reserved until the last deadline told, and the session can be resumed.
+    Sidecar,
+}
+
+/// A request for a lease. Already admitted: names, limits and ranges were checked by the gate.
+#[derive(Clone, Debug)]
+pub struct Acquire {
+    /// Whose.
+    pub session: SessionId,
+    /// Its number in the session; the session lease is known by it.
+    pub request: RequestId,
+    /// The key.
+    pub key: Key,
+    /// How much of it.
+    pub mode: Mode,
+    /// How long to wait: `None` for ever, zero is a try.
+    pub wait: Option<Duration>,
+    /// How the lease lives.
+    pub life: Life,
+    /// The lease is lost this long after its grant, whatever keeps it alive.
+    pub max_hold: Option<Duration>,
+    /// On whose behalf.
+    pub owner: Option<Owner>,
+    /// Ahead of lower ones; one point is worth a second of waiting. Within ±[`crate::model::PRIORITY_MAX`].
+    pub priority: i32,
+    /// Send [`crate::Notice::Queued`] if it has to wait.
+    pub notify_queued: bool,
+}
+
+/// How a lease lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Life {
+    /// Until released, or its session ends. With a `ttl` it must be renewed within it besides.
+    Session {
+        /// Lost so long after the grant or the last renewal.
+        ttl: Option<Duration>,
+    },
+    /// For `ttl` after grant or renewal, whatever becomes of the connection (P5).
+    Timed {
+        /// Its name and right, drawn by the door.
+        secret: LeaseSecret,
+        /// Time to live.
+        ttl: Duration,
+    },
+}
+
+/// Which lease a client speaks of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LeaseName {
+    /// The one that this acquire of the speaking session got.
+    Session(RequestId),
+    /// The timed one with this secret; the speaking session must have the uid it was granted to.
+    Timed(LeaseSecret),
+}
+
+/// Extend a lease.
+#[derive(Clone, Debug)]
+pub struct Renew {
+    /// Who speaks.
+    pub session: SessionId,
+    /// Number of this renewal, for its answer.
+    pub request: RequestId,
+    /// The lease.
+    pub lease: LeaseName,
+    /// New time to live, from now.
+    pub ttl: Duration,
+}
+
+/// Give a lease back.
+#[derive(Clone, Debug)]
+pub struct Release {
+    /// Who speaks.
+    pub session: SessionId,
+    /// Number of this release, for its answer.
+    pub request: RequestId,
+    /// The lease.
+    pub lease: LeaseName,
+}

@@ -1,0 +1,21 @@
+//! Sidelock's rules as a value: queues, leases and tenures of one sidecar.
+//!
+//! [`Engine`] has three verbs: [`Engine::handle`], [`Engine::poll_effect`], [`Engine::next_deadline`]. Time, randomness
+//! and identifiers are arguments; the same inputs give the same effects. It does no I/O, reads no clock and knows neither
+//! frames nor Redis. Read the files in the order of the `mod` lines.
+#![forbid(unsafe_code)]
+
+pub mod model;
+pub mod input;
+pub mod effect;
+pub mod store;
+pub mod config;
+mod engine;
+pub mod view;
+pub mod mutant;
+
+pub use config::Config;
+pub use effect::{Effect, Event, EventKind, Grant, LostReason, Notice, Path, Refusal, Reply};
+pub use engine::Engine;
+pub use input::{Acquire, EndedBy, Input, LeaseName, Life, Release, Renew, SessionOpened};
+pub use model::*;

@@ -1,0 +1,230 @@
+//! The nouns that everything else speaks: keys, times, identities, modes.
+//!
+//! Owns no rule except what makes each noun valid. Must not know queues, leases or the store.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Most bytes a key may have. The floor of what every store we know accepts as part of a name.
+pub const KEY_BYTES_MAX: usize = 512;
+/// Most bytes an owner's name may have.
+pub const OWNER_BYTES_MAX: usize = 128;
+/// Units of a lock or readers/writer key: exclusive takes all of them, shared takes one.
+pub const WHOLE: u32 = u32::MAX;
+/// Largest limit of a semaphore. Far above any use, far below [`WHOLE`], so that the two families never meet.
+pub const PERMITS_LIMIT_MAX: u32 = 1_000_000;
+/// Priorities reach from `-PRIORITY_MAX` to `PRIORITY_MAX`; a waiter gains one a second.
+pub const PRIORITY_MAX: i32 = 100;
+
+/// An instant of the host's `CLOCK_BOOTTIME`, in nanoseconds. It counts suspend, and every process of a host shares it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Time(pub u64);
+
+impl Time {
+    /// The start of the clock.
+    pub const ZERO: Time = Time(0);
+    /// Later than anything that happens.
+    pub const MAX: Time = Time(u64::MAX);
+
+    /// How long `earlier` lies back; zero if it does not.
+    pub fn since(self, earlier: Time) -> Duration {
+        Duration::from_nanos(self.0.saturating_sub(earlier.0))
+    }
+}
+
+impl std::ops::Add<Duration> for Time {
+    type Output = Time;
+    fn add(self, span: Duration) -> Time {
+        Time(
+            self.0
+                .saturating_add(u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)),
+        )
+    }
+}
+
+impl std::ops::Sub<Duration> for Time {
+    type Output = Time;
+    fn sub(self, span: Duration) -> Time {
+        Time(
+            self.0
+                .saturating_sub(u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)),
+        )
+    }
+}
+
+impl fmt::Debug for Time {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:.6}s", self.0 as f64 / 1e9)
+    }
+}
+
+/// An instant of the store's clock, in microseconds since the Unix epoch. Never compared with [`Time`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct StoreTime(pub u64);
+
+impl std::ops::Add<Duration> for StoreTime {
+    type Output = StoreTime;
+    fn add(self, span: Duration) -> StoreTime {
+        StoreTime(
+            self.0
+                .saturating_add(u64::try_from(span.as_micros()).unwrap_or(u64::MAX)),
+        )
+    }
+}
+
+/// What is locked: 1–512 bytes of UTF-8, `/`-separated by convention. Cheap to clone.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key(Arc<str>);
+
+/// Why a text is no key.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum KeyError {
+    /// A key has at least one byte.
+    #[error("the key is empty; a key has 1 to {KEY_BYTES_MAX} bytes")]
+    Empty,
+    /// A key has at most [`KEY_BYTES_MAX`] bytes.
+    #[error("the key has {0} bytes; a key has 1 to {KEY_BYTES_MAX} bytes")]
+    TooLong(usize),
+    /// A key is text.
+    #[error("the key is not UTF-8")]
+    NotUtf8,
+}
+
+impl Key {
+    /// Takes a text as a key if it is one.
+    pub fn new(text: &str) -> Result<Key, KeyError> {
+        match text.len() {
+            0 => Err(KeyError::Empty),
+            n if n > KEY_BYTES_MAX => Err(KeyError::TooLong(n)),
+            _ => Ok(Key(text.into())),
+        }
+    }
+
+    /// Takes bytes as a key if they are one.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Key, KeyError> {
+        Key::new(std::str::from_utf8(bytes).map_err(|_| KeyError::NotUtf8)?)
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", &*self.0)
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// How much of a key a request wants. One mechanism: a key has a limit of units, a request takes some.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Mode {
+    /// All of a lock key: nobody else, reader or writer.
+    Exclusive,
+    /// One share of a lock key, beside other shares.
+    Shared,
+    /// `permits` of at most `limit` units of a semaphore key.
+    Permits {
+        /// Units wanted, 1 to `limit`.
+        permits: u32,
+        /// Units that exist, 1 to [`PERMITS_LIMIT_MAX`]. All who use a key at a time must agree on it.
+        limit: u32,
+    },
+}
+
+impl Mode {
+    /// Units of the key that exist.
+    pub fn limit(self) -> u32 {
+        match self {
+            Mode::Exclusive | Mode::Shared => WHOLE,
+            Mode::Permits { limit, .. } => limit,
+        }
+    }
+
+    /// Units this mode takes from the key.
+    pub fn units(self) -> u32 {
+        match self {
+            Mode::Exclusive => WHOLE,
+            Mode::Shared => 1,
+            Mode::Permits { permits, .. } => permits,
+        }
+    }
+
+    /// The word used in protocols and output.
+    pub fn name(self) -> &'static str {
+        match self {
+            Mode::Exclusive => "exclusive",
+            Mode::Shared => "shared",
+            Mode::Permits { .. } => "permits",
+        }
+    }
+}
+
+/// One life of one sidecar process: 128 random bits, drawn at its start.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Incarnation(pub u128);
+
+impl fmt::Debug for Incarnation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+
+impl fmt::Display for Incarnation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+
+/// Names one ask of one sidecar for one key, and the tenure that grew out of it (P7).
+/// `seq` rises per (key, incarnation).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AskId {
+    /// Who asks.
+    pub incarnation: Incarnation,
+    /// Which of its asks for this key.
+    pub seq: u64,
+}
+
+/// One connection of a client. Drawn by the daemon, never used twice in an incarnation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SessionId(pub u64);
+
+/// A client's number for one of its requests, unique in its session. The lease that an acquire gets is known by the
+/// number of that acquire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RequestId(pub u64);
+
+/// The unguessable name of a timed lease, and the right to renew and release it (P5). Never shown in lists or logs.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LeaseSecret(pub u128);
+
+impl fmt::Debug for LeaseSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("LeaseSecret(…)")
+    }
+}
+
+/// One sequential actor inside a client: a task, a thread. At most [`OWNER_BYTES_MAX`] bytes, checked by the gate.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Owner(pub Arc<str>);
+
+/// Strictly rising per key, below 2^53, handed out with every lease (P1).
+pub type Fence = u64;
+
+/// Fence tokens reserved for one tenure: `first..=last`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FenceRange {
+    /// The first token of the range.
+    pub first: Fence,
+    /// The last token of the range.
+    pub last: Fence,
+}

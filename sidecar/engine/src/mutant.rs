@@ -1,0 +1,72 @@
+//! Seeded bugs: each breaks one rule of the protocol, and the simulator must notice.
+//!
+//! Owns the list. Chosen at run time; without the feature `mutants` (as in every released build) none can be switched
+//! on and the checks compile to nothing. A rule without a mutant here is a rule that nobody proved to matter.
+
+/// A deliberate bug.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Mutant {
+    /// P1, store: a fresh record's fences start at the clock, with a full range, as the obvious rule would have it.
+    FenceFromClock,
+    /// P1, engine: a handoff repeats the last token.
+    HandoffRepeatsFence,
+    /// P2, store: a return writes the tenures but loses the queue's part of the record.
+    HalfWrite,
+    /// P3, engine: an offer that arrives by push is taken for a tenure.
+    PushInstalls,
+    /// P4, engine: deadlines count from the reply, without margin.
+    DeadlineFromReply,
+    /// P5, engine: a timed lease is granted before the store confirmed its time.
+    TimedUnconfirmed,
+    /// P6, engine: a connection that the sidecar closed frees its leases.
+    CutOffFrees,
+    /// P7, store: renew, return and give-back match the incarnation, not the tenure.
+    MatchByIncarnation,
+    /// P7, engine: a withdraw of unknown outcome is not sent again.
+    WithdrawOnce,
+    /// P7, store: nothing remembers `done_upto`, so that a late ask brings back what was released.
+    NoTombstones,
+    /// P8, engine: the input is looked at before what is due expires.
+    InputBeforeExpiry,
+    /// P8, engine: a tenure still serves after its return was sent.
+    ClosedTenureServes,
+    /// P9, store: an ask takes free units though another entry is ahead.
+    AskJumpsQueue,
+    /// P9, engine: local waiters are served without end while another sidecar waits.
+    NoBudget,
+    /// P10, engine: a try that meets a remote tenure fails at once.
+    TryFailsAtOnce,
+    /// P11, engine: a busy tenure never contacts the store on its own.
+    NoContact,
+    /// P12, engine: a queued ask waits for its push alone.
+    NoReask,
+}
+
+impl Mutant {
+    /// All of them.
+    pub const ALL: [Mutant; 17] = [
+        Mutant::FenceFromClock,
+        Mutant::HandoffRepeatsFence,
+        Mutant::HalfWrite,
+        Mutant::PushInstalls,
+        Mutant::DeadlineFromReply,
+        Mutant::TimedUnconfirmed,
+        Mutant::CutOffFrees,
+        Mutant::MatchByIncarnation,
+        Mutant::WithdrawOnce,
+        Mutant::NoTombstones,
+        Mutant::InputBeforeExpiry,
+        Mutant::ClosedTenureServes,
+        Mutant::AskJumpsQueue,
+        Mutant::NoBudget,
+        Mutant::TryFailsAtOnce,
+        Mutant::NoContact,
+        Mutant::NoReask,
+    ];
+
+    /// Whether `chosen` is this one, in a build that has mutants.
+    #[inline]
+    pub fn is(self, chosen: Option<Mutant>) -> bool {
+        cfg!(feature = "mutants") && chosen == Some(self)
+    }
+}

@@ -1,0 +1,287 @@
+//! The contract between the engine and a store: what a sidecar may ask, and what the store may answer.
+//!
+//! Owns the shape and the meaning of the operations (the rules P1–P3, P7, P9 of ARCHITECTURE.md stand beside each
+//! field). Must not know how a store keeps or moves them. A store holds one record per key and decides each
+//! operation in one atomic step on its own clock.
+//!
+//! A **record** holds `last` (the highest fence ever reserved), the limit, the tenures, the queue of asks (some of them
+//! *offered*) and, per incarnation, `done_upto`. Every operation begins with *settle*: tenures, offers and entries that
+//! are due are dropped; then, from the head of the queue, entries that fit are offered for [`OFFER_TTL`], stopping at the
+//! first that does not fit (no bypass). Used units are, per incarnation, those of its offer if it has one, else those of
+//! its tenure. A record with nothing in it is deleted; `last` needs no keeping (P1).
+
+use crate::model::{AskId, FenceRange, Incarnation, Key, StoreTime};
+use std::time::Duration;
+
+/// How long an offer stands before the next in the queue gets it (P3).
+pub const OFFER_TTL: Duration = Duration::from_secs(2);
+/// No reserved fence runs further ahead of the store's clock than this many microseconds, plus two (P1).
+pub const FENCE_LEAD_MAX_US: u64 = 100_000;
+/// Most fences one tenure reserves at a time (P1).
+pub const FENCE_RANGE_MAX: u64 = 4096;
+/// An ask older than this when it reaches the store is refused as `TooLate` (P7).
+pub const REFUSE_AFTER: Duration = Duration::from_secs(2);
+/// A floor further ahead of the store's clock than this is refused: the clock was set back by more than a day (P1).
+pub const CLOCK_REGRESSION_MAX: Duration = Duration::from_secs(86_400);
+
+/// Names one sending of one operation; its answer carries it back. Never reused in an incarnation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CallId(pub u64);
+
+/// One operation on its way to the store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Call {
+    /// Carried back by the answer.
+    pub id: CallId,
+    /// What to do.
+    pub op: Op,
+}
+
+/// What a sidecar may ask of the store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Op {
+    /// Enter the queue, refresh the place in it, take up an offer, or repeat a granted ask: all the same operation.
+    Ask(Ask),
+    /// Extend a tenure and, if wanted, reserve more fences for it.
+    Renew(Renew),
+    /// Give a tenure back, whole or in part.
+    Return(Return),
+    /// Leave the queue; undo the ask whatever became of it.
+    Withdraw(Withdraw),
+    /// Tell another sidecar that its recall can not be obeyed now.
+    Tell(Tell),
+}
+
+impl Op {
+    /// The key that the operation is about.
+    pub fn key(&self) -> &Key {
+        match self {
+            Op::Ask(op) => &op.key,
+            Op::Renew(op) => &op.key,
+            Op::Return(op) => &op.key,
+            Op::Withdraw(op) => &op.key,
+            Op::Tell(op) => &op.key,
+        }
+    }
+}
+
+/// Ask for units of a key.
+///
+/// After settle, in this order: `refuse_after` passed → [`Reply::TooLate`]. `give_back` is applied (and settled). The
+/// incarnation's tenure has this very id → [`Reply::Granted`] with its units, its range and its *remaining* time,
+/// nothing changed. `id.seq` ≤ the incarnation's `done_upto`, or below the seq of its entry or tenure →
+/// [`Reply::Stale`]. Record alive (a tenure or entry of anybody) with another limit → [`Reply::LimitMismatch`], and idle
+/// holders are recalled. Otherwise the entry of this incarnation (at most one; a new id replaces an older one at the
+/// tail) is entered or refreshed with `units` and `entry_ttl`; an offer whose new units no longer fit is un-offered in
+/// place. Settle again: if the entry is offered now, it becomes the incarnation's tenure with this id, full `ttl` and a
+/// *new* range above `last` → `Granted`; else [`Reply::Queued`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ask {
+    /// The key.
+    pub key: Key,
+    /// Names the ask, and the tenure it becomes.
+    pub id: AskId,
+    /// Units the tenure shall have: those under live leases plus those of the local head (P9).
+    pub units: u32,
+    /// Units the key has; [`crate::model::WHOLE`] for locks.
+    pub limit: u32,
+    /// The tenure's time to live when granted.
+    pub ttl: Duration,
+    /// How long the entry stays in the queue without a re-ask.
+    pub entry_ttl: Duration,
+    /// Every fence must be above this: the highest token of the key and the highest store time this sidecar saw (P1).
+    pub floor: u64,
+    /// Past this store time the message is void, whatever its sender still wants (P7).
+    pub refuse_after: StoreTime,
+    /// Units of an older tenure given back in the same step (P9).
+    pub give_back: Option<GiveBack>,
+}
+
+/// Part of a tenure returned together with an ask.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GiveBack {
+    /// Seq of the tenure (of the asking incarnation). Another id there: nothing is given back.
+    pub seq: u64,
+    /// Units kept; 0 ends the tenure.
+    pub keep: u32,
+    /// The highest fence handed out under it, 0 if none. When the tenure ends and its range is the topmost, `last`
+    /// goes back to this (never below the range's first token − 1).
+    pub issued: u64,
+}
+
+/// Extend a tenure.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Renew {
+    /// The key.
+    pub key: Key,
+    /// Exactly this tenure, or [`Reply::Gone`].
+    pub tenure: AskId,
+    /// New time to live. A renewal never shortens.
+    pub ttl: Duration,
+    /// As in [`Ask`].
+    pub floor: u64,
+    /// Reserve a new range above `last`; it replaces the old one in the record.
+    pub top_up: bool,
+}
+
+/// Give back all but `keep` units of a tenure; settle and offer on in the same step. Another id there: [`Reply::Gone`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Return {
+    /// The key.
+    pub key: Key,
+    /// Exactly this tenure.
+    pub tenure: AskId,
+    /// Units kept; 0 ends the tenure.
+    pub keep: u32,
+    /// As in [`GiveBack`].
+    pub issued: u64,
+    /// Raise the incarnation's `done_upto` to this tenure's seq and remember it until then: set when the ask was sent
+    /// more than once or its outcome was unknown (P7). Written even when the answer is `Gone`.
+    pub tombstone: Option<StoreTime>,
+}
+
+/// Undo an ask: queued → removed; offered → removed and offered on; granted → shrunk to `keep` units (0: ended).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Withdraw {
+    /// The key.
+    pub key: Key,
+    /// The ask.
+    pub id: AskId,
+    /// Units that an already granted tenure keeps: what live leases stood on before the ask.
+    pub keep: u32,
+    /// As in [`Return::tombstone`].
+    pub tombstone: Option<StoreTime>,
+}
+
+/// Publish [`Push::Busy`] to another sidecar.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tell {
+    /// The key.
+    pub key: Key,
+    /// The ask that caused the recall; its incarnation is the addressee.
+    pub ask: AskId,
+}
+
+/// What became of a call. Exactly one per call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It ran once or more, and this is the answer of the run that was heard.
+    Applied {
+        /// The store's clock in that run.
+        at: StoreTime,
+        /// The answer.
+        reply: Reply,
+    },
+    /// It did not run and will not.
+    NotApplied(Fault),
+    /// It may have run, or may still.
+    Unknown(Fault),
+}
+
+/// The store's answer to an operation that ran.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reply {
+    /// To ask, and to a withdraw that kept a granted tenure: this tenure stands.
+    Granted(Tenancy),
+    /// To ask: in the queue.
+    Queued(Queued),
+    /// To ask: done with, or overtaken by a newer ask of the same incarnation.
+    Stale,
+    /// To ask: `refuse_after` had passed.
+    TooLate,
+    /// To ask: the key is in use with another limit.
+    LimitMismatch {
+        /// The limit in force.
+        limit: u32,
+    },
+    /// To ask and renew: the floor lies more than [`CLOCK_REGRESSION_MAX`] ahead of the store's clock. Nothing written.
+    ClockRegressed,
+    /// To renew: extended.
+    Renewed {
+        /// Time left, rounded down.
+        remaining: Duration,
+        /// The new range, if one was asked for.
+        range: Option<FenceRange>,
+        /// Others wait for this key and do not fit.
+        contended: bool,
+    },
+    /// To renew and return: no such tenure (any more).
+    Gone,
+    /// To return: done.
+    Returned,
+    /// To withdraw: nothing of the ask is left.
+    Withdrawn,
+    /// To tell: published.
+    Told,
+}
+
+/// A tenure as the store sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tenancy {
+    /// Units held.
+    pub units: u32,
+    /// Time left, rounded down to milliseconds (P4: an idempotent repeat gets the *remaining* time).
+    pub remaining: Duration,
+    /// Reserved fences.
+    pub range: FenceRange,
+    /// Others wait for this key.
+    pub contended: bool,
+}
+
+/// A place in the store's queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Queued {
+    /// Entries ahead.
+    pub ahead: u32,
+    /// Until the earliest deadline among tenures and offers in the way: when the head should ask again.
+    pub retry: Duration,
+    /// One sidecar in the way, for the log and for `why`.
+    pub holder: Option<Incarnation>,
+}
+
+/// Why a call was not answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// No connection, or it broke, or the answer did not come in time.
+    Down,
+    /// The store answered that it can not serve now: LOADING, BUSY, READONLY, MASTERDOWN, NOREPLICAS, MISCONF, OOM…
+    Unready(String),
+    /// The record can not be read: somebody edited it, or a newer version wrote it.
+    Corrupt(String),
+}
+
+/// What the store, or another sidecar through it, tells a sidecar unasked. A hint: it makes the engine ask, it never
+/// installs anything (P3), and any number of them may be lost.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Push {
+    /// Your ask was offered: ask again now.
+    Offer {
+        /// The key.
+        key: Key,
+        /// The offered ask.
+        ask: AskId,
+    },
+    /// Somebody waits for what you hold.
+    Recall {
+        /// The key.
+        key: Key,
+        /// Who waits.
+        ask: AskId,
+    },
+    /// The holder has a live lease and can not obey your recall.
+    Busy {
+        /// The key.
+        key: Key,
+        /// Your ask.
+        ask: AskId,
+    },
+}
+
+/// A push and whom it is for: a store's `apply` returns these beside its reply.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wake {
+    /// The addressee.
+    pub to: Incarnation,
+    /// What it is told.
+    pub push: Push,
+}

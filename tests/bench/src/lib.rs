@@ -1,0 +1,1 @@
+//! Benchmarks against the socket floor and the peers.

@@ -1,0 +1,1 @@
+//! Deterministic simulation of several engines on a model store, and the history checker.
