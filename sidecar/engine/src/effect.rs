@@ -41,6 +41,8 @@ pub enum Reply {
     Renewed {
         /// The lease's new deadline.
         deadline: Time,
+        /// As in [`Grant::cap`]: the renewal moved it.
+        cap: Option<Time>,
         /// Its fence, unchanged.
         fence: Fence,
     },
