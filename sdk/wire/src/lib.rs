@@ -1,1 +1,21 @@
-//! Sidelock's frames: the SDKs' protocol, its types and its codec.
+//! Sidelock's frames: the protocol between a client's SDK and its sidecar.
+//!
+//! Owns the messages, their bytes ([`Decoder`], [`ToSidecar::encode`], [`ToClient::encode`]) and the one table of error
+//! codes ([`Code`]). Must not know sockets, clocks, the engine or anybody else of ours. `PROTOCOL.md` beside this crate
+//! specifies the bytes for other implementations, and `vectors/` holds golden frames to test against.
+#![forbid(unsafe_code)]
+
+mod code;
+mod frame;
+mod message;
+mod to_client;
+mod to_sidecar;
+
+pub use code::{Code, Kind};
+pub use frame::{Decoder, FRAME_BYTES_MAX, FrameError, MAGIC};
+pub use message::{
+    Detail, FEATURES, Guarantee, LeaseName, Life, LostReason, Mode, Resume, Scope, Secret, VERSION_MAX,
+    VERSION_MIN,
+};
+pub use to_client::{Granted, Limits, Refused, Renewed, ToClient, Welcome};
+pub use to_sidecar::{Acquire, Hello, ToSidecar};

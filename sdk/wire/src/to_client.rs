@@ -1,0 +1,433 @@
+//! What a sidecar says, and its bytes.
+//!
+//! Owns the layout of each message: fields in order, optional ones behind a byte of flags. Must not know what the client
+//! makes of them.
+
+use crate::code::Code;
+use crate::frame::{Fields, FrameError, millis, put};
+use crate::message::{Detail, Guarantee, LostReason, Scope, Secret};
+use std::borrow::Cow;
+use std::time::Duration;
+
+/// A message from a sidecar to a client. Answers name the request they belong to and come in any order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ToClient<'a> {
+    /// To the hello.
+    Welcome(Welcome<'a>),
+    /// To acquire: a lease.
+    Granted(Granted),
+    /// To cancel, under the number of the acquire, which gets no other answer after this.
+    Cancelled {
+        /// The acquire.
+        request: u64,
+    },
+    /// To renew: valid until then.
+    Renewed(Renewed),
+    /// To release: it is free. Also for a lease that this session released before.
+    Released {
+        /// The release.
+        request: u64,
+    },
+    /// To ping.
+    Pong {
+        /// The sidecar's `CLOCK_BOOTTIME` in nanoseconds.
+        boottime_ns: u64,
+    },
+    /// To acquire, renew, release: no, and why.
+    Refused(Refused<'a>),
+    /// The acquire waits, as it asked to be told.
+    Queued {
+        /// The acquire.
+        request: u64,
+        /// Waiters of this sidecar ahead of it.
+        ahead: u32,
+    },
+    /// All session leases of this session are valid until then, or until their cap if that is sooner. State, not an
+    /// event: a later one replaces an earlier one.
+    Extended {
+        /// The new deadline, in nanoseconds of `CLOCK_BOOTTIME`.
+        until_ns: u64,
+        /// Acquires whose leases are not extended: their last told deadline stands.
+        except: Vec<u64>,
+    },
+    /// The lease could not be extended so far; it ends at its deadline unless an extension comes.
+    AtRisk {
+        /// Its acquire.
+        request: u64,
+    },
+    /// The lease is gone.
+    Lost {
+        /// Its acquire.
+        request: u64,
+        /// Why.
+        reason: LostReason,
+    },
+    /// The sidecar is about to go: finish what you hold, acquire elsewhere.
+    Draining,
+    /// The sidecar closes the connection after this.
+    Goodbye {
+        /// Why.
+        code: Code,
+        /// The same for people, with what to do.
+        message: Cow<'a, str>,
+    },
+}
+
+/// How a sidecar introduces itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Welcome<'a> {
+    /// The version that both speak from here on: the highest that both know.
+    pub version: u16,
+    /// Feature bits that both understand.
+    pub features: u64,
+    /// The session's id.
+    pub session: u64,
+    /// The right to resume it.
+    pub secret: Secret,
+    /// Without a message from the client for so long, the session's leases are lost.
+    pub session_ttl: Duration,
+    /// The sidecar's `CLOCK_BOOTTIME` in nanoseconds, read just before the send.
+    pub boottime_ns: u64,
+    /// The sidecar's life: a lease of another one can not be extended.
+    pub incarnation: u128,
+    /// How far its locks reach.
+    pub scope: Scope,
+    /// What holds through a loss of the store's data.
+    pub guarantee: Guarantee,
+    /// What it allows.
+    pub limits: Limits,
+    /// The part of the store that it works in.
+    pub namespace: Cow<'a, str>,
+    /// `None`: a new session. Else the old one goes on, and these are the acquires whose leases it still has: all others
+    /// are lost or were never granted, and nothing of it waits any more. State, so that notices lost with the old
+    /// connection do not matter.
+    pub resumed: Option<Vec<u64>>,
+}
+
+/// What a sidecar allows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Most bytes a frame's payload may have, in both directions.
+    pub frame_bytes_max: u32,
+    /// Most bytes a key may have.
+    pub key_bytes_max: u32,
+    /// Most requests and leases a session may have at a time.
+    pub in_flight_max: u32,
+}
+
+/// A new lease.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Granted {
+    /// The acquire.
+    pub request: u64,
+    /// Strictly rising per key, below 2^53.
+    pub fence: u64,
+    /// Valid until then unless extended, in nanoseconds of `CLOCK_BOOTTIME`.
+    pub deadline_ns: u64,
+    /// No extension reaches past this.
+    pub cap_ns: Option<u64>,
+    /// The name of a timed lease, and the right to it.
+    pub secret: Option<Secret>,
+}
+
+/// An extended lease.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Renewed {
+    /// The renewal.
+    pub request: u64,
+    /// As granted.
+    pub fence: u64,
+    /// Valid until then unless extended, in nanoseconds of `CLOCK_BOOTTIME`.
+    pub deadline_ns: u64,
+    /// No extension reaches past this, from now on.
+    pub cap_ns: Option<u64>,
+}
+
+/// A refusal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused<'a> {
+    /// The request.
+    pub request: u64,
+    /// Why. A code that this version does not know reads as [`Code::Internal`]; the message tells more.
+    pub code: Code,
+    /// The same for people.
+    pub message: Cow<'a, str>,
+    /// Numbers that go with it.
+    pub detail: Detail,
+}
+
+mod kind {
+    pub(super) const WELCOME: u8 = 0x41;
+    pub(super) const GRANTED: u8 = 0x42;
+    pub(super) const CANCELLED: u8 = 0x43;
+    pub(super) const RENEWED: u8 = 0x44;
+    pub(super) const RELEASED: u8 = 0x45;
+    pub(super) const PONG: u8 = 0x46;
+    pub(super) const REFUSED: u8 = 0x47;
+    pub(super) const QUEUED: u8 = 0x48;
+    pub(super) const EXTENDED: u8 = 0x49;
+    pub(super) const AT_RISK: u8 = 0x4a;
+    pub(super) const LOST: u8 = 0x4b;
+    pub(super) const DRAINING: u8 = 0x4c;
+    pub(super) const GOODBYE: u8 = 0x4d;
+}
+
+/// The first optional field of a message, the second, the third: in the order in which they follow.
+mod flag {
+    pub(super) const FIRST: u8 = 1;
+    pub(super) const SECOND: u8 = 1 << 1;
+    pub(super) const THIRD: u8 = 1 << 2;
+}
+
+impl<'a> ToClient<'a> {
+    /// Appends the message as one frame, its length included.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        put::frame(out, |out| match self {
+            ToClient::Welcome(welcome) => welcome.encode(out),
+            ToClient::Granted(granted) => granted.encode(out),
+            ToClient::Cancelled { request } => put_numbered(out, kind::CANCELLED, *request),
+            ToClient::Renewed(renewed) => renewed.encode(out),
+            ToClient::Released { request } => put_numbered(out, kind::RELEASED, *request),
+            ToClient::Pong { boottime_ns } => put_numbered(out, kind::PONG, *boottime_ns),
+            ToClient::Refused(refused) => refused.encode(out),
+            ToClient::Queued { request, ahead } => {
+                put_numbered(out, kind::QUEUED, *request);
+                put::u32(out, *ahead);
+            }
+            ToClient::Extended { until_ns, except } => {
+                put_numbered(out, kind::EXTENDED, *until_ns);
+                put::list(out, except);
+            }
+            ToClient::AtRisk { request } => put_numbered(out, kind::AT_RISK, *request),
+            ToClient::Lost { request, reason } => {
+                put_numbered(out, kind::LOST, *request);
+                out.push(reason.number());
+            }
+            ToClient::Draining => out.push(kind::DRAINING),
+            ToClient::Goodbye { code, message } => {
+                out.push(kind::GOODBYE);
+                put::u16(out, code.number());
+                put::text(out, message);
+            }
+        });
+    }
+
+    /// Reads a frame's payload, as [`crate::Decoder::next_frame`] yields it. `None`: a kind that a later version added
+    /// and that may be skipped.
+    pub fn decode(payload: &'a [u8]) -> Result<Option<Self>, FrameError> {
+        let (kind, mut fields) = Fields::of(payload)?;
+        let fields = &mut fields;
+        let message = match kind {
+            kind::WELCOME => ToClient::Welcome(Welcome::decode(fields)?),
+            kind::GRANTED => ToClient::Granted(Granted::decode(fields)?),
+            kind::CANCELLED => ToClient::Cancelled {
+                request: fields.u64("request")?,
+            },
+            kind::RENEWED => ToClient::Renewed(Renewed::decode(fields)?),
+            kind::RELEASED => ToClient::Released {
+                request: fields.u64("request")?,
+            },
+            kind::PONG => ToClient::Pong {
+                boottime_ns: fields.u64("boottime_ns")?,
+            },
+            kind::REFUSED => ToClient::Refused(Refused::decode(fields)?),
+            kind::QUEUED => ToClient::Queued {
+                request: fields.u64("request")?,
+                ahead: fields.u32("ahead")?,
+            },
+            kind::EXTENDED => ToClient::Extended {
+                until_ns: fields.u64("until_ns")?,
+                except: fields.list("except")?,
+            },
+            kind::AT_RISK => ToClient::AtRisk {
+                request: fields.u64("request")?,
+            },
+            kind::LOST => {
+                let request = fields.u64("request")?;
+                ToClient::Lost {
+                    request,
+                    reason: LostReason::from_number(fields.u8("reason")?),
+                }
+            }
+            kind::DRAINING => ToClient::Draining,
+            kind::GOODBYE => ToClient::Goodbye {
+                code: code(fields)?,
+                message: fields.text("message")?.into(),
+            },
+            unknown => return FrameError::unknown_kind(unknown),
+        };
+        Ok(Some(message))
+    }
+}
+
+impl<'a> Welcome<'a> {
+    fn encode(&self, out: &mut Vec<u8>) {
+        out.push(kind::WELCOME);
+        put::u16(out, self.version);
+        put::u64(out, self.features);
+        put::u64(out, self.session);
+        put::u128(out, self.secret.0);
+        put::u64(out, millis(self.session_ttl));
+        put::u64(out, self.boottime_ns);
+        put::u128(out, self.incarnation);
+        out.push(self.scope.number());
+        out.push(self.guarantee.number());
+        put::u32(out, self.limits.frame_bytes_max);
+        put::u32(out, self.limits.key_bytes_max);
+        put::u32(out, self.limits.in_flight_max);
+        out.push(put::flag(self.resumed.is_some(), flag::FIRST));
+        put::text(out, &self.namespace);
+        if let Some(held) = &self.resumed {
+            put::list(out, held);
+        }
+    }
+
+    fn decode(fields: &mut Fields<'a>) -> Result<Self, FrameError> {
+        let version = fields.u16("version")?;
+        let features = fields.u64("features")?;
+        let session = fields.u64("session")?;
+        let secret = Secret(fields.u128("secret")?);
+        let session_ttl = fields.millis("session_ttl")?;
+        let boottime_ns = fields.u64("boottime_ns")?;
+        let incarnation = fields.u128("incarnation")?;
+        let scope = fields.known("scope", Scope::from_number)?;
+        let guarantee = fields.known("guarantee", Guarantee::from_number)?;
+        let limits = Limits {
+            frame_bytes_max: fields.u32("frame_bytes_max")?,
+            key_bytes_max: fields.u32("key_bytes_max")?,
+            in_flight_max: fields.u32("in_flight_max")?,
+        };
+        let flags = fields.u8("flags")?;
+        let namespace = fields.text("namespace")?.into();
+        let resumed = fields.optional(flags & flag::FIRST != 0, |f| f.list("resumed"))?;
+        Ok(Welcome {
+            version,
+            features,
+            session,
+            secret,
+            session_ttl,
+            boottime_ns,
+            incarnation,
+            scope,
+            guarantee,
+            limits,
+            namespace,
+            resumed,
+        })
+    }
+}
+
+impl Granted {
+    fn encode(&self, out: &mut Vec<u8>) {
+        put_numbered(out, kind::GRANTED, self.request);
+        put::u64(out, self.fence);
+        put::u64(out, self.deadline_ns);
+        let flags =
+            put::flag(self.cap_ns.is_some(), flag::FIRST) | put::flag(self.secret.is_some(), flag::SECOND);
+        out.push(flags);
+        if let Some(cap) = self.cap_ns {
+            put::u64(out, cap);
+        }
+        if let Some(secret) = self.secret {
+            put::u128(out, secret.0);
+        }
+    }
+
+    fn decode(fields: &mut Fields<'_>) -> Result<Self, FrameError> {
+        let request = fields.u64("request")?;
+        let fence = fields.u64("fence")?;
+        let deadline_ns = fields.u64("deadline_ns")?;
+        let flags = fields.u8("flags")?;
+        let cap_ns = fields.optional(flags & flag::FIRST != 0, |f| f.u64("cap_ns"))?;
+        let secret = fields.optional(flags & flag::SECOND != 0, |f| f.u128("secret"))?;
+        Ok(Granted {
+            request,
+            fence,
+            deadline_ns,
+            cap_ns,
+            secret: secret.map(Secret),
+        })
+    }
+}
+
+impl Renewed {
+    fn encode(&self, out: &mut Vec<u8>) {
+        put_numbered(out, kind::RENEWED, self.request);
+        put::u64(out, self.fence);
+        put::u64(out, self.deadline_ns);
+        out.push(put::flag(self.cap_ns.is_some(), flag::FIRST));
+        if let Some(cap) = self.cap_ns {
+            put::u64(out, cap);
+        }
+    }
+
+    fn decode(fields: &mut Fields<'_>) -> Result<Self, FrameError> {
+        let request = fields.u64("request")?;
+        let fence = fields.u64("fence")?;
+        let deadline_ns = fields.u64("deadline_ns")?;
+        let flags = fields.u8("flags")?;
+        let cap_ns = fields.optional(flags & flag::FIRST != 0, |f| f.u64("cap_ns"))?;
+        Ok(Renewed {
+            request,
+            fence,
+            deadline_ns,
+            cap_ns,
+        })
+    }
+}
+
+impl<'a> Refused<'a> {
+    fn encode(&self, out: &mut Vec<u8>) {
+        put_numbered(out, kind::REFUSED, self.request);
+        put::u16(out, self.code.number());
+        let Detail {
+            limit,
+            retry_after,
+            reason,
+        } = self.detail;
+        let flags = put::flag(limit.is_some(), flag::FIRST)
+            | put::flag(retry_after.is_some(), flag::SECOND)
+            | put::flag(reason.is_some(), flag::THIRD);
+        out.push(flags);
+        put::text(out, &self.message);
+        if let Some(limit) = limit {
+            put::u32(out, limit);
+        }
+        if let Some(span) = retry_after {
+            put::u64(out, millis(span));
+        }
+        if let Some(reason) = reason {
+            out.push(reason.number());
+        }
+    }
+
+    fn decode(fields: &mut Fields<'a>) -> Result<Self, FrameError> {
+        let request = fields.u64("request")?;
+        let code = code(fields)?;
+        let flags = fields.u8("flags")?;
+        let message = fields.text("message")?.into();
+        let limit = fields.optional(flags & flag::FIRST != 0, |f| f.u32("limit"))?;
+        let retry_after = fields.optional(flags & flag::SECOND != 0, |f| f.millis("retry_after"))?;
+        let reason = fields.optional(flags & flag::THIRD != 0, |f| f.u8("reason"))?;
+        let detail = Detail {
+            limit,
+            retry_after,
+            reason: reason.map(LostReason::from_number),
+        };
+        Ok(Refused {
+            request,
+            code,
+            message,
+            detail,
+        })
+    }
+}
+
+fn put_numbered(out: &mut Vec<u8>, kind: u8, number: u64) {
+    out.push(kind);
+    put::u64(out, number);
+}
+
+fn code(fields: &mut Fields<'_>) -> Result<Code, FrameError> {
+    Ok(Code::from_number(fields.u16("code")?).unwrap_or(Code::Internal))
+}
