@@ -1,1 +1,10 @@
 //! The Store contract's two implementations: memory and Redis, and their conformance suite.
+//!
+//! The contract itself, what may be asked and answered, is [`sidelock_engine::store`]. The rules by which a record
+//! decides stand twice: in `record.rs` for the memory store, in `scripts/` for Redis. Read the two side by side.
+#![forbid(unsafe_code)]
+
+mod memory;
+mod record;
+
+pub use memory::Memory;

@@ -1,0 +1,100 @@
+//! The memory store: every record in one map, as a pure value.
+//!
+//! Owns the map. Must not know a clock, a runtime or what an operation means: that is `record.rs`. The embedded daemon
+//! runs on it, and the simulator wraps it in faults as its model of Redis.
+
+use crate::record::{Record, Step, clock_regressed};
+use sidelock_engine::mutant::Mutant;
+use sidelock_engine::store::{Op, Push, Reply, Wake};
+use sidelock_engine::{Key, StoreTime};
+use std::collections::HashMap;
+
+/// A store that lives in memory. What it forgets, it forgets with its process.
+///
+/// ```
+/// use sidelock_engine::store::{Op, Reply, Withdraw};
+/// use sidelock_engine::{AskId, Incarnation, Key, StoreTime};
+///
+/// let mut store = sidelock_store::Memory::default();
+/// let id = AskId { incarnation: Incarnation(7), seq: 1 };
+/// let key = Key::new("orders/42").expect("a key");
+/// let (reply, wakes) = store.apply(StoreTime(1), &Op::Withdraw(Withdraw { key, id, keep: 0, tombstone: None }));
+/// assert_eq!((reply, wakes.len(), store.keys()), (Reply::Withdrawn, 0, 0));
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct Memory {
+    records: HashMap<Key, Record>,
+    mutant: Option<Mutant>,
+}
+
+impl Memory {
+    /// An empty store with a deliberate bug; without the feature `mutants`, an honest one.
+    pub fn with_mutant(mutant: Option<Mutant>) -> Memory {
+        Memory {
+            records: HashMap::new(),
+            mutant,
+        }
+    }
+
+    /// Does one operation at the instant `now`. Instants may repeat and may go back, as any clock's may: then what is
+    /// due stays until the clock is there again, and fences still rise as long as the record is known.
+    pub fn apply(&mut self, now: StoreTime, op: &Op) -> (Reply, Vec<Wake>) {
+        if let Op::Tell(tell) = op {
+            let push = Push::Busy {
+                key: tell.key.clone(),
+                ask: tell.ask,
+            };
+            return (
+                Reply::Told,
+                vec![Wake {
+                    to: tell.ask.incarnation,
+                    push,
+                }],
+            );
+        }
+        if clock_regressed(now, op) {
+            return (Reply::ClockRegressed, Vec::new());
+        }
+        let mut new = Record::default();
+        let known = self.records.get_mut(op.key());
+        let was_known = known.is_some();
+        let record = known.unwrap_or(&mut new);
+        let mut step = Step {
+            now,
+            key: op.key(),
+            record,
+            wakes: Vec::new(),
+            mutant: self.mutant,
+        };
+        step.settle();
+        let reply = match op {
+            Op::Ask(ask) => step.ask(ask),
+            Op::Renew(renew) => step.renew(renew),
+            Op::Return(back) => step.give_back(back),
+            Op::Withdraw(withdraw) => step.withdraw(withdraw),
+            Op::Tell(_) => unreachable!("answered above"),
+        };
+        let Step { record, wakes, .. } = step;
+        match (was_known, record.is_empty()) {
+            (true, true) => drop(self.records.remove(op.key())),
+            (false, false) => drop(self.records.insert(op.key().clone(), new)),
+            _ => {}
+        }
+        (reply, wakes)
+    }
+
+    /// Forgets everything, as FLUSHALL does.
+    pub fn flush(&mut self) {
+        self.records.clear();
+    }
+
+    /// Keys with a record.
+    pub fn keys(&self) -> usize {
+        self.records.len()
+    }
+
+    /// What is known of a key.
+    pub fn record(&self, key: &Key) -> Option<&Record> {
+        self.records.get(key)
+    }
+}
