@@ -30,6 +30,11 @@ pub enum Effect {
     },
     /// For watchers, metrics and the log.
     Event(Event),
+    /// The store's clock lies below what it said, or reserved as fences, before (P1). Fences go on above the old ones.
+    AlarmStoreClock {
+        /// The key where it showed.
+        key: Key,
+    },
 }
 
 /// The answer to a request.
@@ -244,6 +249,4 @@ pub enum EventKind {
         /// Why.
         reason: LostReason,
     },
-    /// The store's clock went backwards (P1): fences go on above the old ones. An alarm.
-    StoreClockRegressed,
 }

@@ -1,16 +1,40 @@
 //! The engine: three verbs and a dispatch. Holds no rule of its own.
 
+use crate::acquire::Waiter;
 use crate::config::Config;
-use crate::effect::Effect;
+use crate::effect::{Effect, Event, EventKind};
 use crate::input::Input;
-use crate::model::{Key, Time};
-use crate::view::{Counts, KeyView};
-use std::collections::VecDeque;
+use crate::lease::{Ended, Lease};
+use crate::link::{Link, SentKind};
+use crate::model::{Key, LeaseSecret, Mode, RequestId, SessionId, Time};
+use crate::mutant::Mutant;
+use crate::resource::Resource;
+use crate::session::Session;
+use crate::store::{Call, CallId, Op, Outcome};
+use crate::timers::{Timer, Timers};
+use slab::Slab;
+use std::collections::{BTreeMap, HashMap, VecDeque};
 
 /// One sidecar's rules and state, as a value.
 pub struct Engine {
-    config: Config,
-    effects: VecDeque<Effect>,
+    pub(crate) config: Config,
+    pub(crate) link: Link,
+    pub(crate) timers: Timers,
+    pub(crate) effects: VecDeque<Effect>,
+    pub(crate) sessions: BTreeMap<SessionId, Session>,
+    pub(crate) resources: Slab<Resource>,
+    pub(crate) by_key: HashMap<Key, usize>,
+    pub(crate) waiters: Slab<Waiter>,
+    pub(crate) leases: Slab<Lease>,
+    pub(crate) timed: HashMap<LeaseSecret, usize>,
+    pub(crate) ended: Ended,
+    pub(crate) draining: bool,
+    /// Number of the next arrival of a waiter.
+    pub(crate) arrivals: u64,
+    /// Number of the last ask; rises over all keys, and so per key (P7).
+    pub(crate) last_seq: u64,
+    pub(crate) tenures: usize,
+    pub(crate) idle_tenures: usize,
 }
 
 impl Engine {
@@ -18,14 +42,33 @@ impl Engine {
     pub fn new(config: Config) -> Engine {
         Engine {
             config,
+            link: Link::default(),
+            timers: Timers::default(),
             effects: VecDeque::new(),
+            sessions: BTreeMap::new(),
+            resources: Slab::new(),
+            by_key: HashMap::new(),
+            waiters: Slab::new(),
+            leases: Slab::new(),
+            timed: HashMap::new(),
+            ended: Ended::default(),
+            draining: false,
+            arrivals: 0,
+            last_seq: 0,
+            tenures: 0,
+            idle_tenures: 0,
         }
     }
 
     /// Something happened at `now`. First everything that is due at `now` expires, then the input is looked at (P8).
     /// `now` never goes back.
     pub fn handle(&mut self, now: Time, input: Input) {
-        let _ = (now, input, &self.config);
+        if Mutant::InputBeforeExpiry.is(self.config.mutant) {
+            self.dispatch(now, input);
+            return self.expire(now);
+        }
+        self.expire(now);
+        self.dispatch(now, input);
     }
 
     /// The next thing to do, until there is none.
@@ -35,23 +78,145 @@ impl Engine {
 
     /// When [`Input::Tick`] is wanted if nothing else happens before.
     pub fn next_deadline(&self) -> Option<Time> {
-        None
+        self.timers.next()
     }
 
-    /// Keys that begin with `prefix`, in order, at most `limit`.
-    pub fn list(&self, prefix: &str, limit: usize) -> Vec<KeyView> {
-        let _ = (prefix, limit);
-        Vec::new()
+    fn expire(&mut self, now: Time) {
+        while let Some(timer) = self.timers.pop_due(now) {
+            match timer {
+                Timer::Resource(resource) => self.resource_due(now, resource),
+                Timer::Lease(lease) => self.lease_due(now, lease),
+                Timer::Waiter(waiter) => self.waiter_due(now, waiter),
+                Timer::Session(session) => self.session_due(now, session),
+            }
+        }
     }
 
-    /// One key, if this sidecar knows it.
-    pub fn look(&self, key: &Key) -> Option<KeyView> {
-        let _ = key;
-        None
+    fn dispatch(&mut self, now: Time, input: Input) {
+        match input {
+            Input::SessionOpened(opened) => self.session_opened(now, opened),
+            Input::SessionPinged(session) => self.session_seen(now, session),
+            Input::SessionEnded { session, by } => self.session_ended(now, session, by),
+            Input::SessionResumed(session) => self.session_resumed(now, session),
+            Input::Acquire(acquire) => {
+                let session = acquire.session;
+                self.acquire(now, acquire);
+                self.session_seen(now, session);
+            }
+            Input::Cancel { session, request } => {
+                self.session_seen(now, session);
+                self.cancel(now, session, request);
+            }
+            Input::Renew(renew) => {
+                self.session_seen(now, renew.session);
+                self.renew(now, renew);
+            }
+            Input::Release(release) => {
+                self.session_seen(now, release.session);
+                self.release(now, release);
+            }
+            Input::StoreUp { at } => {
+                self.link.went_up(now, at);
+                self.reconnected(now);
+            }
+            Input::StoreDown => self.disconnected(now),
+            Input::Subscribed => self.reask_all(now),
+            Input::Store { call, outcome } => self.store_answered(now, call, outcome),
+            Input::Pushed(push) => self.pushed(now, push),
+            Input::ClockStepped => self.clock_stepped(now),
+            Input::Tick => {}
+            Input::Drain => self.drain(now),
+        }
     }
 
-    /// Sizes.
-    pub fn counts(&self) -> Counts {
-        Counts::default()
+    fn store_answered(&mut self, now: Time, call: CallId, outcome: Outcome) {
+        let Some(sent) = self.link.take(call) else { return };
+        let resource = sent.resource;
+        self.resources[resource].calls -= 1;
+        if let Outcome::Applied { at, .. } = outcome
+            && self.link.observe(now, sent.at, at)
+        {
+            self.alarm_clock(resource);
+        }
+        match sent.kind {
+            SentKind::Ask => self.ask_answered(now, call, sent, outcome),
+            SentKind::Renew => self.renew_answered(now, sent, outcome),
+            SentKind::Debt => self.debt_answered(now, call, sent, outcome),
+            SentKind::Tell => {}
+        }
+        self.serve(now, resource);
+    }
+
+    fn reconnected(&mut self, now: Time) {
+        for resource in self.all_resources() {
+            self.tenure_reconnected(now, resource);
+            self.asks_reconnected(now, resource);
+            self.look_again(now, resource);
+        }
+    }
+
+    fn disconnected(&mut self, now: Time) {
+        self.link.went_down();
+        for resource in self.all_resources() {
+            self.refuse_renewals(resource);
+            self.refuse_tries(now, resource, true);
+            self.serve(now, resource);
+        }
+    }
+
+    fn reask_all(&mut self, now: Time) {
+        for resource in self.all_resources() {
+            if let Some(ask) = &mut self.resources[resource].ask
+                && ask.queued.is_some()
+            {
+                ask.again_at = now;
+                self.look_again(now, resource);
+            }
+        }
+    }
+
+    fn clock_stepped(&mut self, now: Time) {
+        for resource in self.all_resources() {
+            self.doubt_tenure(now, resource);
+            self.look_again(now, resource);
+        }
+    }
+
+    /// Something of this resource became due out of turn.
+    fn look_again(&mut self, now: Time, resource: usize) {
+        self.timers
+            .disarm(self.resources[resource].armed, Timer::Resource(resource));
+        self.resources[resource].armed = now;
+        self.resource_due(now, resource);
+    }
+
+    pub(crate) fn all_resources(&self) -> Vec<usize> {
+        self.resources.iter().map(|(resource, _)| resource).collect()
+    }
+
+    pub(crate) fn resource_of(&self, key: &Key) -> Option<usize> {
+        self.by_key.get(key).copied()
+    }
+
+    pub(crate) fn emit_call(&mut self, id: CallId, op: Op) {
+        self.effects.push_back(Effect::Store(Call { id, op }));
+    }
+
+    pub(crate) fn event(
+        &mut self,
+        resource: usize,
+        mode: Mode,
+        session: SessionId,
+        request: RequestId,
+        kind: EventKind,
+    ) {
+        let key = self.resources[resource].key.clone();
+        self.effects.push_back(Effect::Event(Event {
+            kind,
+            key,
+            mode,
+            session,
+            request,
+        }));
     }
 }

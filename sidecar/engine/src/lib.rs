@@ -11,6 +11,18 @@ pub mod effect;
 pub mod store;
 pub mod config;
 mod engine;
+mod acquire;
+mod serve;
+mod queue;
+mod resource;
+mod lease;
+mod session;
+mod tenure;
+mod fence;
+mod interest;
+mod ask;
+mod link;
+mod timers;
 pub mod view;
 pub mod mutant;
 

@@ -2,7 +2,9 @@
 //!
 //! Owns the shape of what `ls`, `why` and the gauges show. Must not change anything.
 
-use crate::model::{AskId, Fence, Incarnation, Key, Mode, Owner, SessionId, Time};
+use crate::engine::Engine;
+use crate::model::{AskId, Fence, Incarnation, Key, LeaseSecret, Mode, Owner, SessionId, Time};
+use crate::resource::Resource;
 
 /// One key as this sidecar knows it.
 #[derive(Clone, Debug)]
@@ -108,4 +110,111 @@ pub struct Counts {
     pub calls: usize,
     /// Since when the oldest waiter waits.
     pub oldest_waiter: Option<Time>,
+}
+
+impl Engine {
+    /// Keys that begin with `prefix`, in order, at most `limit`.
+    pub fn list(&self, prefix: &str, limit: usize) -> Vec<KeyView> {
+        let mut found: Vec<&Resource> = self
+            .resources
+            .iter()
+            .map(|(_, resource)| resource)
+            .filter(|resource| resource.key.as_str().starts_with(prefix))
+            .collect();
+        found.sort_unstable_by(|a, b| a.key.cmp(&b.key));
+        found.truncate(limit);
+        found.into_iter().map(|resource| self.view(resource)).collect()
+    }
+
+    /// One key, if this sidecar knows it.
+    pub fn look(&self, key: &Key) -> Option<KeyView> {
+        self.resource_of(key)
+            .map(|resource| self.view(&self.resources[resource]))
+    }
+
+    /// Sizes.
+    pub fn counts(&self) -> Counts {
+        Counts {
+            sessions: self.sessions.len(),
+            leases: self.leases.len(),
+            waiters: self.waiters.len(),
+            keys: self.resources.len(),
+            tenures: self.tenures,
+            calls: self.link.calls(),
+            oldest_waiter: self.waiters.iter().map(|(_, waiter)| waiter.since).min(),
+        }
+    }
+
+    fn view(&self, resource: &Resource) -> KeyView {
+        let mut holders: Vec<HolderView> = resource.live.iter().map(|lease| self.view_lease(lease)).collect();
+        holders.sort_by_key(|holder| holder.fence);
+        KeyView {
+            key: resource.key.clone(),
+            limit: resource.limit,
+            holders,
+            waiters: resource
+                .queue
+                .iter()
+                .map(|waiter| self.view_waiter(waiter))
+                .collect(),
+            tenure: resource.tenure.as_ref().map(|tenure| TenureView {
+                id: AskId {
+                    incarnation: self.config.incarnation,
+                    seq: tenure.seq,
+                },
+                units: tenure.units,
+                deadline: tenure.deadline,
+                idle: resource.live.is_empty(),
+                recalled: tenure.interest.is_some(),
+            }),
+            ask: resource.ask.as_ref().map(|ask| AskView {
+                id: AskId {
+                    incarnation: self.config.incarnation,
+                    seq: ask.seq,
+                },
+                ahead: ask.queued.map(|queued| queued.ahead),
+                holder: ask.queued.and_then(|queued| queued.holder),
+                since: ask.since,
+            }),
+        }
+    }
+
+    fn view_lease(&self, index: usize) -> HolderView {
+        let lease = &self.leases[index];
+        let session = self.sessions.get(&lease.session);
+        HolderView {
+            mode: lease.mode,
+            fence: lease.fence,
+            session: session.map(|_| lease.session),
+            uid: lease.uid,
+            app: session.map_or_else(String::new, |session| session.app.to_string()),
+            owner: lease.owner.clone(),
+            since: lease.since,
+            deadline: lease.told,
+            reference: lease.secret.map(reference),
+        }
+    }
+
+    fn view_waiter(&self, index: usize) -> WaiterView {
+        let waiter = &self.waiters[index];
+        WaiterView {
+            mode: waiter.mode,
+            session: waiter.session,
+            uid: waiter.uid,
+            app: self
+                .sessions
+                .get(&waiter.session)
+                .map_or_else(String::new, |session| session.app.to_string()),
+            owner: waiter.owner.clone(),
+            since: waiter.since,
+            priority: waiter.priority,
+        }
+    }
+}
+
+/// A timed lease's public name: a short hash (FNV-1a) that does not lead back to the 128-bit secret.
+pub fn reference(secret: LeaseSecret) -> u32 {
+    secret.0.to_be_bytes().iter().fold(0x811c_9dc5, |hash, &byte| {
+        (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
+    })
 }

@@ -1,0 +1,269 @@
+//! Waiters: requests from their arrival to their one answer.
+//!
+//! Owns arrival, patience, cancel and refusal. Must not know when somebody is granted: that is `serve`.
+
+use crate::effect::{EventKind, Notice, Refusal, Reply};
+use crate::engine::Engine;
+use crate::input::{Acquire, Life};
+use crate::lease::End;
+use crate::model::{Mode, Owner, RequestId, SessionId, Time};
+use crate::queue::Place;
+use crate::resource::Resource;
+use crate::session::Slot;
+use crate::timers::Timer;
+use std::time::Duration;
+
+/// A request in a queue.
+pub(crate) struct Waiter {
+    pub(crate) resource: usize,
+    pub(crate) session: SessionId,
+    pub(crate) request: RequestId,
+    pub(crate) mode: Mode,
+    pub(crate) place: Place,
+    pub(crate) priority: i32,
+    pub(crate) since: Time,
+    /// When its patience ends; `MAX` never.
+    pub(crate) until: Time,
+    pub(crate) wait: Option<Duration>,
+    pub(crate) life: Life,
+    pub(crate) max_hold: Option<Duration>,
+    pub(crate) owner: Option<Owner>,
+    pub(crate) uid: u32,
+}
+
+impl Waiter {
+    /// It wants an answer now, not a turn.
+    pub(crate) fn is_try(&self) -> bool {
+        self.wait == Some(Duration::ZERO)
+    }
+}
+
+impl Engine {
+    pub(crate) fn acquire(&mut self, now: Time, acquire: Acquire) {
+        let (session, request, mode) = (acquire.session, acquire.request, acquire.mode);
+        let notify = acquire.notify_queued;
+        let resource = match self.admit(now, &acquire) {
+            Ok(resource) => resource,
+            Err(refusal) => return self.reply(session, request, Reply::Refused(refusal)),
+        };
+        let waiter = self.enqueue(now, resource, acquire);
+        self.serve(now, resource);
+        let slot = self
+            .sessions
+            .get(&session)
+            .and_then(|session| session.slot(request));
+        if slot != Some(Slot::Waiting(waiter)) {
+            return;
+        }
+        self.event(resource, mode, session, request, EventKind::Queued);
+        if notify {
+            let ahead = self.resources[resource]
+                .queue
+                .ahead_of(self.waiters[waiter].place);
+            self.notice(
+                session,
+                Notice::Queued {
+                    request,
+                    ahead: u32::try_from(ahead).unwrap_or(u32::MAX),
+                },
+            );
+        }
+        self.bound_try(now, resource, waiter);
+    }
+
+    /// A try that is still here waits for the store: for its word, and for a recall once it said that somebody holds.
+    fn bound_try(&mut self, now: Time, resource: usize, waiter: usize) {
+        if !self.waiters[waiter].is_try() {
+            return;
+        }
+        let asked = self.resources[resource].ask.as_ref();
+        let patience = match asked {
+            _ if !self.link.is_up() => Duration::ZERO,
+            Some(ask) if ask.queued.is_some() => self.grace(),
+            _ => self.config.tenure_ttl / 4,
+        };
+        match patience.is_zero() {
+            true => {
+                self.refuse_waiter(now, waiter, Refusal::StoreUnavailable);
+                self.serve(now, resource);
+            }
+            false => self.limit_waiter(waiter, now + patience),
+        }
+    }
+
+    /// The checks that need the engine's state; the gate made the others.
+    fn admit(&mut self, now: Time, acquire: &Acquire) -> Result<usize, Refusal> {
+        let session = self.sessions.get(&acquire.session);
+        let session = session.ok_or(Refusal::BadRequest("the session is over: connect again"))?;
+        if self.draining {
+            return Err(Refusal::Draining);
+        }
+        if session.slot(acquire.request).is_some() {
+            return Err(Refusal::BadRequest(
+                "this request number is in use: number requests without repetition",
+            ));
+        }
+        if session.waiting() >= self.config.in_flight_per_session_max {
+            return Err(Refusal::TooMany {
+                limit: self.config.in_flight_per_session_max,
+            });
+        }
+        if let Life::Timed { secret, .. } = acquire.life
+            && self.timed.contains_key(&secret)
+        {
+            return Err(Refusal::BadRequest("this lease id is in use: draw a random one"));
+        }
+        let resource = self.resource_for(&acquire.key, acquire.mode.limit());
+        self.agree_on_limit(now, resource, acquire.mode.limit())?;
+        let r = &self.resources[resource];
+        if r.queue.len() >= self.config.waiters_per_key_max as usize {
+            return Err(Refusal::QueueFull {
+                limit: self.config.waiters_per_key_max,
+            });
+        }
+        Ok(resource)
+    }
+
+    fn resource_for(&mut self, key: &crate::Key, limit: u32) -> usize {
+        match self.by_key.get(key) {
+            Some(&resource) => resource,
+            None => {
+                let resource = self.resources.insert(Resource::new(key.clone(), limit));
+                self.by_key.insert(key.clone(), resource);
+                resource
+            }
+        }
+    }
+
+    /// All who use a key at a time agree on its limit; a key that is merely kept changes it.
+    fn agree_on_limit(&mut self, now: Time, resource: usize, limit: u32) -> Result<(), Refusal> {
+        let r = &self.resources[resource];
+        if r.limit == limit {
+            return Ok(());
+        }
+        if !r.live.is_empty() || !r.queue.is_empty() {
+            return Err(Refusal::LimitMismatch { limit: r.limit });
+        }
+        self.drop_ask(now, resource);
+        self.return_idle(now, resource);
+        self.resources[resource].limit = limit;
+        Ok(())
+    }
+
+    fn enqueue(&mut self, now: Time, resource: usize, acquire: Acquire) -> usize {
+        let place = Place::new(now, acquire.priority, self.arrivals);
+        self.arrivals += 1;
+        let is_try = acquire.wait == Some(Duration::ZERO);
+        // A try is bounded once it is known whom it waits for.
+        let until = acquire
+            .wait
+            .filter(|_| !is_try)
+            .map_or(Time::MAX, |wait| now + wait);
+        let session = self
+            .sessions
+            .get_mut(&acquire.session)
+            .expect("admitted a moment ago");
+        let waiter = self.waiters.insert(Waiter {
+            resource,
+            session: acquire.session,
+            request: acquire.request,
+            mode: acquire.mode,
+            place,
+            priority: acquire.priority,
+            since: now,
+            until,
+            wait: acquire.wait,
+            life: acquire.life,
+            max_hold: acquire.max_hold,
+            owner: acquire.owner,
+            uid: session.uid,
+        });
+        session.wait(acquire.request, waiter);
+        self.timers.arm(until, Timer::Waiter(waiter));
+        self.resources[resource].queue.push(place, waiter, is_try);
+        waiter
+    }
+
+    /// Its patience ends then, if not sooner.
+    pub(crate) fn limit_waiter(&mut self, index: usize, until: Time) {
+        let waiter = &mut self.waiters[index];
+        if until < waiter.until {
+            self.timers.disarm(waiter.until, Timer::Waiter(index));
+            self.timers.arm(until, Timer::Waiter(index));
+            waiter.until = until;
+        }
+    }
+
+    /// A waiter's timer fired.
+    pub(crate) fn waiter_due(&mut self, now: Time, index: usize) {
+        let Some(waiter) = self.waiters.get(index) else {
+            return;
+        };
+        if waiter.until > now {
+            return;
+        }
+        let resource = waiter.resource;
+        let r = &self.resources[resource];
+        let unheard = r.tenure.is_none() && r.ask.as_ref().is_none_or(|ask| ask.queued.is_none());
+        let refusal = match () {
+            () if !self.link.is_up() || unheard => Refusal::StoreUnavailable,
+            () if waiter.is_try() => Refusal::Held,
+            () => Refusal::WaitTimeout,
+        };
+        self.refuse_waiter(now, index, refusal);
+        self.serve(now, resource);
+    }
+
+    pub(crate) fn cancel(&mut self, now: Time, session: SessionId, request: RequestId) {
+        let slot = self
+            .sessions
+            .get(&session)
+            .and_then(|session| session.slot(request));
+        let resource = match slot {
+            Some(Slot::Waiting(waiter)) => {
+                let resource = self.waiters[waiter].resource;
+                self.drop_waiter(now, waiter);
+                Some(resource)
+            }
+            // The grant raced the cancel: nobody wants it.
+            Some(Slot::Held(lease)) => Some(self.end_lease(now, lease, End::Released)),
+            None => None,
+        };
+        self.reply(session, request, Reply::Cancelled);
+        if let Some(resource) = resource {
+            self.serve(now, resource);
+        }
+    }
+
+    /// Refuses a waiter. The caller serves the resource.
+    pub(crate) fn refuse_waiter(&mut self, now: Time, index: usize, refusal: Refusal) {
+        let waiter = self.take_waiter(index);
+        self.reply(waiter.session, waiter.request, Reply::Refused(refusal.clone()));
+        let kind = EventKind::Refused {
+            refusal,
+            waited: now.since(waiter.since),
+        };
+        self.event(waiter.resource, waiter.mode, waiter.session, waiter.request, kind);
+    }
+
+    /// Takes a waiter out that wants no answer. The caller serves the resource.
+    pub(crate) fn drop_waiter(&mut self, now: Time, index: usize) {
+        let waiter = self.take_waiter(index);
+        let kind = EventKind::Cancelled {
+            waited: now.since(waiter.since),
+        };
+        self.event(waiter.resource, waiter.mode, waiter.session, waiter.request, kind);
+    }
+
+    fn take_waiter(&mut self, index: usize) -> Waiter {
+        let waiter = self.waiters.remove(index);
+        self.timers.disarm(waiter.until, Timer::Waiter(index));
+        self.resources[waiter.resource]
+            .queue
+            .remove(waiter.place, waiter.is_try());
+        if let Some(session) = self.sessions.get_mut(&waiter.session) {
+            session.settle(waiter.request, None);
+        }
+        waiter
+    }
+}

@@ -1,0 +1,517 @@
+//! Asking the store: the one outstanding ask of a key, and the debts of those that are over.
+//!
+//! Owns asks, re-asks (P12), withdrawals and their repetition until acknowledged (P7). Must not know who is granted what.
+
+use crate::engine::Engine;
+use crate::link::{Sent, SentKind};
+use crate::model::{AskId, FenceRange, StoreTime, Time};
+use crate::mutant::Mutant;
+use crate::store::{
+    Ask as AskOp, CallId, FENCE_RANGE_MAX, Fault, GiveBack, Op, Outcome, Push, Queued, REFUSE_AFTER, Reply,
+    Return, Tell, Tenancy, Withdraw,
+};
+use crate::tenure::ttl_covering;
+use std::time::Duration;
+
+/// Re-ask interval of the first places; deeper ones ask less often (P12).
+const REASK_EVERY: Duration = Duration::from_secs(1);
+/// An entry in the store's queue lives for so many re-ask intervals.
+const ENTRY_TTL_INTERVALS: u32 = 3;
+/// An ask that was not applied is sent again after this long, while the link is up.
+const ASK_RETRY: Duration = Duration::from_millis(50);
+/// A debt whose payment was not acknowledged is sent again after this long, while the link is up.
+const DEBT_RETRY: Duration = Duration::from_millis(100);
+
+/// The outstanding ask of one key.
+pub(crate) struct Ask {
+    pub(crate) seq: u64,
+    pub(crate) units: u32,
+    pub(crate) since: Time,
+    /// The store's last word on our place.
+    pub(crate) queued: Option<Queued>,
+    /// When to ask again; `MAX` while an answer is due or the link is down.
+    pub(crate) again_at: Time,
+    /// A recall came before the grant did: somebody already waits.
+    pub(crate) recalled: bool,
+    /// The key is in use with another limit; the idle ones among its holders have been recalled.
+    mismatched: bool,
+    sent: u32,
+    doubtful: bool,
+    refuse_after: StoreTime,
+    /// What goes back in the same step, until an ask that carried it was applied; and the first call that did.
+    give_back: Option<(GiveBack, CallId)>,
+}
+
+impl Ask {
+    fn new(seq: u64, units: u32, since: Time) -> Ask {
+        Ask {
+            seq,
+            units,
+            since,
+            queued: None,
+            again_at: Time::MAX,
+            recalled: false,
+            mismatched: false,
+            sent: 0,
+            doubtful: false,
+            refuse_after: StoreTime(0),
+            give_back: None,
+        }
+    }
+
+    /// The store is done with the old number; the wish stands.
+    fn renumber(&mut self, seq: u64) {
+        *self = Ask {
+            give_back: self.give_back,
+            recalled: self.recalled,
+            ..Ask::new(seq, self.units, self.since)
+        };
+    }
+
+    pub(crate) fn was_sent(&self) -> bool {
+        self.sent > 0
+    }
+
+    /// Copies of it may still run: whoever ends it must leave a tombstone (P7).
+    fn tombstone(&self) -> Option<StoreTime> {
+        (self.sent > 1 || self.doubtful).then_some(self.refuse_after)
+    }
+}
+
+/// Something the store must still hear.
+pub(crate) struct Debt {
+    op: Op,
+    call: Option<CallId>,
+    due: Time,
+    /// Whatever it was about is over at the store by then.
+    expires: Time,
+}
+
+impl Debt {
+    pub(crate) fn next_due(&self) -> Time {
+        match self.call {
+            Some(_) => Time::MAX,
+            None => self.due.min(self.expires),
+        }
+    }
+}
+
+fn reask_interval(ahead: u32) -> Duration {
+    REASK_EVERY * (ahead / 8 + 1).min(5)
+}
+
+impl Engine {
+    /// Every fence of this key must be above this (P1).
+    pub(crate) fn floor(&self, resource: usize) -> u64 {
+        self.link.floor().max(self.resources[resource].issued)
+    }
+
+    /// Sends a call about a resource.
+    pub(crate) fn send(&mut self, resource: usize, sent: Sent, op: Op) -> CallId {
+        self.resources[resource].calls += 1;
+        let id = self.link.send(sent);
+        self.emit_call(id, op);
+        id
+    }
+
+    /// Makes sure that the store knows that we want so many units.
+    pub(crate) fn want_units(&mut self, now: Time, resource: usize, units: u32) {
+        let idle = self.resources[resource].idle_units() > 0;
+        match &mut self.resources[resource].ask {
+            Some(ask) if ask.units == units && !idle => {}
+            Some(ask) => {
+                ask.units = units;
+                self.send_ask(now, resource);
+            }
+            None => {
+                self.last_seq += 1;
+                self.resources[resource].ask = Some(Ask::new(self.last_seq, units, now));
+                self.send_ask(now, resource);
+            }
+        }
+    }
+
+    /// Asks, or asks again: enters the queue, refreshes the place, takes up an offer (P3).
+    pub(crate) fn send_ask(&mut self, now: Time, resource: usize) {
+        if !self.link.is_up() {
+            if let Some(ask) = &mut self.resources[resource].ask {
+                ask.again_at = Time::MAX;
+            }
+            return;
+        }
+        let ttl = self.wanted_ttl(now, resource);
+        let floor = self.floor(resource);
+        let refuse_after = self.link.store_time(now) + REFUSE_AFTER;
+        let incarnation = self.config.incarnation;
+        let shed = self.shed_idle(now, resource);
+        let r = &mut self.resources[resource];
+        let Some(ask) = &mut r.ask else { return };
+        let fresh = shed.map(|(seq, keep, issued, _)| GiveBack { seq, keep, issued });
+        let give_back = fresh.or(ask.give_back.map(|(give_back, _)| give_back));
+        ask.sent += 1;
+        ask.again_at = Time::MAX;
+        ask.refuse_after = refuse_after;
+        let interval = reask_interval(ask.queued.map_or(0, |queued| queued.ahead));
+        let (seq, units) = (ask.seq, ask.units);
+        let op = AskOp {
+            key: r.key.clone(),
+            id: AskId { incarnation, seq },
+            units,
+            limit: r.limit,
+            ttl,
+            entry_ttl: interval * ENTRY_TTL_INTERVALS,
+            floor,
+            refuse_after,
+            give_back,
+        };
+        let call = self.send(
+            resource,
+            Sent {
+                kind: SentKind::Ask,
+                resource,
+                seq,
+                at: now,
+            },
+            Op::Ask(op),
+        );
+        if let (Some(give_back), Some(ask)) = (fresh, &mut self.resources[resource].ask) {
+            ask.give_back = Some((give_back, call));
+        }
+    }
+
+    /// The answer to an ask. An ask that is over has left a debt, which settles the matter.
+    pub(crate) fn ask_answered(&mut self, now: Time, call: CallId, sent: Sent, outcome: Outcome) {
+        let resource = sent.resource;
+        let Some(ask) = self.resources[resource]
+            .ask
+            .as_mut()
+            .filter(|ask| ask.seq == sent.seq)
+        else {
+            return;
+        };
+        let reply = match outcome {
+            Outcome::Applied { reply, .. } => reply,
+            Outcome::NotApplied(Fault::Corrupt(_)) => {
+                ask.again_at = now + REASK_EVERY;
+                self.refuse_tries(now, resource, true);
+                return;
+            }
+            Outcome::NotApplied(_) => {
+                ask.again_at = now + ASK_RETRY;
+                return;
+            }
+            Outcome::Unknown(_) => {
+                ask.doubtful = true;
+                ask.again_at = now + ASK_RETRY;
+                return;
+            }
+        };
+        let read_whole = !matches!(reply, Reply::TooLate | Reply::ClockRegressed);
+        if read_whole && ask.give_back.is_some_and(|(_, first)| call >= first) {
+            ask.give_back = None;
+        }
+        match reply {
+            Reply::Granted(mut tenancy) => {
+                let (seq, tombstone) = (ask.seq, ask.tombstone());
+                tenancy.contended |= ask.recalled;
+                self.resources[resource].ask = None;
+                self.install(now, resource, seq, sent.at, tenancy, tombstone);
+            }
+            Reply::Queued(queued) => self.ask_queued(now, resource, queued),
+            Reply::Stale => {
+                self.last_seq += 1;
+                ask.renumber(self.last_seq);
+                self.send_ask(now, resource);
+            }
+            Reply::TooLate => self.send_ask(now, resource),
+            Reply::LimitMismatch { limit } => self.ask_mismatched(now, resource, limit),
+            Reply::ClockRegressed => {
+                ask.again_at = now + REASK_EVERY;
+                self.alarm_clock(resource);
+            }
+            Reply::Renewed { .. } | Reply::Gone | Reply::Returned | Reply::Withdrawn | Reply::Told => {
+                ask.again_at = now + REASK_EVERY;
+            }
+        }
+    }
+
+    fn ask_queued(&mut self, now: Time, resource: usize, queued: Queued) {
+        let grace = self.grace();
+        let Some(ask) = &mut self.resources[resource].ask else {
+            return;
+        };
+        let first_word = ask.queued.replace(queued).is_none();
+        // All asks of a sidecar fall on the same instants, so that they leave as one pipeline; the head also asks when
+        // the one in its way is due.
+        let interval = reask_interval(queued.ahead).as_nanos() as u64;
+        ask.again_at = Time((now.0 / interval + 1) * interval);
+        if queued.ahead == 0 {
+            ask.again_at = ask.again_at.min(now + queued.retry.max(Duration::from_millis(1)));
+        }
+        if Mutant::NoReask.is(self.config.mutant) {
+            ask.again_at = Time::MAX;
+        }
+        if Mutant::TryFailsAtOnce.is(self.config.mutant) {
+            self.refuse_tries(now, resource, false);
+        } else if first_word {
+            self.limit_tries(resource, now + grace);
+        }
+    }
+
+    /// How long a try may wait for a recall to be obeyed (P10).
+    pub(crate) fn grace(&self) -> Duration {
+        (self.link.round_trip() * 4).max(Duration::from_millis(25))
+    }
+
+    /// Idle holders were recalled by the answer; whoever still holds with another limit after the grace is right (for
+    /// now), and we are refused.
+    fn ask_mismatched(&mut self, now: Time, resource: usize, limit: u32) {
+        let grace = self.grace();
+        let Some(ask) = &mut self.resources[resource].ask else {
+            return;
+        };
+        if ask.mismatched {
+            self.resources[resource].ask = None;
+            self.refuse_mismatched(now, resource, limit);
+        } else {
+            ask.mismatched = true;
+            ask.again_at = now + grace;
+        }
+    }
+
+    /// The ask is no longer wanted.
+    pub(crate) fn drop_ask(&mut self, now: Time, resource: usize) {
+        let incarnation = self.config.incarnation;
+        let r = &mut self.resources[resource];
+        let Some(ask) = r.ask.take() else { return };
+        let keep = r.tenure.as_ref().map_or(0, |tenure| tenure.units);
+        let key = r.key.clone();
+        if let Some((GiveBack { seq, keep, issued }, _)) = ask.give_back {
+            let op = Return {
+                key: key.clone(),
+                tenure: AskId { incarnation, seq },
+                keep,
+                issued,
+                tombstone: None,
+            };
+            self.owe(now, resource, Op::Return(op));
+        }
+        if ask.was_sent() {
+            let id = AskId {
+                incarnation,
+                seq: ask.seq,
+            };
+            // Its answer may still be under way, so copies count as doubtful.
+            let op = Withdraw {
+                key,
+                id,
+                keep,
+                tombstone: Some(ask.refuse_after),
+            };
+            self.owe(now, resource, Op::Withdraw(op));
+        }
+    }
+
+    /// Sends something that must arrive, and sees to it that it does.
+    pub(crate) fn owe(&mut self, now: Time, resource: usize, op: Op) {
+        let expires = now + REFUSE_AFTER + ttl_covering(self.wanted_ttl(now, resource));
+        self.resources[resource].debts.push(Debt {
+            op,
+            call: None,
+            due: now,
+            expires,
+        });
+        self.pay_debts(now, resource);
+    }
+
+    /// Sends the debts that are due; forgets those that time has paid.
+    pub(crate) fn pay_debts(&mut self, now: Time, resource: usize) {
+        self.resources[resource]
+            .debts
+            .retain(|debt| debt.call.is_some() || debt.expires > now);
+        for index in 0..self.resources[resource].debts.len() {
+            let debt = &mut self.resources[resource].debts[index];
+            if debt.due > now {
+                continue;
+            }
+            debt.due = Time::MAX;
+            if !self.link.is_up() {
+                continue;
+            }
+            let op = debt.op.clone();
+            let call = self.send(
+                resource,
+                Sent {
+                    kind: SentKind::Debt,
+                    resource,
+                    seq: 0,
+                    at: now,
+                },
+                op,
+            );
+            self.resources[resource].debts[index].call = Some(call);
+        }
+    }
+
+    /// The answer to a return or a withdraw.
+    pub(crate) fn debt_answered(&mut self, now: Time, call: CallId, sent: Sent, outcome: Outcome) {
+        let resource = sent.resource;
+        let debts = &mut self.resources[resource].debts;
+        let Some(index) = debts.iter().position(|debt| debt.call == Some(call)) else {
+            return;
+        };
+        match outcome {
+            Outcome::Applied { reply, .. } => {
+                let debt = debts.remove(index);
+                if let (Op::Withdraw(withdraw), Reply::Granted(tenancy)) = (debt.op, reply) {
+                    self.adopt(now, sent, withdraw.id.seq, tenancy);
+                }
+            }
+            Outcome::Unknown(_) if Mutant::WithdrawOnce.is(self.config.mutant) => {
+                debts.remove(index);
+            }
+            Outcome::NotApplied(_) | Outcome::Unknown(_) => {
+                debts[index].call = None;
+                debts[index].due = now + DEBT_RETRY;
+            }
+        }
+    }
+
+    /// A withdrawn growth had been granted: the store knows our tenure by the ask's id now.
+    fn adopt(&mut self, now: Time, sent: Sent, seq: u64, mut tenancy: Tenancy) {
+        let resource = sent.resource;
+        match &self.resources[resource].tenure {
+            Some(tenure) if tenure.seq < seq => {
+                tenancy.units = tenancy.units.min(tenure.units);
+                self.install(now, resource, seq, sent.at, tenancy, None);
+            }
+            Some(_) => {}
+            None => {
+                let tenure = AskId {
+                    incarnation: self.config.incarnation,
+                    seq,
+                };
+                let key = self.resources[resource].key.clone();
+                let op = Return {
+                    key,
+                    tenure,
+                    keep: 0,
+                    issued: self.resources[resource].issued,
+                    tombstone: None,
+                };
+                self.owe(now, resource, Op::Return(op));
+            }
+        }
+    }
+
+    /// Whatever waits for the link goes out now.
+    pub(crate) fn asks_reconnected(&mut self, now: Time, resource: usize) {
+        let r = &mut self.resources[resource];
+        for debt in r.debts.iter_mut().filter(|debt| debt.call.is_none()) {
+            debt.due = now;
+        }
+        if let Some(ask) = &mut r.ask {
+            ask.again_at = now;
+        }
+    }
+
+    /// A hint. It makes us ask, or give back; it never installs anything (P3).
+    pub(crate) fn pushed(&mut self, now: Time, push: Push) {
+        match push {
+            Push::Offer { key, ask: offered } => {
+                let Some(resource) = self.resource_of(&key) else {
+                    return;
+                };
+                if self.resources[resource]
+                    .ask
+                    .as_ref()
+                    .is_none_or(|ask| ask.seq != offered.seq)
+                {
+                    return;
+                }
+                if Mutant::PushInstalls.is(self.config.mutant) {
+                    self.install_from_push(now, resource, offered.seq);
+                } else {
+                    self.send_ask(now, resource);
+                }
+                self.serve(now, resource);
+            }
+            Push::Recall { key, ask } => {
+                let Some(resource) = self.resource_of(&key) else {
+                    return;
+                };
+                self.recalled(now, resource, ask);
+            }
+            Push::Busy { key, ask: busy } => {
+                let Some(resource) = self.resource_of(&key) else {
+                    return;
+                };
+                if self.resources[resource]
+                    .ask
+                    .as_ref()
+                    .is_some_and(|ask| ask.seq == busy.seq)
+                {
+                    self.refuse_tries(now, resource, false);
+                    self.serve(now, resource);
+                }
+            }
+        }
+    }
+
+    fn recalled(&mut self, now: Time, resource: usize, by: AskId) {
+        if self.resources[resource].tenure.is_none() {
+            if let Some(ask) = &mut self.resources[resource].ask {
+                ask.recalled = true;
+            }
+            return;
+        }
+        self.learn_interest(now, resource);
+        self.serve(now, resource);
+        let r = &self.resources[resource];
+        if r.tenure.is_some() && !r.live.is_empty() && self.link.is_up() {
+            let op = Tell {
+                key: r.key.clone(),
+                ask: by,
+            };
+            self.send(
+                resource,
+                Sent {
+                    kind: SentKind::Tell,
+                    resource,
+                    seq: 0,
+                    at: now,
+                },
+                Op::Tell(op),
+            );
+        }
+    }
+
+    /// The seeded bug [`Mutant::PushInstalls`].
+    fn install_from_push(&mut self, now: Time, resource: usize, seq: u64) {
+        let first = self.link.store_time(now).0.max(self.floor(resource) + 1);
+        let tenancy = Tenancy {
+            units: self.resources[resource].ask.as_ref().map_or(0, |ask| ask.units),
+            remaining: self.tenure_ttl(),
+            range: FenceRange {
+                first,
+                last: first + FENCE_RANGE_MAX - 1,
+            },
+            contended: false,
+        };
+        self.resources[resource].ask = None;
+        self.install(now, resource, seq, now, tenancy, None);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_eight_places_ask_every_second_and_the_last_every_five() {
+        let seconds: Vec<u64> = [0, 7, 8, 31, 32, 1000]
+            .map(|ahead| reask_interval(ahead).as_secs())
+            .into();
+        assert_eq!(seconds, [1, 1, 2, 4, 5, 5]);
+    }
+}

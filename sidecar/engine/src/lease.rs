@@ -1,0 +1,404 @@
+//! Leases: what clients hold.
+//!
+//! Owns the life of a lease from grant to end, and the memory of ended ones that lets late requests be answered truly
+//! (S4). Must not know who is served next: every end calls `serve`.
+
+use crate::acquire::Waiter;
+use crate::effect::{Effect, EventKind, LostReason, Notice, Refusal, Reply};
+use crate::engine::Engine;
+use crate::input::{LeaseName, Life, Release, Renew};
+use crate::model::{Fence, LeaseSecret, Mode, Owner, RequestId, SessionId, Time};
+use crate::session::Slot;
+use crate::timers::Timer;
+use std::collections::{HashMap, VecDeque};
+use std::time::Duration;
+
+/// Ended leases remembered, so that their holders hear why they are gone and not merely that they are unknown.
+const ENDED_MAX: usize = 16_384;
+
+/// One live lease.
+pub(crate) struct Lease {
+    pub(crate) resource: usize,
+    /// Its index among the live leases of the resource.
+    pub(crate) index: usize,
+    /// The session that acquired it; a timed lease outlives it.
+    pub(crate) session: SessionId,
+    pub(crate) request: RequestId,
+    pub(crate) mode: Mode,
+    pub(crate) fence: Fence,
+    pub(crate) since: Time,
+    /// The last deadline that the client was told.
+    pub(crate) told: Time,
+    /// `ttl` since the last explicit renewal or `max_hold`, whichever is first; `MAX` without.
+    pub(crate) cap: Time,
+    /// When `max_hold` ends; `MAX` without.
+    pub(crate) hold_until: Time,
+    /// Set for a timed lease.
+    pub(crate) secret: Option<LeaseSecret>,
+    pub(crate) has_ttl: bool,
+    /// Its session is cut off: nobody can be told of an extension (P6).
+    pub(crate) cut: bool,
+    pub(crate) uid: u32,
+    pub(crate) owner: Option<Owner>,
+    armed: Time,
+}
+
+impl Lease {
+    pub(crate) fn new(now: Time, resource: usize, fence: Fence, waiter: &Waiter, confirmed: Time) -> Lease {
+        let hold_until = waiter.max_hold.map_or(Time::MAX, |span| now + span);
+        let (ttl, secret) = match waiter.life {
+            Life::Session { ttl } => (ttl, None),
+            Life::Timed { ttl, secret } => (Some(ttl), Some(secret)),
+        };
+        let cap = ttl.map_or(Time::MAX, |ttl| now + ttl).min(hold_until);
+        // A timed lease is granted once all of its time is confirmed, so its cap is its deadline.
+        let told = if secret.is_some() { cap } else { confirmed.min(cap) };
+        Lease {
+            resource,
+            index: 0,
+            session: waiter.session,
+            request: waiter.request,
+            mode: waiter.mode,
+            fence,
+            since: now,
+            told,
+            cap,
+            hold_until,
+            secret,
+            has_ttl: ttl.is_some(),
+            cut: false,
+            uid: waiter.uid,
+            owner: waiter.owner.clone(),
+            armed: Time::MAX,
+        }
+    }
+
+    fn ends_at(&self) -> Time {
+        if self.cut {
+            self.cap.min(self.told)
+        } else {
+            self.cap
+        }
+    }
+}
+
+/// A renewal of a timed lease that waits until the store confirmed its time (P5).
+pub(crate) struct PendingRenewal {
+    lease: usize,
+    session: SessionId,
+    request: RequestId,
+    pub(crate) ttl: Duration,
+}
+
+/// What became of leases that are no more; bounded, the oldest are forgotten.
+#[derive(Default)]
+pub(crate) struct Ended {
+    by_name: HashMap<EndedName, Ending>,
+    order: VecDeque<EndedName>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+enum EndedName {
+    Session(SessionId, RequestId),
+    Timed(LeaseSecret),
+}
+
+#[derive(Clone, Copy)]
+struct Ending {
+    uid: u32,
+    /// `None`: its holder released it.
+    lost: Option<LostReason>,
+}
+
+impl Ended {
+    fn remember(&mut self, name: EndedName, ending: Ending) {
+        if self.by_name.insert(name, ending).is_none() {
+            self.order.push_back(name);
+            if self.order.len() > ENDED_MAX
+                && let Some(oldest) = self.order.pop_front()
+            {
+                self.by_name.remove(&oldest);
+            }
+        }
+    }
+}
+
+/// How a lease ended.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum End {
+    Released,
+    Lost(LostReason),
+}
+
+impl Engine {
+    pub(crate) fn release(&mut self, now: Time, request: Release) {
+        let Release {
+            session,
+            request,
+            lease,
+        } = request;
+        let reply = match self.find_lease(session, lease) {
+            Ok(index) => {
+                let resource = self.end_lease(now, index, End::Released);
+                self.reply(session, request, Reply::Released);
+                return self.serve(now, resource);
+            }
+            Err(Missing::Released) => Reply::Released,
+            Err(Missing::Refused(refusal)) => Reply::Refused(refusal),
+        };
+        self.reply(session, request, reply);
+    }
+
+    pub(crate) fn renew(&mut self, now: Time, request: Renew) {
+        let Renew {
+            session,
+            request,
+            lease,
+            ttl,
+        } = request;
+        let refusal = match self.find_lease(session, lease) {
+            Ok(index) if !self.leases[index].has_ttl => Refusal::BadRequest(
+                "this lease has no ttl: the sidecar keeps it alive, there is nothing to renew",
+            ),
+            Ok(index) => return self.renew_lease(now, index, session, request, ttl),
+            Err(Missing::Released) => Refusal::NotFound,
+            Err(Missing::Refused(refusal)) => refusal,
+        };
+        self.reply(session, request, Reply::Refused(refusal));
+    }
+
+    fn renew_lease(
+        &mut self,
+        now: Time,
+        index: usize,
+        session: SessionId,
+        request: RequestId,
+        ttl: Duration,
+    ) {
+        let resource = self.leases[index].resource;
+        let confirmed = self.resources[resource]
+            .tenure
+            .as_ref()
+            .map_or(Time::ZERO, |tenure| tenure.deadline);
+        if self.leases[index].secret.is_some() && confirmed < (now + ttl).min(self.leases[index].hold_until) {
+            if !self.link.is_up() {
+                return self.reply(session, request, Reply::Refused(Refusal::StoreUnavailable));
+            }
+            let pending = PendingRenewal {
+                lease: index,
+                session,
+                request,
+                ttl,
+            };
+            self.resources[resource].renewals.push(pending);
+            self.renew_tenure(now, resource, false);
+            return self.serve(now, resource);
+        }
+        let lease = &mut self.leases[index];
+        lease.cap = (now + ttl).min(lease.hold_until);
+        let deadline = confirmed.min(lease.cap);
+        lease.told = lease.told.max(deadline).min(lease.cap);
+        let (fence, cap) = (lease.fence, Some(lease.cap));
+        self.arm_lease(index);
+        self.reply(session, request, Reply::Renewed { deadline, cap, fence });
+    }
+
+    /// The store confirmed more time: answer the renewals that waited for it, ask again for the rest.
+    pub(crate) fn answer_renewals(&mut self, now: Time, resource: usize) {
+        let waiting = std::mem::take(&mut self.resources[resource].renewals);
+        for PendingRenewal {
+            lease,
+            session,
+            request,
+            ttl,
+        } in waiting
+        {
+            self.renew_lease(now, lease, session, request, ttl);
+        }
+    }
+
+    /// The store is away: renewals that wait for it are refused, the leases stand to their deadline.
+    pub(crate) fn refuse_renewals(&mut self, resource: usize) {
+        for renewal in std::mem::take(&mut self.resources[resource].renewals) {
+            self.reply(
+                renewal.session,
+                renewal.request,
+                Reply::Refused(Refusal::StoreUnavailable),
+            );
+        }
+    }
+
+    fn find_lease(&self, session: SessionId, name: LeaseName) -> Result<usize, Missing> {
+        let speaker = self.sessions.get(&session);
+        let (ended, uid) = match name {
+            LeaseName::Session(request) => {
+                match speaker.and_then(|speaker| speaker.slot(request)) {
+                    Some(Slot::Held(index)) => return Ok(index),
+                    Some(Slot::Waiting(_)) => return Err(Missing::Refused(Refusal::NotFound)),
+                    None => {}
+                }
+                let lost = self.ended.by_name.get(&EndedName::Session(session, request));
+                let known = speaker.is_some_and(|speaker| speaker.has_asked(request));
+                if lost.is_none() && known {
+                    return Err(Missing::Released);
+                }
+                (lost.copied(), 0)
+            }
+            LeaseName::Timed(secret) => {
+                let uid = speaker.map_or(u32::MAX, |speaker| speaker.uid);
+                if let Some(&index) = self.timed.get(&secret) {
+                    let mine = self.leases[index].uid == uid;
+                    return if mine {
+                        Ok(index)
+                    } else {
+                        Err(Missing::Refused(Refusal::NotHeld))
+                    };
+                }
+                (self.ended.by_name.get(&EndedName::Timed(secret)).copied(), uid)
+            }
+        };
+        Err(match ended {
+            None => Missing::Refused(Refusal::NotFound),
+            Some(ending) if ending.uid != uid => Missing::Refused(Refusal::NotHeld),
+            Some(Ending { lost: None, .. }) => Missing::Released,
+            Some(Ending {
+                lost: Some(reason), ..
+            }) => Missing::Refused(Refusal::LeaseLost(reason)),
+        })
+    }
+
+    /// Ends a lease and tells whoever must know. The caller serves the resource, which is returned.
+    pub(crate) fn end_lease(&mut self, now: Time, index: usize, end: End) -> usize {
+        let lease = self.leases.remove(index);
+        let resource = lease.resource;
+        self.timers.disarm(lease.armed, Timer::Lease(index));
+        let r = &mut self.resources[resource];
+        if let Some(moved) = r.live.remove(lease.index, lease.mode) {
+            self.leases[moved].index = lease.index;
+        }
+        if let Some(secret) = lease.secret {
+            self.timed.remove(&secret);
+            let lost = if let End::Lost(reason) = end {
+                Some(reason)
+            } else {
+                None
+            };
+            self.ended
+                .remember(EndedName::Timed(secret), Ending { uid: lease.uid, lost });
+        }
+        if let Some(session) = self.sessions.get_mut(&lease.session) {
+            session.settle(lease.request, None);
+        }
+        self.refuse_renewals_of(index, resource, end);
+        let held = now.since(lease.since);
+        let kind = match end {
+            End::Released => EventKind::Released {
+                fence: lease.fence,
+                held,
+            },
+            End::Lost(reason) => {
+                self.tell_lost(&lease, reason);
+                EventKind::Lost {
+                    fence: lease.fence,
+                    held,
+                    reason,
+                }
+            }
+        };
+        self.event(resource, lease.mode, lease.session, lease.request, kind);
+        resource
+    }
+
+    fn refuse_renewals_of(&mut self, index: usize, resource: usize, end: End) {
+        if self.resources[resource].renewals.is_empty() {
+            return;
+        }
+        let refusal = match end {
+            End::Released => Refusal::NotFound,
+            End::Lost(reason) => Refusal::LeaseLost(reason),
+        };
+        let (over, rest) = std::mem::take(&mut self.resources[resource].renewals)
+            .into_iter()
+            .partition(|r| r.lease == index);
+        self.resources[resource].renewals = rest;
+        let over: Vec<PendingRenewal> = over;
+        for renewal in over {
+            self.reply(renewal.session, renewal.request, Reply::Refused(refusal.clone()));
+        }
+    }
+
+    fn tell_lost(&mut self, lease: &Lease, reason: LostReason) {
+        if lease.secret.is_some() {
+            return;
+        }
+        self.ended.remember(
+            EndedName::Session(lease.session, lease.request),
+            Ending {
+                uid: 0,
+                lost: Some(reason),
+            },
+        );
+        let Some(session) = self.sessions.get_mut(&lease.session) else {
+            return;
+        };
+        if session.is_cut() {
+            session.lost_while_cut.push((lease.request, reason));
+        } else {
+            let notice = Notice::Lost {
+                request: lease.request,
+                reason,
+            };
+            self.effects.push_back(Effect::Notice {
+                session: lease.session,
+                notice,
+            });
+        }
+    }
+
+    /// The tenure under all leases of this key is gone. The caller serves the resource.
+    pub(crate) fn lose_all(&mut self, now: Time, resource: usize, reason: LostReason) {
+        let mut all: Vec<usize> = self.resources[resource].live.iter().collect();
+        all.sort_by_key(|&lease| self.leases[lease].fence);
+        for lease in all {
+            self.end_lease(now, lease, End::Lost(reason));
+        }
+    }
+
+    /// Arms the lease's own timer for its cap, or for the last deadline told if its session is cut off.
+    pub(crate) fn arm_lease(&mut self, index: usize) {
+        let lease = &mut self.leases[index];
+        let at = lease.ends_at();
+        if at != lease.armed {
+            self.timers.disarm(lease.armed, Timer::Lease(index));
+            self.timers.arm(at, Timer::Lease(index));
+            lease.armed = at;
+        }
+    }
+
+    /// A lease's timer fired.
+    pub(crate) fn lease_due(&mut self, now: Time, index: usize) {
+        let Some(lease) = self.leases.get_mut(index) else {
+            return;
+        };
+        if lease.armed > now {
+            return;
+        }
+        lease.armed = Time::MAX;
+        let reason = match () {
+            () if lease.hold_until <= now => LostReason::MaxHold,
+            () if lease.cap <= now => LostReason::Expired,
+            () => LostReason::Session,
+        };
+        let session = lease.session;
+        let resource = self.end_lease(now, index, End::Lost(reason));
+        self.serve(now, resource);
+        self.forget_if_over(session);
+    }
+}
+
+/// Why a named lease can not be acted on.
+enum Missing {
+    /// Its holder released it already: saying so again changes nothing.
+    Released,
+    Refused(Refusal),
+}

@@ -1,0 +1,134 @@
+//! What the engine knows of the store as a whole: up or down, its clock, its distance, the calls under way.
+//!
+//! Owns call ids, the estimate of the store's clock, the fence floor and the round-trip estimate. Must not know keys.
+
+use crate::model::{StoreTime, Time};
+use crate::store::{CallId, FENCE_LEAD_MAX_US};
+use std::collections::HashMap;
+use std::time::Duration;
+
+/// What a call was for, so that its answer finds its way.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sent {
+    pub(crate) kind: SentKind,
+    /// The resource; it is not forgotten while a call is under way.
+    pub(crate) resource: usize,
+    /// The ask or tenure it names.
+    pub(crate) seq: u64,
+    /// Boottime just before it was sent: deadlines count from here (P4).
+    pub(crate) at: Time,
+}
+
+/// Kinds of calls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SentKind {
+    Ask,
+    Renew,
+    Debt,
+    Tell,
+}
+
+/// The link.
+#[derive(Default)]
+pub(crate) struct Link {
+    up: bool,
+    next_call: u64,
+    calls: HashMap<CallId, Sent>,
+    /// A store time, and the boottime when we heard it.
+    clock: Option<(StoreTime, Time)>,
+    /// The highest store time seen, plus the fence lead if the store may have been another one in between.
+    floor: u64,
+    regressed: bool,
+    round_trip: Duration,
+}
+
+impl Link {
+    pub(crate) fn is_up(&self) -> bool {
+        self.up
+    }
+
+    /// Connected (again). The store may have lost everything meanwhile, so the floor steps over all that could have been
+    /// reserved before (P1).
+    pub(crate) fn went_up(&mut self, now: Time, at: StoreTime) {
+        if self.floor > 0 {
+            self.floor += FENCE_LEAD_MAX_US + 2;
+        }
+        self.up = true;
+        self.clock = Some((at, now));
+        self.floor = self.floor.max(at.0);
+    }
+
+    pub(crate) fn went_down(&mut self) {
+        self.up = false;
+    }
+
+    /// Books a call; its answer is due once.
+    pub(crate) fn send(&mut self, sent: Sent) -> CallId {
+        let id = CallId(self.next_call);
+        self.next_call += 1;
+        self.calls.insert(id, sent);
+        id
+    }
+
+    /// The answer came: what was it for?
+    pub(crate) fn take(&mut self, id: CallId) -> Option<Sent> {
+        self.calls.remove(&id)
+    }
+
+    pub(crate) fn calls(&self) -> usize {
+        self.calls.len()
+    }
+
+    /// An answer tells the store's time and how far it is. True: that clock went back, and this is the first sign of it.
+    pub(crate) fn observe(&mut self, now: Time, sent: Time, at: StoreTime) -> bool {
+        let before = self.regressed;
+        self.regressed = at.0 + FENCE_LEAD_MAX_US + 2 < self.floor;
+        self.clock = Some((at, now));
+        self.floor = self.floor.max(at.0);
+        let sample = now.since(sent);
+        self.round_trip = if self.round_trip.is_zero() {
+            sample
+        } else {
+            (self.round_trip * 7 + sample) / 8
+        };
+        self.regressed && !before
+    }
+
+    /// The store's clock as we would guess it.
+    pub(crate) fn store_time(&self, now: Time) -> StoreTime {
+        match self.clock {
+            Some((at, heard)) => at + now.since(heard),
+            None => StoreTime(0),
+        }
+    }
+
+    pub(crate) fn floor(&self) -> u64 {
+        self.floor
+    }
+
+    pub(crate) fn round_trip(&self) -> Duration {
+        self.round_trip
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reconnection_lifts_the_floor_over_everything_that_could_have_been_reserved() {
+        let mut link = Link::default();
+        link.went_up(Time(1), StoreTime(1_000_000));
+        assert_eq!(link.floor(), 1_000_000);
+        link.went_down();
+        link.went_up(Time(2), StoreTime(500_000));
+        assert_eq!(link.floor(), 1_000_000 + FENCE_LEAD_MAX_US + 2);
+    }
+
+    #[test]
+    fn the_clock_runs_on_between_answers() {
+        let mut link = Link::default();
+        link.went_up(Time(0), StoreTime(10));
+        assert_eq!(link.store_time(Time(5_000)), StoreTime(15));
+    }
+}

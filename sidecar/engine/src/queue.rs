@@ -1,0 +1,115 @@
+//! The local queue of one key.
+//!
+//! Owns the order of waiters. Must not know leases or tenures.
+//!
+//! Waiters are first-in-first-out within a priority, and a waiter gains one priority a second. Both together are one
+//! constant per waiter: it counts as having arrived `priority` seconds earlier than it did. The order never changes
+//! while they wait, so enqueue, cancel and head are O(log n).
+
+use crate::model::Time;
+use std::collections::BTreeMap;
+
+const NANOS_PER_PRIORITY: i64 = 1_000_000_000;
+
+/// A waiter's place: compare to know who is first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Place {
+    rank: i64,
+    /// Number of its arrival in this engine; breaks ties, and tells who was there when.
+    pub(crate) arrival: u64,
+}
+
+impl Place {
+    pub(crate) fn new(since: Time, priority: i32, arrival: u64) -> Place {
+        let since = i64::try_from(since.0).unwrap_or(i64::MAX);
+        Place {
+            rank: since.saturating_sub(i64::from(priority) * NANOS_PER_PRIORITY),
+            arrival,
+        }
+    }
+}
+
+/// Waiters in the order of grant.
+#[derive(Default)]
+pub(crate) struct Queue {
+    order: BTreeMap<Place, usize>,
+    tries: usize,
+}
+
+impl Queue {
+    pub(crate) fn push(&mut self, place: Place, waiter: usize, is_try: bool) {
+        self.order.insert(place, waiter);
+        self.tries += usize::from(is_try);
+    }
+
+    pub(crate) fn remove(&mut self, place: Place, is_try: bool) {
+        if self.order.remove(&place).is_some() {
+            self.tries -= usize::from(is_try);
+        }
+    }
+
+    pub(crate) fn first(&self) -> Option<usize> {
+        self.order.first_key_value().map(|(_, &waiter)| waiter)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.order.is_empty()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.order.len()
+    }
+
+    /// How many stand before this place: walks, so only for those who asked to know.
+    pub(crate) fn ahead_of(&self, place: Place) -> usize {
+        self.order.range(..place).count()
+    }
+
+    /// Whether somebody here wants an answer now rather than a turn.
+    pub(crate) fn has_tries(&self) -> bool {
+        self.tries > 0
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = usize> + '_ {
+        self.order.values().copied()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    fn order(waiters: &[(u64, i32)]) -> Vec<usize> {
+        let mut queue = Queue::default();
+        for (i, &(ms, priority)) in waiters.iter().enumerate() {
+            queue.push(
+                Place::new(Time::ZERO + Duration::from_millis(ms), priority, i as u64),
+                i,
+                false,
+            );
+        }
+        queue.iter().collect()
+    }
+
+    #[test]
+    fn equal_priorities_go_in_order_of_arrival() {
+        assert_eq!(order(&[(5, 0), (5, 0), (6, 0)]), [0, 1, 2]);
+    }
+
+    #[test]
+    fn a_priority_is_worth_a_second_and_no_more() {
+        assert_eq!(order(&[(0, 0), (999, 1), (1001, 1)]), [1, 0, 2]);
+    }
+
+    #[test]
+    fn tries_are_counted() {
+        let mut queue = Queue::default();
+        let place = Place::new(Time::ZERO, 0, 7);
+        queue.push(place, 3, true);
+        assert!(queue.has_tries());
+        queue.remove(place, true);
+        queue.remove(place, true);
+        assert!(!queue.has_tries() && queue.is_empty());
+    }
+}

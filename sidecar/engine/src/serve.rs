@@ -1,0 +1,308 @@
+//! Who gets the key next: the one place where a lease is granted.
+//!
+//! Owns the decision about the head of the queue, and what follows from it for the store: ask, renew, give back. Must
+//! not know how requests came or how answers leave.
+
+use crate::effect::{Effect, EventKind, Grant, Path, Refusal, Reply};
+use crate::engine::Engine;
+use crate::input::Life;
+use crate::lease::Lease;
+use crate::model::{Mode, Time, WHOLE};
+use crate::mutant::Mutant;
+use crate::session::Slot;
+use crate::tenure::ttl_covering;
+use std::time::Duration;
+
+/// What stands between the head of the queue and its lease.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verdict {
+    /// Nothing.
+    Grant,
+    /// There is no head.
+    Nobody,
+    /// Local leases.
+    Blocked,
+    /// Local leases, and the store besides: a writer behind readers of this sidecar may as well queue there already.
+    BlockedAsk(u32),
+    /// The store: the tenure must have so many units.
+    Ask(u32),
+    /// The tenure is not certain enough for this lease, or has no fences left: a renewal must be answered first.
+    Renew,
+    /// Another sidecar's turn (P9).
+    Yield(u32),
+}
+
+impl Engine {
+    /// Grants what can be granted, then brings the sidecar's stand at the store in line with what is left. Every change
+    /// of a resource ends here.
+    pub(crate) fn serve(&mut self, now: Time, resource: usize) {
+        let verdict = loop {
+            match self.judge_head(now, resource) {
+                Verdict::Grant => self.grant_head(now, resource),
+                other => break other,
+            }
+        };
+        let unwanted = matches!(
+            verdict,
+            Verdict::Blocked | Verdict::BlockedAsk(_) | Verdict::Yield(_)
+        );
+        if unwanted && self.resources[resource].queue.has_tries() {
+            self.refuse_tries(now, resource, false);
+            return self.serve(now, resource);
+        }
+        self.follow_up(now, resource, verdict);
+        self.mark_use(now, resource);
+        self.rearm_or_forget(resource);
+    }
+
+    fn judge_head(&self, now: Time, resource: usize) -> Verdict {
+        let r = &self.resources[resource];
+        let Some(head) = r.queue.first() else {
+            return Verdict::Nobody;
+        };
+        let waiter = &self.waiters[head];
+        let units = r.live.units_with(waiter.mode);
+        let held = r.tenure.as_ref().map_or(0, |tenure| tenure.units);
+        if !r.live.fits(waiter.mode) {
+            let early = waiter.mode == Mode::Exclusive && r.live.only_readers() && held < WHOLE;
+            return if early {
+                Verdict::BlockedAsk(units)
+            } else {
+                Verdict::Blocked
+            };
+        }
+        let Some(tenure) = r.tenure.as_ref().filter(|_| held >= units) else {
+            return Verdict::Ask(units);
+        };
+        let may_overtake = tenure
+            .interest
+            .is_none_or(|interest| interest.allows(now, waiter.place.arrival));
+        if !may_overtake && !Mutant::NoBudget.is(self.config.mutant) {
+            return Verdict::Yield(units);
+        }
+        // A lease that could be extended needs some time to be; a timed one needs all of its time confirmed (P5, P8).
+        let reserve = self.config.tenure_ttl / 10;
+        let until = match waiter.life {
+            Life::Timed { ttl, .. } if !Mutant::TimedUnconfirmed.is(self.config.mutant) => ttl.max(reserve),
+            _ => reserve,
+        };
+        match tenure.is_good_until(now + until) && !tenure.fences.is_empty() {
+            true => Verdict::Grant,
+            false => Verdict::Renew,
+        }
+    }
+
+    fn follow_up(&mut self, now: Time, resource: usize, verdict: Verdict) {
+        match verdict {
+            Verdict::Ask(units) | Verdict::BlockedAsk(units) => return self.want_units(now, resource, units),
+            Verdict::Yield(units)
+                if units
+                    > self.resources[resource]
+                        .live
+                        .units(self.resources[resource].limit) =>
+            {
+                return self.want_units(now, resource, units);
+            }
+            _ => self.drop_ask(now, resource),
+        }
+        if verdict == Verdict::Renew {
+            self.renew_tenure(now, resource, false);
+        }
+        let r = &self.resources[resource];
+        let Some(tenure) = &r.tenure else { return };
+        let wanted_elsewhere = tenure.interest.is_some() || self.draining;
+        let one_of_too_many = tenure.served == 1 && self.idle_tenures >= self.config.retained_max;
+        let give_back = match verdict {
+            Verdict::Yield(_) => true,
+            Verdict::Nobody => wanted_elsewhere || (r.live.is_empty() && one_of_too_many),
+            Verdict::Blocked => {
+                let head = r.queue.first().map(|head| self.waiters[head].place.arrival);
+                tenure
+                    .interest
+                    .is_some_and(|interest| head.is_some_and(|arrival| !interest.allows(now, arrival)))
+            }
+            _ => false,
+        };
+        if give_back && r.idle_units() > 0 {
+            let waited_for = !r.queue.is_empty();
+            self.return_idle(now, resource);
+            // Perhaps what went back is all that was wanted: ask, so that those who stayed behind are not held up.
+            if waited_for {
+                self.renew_tenure(now, resource, false);
+            }
+        }
+    }
+
+    fn grant_head(&mut self, now: Time, resource: usize) {
+        let r = &mut self.resources[resource];
+        let head = r.queue.first().expect("judged a moment ago");
+        let waiter = self.waiters.remove(head);
+        r.queue.remove(waiter.place, waiter.is_try());
+        self.timers
+            .disarm(waiter.until, crate::timers::Timer::Waiter(head));
+        let tenure = r.tenure.as_mut().expect("judged a moment ago");
+        let path = match () {
+            () if tenure.served == 0 => Path::Store,
+            () if waiter.since == now => Path::Retained,
+            () => Path::Handoff,
+        };
+        let mut fence = tenure.fences.issue().expect("judged a moment ago");
+        if path == Path::Handoff && Mutant::HandoffRepeatsFence.is(self.config.mutant) {
+            fence = r.issued;
+        }
+        tenure.served += 1;
+        if let Some(interest) = &mut tenure.interest {
+            interest.count_grant();
+        }
+        r.issued = tenure.fences.issued();
+        let confirmed = tenure.deadline;
+        let lease = Lease::new(now, resource, fence, &waiter, confirmed);
+        let (told, cap, secret) = (lease.told, lease.cap, lease.secret);
+        let index = self.leases.insert(lease);
+        self.leases[index].index = self.resources[resource].live.add(index, waiter.mode);
+        self.arm_lease(index);
+        if let Some(secret) = secret {
+            self.timed.insert(secret, index);
+        }
+        if let Some(session) = self.sessions.get_mut(&waiter.session) {
+            session.settle(waiter.request, Some(Slot::Held(index)));
+        }
+        let key = self.resources[resource].key.clone();
+        let waited = now.since(waiter.since);
+        let grant = Grant {
+            key,
+            mode: waiter.mode,
+            fence,
+            deadline: told,
+            cap: (cap < Time::MAX).then_some(cap),
+            secret,
+            path,
+            waited,
+        };
+        self.reply(waiter.session, waiter.request, Reply::Granted(grant));
+        self.event(
+            resource,
+            waiter.mode,
+            waiter.session,
+            waiter.request,
+            EventKind::Granted { fence, path, waited },
+        );
+        self.mark_use(now, resource);
+        self.keep_in_touch(now, resource);
+    }
+
+    /// The time to live that this key's tenure needs: the usual one, or what a timed lease at the head or in renewal
+    /// needs (P5), or what is already confirmed, which must not shrink.
+    pub(crate) fn wanted_ttl(&self, now: Time, resource: usize) -> Duration {
+        let r = &self.resources[resource];
+        let slack = Duration::from_millis(200) + self.link.round_trip() * 4;
+        let head = r.queue.first().and_then(|head| match self.waiters[head].life {
+            Life::Timed { ttl, .. } => Some(ttl_covering(ttl + slack)),
+            Life::Session { .. } => None,
+        });
+        let renewal = r
+            .renewals
+            .iter()
+            .map(|renewal| ttl_covering(renewal.ttl + slack))
+            .max();
+        let confirmed = r
+            .tenure
+            .as_ref()
+            .map(|tenure| ttl_covering(tenure.deadline.since(now)));
+        [head, renewal, confirmed]
+            .into_iter()
+            .flatten()
+            .fold(self.tenure_ttl(), Duration::max)
+    }
+
+    /// Refuses every try of the queue: what it met will not go away at once.
+    pub(crate) fn refuse_tries(&mut self, now: Time, resource: usize, unavailable: bool) {
+        if !self.resources[resource].queue.has_tries() {
+            return;
+        }
+        let refusal = if unavailable {
+            Refusal::StoreUnavailable
+        } else {
+            Refusal::Held
+        };
+        let tries: Vec<usize> = self.resources[resource]
+            .queue
+            .iter()
+            .filter(|&waiter| self.waiters[waiter].is_try())
+            .collect();
+        for waiter in tries {
+            self.refuse_waiter(now, waiter, refusal.clone());
+        }
+    }
+
+    /// Refuses everybody in the queue: the key is in use with another limit.
+    pub(crate) fn refuse_mismatched(&mut self, now: Time, resource: usize, limit: u32) {
+        let all: Vec<usize> = self.resources[resource].queue.iter().collect();
+        for waiter in all {
+            self.refuse_waiter(now, waiter, Refusal::LimitMismatch { limit });
+        }
+    }
+
+    /// Tries in the queue have until then and no longer.
+    pub(crate) fn limit_tries(&mut self, resource: usize, until: Time) {
+        if !self.resources[resource].queue.has_tries() {
+            return;
+        }
+        let tries: Vec<usize> = self.resources[resource]
+            .queue
+            .iter()
+            .filter(|&waiter| self.waiters[waiter].is_try())
+            .collect();
+        for index in tries {
+            self.limit_waiter(index, until);
+        }
+    }
+
+    fn rearm_or_forget(&mut self, resource: usize) {
+        if self.resources[resource].is_forgettable() {
+            let r = self.resources.remove(resource);
+            self.by_key.remove(&r.key);
+            self.timers
+                .disarm(r.armed, crate::timers::Timer::Resource(resource));
+            return;
+        }
+        let due = self.resources[resource].next_due();
+        let armed = self.resources[resource].armed;
+        // A timer that comes too early costs a look; moving it at every grant would cost more.
+        if due < armed {
+            self.timers
+                .disarm(armed, crate::timers::Timer::Resource(resource));
+            self.timers.arm(due, crate::timers::Timer::Resource(resource));
+            self.resources[resource].armed = due;
+        }
+    }
+
+    /// A resource's timer fired.
+    pub(crate) fn resource_due(&mut self, now: Time, resource: usize) {
+        let Some(r) = self.resources.get_mut(resource) else {
+            return;
+        };
+        if r.armed > now {
+            return;
+        }
+        r.armed = Time::MAX;
+        self.tenure_due(now, resource);
+        self.pay_debts(now, resource);
+        if self.resources[resource]
+            .ask
+            .as_ref()
+            .is_some_and(|ask| ask.again_at <= now)
+        {
+            self.send_ask(now, resource);
+        }
+        self.serve(now, resource);
+    }
+
+    pub(crate) fn reply(&mut self, session: crate::SessionId, request: crate::RequestId, reply: Reply) {
+        self.effects.push_back(Effect::Reply {
+            session,
+            request,
+            reply,
+        });
+    }
+}

@@ -1,0 +1,343 @@
+//! Sessions: the connections of clients, and what hangs on each.
+//!
+//! Owns opening, signs of life, the two ways to end (P6), and the coalesced extension of a session's leases. Must not
+//! know frames or HTTP.
+
+use crate::effect::{Effect, LostReason, Notice, Refusal};
+use crate::engine::Engine;
+use crate::input::{EndedBy, SessionOpened};
+use crate::lease::End;
+use crate::model::{RequestId, SessionId, Time};
+use crate::mutant::Mutant;
+use crate::timers::Timer;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What a request number of a session stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Slot {
+    /// An acquire in a queue.
+    Waiting(usize),
+    /// A lease.
+    Held(usize),
+}
+
+/// One session.
+pub(crate) struct Session {
+    pub(crate) uid: u32,
+    pub(crate) app: Arc<str>,
+    ping_within: Option<Duration>,
+    seen: Time,
+    slots: BTreeMap<RequestId, Slot>,
+    waiting: u32,
+    newest: Option<RequestId>,
+    cut: bool,
+    pub(crate) lost_while_cut: Vec<(RequestId, LostReason)>,
+    /// When its leases' new deadlines are to be told; `MAX` if there is no news.
+    extend_at: Time,
+    extended: Time,
+    armed: Time,
+}
+
+impl Session {
+    /// Nobody is connected to it, but it can be resumed.
+    pub(crate) fn is_cut(&self) -> bool {
+        self.cut
+    }
+
+    pub(crate) fn slot(&self, request: RequestId) -> Option<Slot> {
+        self.slots.get(&request).copied()
+    }
+
+    /// Whether an acquire with this number can have been here.
+    pub(crate) fn has_asked(&self, request: RequestId) -> bool {
+        self.newest.is_some_and(|newest| request <= newest)
+    }
+
+    /// A new acquire waits.
+    pub(crate) fn wait(&mut self, request: RequestId, waiter: usize) {
+        self.newest = self.newest.max(Some(request));
+        self.waiting += 1;
+        self.slots.insert(request, Slot::Waiting(waiter));
+    }
+
+    /// A request became a lease, or nothing.
+    pub(crate) fn settle(&mut self, request: RequestId, slot: Option<Slot>) {
+        let before = match slot {
+            Some(slot) => self.slots.insert(request, slot),
+            None => self.slots.remove(&request),
+        };
+        if matches!(before, Some(Slot::Waiting(_))) {
+            self.waiting -= 1;
+        }
+    }
+
+    pub(crate) fn waiting(&self) -> u32 {
+        self.waiting
+    }
+
+    fn next_due(&self) -> Time {
+        let ping = self.ping_within.filter(|_| !self.cut && !self.slots.is_empty());
+        ping.map_or(Time::MAX, |within| self.seen + within)
+            .min(self.extend_at)
+    }
+}
+
+impl Engine {
+    pub(crate) fn session_opened(&mut self, now: Time, opened: SessionOpened) {
+        let session = Session {
+            uid: opened.uid,
+            app: opened.app,
+            ping_within: opened.ping_within,
+            seen: now,
+            slots: BTreeMap::new(),
+            waiting: 0,
+            newest: None,
+            cut: false,
+            lost_while_cut: Vec::new(),
+            extend_at: Time::MAX,
+            extended: Time::ZERO,
+            armed: Time::MAX,
+        };
+        self.sessions.insert(opened.session, session);
+        if self.draining {
+            self.notice(opened.session, Notice::Draining);
+        }
+    }
+
+    /// Any input of a session is a sign of life.
+    pub(crate) fn session_seen(&mut self, now: Time, id: SessionId) {
+        if let Some(session) = self.sessions.get_mut(&id) {
+            session.seen = now;
+            if session.armed == Time::MAX {
+                self.arm_session(id);
+            }
+        }
+    }
+
+    pub(crate) fn session_ended(&mut self, now: Time, id: SessionId, by: EndedBy) {
+        let by = if Mutant::CutOffFrees.is(self.config.mutant) {
+            EndedBy::Peer
+        } else {
+            by
+        };
+        match by {
+            EndedBy::Peer => {
+                self.leave_queues(now, id, None);
+                self.end_leases_of(now, id, End::Released);
+                if let Some(session) = self.sessions.remove(&id) {
+                    self.timers.disarm(session.armed, Timer::Session(id));
+                }
+            }
+            EndedBy::Sidecar => {
+                self.leave_queues(now, id, None);
+                self.freeze_leases(id, true);
+                if let Some(session) = self.sessions.get_mut(&id) {
+                    session.cut = true;
+                    session.extend_at = Time::MAX;
+                }
+                self.forget_if_over(id);
+            }
+        }
+    }
+
+    /// The client came back: it hears what it missed, and its leases live on.
+    pub(crate) fn session_resumed(&mut self, now: Time, id: SessionId) {
+        let Some(session) = self.sessions.get_mut(&id) else {
+            return;
+        };
+        session.cut = false;
+        session.seen = now;
+        session.extend_at = now;
+        for (request, reason) in std::mem::take(&mut session.lost_while_cut) {
+            self.notice(id, Notice::Lost { request, reason });
+        }
+        self.freeze_leases(id, false);
+        self.arm_session(id);
+    }
+
+    /// A session that was cut off and holds nothing any more has nothing to be resumed for.
+    pub(crate) fn forget_if_over(&mut self, id: SessionId) {
+        let over = self.sessions.get(&id).is_some_and(|session| {
+            session.cut && session.slots.is_empty() && session.lost_while_cut.is_empty()
+        });
+        if over && let Some(session) = self.sessions.remove(&id) {
+            self.timers.disarm(session.armed, Timer::Session(id));
+        }
+    }
+
+    /// Takes its waiters out of all queues, with a refusal or silently, then serves those queues.
+    fn leave_queues(&mut self, now: Time, id: SessionId, refusal: Option<Refusal>) {
+        let mut resources = Vec::new();
+        for slot in self.slots_of(id) {
+            if let Slot::Waiting(waiter) = slot {
+                resources.push(self.waiters[waiter].resource);
+                match &refusal {
+                    Some(refusal) => self.refuse_waiter(now, waiter, refusal.clone()),
+                    None => self.drop_waiter(now, waiter),
+                }
+            }
+        }
+        self.serve_each(now, resources);
+    }
+
+    /// Ends its session leases; timed ones belong to the bearer of their id (P5).
+    fn end_leases_of(&mut self, now: Time, id: SessionId, end: End) {
+        let mut resources = Vec::new();
+        for slot in self.slots_of(id) {
+            if let Slot::Held(lease) = slot
+                && self.leases[lease].secret.is_none()
+            {
+                resources.push(self.end_lease(now, lease, end));
+            }
+        }
+        self.serve_each(now, resources);
+    }
+
+    fn serve_each(&mut self, now: Time, mut resources: Vec<usize>) {
+        resources.sort_unstable();
+        resources.dedup();
+        for resource in resources {
+            self.serve(now, resource);
+        }
+    }
+
+    fn freeze_leases(&mut self, id: SessionId, cut: bool) {
+        for slot in self.slots_of(id) {
+            if let Slot::Held(lease) = slot
+                && self.leases[lease].secret.is_none()
+            {
+                self.leases[lease].cut = cut;
+                self.arm_lease(lease);
+            }
+        }
+    }
+
+    fn slots_of(&self, id: SessionId) -> Vec<Slot> {
+        self.sessions
+            .get(&id)
+            .map_or_else(Vec::new, |session| session.slots.values().copied().collect())
+    }
+
+    /// The deadline of a tenure moved: the sessions of its leases are told, each at most ten times per time to live,
+    /// all of its leases in one notice (P6).
+    pub(crate) fn extend_leases(&mut self, now: Time, resource: usize) {
+        let pause = self.config.tenure_ttl / 10;
+        for lease in self.resources[resource].live.iter() {
+            let lease = &self.leases[lease];
+            if lease.secret.is_some() {
+                continue;
+            }
+            let id = lease.session;
+            if let Some(session) = self.sessions.get_mut(&id)
+                && !session.cut
+                && session.extend_at == Time::MAX
+            {
+                session.extend_at = now.max(session.extended + pause);
+                let due = session.next_due();
+                if due < session.armed {
+                    self.timers.disarm(session.armed, Timer::Session(id));
+                    self.timers.arm(due, Timer::Session(id));
+                    session.armed = due;
+                }
+            }
+        }
+        self.answer_renewals(now, resource);
+    }
+
+    fn arm_session(&mut self, id: SessionId) {
+        let Some(session) = self.sessions.get_mut(&id) else {
+            return;
+        };
+        let due = session.next_due();
+        if due < session.armed {
+            self.timers.disarm(session.armed, Timer::Session(id));
+            self.timers.arm(due, Timer::Session(id));
+            session.armed = due;
+        }
+    }
+
+    /// A session's timer fired.
+    pub(crate) fn session_due(&mut self, now: Time, id: SessionId) {
+        let Some(session) = self.sessions.get_mut(&id) else {
+            return;
+        };
+        if session.armed > now {
+            return;
+        }
+        session.armed = Time::MAX;
+        if session.extend_at <= now {
+            session.extend_at = Time::MAX;
+            session.extended = now;
+            self.tell_extended(now, id);
+        }
+        self.check_pings(now, id);
+        self.arm_session(id);
+    }
+
+    fn check_pings(&mut self, now: Time, id: SessionId) {
+        let Some(session) = self.sessions.get_mut(&id) else {
+            return;
+        };
+        let Some(within) = session.ping_within else { return };
+        if session.cut || session.slots.is_empty() || session.seen + within > now {
+            return;
+        }
+        self.leave_queues(now, id, Some(Refusal::LeaseLost(LostReason::Session)));
+        self.end_leases_of(now, id, End::Lost(LostReason::Session));
+    }
+
+    /// One notice for all leases of a session: until when they are valid, and which lag behind.
+    fn tell_extended(&mut self, now: Time, id: SessionId) {
+        let soon = now + self.config.tenure_ttl / 3;
+        let mut until = Time::MAX;
+        let mut except = Vec::new();
+        let mut news = false;
+        let slots = self.slots_of(id);
+        let session_leases = || {
+            slots
+                .iter()
+                .filter_map(|slot| if let Slot::Held(l) = slot { Some(*l) } else { None })
+        };
+        for lease in session_leases()
+            .map(|lease| &self.leases[lease])
+            .filter(|lease| lease.secret.is_none())
+        {
+            let tenure = self.resources[lease.resource].tenure.as_ref();
+            match tenure.map_or(Time::ZERO, |tenure| tenure.deadline) {
+                lagging if lagging < soon => except.push(lease.request),
+                deadline => {
+                    until = until.min(deadline);
+                    news |= deadline.min(lease.cap) > lease.told;
+                }
+            }
+        }
+        if !news || until == Time::MAX {
+            return;
+        }
+        for lease in session_leases() {
+            let lease = &mut self.leases[lease];
+            if lease.secret.is_none() && except.binary_search(&lease.request).is_err() {
+                lease.told = lease.told.max(until.min(lease.cap));
+            }
+        }
+        self.notice(id, Notice::Extended { until, except });
+    }
+
+    pub(crate) fn notice(&mut self, session: SessionId, notice: Notice) {
+        self.effects.push_back(Effect::Notice { session, notice });
+    }
+
+    pub(crate) fn drain(&mut self, now: Time) {
+        self.draining = true;
+        let sessions: Vec<SessionId> = self.sessions.keys().copied().collect();
+        for id in sessions {
+            self.notice(id, Notice::Draining);
+            self.leave_queues(now, id, Some(Refusal::Draining));
+        }
+        for resource in self.all_resources() {
+            self.serve(now, resource);
+        }
+    }
+}

@@ -1,0 +1,484 @@
+//! Tenures: what this sidecar holds in the store, and for how long it may believe so.
+//!
+//! Owns deadlines (P4), renewal, retention (P10, P11), the closing and the death of tenures (P8). Must not know how a
+//! tenure was won (`ask`) or who is served under it (`serve`).
+
+use crate::effect::{Effect, LostReason, Notice};
+use crate::engine::Engine;
+use crate::fence::Fences;
+use crate::interest::Interest;
+use crate::link::{Sent, SentKind};
+use crate::model::{AskId, StoreTime, Time};
+use crate::mutant::Mutant;
+use crate::store::{Fault, Op, Outcome, Renew, Reply, Return, Tenancy};
+use std::time::Duration;
+
+/// What the host's clock may lose on the store's, besides one percent (A1).
+const CLOCK_MARGIN: Duration = Duration::from_millis(6);
+/// A renewal that was not applied is tried again after this long, while the link is up.
+const RENEW_RETRY: Duration = Duration::from_millis(100);
+/// Keys held beyond this many stretch the tenure's time to live in proportion (P13).
+const HELD_KEYS_PER_TTL: usize = 100_000;
+
+/// One tenure. It is removed from its resource the moment its return is sent: a closed tenure serves nobody.
+pub(crate) struct Tenure {
+    pub(crate) seq: u64,
+    pub(crate) units: u32,
+    /// Past this it is dead, whatever the store says later.
+    pub(crate) deadline: Time,
+    pub(crate) fences: Fences,
+    /// Another sidecar waits.
+    pub(crate) interest: Option<Interest>,
+    /// Leases handed out under it.
+    pub(crate) served: u32,
+    /// When a renewal is due; `MAX` while one is under way, or none is wanted.
+    renew_at: Time,
+    renewing: bool,
+    /// Boottime of the sending of the last confirmed ask or renewal.
+    confirmed: Time,
+    /// Last time anything was sent about it.
+    contacted: Time,
+    /// When an idle tenure goes back; `MAX` in use.
+    idle_until: Time,
+    /// When its leases hear that they are at risk; `MAX` once they did.
+    at_risk_at: Time,
+    /// When the overtaking budget ends; `MAX` when nobody waits for that.
+    budget_alarm: Time,
+    /// The clock stepped at this time: only a renewal sent later proves anything (H9).
+    doubted: Option<Time>,
+    /// Late copies of its ask may come until then (P7).
+    tombstone: Option<StoreTime>,
+}
+
+impl Tenure {
+    pub(crate) fn next_due(&self) -> Time {
+        self.deadline
+            .min(self.renew_at)
+            .min(self.idle_until)
+            .min(self.at_risk_at)
+            .min(self.budget_alarm)
+    }
+
+    /// Enough certainty to hand out a lease that lives until `until`.
+    pub(crate) fn is_good_until(&self, until: Time) -> bool {
+        self.doubted.is_none() && self.deadline >= until
+    }
+
+    pub(crate) fn is_idle(&self) -> bool {
+        self.idle_until < Time::MAX
+    }
+}
+
+/// The deadline that an answer proves: from before the request was sent, less what the clocks may differ (P4).
+fn deadline(sent: Time, remaining: Duration) -> Time {
+    sent + (remaining - remaining / 100).saturating_sub(CLOCK_MARGIN)
+}
+
+/// The time to live to ask for, so that [`deadline`] comes out at least `span` later.
+pub(crate) fn ttl_covering(span: Duration) -> Duration {
+    (span + CLOCK_MARGIN) * 100 / 99 + Duration::from_millis(1)
+}
+
+impl Engine {
+    /// A tenure's time to live now.
+    pub(crate) fn tenure_ttl(&self) -> Duration {
+        let stretch = self.tenures / HELD_KEYS_PER_TTL + 1;
+        self.config.tenure_ttl * u32::try_from(stretch).unwrap_or(u32::MAX)
+    }
+
+    fn proven_deadline(&self, now: Time, sent: Time, remaining: Duration) -> Time {
+        match Mutant::DeadlineFromReply.is(self.config.mutant) {
+            true => now + remaining,
+            false => deadline(sent, remaining),
+        }
+    }
+
+    /// The store says that this tenure stands. Takes the place of an older one of this resource (growth).
+    pub(crate) fn install(
+        &mut self,
+        now: Time,
+        resource: usize,
+        seq: u64,
+        sent: Time,
+        tenancy: Tenancy,
+        tombstone: Option<StoreTime>,
+    ) {
+        let deadline = self.proven_deadline(now, sent, tenancy.remaining);
+        let renew_at = self.renewal_due(resource, sent);
+        let at_risk_at = deadline - self.config.tenure_ttl / 3;
+        let r = &mut self.resources[resource];
+        let tenure = Tenure {
+            seq,
+            units: tenancy.units,
+            deadline,
+            fences: Fences::new(tenancy.range, r.issued),
+            interest: None,
+            served: 0,
+            renew_at,
+            renewing: false,
+            confirmed: sent,
+            contacted: sent,
+            idle_until: Time::MAX,
+            at_risk_at,
+            budget_alarm: Time::MAX,
+            doubted: None,
+            tombstone,
+        };
+        if r.tenure.replace(tenure).is_none() {
+            self.tenures += 1;
+        }
+        if tenancy.contended {
+            self.learn_interest(now, resource);
+        }
+        self.extend_leases(now, resource);
+    }
+
+    /// Renewals at a third of the time to live, spread by resource so that they do not come as one wave (P13).
+    fn renewal_due(&self, resource: usize, confirmed: Time) -> Time {
+        let third = self.tenure_ttl() / 3;
+        let spread = third / 256 * (resource.wrapping_mul(0x9E37_79B9) >> 8 & 0x3F) as u32;
+        confirmed + third - spread
+    }
+
+    /// Another sidecar waits for this key: from now on the overtaking budget counts (P9).
+    pub(crate) fn learn_interest(&mut self, now: Time, resource: usize) {
+        if let Some(tenure) = &mut self.resources[resource].tenure
+            && tenure.interest.is_none()
+        {
+            let interest = Interest::learned(now, self.arrivals, &self.config);
+            tenure.budget_alarm = interest.until();
+            tenure.interest = Some(interest);
+        }
+    }
+
+    /// Whatever is due at `now` about the tenure of this resource.
+    pub(crate) fn tenure_due(&mut self, now: Time, resource: usize) {
+        let Some(tenure) = &mut self.resources[resource].tenure else {
+            return;
+        };
+        if tenure.deadline <= now {
+            self.kill_tenure(now, resource, LostReason::Store);
+            return;
+        }
+        if tenure.budget_alarm <= now {
+            tenure.budget_alarm = Time::MAX;
+        }
+        if tenure.idle_until <= now {
+            self.return_idle(now, resource);
+            return;
+        }
+        if tenure.at_risk_at <= now {
+            tenure.at_risk_at = Time::MAX;
+            self.tell_at_risk(resource);
+        }
+        if self.resources[resource]
+            .tenure
+            .as_ref()
+            .is_some_and(|tenure| tenure.renew_at <= now)
+        {
+            self.renew_tenure(now, resource, false);
+        }
+    }
+
+    fn tell_at_risk(&mut self, resource: usize) {
+        for lease in self.resources[resource].live.iter() {
+            let lease = &self.leases[lease];
+            if lease.secret.is_none() {
+                let notice = Notice::AtRisk {
+                    request: lease.request,
+                };
+                self.effects.push_back(Effect::Notice {
+                    session: lease.session,
+                    notice,
+                });
+            }
+        }
+    }
+
+    /// Extend the tenure, with more fences if wanted. One renewal at a time: what the answer does not cover, the next
+    /// look asks for again.
+    pub(crate) fn renew_tenure(&mut self, now: Time, resource: usize, top_up: bool) {
+        let ttl = self.wanted_ttl(now, resource);
+        let floor = self.floor(resource);
+        let incarnation = self.config.incarnation;
+        let up = self.link.is_up();
+        let r = &mut self.resources[resource];
+        let Some(tenure) = &mut r.tenure else { return };
+        tenure.renew_at = Time::MAX;
+        if tenure.renewing || !up {
+            return;
+        }
+        tenure.renewing = true;
+        tenure.contacted = now;
+        let seq = tenure.seq;
+        let top_up = top_up || tenure.fences.is_empty();
+        let op = Renew {
+            key: r.key.clone(),
+            tenure: AskId { incarnation, seq },
+            ttl,
+            floor,
+            top_up,
+        };
+        self.send(
+            resource,
+            Sent {
+                kind: SentKind::Renew,
+                resource,
+                seq,
+                at: now,
+            },
+            Op::Renew(op),
+        );
+    }
+
+    /// A tenure that is used but not by the store's knowledge is told to the store now and then, and fences are reserved
+    /// before they run out (P1, P11). Called after each grant.
+    pub(crate) fn keep_in_touch(&mut self, now: Time, resource: usize) {
+        let waited_for = !self.resources[resource].queue.is_empty();
+        let Some(tenure) = &self.resources[resource].tenure else {
+            return;
+        };
+        let reused = tenure.served > 1;
+        let silent = now.since(tenure.contacted);
+        let contact = reused
+            && self.config.contact_every.is_some_and(|every| silent >= every)
+            && !Mutant::NoContact.is(self.config.mutant);
+        let low = (reused || waited_for) && tenure.fences.is_low();
+        if contact || low {
+            self.renew_tenure(now, resource, low);
+        }
+    }
+
+    /// The answer to a renewal.
+    pub(crate) fn renew_answered(&mut self, now: Time, sent: Sent, outcome: Outcome) {
+        let resource = sent.resource;
+        let r = &mut self.resources[resource];
+        let open_question = r.ask.as_ref().is_some_and(|ask| ask.was_sent()) || !r.debts.is_empty();
+        let Some(tenure) = r.tenure.as_mut().filter(|tenure| tenure.seq == sent.seq) else {
+            return;
+        };
+        tenure.renewing = false;
+        match outcome {
+            Outcome::Applied {
+                reply:
+                    Reply::Renewed {
+                        remaining,
+                        range,
+                        contended,
+                    },
+                ..
+            } => {
+                if let Some(range) = range {
+                    tenure.fences.top_up(range);
+                }
+                if tenure.doubted.is_some_and(|stepped| sent.at >= stepped) {
+                    tenure.doubted = None;
+                }
+                tenure.confirmed = sent.at;
+                if !contended {
+                    tenure.interest = None;
+                    tenure.budget_alarm = Time::MAX;
+                }
+                let proven = self.proven_deadline(now, sent.at, remaining);
+                self.extend_tenure(now, resource, proven);
+                if contended {
+                    self.learn_interest(now, resource);
+                }
+            }
+            // The tenure may have grown into the id of an ask whose answer is still to come.
+            Outcome::Applied {
+                reply: Reply::Gone, ..
+            } if open_question => tenure.renew_at = now + RENEW_RETRY,
+            Outcome::Applied {
+                reply: Reply::Gone, ..
+            } => self.kill_tenure(now, resource, LostReason::Store),
+            Outcome::Applied {
+                reply: Reply::ClockRegressed,
+                ..
+            } => {
+                tenure.renew_at = now + RENEW_RETRY;
+                self.alarm_clock(resource);
+            }
+            Outcome::NotApplied(Fault::Corrupt(_)) => tenure.renew_at = now + RENEW_RETRY * 10,
+            Outcome::Applied { .. } | Outcome::NotApplied(_) | Outcome::Unknown(_) => {
+                tenure.renew_at = now + RENEW_RETRY;
+            }
+        }
+    }
+
+    fn extend_tenure(&mut self, now: Time, resource: usize, proven: Time) {
+        let at_risk_after = self.config.tenure_ttl / 3;
+        let Some(tenure) = &self.resources[resource].tenure else {
+            return;
+        };
+        let due = self.renewal_due(resource, tenure.confirmed);
+        let Some(tenure) = &mut self.resources[resource].tenure else {
+            return;
+        };
+        tenure.deadline = tenure.deadline.max(proven);
+        tenure.at_risk_at = tenure.deadline - at_risk_after;
+        if !tenure.is_idle() {
+            tenure.renew_at = due.max(now + RENEW_RETRY);
+        }
+        self.extend_leases(now, resource);
+    }
+
+    /// The link is back: what could not be sent is due now.
+    pub(crate) fn tenure_reconnected(&mut self, now: Time, resource: usize) {
+        if let Some(tenure) = &mut self.resources[resource].tenure
+            && !tenure.is_idle()
+        {
+            tenure.renew_at = now;
+        }
+    }
+
+    /// The wall clock ran ahead: nothing is handed out until a renewal sent after this is answered (H9).
+    pub(crate) fn doubt_tenure(&mut self, now: Time, resource: usize) {
+        if let Some(tenure) = &mut self.resources[resource].tenure {
+            tenure.doubted = Some(now);
+            tenure.at_risk_at = now;
+            tenure.renew_at = now;
+        }
+    }
+
+    /// In use again, or idle from now on.
+    pub(crate) fn mark_use(&mut self, now: Time, resource: usize) {
+        let idle = self.resources[resource].live.is_empty() && self.resources[resource].queue.is_empty();
+        let retention = self.config.retention;
+        let Some(tenure) = &self.resources[resource].tenure else {
+            return;
+        };
+        if idle == tenure.is_idle() {
+            return;
+        }
+        let due = self.renewal_due(resource, tenure.confirmed);
+        let Some(tenure) = &mut self.resources[resource].tenure else {
+            return;
+        };
+        if idle {
+            tenure.idle_until = now + retention;
+            tenure.renew_at = Time::MAX;
+            tenure.at_risk_at = Time::MAX;
+            self.idle_tenures += 1;
+        } else {
+            tenure.idle_until = Time::MAX;
+            tenure.renew_at = if tenure.renewing { Time::MAX } else { due.max(now) };
+            tenure.at_risk_at = tenure.deadline - self.config.tenure_ttl / 3;
+            self.idle_tenures -= 1;
+        }
+    }
+
+    /// Gives back every unit under which no lease lives; all of them: the tenure is closed from here on (P8).
+    pub(crate) fn return_idle(&mut self, now: Time, resource: usize) {
+        let incarnation = self.config.incarnation;
+        let Some((tenure, keep, issued, tombstone)) = self.shed_idle(now, resource) else {
+            return;
+        };
+        let key = self.resources[resource].key.clone();
+        let tenure = AskId {
+            incarnation,
+            seq: tenure,
+        };
+        self.owe(
+            now,
+            resource,
+            Op::Return(Return {
+                key,
+                tenure,
+                keep,
+                issued,
+                tombstone,
+            }),
+        );
+    }
+
+    /// Takes the idle units out of the tenure, for a return or an ask to carry to the store:
+    /// (tenure, units kept, highest fence issued, tombstone).
+    pub(crate) fn shed_idle(
+        &mut self,
+        now: Time,
+        resource: usize,
+    ) -> Option<(u64, u32, u64, Option<StoreTime>)> {
+        let r = &mut self.resources[resource];
+        let keep = r.live.units(r.limit);
+        let tenure = r.tenure.as_mut().filter(|tenure| tenure.units > keep)?;
+        let store_now = self.link.store_time(now);
+        let tombstone = tenure.tombstone.filter(|&until| until > store_now);
+        let shed = (tenure.seq, keep, tenure.fences.issued(), tombstone);
+        if !Mutant::ClosedTenureServes.is(self.config.mutant) {
+            tenure.units = keep;
+            if keep == 0 {
+                self.drop_tenure(resource);
+            }
+        } else if keep == 0 {
+            tenure.interest = None;
+            tenure.idle_until = Time::MAX;
+        }
+        Some(shed)
+    }
+
+    fn drop_tenure(&mut self, resource: usize) {
+        if let Some(tenure) = self.resources[resource].tenure.take() {
+            self.tenures -= 1;
+            self.idle_tenures -= usize::from(tenure.is_idle());
+        }
+    }
+
+    /// The tenure is dead. Its leases hear of it before anything else happens, and the store is told until it says so.
+    pub(crate) fn kill_tenure(&mut self, now: Time, resource: usize, reason: LostReason) {
+        let Some(tenure) = &self.resources[resource].tenure else {
+            return;
+        };
+        let (seq, issued, tombstone) = (tenure.seq, tenure.fences.issued(), tenure.tombstone);
+        self.drop_tenure(resource);
+        self.lose_all(now, resource, reason);
+        let tenure = AskId {
+            incarnation: self.config.incarnation,
+            seq,
+        };
+        let key = self.resources[resource].key.clone();
+        self.owe(
+            now,
+            resource,
+            Op::Return(Return {
+                key,
+                tenure,
+                keep: 0,
+                issued,
+                tombstone,
+            }),
+        );
+    }
+
+    /// The store's clock lies below fences that were handed out (P1).
+    pub(crate) fn alarm_clock(&mut self, resource: usize) {
+        let key = self.resources[resource].key.clone();
+        self.effects.push_back(Effect::AlarmStoreClock { key });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_deadline_counts_from_the_sending_less_both_margins() {
+        let sent = Time::ZERO + Duration::from_secs(100);
+        assert_eq!(
+            deadline(sent, Duration::from_secs(10)).since(sent),
+            Duration::from_millis(9_894)
+        );
+        assert_eq!(deadline(sent, Duration::from_millis(5)), sent);
+    }
+
+    #[test]
+    fn the_asked_ttl_covers_the_span() {
+        for ms in [1, 100, 30_000, 3_600_000] {
+            let span = Duration::from_millis(ms);
+            assert!(
+                deadline(Time::ZERO, ttl_covering(span)) >= Time::ZERO + span,
+                "{ms} ms"
+            );
+        }
+    }
+}
