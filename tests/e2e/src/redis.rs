@@ -1,0 +1,125 @@
+//! A Redis of our own, on a Unix socket in a folder of its own.
+//!
+//! Owns its start, its pauses, its end, and plain commands to it. Must not know what is stored there.
+
+use crate::folder;
+use crate::process::Process;
+use rustix::process::Signal;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::process::Command;
+use tempfile::TempDir;
+
+/// A Redis server that lives as long as the value.
+pub struct Redis {
+    folder: TempDir,
+    password: Option<String>,
+    process: Option<Process>,
+}
+
+impl Redis {
+    /// A server that is up.
+    pub fn start() -> Redis {
+        let mut redis = Redis::absent();
+        redis.up();
+        redis
+    }
+
+    /// A server that is up and wants this password.
+    pub fn with_password(password: &str) -> Redis {
+        let mut redis = Redis { password: Some(password.to_owned()), ..Redis::absent() };
+        redis.up();
+        redis
+    }
+
+    /// A place where a server may come up later.
+    pub fn absent() -> Redis {
+        Redis { folder: folder(), password: None, process: None }
+    }
+
+    /// Starts the server, and waits until it says that it is ready.
+    pub fn up(&mut self) {
+        let mut command = Command::new("redis-server");
+        command.args(["--port", "0", "--save", "", "--appendonly", "no", "--loglevel", "notice", "--dir"]);
+        command.arg(self.folder.path()).arg("--unixsocket").arg(self.socket());
+        if let Some(password) = &self.password {
+            command.arg("--requirepass").arg(password);
+        }
+        let process = Process::spawn(command);
+        process.line("that it is ready", |line| line.contains("eady to accept connections"));
+        self.process = Some(process);
+    }
+
+    /// Kills the server; what it stored is gone.
+    pub fn down(&mut self) {
+        self.process = None;
+    }
+
+    /// Stops it as a debugger would: connections stay, nothing answers.
+    pub fn pause(&self) {
+        self.running().signal(Signal::STOP);
+    }
+
+    /// Lets it go on.
+    pub fn resume(&self) {
+        self.running().signal(Signal::CONT);
+    }
+
+    /// Its socket.
+    pub fn socket(&self) -> PathBuf {
+        self.folder.path().join("redis.sock")
+    }
+
+    /// What `--redis` wants to hear.
+    pub fn url(&self) -> String {
+        format!("unix://{}", self.socket().display())
+    }
+
+    /// Runs one command and returns its answer as text: one line of a simple answer, or the bulk text.
+    ///
+    /// # Panics
+    /// If the server is away, or answers an error.
+    pub fn command(&self, words: &[&str]) -> String {
+        let stream = UnixStream::connect(self.socket()).expect("the server listens");
+        let mut reader = BufReader::new(stream);
+        if let Some(password) = &self.password {
+            exchange(&mut reader, &["AUTH", password]);
+        }
+        exchange(&mut reader, words)
+    }
+
+    /// A number out of INFO.
+    pub fn info(&self, section: &str, field: &str) -> u64 {
+        let info = self.command(&["INFO", section]);
+        let value = info.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
+        value
+            .and_then(|value| value.trim().parse().ok())
+            .unwrap_or_else(|| panic!("INFO {section} has {field}"))
+    }
+
+    fn running(&self) -> &Process {
+        self.process.as_ref().expect("the server is up")
+    }
+}
+
+fn exchange(reader: &mut BufReader<UnixStream>, words: &[&str]) -> String {
+    let mut request = format!("*{}\r\n", words.len());
+    for word in words {
+        request.push_str(&format!("${}\r\n{word}\r\n", word.len()));
+    }
+    reader.get_mut().write_all(request.as_bytes()).expect("the server reads");
+    let mut head = String::new();
+    reader.read_line(&mut head).expect("the server answers");
+    let (kind, rest) = head.trim_end().split_at(1);
+    match kind {
+        "+" | ":" => rest.to_owned(),
+        "$" if rest == "-1" => String::new(),
+        "$" => {
+            let mut bulk = vec![0; rest.parse::<usize>().expect("a length") + 2];
+            reader.read_exact(&mut bulk).expect("the whole answer");
+            String::from_utf8_lossy(&bulk).trim_end().to_owned()
+        }
+        _ => panic!("{words:?} was answered {head}"),
+    }
+}

@@ -1,0 +1,132 @@
+//! Who may know whom, and how long a file may be: the layout that ARCHITECTURE.md draws, held to.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Lines a source file may have. A file that wants more wants to be two.
+const LINES_MAX: usize = 500;
+
+/// One arrow diagram: with these features, this package may reach these packages of ours, and none of those libraries.
+struct Rule {
+    package: &'static str,
+    features: &'static [&'static str],
+    ours: &'static [&'static str],
+    never: &'static [&'static str],
+}
+
+const RULES: [Rule; 7] = [
+    Rule {
+        package: "sidelock-engine",
+        features: &["--all-features"],
+        ours: &[],
+        never: &["tokio", "redis", "rustix", "libc"],
+    },
+    Rule {
+        package: "sidelock-wire",
+        features: &["--all-features"],
+        ours: &[],
+        never: &["tokio", "redis", "rustix", "libc"],
+    },
+    Rule {
+        package: "sidelock-store",
+        features: &["--all-features"],
+        ours: &["sidelock-engine"],
+        never: &["hyper"],
+    },
+    Rule {
+        package: "sidelock-daemon",
+        features: &["--all-features"],
+        ours: &["sidelock-engine", "sidelock-store", "sidelock-wire"],
+        never: &[],
+    },
+    Rule {
+        package: "sidelock-daemon",
+        features: &[],
+        ours: &["sidelock-engine", "sidelock-store", "sidelock-wire"],
+        never: &["hyper", "redis"],
+    },
+    Rule { package: "sidelock-client", features: &[], ours: &["sidelock-wire"], never: &["hyper", "redis"] },
+    Rule {
+        package: "sidelock-client",
+        features: &["--features=embedded"],
+        ours: &["sidelock-wire", "sidelock-daemon", "sidelock-engine", "sidelock-store"],
+        never: &["hyper", "redis"],
+    },
+];
+
+#[test]
+fn nobody_knows_more_than_the_architecture_allows() {
+    for rule in RULES {
+        let reached = dependencies(rule.package, rule.features);
+        let ours: BTreeSet<_> =
+            reached.iter().map(String::as_str).filter(|name| name.starts_with("sidelock")).collect();
+        let allowed: BTreeSet<_> = rule.ours.iter().copied().chain([rule.package]).collect();
+        let who = format!("{} {}", rule.package, rule.features.join(" "));
+        assert!(ours.is_subset(&allowed), "{who} reaches {:?}", ours.difference(&allowed));
+        for library in rule.never {
+            assert!(!reached.contains(*library), "{who} pulls {library} in");
+        }
+    }
+}
+
+#[test]
+fn the_binary_carries_no_test_package_and_no_mutants() {
+    let reached = dependencies("sidelock", &[]);
+    for package in ["sidelock-sim", "sidelock-e2e", "sidelock-bench", "sidelock-fuzz"] {
+        assert!(!reached.contains(package), "sidelock pulls {package} in");
+    }
+    let features = tree(&["--package", "sidelock", "--edges", "features"]);
+    assert!(features.contains("sidelock-engine"), "cargo tree shows the features of the engine");
+    assert!(
+        !features.contains("sidelock-engine feature \"mutants\""),
+        "a released build has seeded bugs in it"
+    );
+}
+
+#[test]
+fn no_source_file_is_longer_than_a_reader_likes() {
+    let mut files = Vec::new();
+    for folder in ["sidecar", "sdk", "bindings", "tests", "deploy"] {
+        sources(&root().join(folder), &mut files);
+    }
+    assert!(files.len() > 50, "the search finds the sources: {}", files.len());
+    for file in files {
+        let lines = std::fs::read_to_string(&file).expect("a source file is text").lines().count();
+        assert!(lines <= LINES_MAX, "{} has {lines} lines; {LINES_MAX} are enough", file.display());
+    }
+}
+
+/// The names of everything the package needs at run time, itself included.
+fn dependencies(package: &str, features: &[&str]) -> BTreeSet<String> {
+    let mut arguments =
+        vec!["--package", package, "--edges", "normal", "--prefix", "none", "--format", "{p}"];
+    arguments.extend(features);
+    let names =
+        tree(&arguments).lines().filter_map(|line| line.split(' ').next().map(str::to_owned)).collect();
+    assert!(BTreeSet::contains(&names, package), "cargo tree shows {package} itself");
+    names
+}
+
+fn tree(arguments: &[&str]) -> String {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let output =
+        Command::new(cargo).arg("tree").args(arguments).current_dir(root()).output().expect("cargo runs");
+    assert!(output.status.success(), "cargo tree: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).expect("cargo writes text")
+}
+
+fn sources(folder: &Path, files: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(folder).expect("a folder of the workspace") {
+        let path = entry.expect("a readable entry").path();
+        if path.is_dir() && path.file_name().is_none_or(|name| name != "target") {
+            sources(&path, files);
+        } else if path.extension().is_some_and(|extension| extension == "rs" || extension == "lua") {
+            files.push(path);
+        }
+    }
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
