@@ -48,25 +48,14 @@ impl Engine {
         };
         let waiter = self.enqueue(now, resource, acquire);
         self.serve(now, resource);
-        let slot = self
-            .sessions
-            .get(&session)
-            .and_then(|session| session.slot(request));
+        let slot = self.sessions.get(&session).and_then(|session| session.slot(request));
         if slot != Some(Slot::Waiting(waiter)) {
             return;
         }
         self.event(resource, mode, session, request, EventKind::Queued);
         if notify {
-            let ahead = self.resources[resource]
-                .queue
-                .ahead_of(self.waiters[waiter].place);
-            self.notice(
-                session,
-                Notice::Queued {
-                    request,
-                    ahead: u32::try_from(ahead).unwrap_or(u32::MAX),
-                },
-            );
+            let ahead = self.resources[resource].queue.ahead_of(self.waiters[waiter].place);
+            self.notice(session, Notice::Queued { request, ahead: u32::try_from(ahead).unwrap_or(u32::MAX) });
         }
         self.bound_try(now, resource, waiter);
     }
@@ -104,9 +93,7 @@ impl Engine {
             ));
         }
         if session.waiting() >= self.config.in_flight_per_session_max {
-            return Err(Refusal::TooMany {
-                limit: self.config.in_flight_per_session_max,
-            });
+            return Err(Refusal::TooMany { limit: self.config.in_flight_per_session_max });
         }
         if let Life::Timed { secret, .. } = acquire.life
             && self.timed.contains_key(&secret)
@@ -117,9 +104,7 @@ impl Engine {
         self.agree_on_limit(now, resource, acquire.mode.limit())?;
         let r = &self.resources[resource];
         if r.queue.len() >= self.config.waiters_per_key_max as usize {
-            return Err(Refusal::QueueFull {
-                limit: self.config.waiters_per_key_max,
-            });
+            return Err(Refusal::QueueFull { limit: self.config.waiters_per_key_max });
         }
         Ok(resource)
     }
@@ -155,14 +140,8 @@ impl Engine {
         self.arrivals += 1;
         let is_try = acquire.wait == Some(Duration::ZERO);
         // A try is bounded once it is known whom it waits for.
-        let until = acquire
-            .wait
-            .filter(|_| !is_try)
-            .map_or(Time::MAX, |wait| now + wait);
-        let session = self
-            .sessions
-            .get_mut(&acquire.session)
-            .expect("admitted a moment ago");
+        let until = acquire.wait.filter(|_| !is_try).map_or(Time::MAX, |wait| now + wait);
+        let session = self.sessions.get_mut(&acquire.session).expect("admitted a moment ago");
         let waiter = self.waiters.insert(Waiter {
             resource,
             session: acquire.session,
@@ -215,10 +194,7 @@ impl Engine {
     }
 
     pub(crate) fn cancel(&mut self, now: Time, session: SessionId, request: RequestId) {
-        let slot = self
-            .sessions
-            .get(&session)
-            .and_then(|session| session.slot(request));
+        let slot = self.sessions.get(&session).and_then(|session| session.slot(request));
         let resource = match slot {
             Some(Slot::Waiting(waiter)) => {
                 let resource = self.waiters[waiter].resource;
@@ -239,28 +215,21 @@ impl Engine {
     pub(crate) fn refuse_waiter(&mut self, now: Time, index: usize, refusal: Refusal) {
         let waiter = self.take_waiter(index);
         self.reply(waiter.session, waiter.request, Reply::Refused(refusal.clone()));
-        let kind = EventKind::Refused {
-            refusal,
-            waited: now.since(waiter.since),
-        };
+        let kind = EventKind::Refused { refusal, waited: now.since(waiter.since) };
         self.event(waiter.resource, waiter.mode, waiter.session, waiter.request, kind);
     }
 
     /// Takes a waiter out that wants no answer. The caller serves the resource.
     pub(crate) fn drop_waiter(&mut self, now: Time, index: usize) {
         let waiter = self.take_waiter(index);
-        let kind = EventKind::Cancelled {
-            waited: now.since(waiter.since),
-        };
+        let kind = EventKind::Cancelled { waited: now.since(waiter.since) };
         self.event(waiter.resource, waiter.mode, waiter.session, waiter.request, kind);
     }
 
     fn take_waiter(&mut self, index: usize) -> Waiter {
         let waiter = self.waiters.remove(index);
         self.timers.disarm(waiter.until, Timer::Waiter(index));
-        self.resources[waiter.resource]
-            .queue
-            .remove(waiter.place, waiter.is_try());
+        self.resources[waiter.resource].queue.remove(waiter.place, waiter.is_try());
         if let Some(session) = self.sessions.get_mut(&waiter.session) {
             session.settle(waiter.request, None);
         }

@@ -1,16 +1,15 @@
-//! Asking the store: the one outstanding ask of a key, and the debts of those that are over.
+//! Asking the store: the one outstanding ask of a key.
 //!
-//! Owns asks, re-asks (P12), withdrawals and their repetition until acknowledged (P7). Must not know who is granted what.
+//! Owns asks, re-asks (P12) and withdrawals. Must not know who is granted what, nor repeat what was given up: that is a
+//! debt.
 
 use crate::engine::Engine;
 use crate::link::{Sent, SentKind};
-use crate::model::{AskId, FenceRange, StoreTime, Time};
+use crate::model::{AskId, StoreTime, Time};
 use crate::mutant::Mutant;
 use crate::store::{
-    Ask as AskOp, CallId, FENCE_RANGE_MAX, Fault, GiveBack, Op, Outcome, Push, Queued, REFUSE_AFTER, Reply,
-    Return, Tell, Tenancy, Withdraw,
+    Ask as AskOp, CallId, Fault, GiveBack, Op, Outcome, Queued, REFUSE_AFTER, Reply, Return, Withdraw,
 };
-use crate::tenure::ttl_covering;
 use std::time::Duration;
 
 /// Re-ask interval of the first places; deeper ones ask less often (P12).
@@ -19,9 +18,6 @@ const REASK_EVERY: Duration = Duration::from_secs(1);
 const ENTRY_TTL_INTERVALS: u32 = 3;
 /// An ask that was not applied is sent again after this long, while the link is up.
 const ASK_RETRY: Duration = Duration::from_millis(50);
-/// A debt whose payment was not acknowledged is sent again after this long, while the link is up.
-const DEBT_RETRY: Duration = Duration::from_millis(100);
-
 /// The outstanding ask of one key.
 pub(crate) struct Ask {
     pub(crate) seq: u64,
@@ -75,24 +71,6 @@ impl Ask {
     /// Copies of it may still run: whoever ends it must leave a tombstone (P7).
     fn tombstone(&self) -> Option<StoreTime> {
         (self.sent > 1 || self.doubtful).then_some(self.refuse_after)
-    }
-}
-
-/// Something the store must still hear.
-pub(crate) struct Debt {
-    op: Op,
-    call: Option<CallId>,
-    due: Time,
-    /// Whatever it was about is over at the store by then.
-    expires: Time,
-}
-
-impl Debt {
-    pub(crate) fn next_due(&self) -> Time {
-        match self.call {
-            Some(_) => Time::MAX,
-            None => self.due.min(self.expires),
-        }
     }
 }
 
@@ -164,16 +142,7 @@ impl Engine {
             refuse_after,
             give_back,
         };
-        let call = self.send(
-            resource,
-            Sent {
-                kind: SentKind::Ask,
-                resource,
-                seq,
-                at: now,
-            },
-            Op::Ask(op),
-        );
+        let call = self.send(resource, Sent { kind: SentKind::Ask, resource, seq, at: now }, Op::Ask(op));
         if let (Some(give_back), Some(ask)) = (fresh, &mut self.resources[resource].ask) {
             ask.give_back = Some((give_back, call));
         }
@@ -182,11 +151,7 @@ impl Engine {
     /// The answer to an ask. An ask that is over has left a debt, which settles the matter.
     pub(crate) fn ask_answered(&mut self, now: Time, call: CallId, sent: Sent, outcome: Outcome) {
         let resource = sent.resource;
-        let Some(ask) = self.resources[resource]
-            .ask
-            .as_mut()
-            .filter(|ask| ask.seq == sent.seq)
-        else {
+        let Some(ask) = self.resources[resource].ask.as_mut().filter(|ask| ask.seq == sent.seq) else {
             return;
         };
         let reply = match outcome {
@@ -297,209 +262,20 @@ impl Engine {
             self.owe(now, resource, Op::Return(op));
         }
         if ask.was_sent() {
-            let id = AskId {
-                incarnation,
-                seq: ask.seq,
-            };
+            let id = AskId { incarnation, seq: ask.seq };
             // Its answer may still be under way, so copies count as doubtful.
-            let op = Withdraw {
-                key,
-                id,
-                keep,
-                tombstone: Some(ask.refuse_after),
-            };
+            let op = Withdraw { key, id, keep, tombstone: Some(ask.refuse_after) };
             self.owe(now, resource, Op::Withdraw(op));
-        }
-    }
-
-    /// Sends something that must arrive, and sees to it that it does.
-    pub(crate) fn owe(&mut self, now: Time, resource: usize, op: Op) {
-        let expires = now + REFUSE_AFTER + ttl_covering(self.wanted_ttl(now, resource));
-        self.resources[resource].debts.push(Debt {
-            op,
-            call: None,
-            due: now,
-            expires,
-        });
-        self.pay_debts(now, resource);
-    }
-
-    /// Sends the debts that are due; forgets those that time has paid.
-    pub(crate) fn pay_debts(&mut self, now: Time, resource: usize) {
-        self.resources[resource]
-            .debts
-            .retain(|debt| debt.call.is_some() || debt.expires > now);
-        for index in 0..self.resources[resource].debts.len() {
-            let debt = &mut self.resources[resource].debts[index];
-            if debt.due > now {
-                continue;
-            }
-            debt.due = Time::MAX;
-            if !self.link.is_up() {
-                continue;
-            }
-            let op = debt.op.clone();
-            let call = self.send(
-                resource,
-                Sent {
-                    kind: SentKind::Debt,
-                    resource,
-                    seq: 0,
-                    at: now,
-                },
-                op,
-            );
-            self.resources[resource].debts[index].call = Some(call);
-        }
-    }
-
-    /// The answer to a return or a withdraw.
-    pub(crate) fn debt_answered(&mut self, now: Time, call: CallId, sent: Sent, outcome: Outcome) {
-        let resource = sent.resource;
-        let debts = &mut self.resources[resource].debts;
-        let Some(index) = debts.iter().position(|debt| debt.call == Some(call)) else {
-            return;
-        };
-        match outcome {
-            Outcome::Applied { reply, .. } => {
-                let debt = debts.remove(index);
-                if let (Op::Withdraw(withdraw), Reply::Granted(tenancy)) = (debt.op, reply) {
-                    self.adopt(now, sent, withdraw.id.seq, tenancy);
-                }
-            }
-            Outcome::Unknown(_) if Mutant::WithdrawOnce.is(self.config.mutant) => {
-                debts.remove(index);
-            }
-            Outcome::NotApplied(_) | Outcome::Unknown(_) => {
-                debts[index].call = None;
-                debts[index].due = now + DEBT_RETRY;
-            }
-        }
-    }
-
-    /// A withdrawn growth had been granted: the store knows our tenure by the ask's id now.
-    fn adopt(&mut self, now: Time, sent: Sent, seq: u64, mut tenancy: Tenancy) {
-        let resource = sent.resource;
-        match &self.resources[resource].tenure {
-            Some(tenure) if tenure.seq < seq => {
-                tenancy.units = tenancy.units.min(tenure.units);
-                self.install(now, resource, seq, sent.at, tenancy, None);
-            }
-            Some(_) => {}
-            None => {
-                let tenure = AskId {
-                    incarnation: self.config.incarnation,
-                    seq,
-                };
-                let key = self.resources[resource].key.clone();
-                let op = Return {
-                    key,
-                    tenure,
-                    keep: 0,
-                    issued: self.resources[resource].issued,
-                    tombstone: None,
-                };
-                self.owe(now, resource, Op::Return(op));
-            }
         }
     }
 
     /// Whatever waits for the link goes out now.
     pub(crate) fn asks_reconnected(&mut self, now: Time, resource: usize) {
         let r = &mut self.resources[resource];
-        for debt in r.debts.iter_mut().filter(|debt| debt.call.is_none()) {
-            debt.due = now;
-        }
+        r.debts.iter_mut().for_each(|debt| debt.call_again(now));
         if let Some(ask) = &mut r.ask {
             ask.again_at = now;
         }
-    }
-
-    /// A hint. It makes us ask, or give back; it never installs anything (P3).
-    pub(crate) fn pushed(&mut self, now: Time, push: Push) {
-        match push {
-            Push::Offer { key, ask: offered } => {
-                let Some(resource) = self.resource_of(&key) else {
-                    return;
-                };
-                if self.resources[resource]
-                    .ask
-                    .as_ref()
-                    .is_none_or(|ask| ask.seq != offered.seq)
-                {
-                    return;
-                }
-                if Mutant::PushInstalls.is(self.config.mutant) {
-                    self.install_from_push(now, resource, offered.seq);
-                } else {
-                    self.send_ask(now, resource);
-                }
-                self.serve(now, resource);
-            }
-            Push::Recall { key, ask } => {
-                let Some(resource) = self.resource_of(&key) else {
-                    return;
-                };
-                self.recalled(now, resource, ask);
-            }
-            Push::Busy { key, ask: busy } => {
-                let Some(resource) = self.resource_of(&key) else {
-                    return;
-                };
-                if self.resources[resource]
-                    .ask
-                    .as_ref()
-                    .is_some_and(|ask| ask.seq == busy.seq)
-                {
-                    self.refuse_tries(now, resource, false);
-                    self.serve(now, resource);
-                }
-            }
-        }
-    }
-
-    fn recalled(&mut self, now: Time, resource: usize, by: AskId) {
-        if self.resources[resource].tenure.is_none() {
-            if let Some(ask) = &mut self.resources[resource].ask {
-                ask.recalled = true;
-            }
-            return;
-        }
-        self.learn_interest(now, resource);
-        self.serve(now, resource);
-        let r = &self.resources[resource];
-        if r.tenure.is_some() && !r.live.is_empty() && self.link.is_up() {
-            let op = Tell {
-                key: r.key.clone(),
-                ask: by,
-            };
-            self.send(
-                resource,
-                Sent {
-                    kind: SentKind::Tell,
-                    resource,
-                    seq: 0,
-                    at: now,
-                },
-                Op::Tell(op),
-            );
-        }
-    }
-
-    /// The seeded bug [`Mutant::PushInstalls`].
-    fn install_from_push(&mut self, now: Time, resource: usize, seq: u64) {
-        let first = self.link.store_time(now).0.max(self.floor(resource) + 1);
-        let tenancy = Tenancy {
-            units: self.resources[resource].ask.as_ref().map_or(0, |ask| ask.units),
-            remaining: self.tenure_ttl(),
-            range: FenceRange {
-                first,
-                last: first + FENCE_RANGE_MAX - 1,
-            },
-            contended: false,
-        };
-        self.resources[resource].ask = None;
-        self.install(now, resource, seq, now, tenancy, None);
     }
 }
 
@@ -509,9 +285,7 @@ mod tests {
 
     #[test]
     fn the_first_eight_places_ask_every_second_and_the_last_every_five() {
-        let seconds: Vec<u64> = [0, 7, 8, 31, 32, 1000]
-            .map(|ahead| reask_interval(ahead).as_secs())
-            .into();
+        let seconds: Vec<u64> = [0, 7, 8, 31, 32, 1000].map(|ahead| reask_interval(ahead).as_secs()).into();
         assert_eq!(seconds, [1, 1, 2, 4, 5, 5]);
     }
 }

@@ -3,8 +3,9 @@
 use crate::acquire::Waiter;
 use crate::config::Config;
 use crate::effect::{Effect, Event, EventKind};
+use crate::ended::Ended;
 use crate::input::Input;
-use crate::lease::{Ended, Lease};
+use crate::lease::Lease;
 use crate::link::{Link, SentKind};
 use crate::model::{Key, LeaseSecret, Mode, RequestId, SessionId, Time};
 use crate::mutant::Mutant;
@@ -184,8 +185,7 @@ impl Engine {
 
     /// Something of this resource became due out of turn.
     fn look_again(&mut self, now: Time, resource: usize) {
-        self.timers
-            .disarm(self.resources[resource].armed, Timer::Resource(resource));
+        self.timers.disarm(self.resources[resource].armed, Timer::Resource(resource));
         self.resources[resource].armed = now;
         self.resource_due(now, resource);
     }
@@ -211,12 +211,6 @@ impl Engine {
         kind: EventKind,
     ) {
         let key = self.resources[resource].key.clone();
-        self.effects.push_back(Effect::Event(Event {
-            kind,
-            key,
-            mode,
-            session,
-            request,
-        }));
+        self.effects.push_back(Effect::Event(Event { kind, key, mode, session, request }));
     }
 }

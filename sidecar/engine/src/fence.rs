@@ -15,11 +15,7 @@ pub(crate) struct Fences {
 impl Fences {
     /// Tokens of a fresh range, above everything issued before for the key.
     pub(crate) fn new(range: FenceRange, issued_before: Fence) -> Fences {
-        Fences {
-            next: range.first.max(issued_before + 1),
-            range,
-            issued: issued_before,
-        }
+        Fences { next: range.first.max(issued_before + 1), range, issued: issued_before }
     }
 
     /// A later reservation of the same tenure. An older one that arrives late changes nothing.
@@ -36,11 +32,7 @@ impl Fences {
             return None;
         }
         let fence = self.next;
-        assert!(
-            fence > self.issued,
-            "a fence must rise: {fence} after {}",
-            self.issued
-        );
+        assert!(fence > self.issued, "a fence must rise: {fence} after {}", self.issued);
         self.next += 1;
         self.issued = fence;
         Some(fence)
@@ -73,10 +65,7 @@ mod tests {
     #[test]
     fn tokens_rise_and_end() {
         let mut fences = Fences::new(range(10, 11), 0);
-        assert_eq!(
-            [fences.issue(), fences.issue(), fences.issue()],
-            [Some(10), Some(11), None]
-        );
+        assert_eq!([fences.issue(), fences.issue(), fences.issue()], [Some(10), Some(11), None]);
         assert_eq!(fences.issued(), 11);
     }
 

@@ -50,10 +50,7 @@ mod tests {
 
     #[test]
     fn the_budget_ends_by_count_by_time_and_by_arrival() {
-        let config = Config {
-            handoffs_max: 2,
-            ..Config::new(Incarnation(1))
-        };
+        let config = Config { handoffs_max: 2, ..Config::new(Incarnation(1)) };
         let now = Time(1_000);
         let mut interest = Interest::learned(now, 5, &config);
         assert!(interest.allows(now, 4) && !interest.allows(now, 5));

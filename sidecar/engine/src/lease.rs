@@ -1,20 +1,16 @@
 //! Leases: what clients hold.
 //!
-//! Owns the life of a lease from grant to end, and the memory of ended ones that lets late requests be answered truly
-//! (S4). Must not know who is served next: every end calls `serve`.
+//! Owns the life of a lease from grant to end, and who may speak of it (S4). Must not know who is served next: every end calls `serve`.
 
 use crate::acquire::Waiter;
 use crate::effect::{Effect, EventKind, LostReason, Notice, Refusal, Reply};
+use crate::ended::{EndedName, Ending};
 use crate::engine::Engine;
 use crate::input::{LeaseName, Life, Release, Renew};
 use crate::model::{Fence, LeaseSecret, Mode, Owner, RequestId, SessionId, Time};
 use crate::session::Slot;
 use crate::timers::Timer;
-use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
-
-/// Ended leases remembered, so that their holders hear why they are gone and not merely that they are unknown.
-const ENDED_MAX: usize = 16_384;
 
 /// One live lease.
 pub(crate) struct Lease {
@@ -74,11 +70,7 @@ impl Lease {
     }
 
     fn ends_at(&self) -> Time {
-        if self.cut {
-            self.cap.min(self.told)
-        } else {
-            self.cap
-        }
+        if self.cut { self.cap.min(self.told) } else { self.cap }
     }
 }
 
@@ -90,39 +82,6 @@ pub(crate) struct PendingRenewal {
     pub(crate) ttl: Duration,
 }
 
-/// What became of leases that are no more; bounded, the oldest are forgotten.
-#[derive(Default)]
-pub(crate) struct Ended {
-    by_name: HashMap<EndedName, Ending>,
-    order: VecDeque<EndedName>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-enum EndedName {
-    Session(SessionId, RequestId),
-    Timed(LeaseSecret),
-}
-
-#[derive(Clone, Copy)]
-struct Ending {
-    uid: u32,
-    /// `None`: its holder released it.
-    lost: Option<LostReason>,
-}
-
-impl Ended {
-    fn remember(&mut self, name: EndedName, ending: Ending) {
-        if self.by_name.insert(name, ending).is_none() {
-            self.order.push_back(name);
-            if self.order.len() > ENDED_MAX
-                && let Some(oldest) = self.order.pop_front()
-            {
-                self.by_name.remove(&oldest);
-            }
-        }
-    }
-}
-
 /// How a lease ended.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum End {
@@ -132,11 +91,7 @@ pub(crate) enum End {
 
 impl Engine {
     pub(crate) fn release(&mut self, now: Time, request: Release) {
-        let Release {
-            session,
-            request,
-            lease,
-        } = request;
+        let Release { session, request, lease } = request;
         let reply = match self.find_lease(session, lease) {
             Ok(index) => {
                 let resource = self.end_lease(now, index, End::Released);
@@ -150,12 +105,7 @@ impl Engine {
     }
 
     pub(crate) fn renew(&mut self, now: Time, request: Renew) {
-        let Renew {
-            session,
-            request,
-            lease,
-            ttl,
-        } = request;
+        let Renew { session, request, lease, ttl } = request;
         let refusal = match self.find_lease(session, lease) {
             Ok(index) if !self.leases[index].has_ttl => Refusal::BadRequest(
                 "this lease has no ttl: the sidecar keeps it alive, there is nothing to renew",
@@ -176,20 +126,12 @@ impl Engine {
         ttl: Duration,
     ) {
         let resource = self.leases[index].resource;
-        let confirmed = self.resources[resource]
-            .tenure
-            .as_ref()
-            .map_or(Time::ZERO, |tenure| tenure.deadline);
+        let confirmed = self.resources[resource].tenure.as_ref().map_or(Time::ZERO, |tenure| tenure.deadline);
         if self.leases[index].secret.is_some() && confirmed < (now + ttl).min(self.leases[index].hold_until) {
             if !self.link.is_up() {
                 return self.reply(session, request, Reply::Refused(Refusal::StoreUnavailable));
             }
-            let pending = PendingRenewal {
-                lease: index,
-                session,
-                request,
-                ttl,
-            };
+            let pending = PendingRenewal { lease: index, session, request, ttl };
             self.resources[resource].renewals.push(pending);
             self.renew_tenure(now, resource, false);
             return self.serve(now, resource);
@@ -206,13 +148,7 @@ impl Engine {
     /// The store confirmed more time: answer the renewals that waited for it, ask again for the rest.
     pub(crate) fn answer_renewals(&mut self, now: Time, resource: usize) {
         let waiting = std::mem::take(&mut self.resources[resource].renewals);
-        for PendingRenewal {
-            lease,
-            session,
-            request,
-            ttl,
-        } in waiting
-        {
+        for PendingRenewal { lease, session, request, ttl } in waiting {
             self.renew_lease(now, lease, session, request, ttl);
         }
     }
@@ -220,11 +156,7 @@ impl Engine {
     /// The store is away: renewals that wait for it are refused, the leases stand to their deadline.
     pub(crate) fn refuse_renewals(&mut self, resource: usize) {
         for renewal in std::mem::take(&mut self.resources[resource].renewals) {
-            self.reply(
-                renewal.session,
-                renewal.request,
-                Reply::Refused(Refusal::StoreUnavailable),
-            );
+            self.reply(renewal.session, renewal.request, Reply::Refused(Refusal::StoreUnavailable));
         }
     }
 
@@ -237,33 +169,27 @@ impl Engine {
                     Some(Slot::Waiting(_)) => return Err(Missing::Refused(Refusal::NotFound)),
                     None => {}
                 }
-                let lost = self.ended.by_name.get(&EndedName::Session(session, request));
+                let lost = self.ended.recall(EndedName::Session(session, request));
                 let known = speaker.is_some_and(|speaker| speaker.has_asked(request));
                 if lost.is_none() && known {
                     return Err(Missing::Released);
                 }
-                (lost.copied(), 0)
+                (lost, 0)
             }
             LeaseName::Timed(secret) => {
                 let uid = speaker.map_or(u32::MAX, |speaker| speaker.uid);
                 if let Some(&index) = self.timed.get(&secret) {
                     let mine = self.leases[index].uid == uid;
-                    return if mine {
-                        Ok(index)
-                    } else {
-                        Err(Missing::Refused(Refusal::NotHeld))
-                    };
+                    return if mine { Ok(index) } else { Err(Missing::Refused(Refusal::NotHeld)) };
                 }
-                (self.ended.by_name.get(&EndedName::Timed(secret)).copied(), uid)
+                (self.ended.recall(EndedName::Timed(secret)), uid)
             }
         };
         Err(match ended {
             None => Missing::Refused(Refusal::NotFound),
             Some(ending) if ending.uid != uid => Missing::Refused(Refusal::NotHeld),
             Some(Ending { lost: None, .. }) => Missing::Released,
-            Some(Ending {
-                lost: Some(reason), ..
-            }) => Missing::Refused(Refusal::LeaseLost(reason)),
+            Some(Ending { lost: Some(reason), .. }) => Missing::Refused(Refusal::LeaseLost(reason)),
         })
     }
 
@@ -278,13 +204,8 @@ impl Engine {
         }
         if let Some(secret) = lease.secret {
             self.timed.remove(&secret);
-            let lost = if let End::Lost(reason) = end {
-                Some(reason)
-            } else {
-                None
-            };
-            self.ended
-                .remember(EndedName::Timed(secret), Ending { uid: lease.uid, lost });
+            let lost = if let End::Lost(reason) = end { Some(reason) } else { None };
+            self.ended.remember(EndedName::Timed(secret), Ending { uid: lease.uid, lost });
         }
         if let Some(session) = self.sessions.get_mut(&lease.session) {
             session.settle(lease.request, None);
@@ -292,17 +213,10 @@ impl Engine {
         self.refuse_renewals_of(index, resource, end);
         let held = now.since(lease.since);
         let kind = match end {
-            End::Released => EventKind::Released {
-                fence: lease.fence,
-                held,
-            },
+            End::Released => EventKind::Released { fence: lease.fence, held },
             End::Lost(reason) => {
                 self.tell_lost(&lease, reason);
-                EventKind::Lost {
-                    fence: lease.fence,
-                    held,
-                    reason,
-                }
+                EventKind::Lost { fence: lease.fence, held, reason }
             }
         };
         self.event(resource, lease.mode, lease.session, lease.request, kind);
@@ -333,10 +247,7 @@ impl Engine {
         }
         self.ended.remember(
             EndedName::Session(lease.session, lease.request),
-            Ending {
-                uid: 0,
-                lost: Some(reason),
-            },
+            Ending { uid: 0, lost: Some(reason) },
         );
         let Some(session) = self.sessions.get_mut(&lease.session) else {
             return;
@@ -344,14 +255,8 @@ impl Engine {
         if session.is_cut() {
             session.lost_while_cut.push((lease.request, reason));
         } else {
-            let notice = Notice::Lost {
-                request: lease.request,
-                reason,
-            };
-            self.effects.push_back(Effect::Notice {
-                session: lease.session,
-                notice,
-            });
+            let notice = Notice::Lost { request: lease.request, reason };
+            self.effects.push_back(Effect::Notice { session: lease.session, notice });
         }
     }
 

@@ -86,11 +86,7 @@ impl Link {
         self.clock = Some((at, now));
         self.floor = self.floor.max(at.0);
         let sample = now.since(sent);
-        self.round_trip = if self.round_trip.is_zero() {
-            sample
-        } else {
-            (self.round_trip * 7 + sample) / 8
-        };
+        self.round_trip = if self.round_trip.is_zero() { sample } else { (self.round_trip * 7 + sample) / 8 };
         self.regressed && !before
     }
 

@@ -22,10 +22,7 @@ pub(crate) struct Place {
 impl Place {
     pub(crate) fn new(since: Time, priority: i32, arrival: u64) -> Place {
         let since = i64::try_from(since.0).unwrap_or(i64::MAX);
-        Place {
-            rank: since.saturating_sub(i64::from(priority) * NANOS_PER_PRIORITY),
-            arrival,
-        }
+        Place { rank: since.saturating_sub(i64::from(priority) * NANOS_PER_PRIORITY), arrival }
     }
 }
 
@@ -83,11 +80,7 @@ mod tests {
     fn order(waiters: &[(u64, i32)]) -> Vec<usize> {
         let mut queue = Queue::default();
         for (i, &(ms, priority)) in waiters.iter().enumerate() {
-            queue.push(
-                Place::new(Time::ZERO + Duration::from_millis(ms), priority, i as u64),
-                i,
-                false,
-            );
+            queue.push(Place::new(Time::ZERO + Duration::from_millis(ms), priority, i as u64), i, false);
         }
         queue.iter().collect()
     }

@@ -2,7 +2,8 @@
 //!
 //! Owns the arithmetic of units. Must not know sessions or effects.
 
-use crate::ask::{Ask, Debt};
+use crate::ask::Ask;
+use crate::debt::Debt;
 use crate::lease::PendingRenewal;
 use crate::model::{Fence, Key, Mode, Time, WHOLE};
 use crate::queue::Queue;
@@ -57,21 +58,14 @@ impl Resource {
 
     /// Units of the tenure under which no lease lives.
     pub(crate) fn idle_units(&self) -> u32 {
-        self.tenure.as_ref().map_or(0, |tenure| {
-            tenure.units.saturating_sub(self.live.units(self.limit))
-        })
+        self.tenure.as_ref().map_or(0, |tenure| tenure.units.saturating_sub(self.live.units(self.limit)))
     }
 
     /// When this resource has to look at itself again.
     pub(crate) fn next_due(&self) -> Time {
         let tenure = self.tenure.as_ref().map_or(Time::MAX, |tenure| tenure.next_due());
         let ask = self.ask.as_ref().map_or(Time::MAX, |ask| ask.again_at);
-        let debts = self
-            .debts
-            .iter()
-            .map(|debt| debt.next_due())
-            .min()
-            .unwrap_or(Time::MAX);
+        let debts = self.debts.iter().map(|debt| debt.next_due()).min().unwrap_or(Time::MAX);
         tenure.min(ask).min(debts)
     }
 }

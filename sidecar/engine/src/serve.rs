@@ -42,10 +42,7 @@ impl Engine {
                 other => break other,
             }
         };
-        let unwanted = matches!(
-            verdict,
-            Verdict::Blocked | Verdict::BlockedAsk(_) | Verdict::Yield(_)
-        );
+        let unwanted = matches!(verdict, Verdict::Blocked | Verdict::BlockedAsk(_) | Verdict::Yield(_));
         if unwanted && self.resources[resource].queue.has_tries() {
             self.refuse_tries(now, resource, false);
             return self.serve(now, resource);
@@ -65,18 +62,12 @@ impl Engine {
         let held = r.tenure.as_ref().map_or(0, |tenure| tenure.units);
         if !r.live.fits(waiter.mode) {
             let early = waiter.mode == Mode::Exclusive && r.live.only_readers() && held < WHOLE;
-            return if early {
-                Verdict::BlockedAsk(units)
-            } else {
-                Verdict::Blocked
-            };
+            return if early { Verdict::BlockedAsk(units) } else { Verdict::Blocked };
         }
         let Some(tenure) = r.tenure.as_ref().filter(|_| held >= units) else {
             return Verdict::Ask(units);
         };
-        let may_overtake = tenure
-            .interest
-            .is_none_or(|interest| interest.allows(now, waiter.place.arrival));
+        let may_overtake = tenure.interest.is_none_or(|interest| interest.allows(now, waiter.place.arrival));
         if !may_overtake && !Mutant::NoBudget.is(self.config.mutant) {
             return Verdict::Yield(units);
         }
@@ -96,10 +87,7 @@ impl Engine {
         match verdict {
             Verdict::Ask(units) | Verdict::BlockedAsk(units) => return self.want_units(now, resource, units),
             Verdict::Yield(units)
-                if units
-                    > self.resources[resource]
-                        .live
-                        .units(self.resources[resource].limit) =>
+                if units > self.resources[resource].live.units(self.resources[resource].limit) =>
             {
                 return self.want_units(now, resource, units);
             }
@@ -138,8 +126,7 @@ impl Engine {
         let head = r.queue.first().expect("judged a moment ago");
         let waiter = self.waiters.remove(head);
         r.queue.remove(waiter.place, waiter.is_try());
-        self.timers
-            .disarm(waiter.until, crate::timers::Timer::Waiter(head));
+        self.timers.disarm(waiter.until, crate::timers::Timer::Waiter(head));
         let tenure = r.tenure.as_mut().expect("judged a moment ago");
         let path = match () {
             () if tenure.served == 0 => Path::Store,
@@ -200,19 +187,9 @@ impl Engine {
             Life::Timed { ttl, .. } => Some(ttl_covering(ttl + slack)),
             Life::Session { .. } => None,
         });
-        let renewal = r
-            .renewals
-            .iter()
-            .map(|renewal| ttl_covering(renewal.ttl + slack))
-            .max();
-        let confirmed = r
-            .tenure
-            .as_ref()
-            .map(|tenure| ttl_covering(tenure.deadline.since(now)));
-        [head, renewal, confirmed]
-            .into_iter()
-            .flatten()
-            .fold(self.tenure_ttl(), Duration::max)
+        let renewal = r.renewals.iter().map(|renewal| ttl_covering(renewal.ttl + slack)).max();
+        let confirmed = r.tenure.as_ref().map(|tenure| ttl_covering(tenure.deadline.since(now)));
+        [head, renewal, confirmed].into_iter().flatten().fold(self.tenure_ttl(), Duration::max)
     }
 
     /// Refuses every try of the queue: what it met will not go away at once.
@@ -220,16 +197,9 @@ impl Engine {
         if !self.resources[resource].queue.has_tries() {
             return;
         }
-        let refusal = if unavailable {
-            Refusal::StoreUnavailable
-        } else {
-            Refusal::Held
-        };
-        let tries: Vec<usize> = self.resources[resource]
-            .queue
-            .iter()
-            .filter(|&waiter| self.waiters[waiter].is_try())
-            .collect();
+        let refusal = if unavailable { Refusal::StoreUnavailable } else { Refusal::Held };
+        let tries: Vec<usize> =
+            self.resources[resource].queue.iter().filter(|&waiter| self.waiters[waiter].is_try()).collect();
         for waiter in tries {
             self.refuse_waiter(now, waiter, refusal.clone());
         }
@@ -248,11 +218,8 @@ impl Engine {
         if !self.resources[resource].queue.has_tries() {
             return;
         }
-        let tries: Vec<usize> = self.resources[resource]
-            .queue
-            .iter()
-            .filter(|&waiter| self.waiters[waiter].is_try())
-            .collect();
+        let tries: Vec<usize> =
+            self.resources[resource].queue.iter().filter(|&waiter| self.waiters[waiter].is_try()).collect();
         for index in tries {
             self.limit_waiter(index, until);
         }
@@ -262,16 +229,14 @@ impl Engine {
         if self.resources[resource].is_forgettable() {
             let r = self.resources.remove(resource);
             self.by_key.remove(&r.key);
-            self.timers
-                .disarm(r.armed, crate::timers::Timer::Resource(resource));
+            self.timers.disarm(r.armed, crate::timers::Timer::Resource(resource));
             return;
         }
         let due = self.resources[resource].next_due();
         let armed = self.resources[resource].armed;
         // A timer that comes too early costs a look; moving it at every grant would cost more.
         if due < armed {
-            self.timers
-                .disarm(armed, crate::timers::Timer::Resource(resource));
+            self.timers.disarm(armed, crate::timers::Timer::Resource(resource));
             self.timers.arm(due, crate::timers::Timer::Resource(resource));
             self.resources[resource].armed = due;
         }
@@ -288,21 +253,13 @@ impl Engine {
         r.armed = Time::MAX;
         self.tenure_due(now, resource);
         self.pay_debts(now, resource);
-        if self.resources[resource]
-            .ask
-            .as_ref()
-            .is_some_and(|ask| ask.again_at <= now)
-        {
+        if self.resources[resource].ask.as_ref().is_some_and(|ask| ask.again_at <= now) {
             self.send_ask(now, resource);
         }
         self.serve(now, resource);
     }
 
     pub(crate) fn reply(&mut self, session: crate::SessionId, request: crate::RequestId, reply: Reply) {
-        self.effects.push_back(Effect::Reply {
-            session,
-            request,
-            reply,
-        });
+        self.effects.push_back(Effect::Reply { session, request, reply });
     }
 }

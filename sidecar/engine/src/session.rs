@@ -79,8 +79,7 @@ impl Session {
 
     fn next_due(&self) -> Time {
         let ping = self.ping_within.filter(|_| !self.cut && !self.slots.is_empty());
-        ping.map_or(Time::MAX, |within| self.seen + within)
-            .min(self.extend_at)
+        ping.map_or(Time::MAX, |within| self.seen + within).min(self.extend_at)
     }
 }
 
@@ -117,11 +116,7 @@ impl Engine {
     }
 
     pub(crate) fn session_ended(&mut self, now: Time, id: SessionId, by: EndedBy) {
-        let by = if Mutant::CutOffFrees.is(self.config.mutant) {
-            EndedBy::Peer
-        } else {
-            by
-        };
+        let by = if Mutant::CutOffFrees.is(self.config.mutant) { EndedBy::Peer } else { by };
         match by {
             EndedBy::Peer => {
                 self.leave_queues(now, id, None);
@@ -215,9 +210,7 @@ impl Engine {
     }
 
     fn slots_of(&self, id: SessionId) -> Vec<Slot> {
-        self.sessions
-            .get(&id)
-            .map_or_else(Vec::new, |session| session.slots.values().copied().collect())
+        self.sessions.get(&id).map_or_else(Vec::new, |session| session.slots.values().copied().collect())
     }
 
     /// The deadline of a tenure moved: the sessions of its leases are told, each at most ten times per time to live,
@@ -295,14 +288,9 @@ impl Engine {
         let mut except = Vec::new();
         let mut news = false;
         let slots = self.slots_of(id);
-        let session_leases = || {
-            slots
-                .iter()
-                .filter_map(|slot| if let Slot::Held(l) = slot { Some(*l) } else { None })
-        };
-        for lease in session_leases()
-            .map(|lease| &self.leases[lease])
-            .filter(|lease| lease.secret.is_none())
+        let session_leases =
+            || slots.iter().filter_map(|slot| if let Slot::Held(l) = slot { Some(*l) } else { None });
+        for lease in session_leases().map(|lease| &self.leases[lease]).filter(|lease| lease.secret.is_none())
         {
             let tenure = self.resources[lease.resource].tenure.as_ref();
             match tenure.map_or(Time::ZERO, |tenure| tenure.deadline) {

@@ -52,11 +52,7 @@ pub(crate) struct Tenure {
 
 impl Tenure {
     pub(crate) fn next_due(&self) -> Time {
-        self.deadline
-            .min(self.renew_at)
-            .min(self.idle_until)
-            .min(self.at_risk_at)
-            .min(self.budget_alarm)
+        self.deadline.min(self.renew_at).min(self.idle_until).min(self.at_risk_at).min(self.budget_alarm)
     }
 
     /// Enough certainty to hand out a lease that lives until `until`.
@@ -171,11 +167,7 @@ impl Engine {
             tenure.at_risk_at = Time::MAX;
             self.tell_at_risk(resource);
         }
-        if self.resources[resource]
-            .tenure
-            .as_ref()
-            .is_some_and(|tenure| tenure.renew_at <= now)
-        {
+        if self.resources[resource].tenure.as_ref().is_some_and(|tenure| tenure.renew_at <= now) {
             self.renew_tenure(now, resource, false);
         }
     }
@@ -184,13 +176,8 @@ impl Engine {
         for lease in self.resources[resource].live.iter() {
             let lease = &self.leases[lease];
             if lease.secret.is_none() {
-                let notice = Notice::AtRisk {
-                    request: lease.request,
-                };
-                self.effects.push_back(Effect::Notice {
-                    session: lease.session,
-                    notice,
-                });
+                let notice = Notice::AtRisk { request: lease.request };
+                self.effects.push_back(Effect::Notice { session: lease.session, notice });
             }
         }
     }
@@ -212,23 +199,8 @@ impl Engine {
         tenure.contacted = now;
         let seq = tenure.seq;
         let top_up = top_up || tenure.fences.is_empty();
-        let op = Renew {
-            key: r.key.clone(),
-            tenure: AskId { incarnation, seq },
-            ttl,
-            floor,
-            top_up,
-        };
-        self.send(
-            resource,
-            Sent {
-                kind: SentKind::Renew,
-                resource,
-                seq,
-                at: now,
-            },
-            Op::Renew(op),
-        );
+        let op = Renew { key: r.key.clone(), tenure: AskId { incarnation, seq }, ttl, floor, top_up };
+        self.send(resource, Sent { kind: SentKind::Renew, resource, seq, at: now }, Op::Renew(op));
     }
 
     /// A tenure that is used but not by the store's knowledge is told to the store now and then, and fences are reserved
@@ -259,15 +231,7 @@ impl Engine {
         };
         tenure.renewing = false;
         match outcome {
-            Outcome::Applied {
-                reply:
-                    Reply::Renewed {
-                        remaining,
-                        range,
-                        contended,
-                    },
-                ..
-            } => {
+            Outcome::Applied { reply: Reply::Renewed { remaining, range, contended }, .. } => {
                 if let Some(range) = range {
                     tenure.fences.top_up(range);
                 }
@@ -286,16 +250,11 @@ impl Engine {
                 }
             }
             // The tenure may have grown into the id of an ask whose answer is still to come.
-            Outcome::Applied {
-                reply: Reply::Gone, ..
-            } if open_question => tenure.renew_at = now + RENEW_RETRY,
-            Outcome::Applied {
-                reply: Reply::Gone, ..
-            } => self.kill_tenure(now, resource, LostReason::Store),
-            Outcome::Applied {
-                reply: Reply::ClockRegressed,
-                ..
-            } => {
+            Outcome::Applied { reply: Reply::Gone, .. } if open_question => {
+                tenure.renew_at = now + RENEW_RETRY
+            }
+            Outcome::Applied { reply: Reply::Gone, .. } => self.kill_tenure(now, resource, LostReason::Store),
+            Outcome::Applied { reply: Reply::ClockRegressed, .. } => {
                 tenure.renew_at = now + RENEW_RETRY;
                 self.alarm_clock(resource);
             }
@@ -375,21 +334,8 @@ impl Engine {
             return;
         };
         let key = self.resources[resource].key.clone();
-        let tenure = AskId {
-            incarnation,
-            seq: tenure,
-        };
-        self.owe(
-            now,
-            resource,
-            Op::Return(Return {
-                key,
-                tenure,
-                keep,
-                issued,
-                tombstone,
-            }),
-        );
+        let tenure = AskId { incarnation, seq: tenure };
+        self.owe(now, resource, Op::Return(Return { key, tenure, keep, issued, tombstone }));
     }
 
     /// Takes the idle units out of the tenure, for a return or an ask to carry to the store:
@@ -432,22 +378,9 @@ impl Engine {
         let (seq, issued, tombstone) = (tenure.seq, tenure.fences.issued(), tenure.tombstone);
         self.drop_tenure(resource);
         self.lose_all(now, resource, reason);
-        let tenure = AskId {
-            incarnation: self.config.incarnation,
-            seq,
-        };
+        let tenure = AskId { incarnation: self.config.incarnation, seq };
         let key = self.resources[resource].key.clone();
-        self.owe(
-            now,
-            resource,
-            Op::Return(Return {
-                key,
-                tenure,
-                keep: 0,
-                issued,
-                tombstone,
-            }),
-        );
+        self.owe(now, resource, Op::Return(Return { key, tenure, keep: 0, issued, tombstone }));
     }
 
     /// The store's clock lies below fences that were handed out (P1).
@@ -464,10 +397,7 @@ mod tests {
     #[test]
     fn a_deadline_counts_from_the_sending_less_both_margins() {
         let sent = Time::ZERO + Duration::from_secs(100);
-        assert_eq!(
-            deadline(sent, Duration::from_secs(10)).since(sent),
-            Duration::from_millis(9_894)
-        );
+        assert_eq!(deadline(sent, Duration::from_secs(10)).since(sent), Duration::from_millis(9_894));
         assert_eq!(deadline(sent, Duration::from_millis(5)), sent);
     }
 
@@ -475,10 +405,7 @@ mod tests {
     fn the_asked_ttl_covers_the_span() {
         for ms in [1, 100, 30_000, 3_600_000] {
             let span = Duration::from_millis(ms);
-            assert!(
-                deadline(Time::ZERO, ttl_covering(span)) >= Time::ZERO + span,
-                "{ms} ms"
-            );
+            assert!(deadline(Time::ZERO, ttl_covering(span)) >= Time::ZERO + span, "{ms} ms");
         }
     }
 }

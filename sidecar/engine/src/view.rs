@@ -128,8 +128,7 @@ impl Engine {
 
     /// One key, if this sidecar knows it.
     pub fn look(&self, key: &Key) -> Option<KeyView> {
-        self.resource_of(key)
-            .map(|resource| self.view(&self.resources[resource]))
+        self.resource_of(key).map(|resource| self.view(&self.resources[resource]))
     }
 
     /// Sizes.
@@ -152,26 +151,16 @@ impl Engine {
             key: resource.key.clone(),
             limit: resource.limit,
             holders,
-            waiters: resource
-                .queue
-                .iter()
-                .map(|waiter| self.view_waiter(waiter))
-                .collect(),
+            waiters: resource.queue.iter().map(|waiter| self.view_waiter(waiter)).collect(),
             tenure: resource.tenure.as_ref().map(|tenure| TenureView {
-                id: AskId {
-                    incarnation: self.config.incarnation,
-                    seq: tenure.seq,
-                },
+                id: AskId { incarnation: self.config.incarnation, seq: tenure.seq },
                 units: tenure.units,
                 deadline: tenure.deadline,
                 idle: resource.live.is_empty(),
                 recalled: tenure.interest.is_some(),
             }),
             ask: resource.ask.as_ref().map(|ask| AskView {
-                id: AskId {
-                    incarnation: self.config.incarnation,
-                    seq: ask.seq,
-                },
+                id: AskId { incarnation: self.config.incarnation, seq: ask.seq },
                 ahead: ask.queued.map(|queued| queued.ahead),
                 holder: ask.queued.and_then(|queued| queued.holder),
                 since: ask.since,
@@ -214,7 +203,9 @@ impl Engine {
 
 /// A timed lease's public name: a short hash (FNV-1a) that does not lead back to the 128-bit secret.
 pub fn reference(secret: LeaseSecret) -> u32 {
-    secret.0.to_be_bytes().iter().fold(0x811c_9dc5, |hash, &byte| {
-        (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
-    })
+    secret
+        .0
+        .to_be_bytes()
+        .iter()
+        .fold(0x811c_9dc5, |hash, &byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
 }
