@@ -1,0 +1,121 @@
+//! Classes: rules of the operator for keys that look alike, and the only label of keys in metrics.
+//!
+//! Owns matching. Must not know requests: the gate applies a class to them.
+
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Classes at most: each is a label value in metrics.
+pub const CLASSES_MAX: usize = 64;
+
+/// Keys that match a pattern, and what applies to them. The first class that matches a key decides.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Class {
+    /// Its name, as metrics show it.
+    pub name: Arc<str>,
+    /// A pattern over whole keys: `*` stands for anything but `/`, `**` for anything, `?` for one character but `/`.
+    #[serde(rename = "match")]
+    pub pattern: String,
+    /// Units of a semaphore on these keys, whatever askers say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u32>,
+    /// How long a request waits that does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "super::humane::optional")]
+    pub default_wait: Option<Duration>,
+    /// A lease is lost this long after its grant; askers may want less, not more.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "super::humane::optional")]
+    pub max_hold: Option<Duration>,
+    /// What is done about deadlocks. The default, and so far all there is.
+    #[serde(default)]
+    pub deadlock: Deadlock,
+}
+
+/// What is done about deadlocks among keys of a class.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Deadlock {
+    /// They are found and one victim is told.
+    #[default]
+    Detect,
+}
+
+impl Class {
+    /// Whether `key` belongs to it, unless an earlier class has it.
+    pub fn matches(&self, key: &str) -> bool {
+        glob(self.pattern.as_bytes(), key.as_bytes())
+    }
+}
+
+/// Backtracks only to the latest star of each kind, so the time is bounded by pattern × key.
+fn glob(pattern: &[u8], key: &[u8]) -> bool {
+    let (mut p, mut k) = (0, 0);
+    // Where to go on when what follows a star does not fit: the star, and the first byte it does not cover yet.
+    let (mut star, mut double): (Option<(usize, usize)>, Option<(usize, usize)>) = (None, None);
+    loop {
+        if pattern[p..].starts_with(b"**") {
+            double = Some((p + 2, k));
+            star = None;
+            p += 2;
+        } else if pattern.get(p) == Some(&b'*') {
+            star = Some((p + 1, k));
+            p += 1;
+        } else if p == pattern.len() && k == key.len() {
+            return true;
+        } else if k < key.len() && fits(pattern.get(p), key[k]) {
+            p += 1;
+            k += 1;
+        } else if let Some((after, covered)) =
+            star.filter(|(_, covered)| key.get(*covered).is_some_and(|b| *b != b'/'))
+        {
+            star = Some((after, covered + 1));
+            (p, k) = (after, covered + 1);
+        } else if let Some((after, covered)) = double.filter(|(_, covered)| *covered < key.len()) {
+            double = Some((after, covered + 1));
+            star = None;
+            (p, k) = (after, covered + 1);
+        } else {
+            return false;
+        }
+    }
+}
+
+fn fits(pattern: Option<&u8>, byte: u8) -> bool {
+    match pattern {
+        Some(b'?') => byte != b'/',
+        Some(wanted) => *wanted == byte,
+        None => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_cover_what_they_say() {
+        for (pattern, key, fits) in [
+            ("pay/**", "pay/eu/42", true),
+            ("pay/**", "pay/", true),
+            ("pay/**", "payment", false),
+            ("pay/*", "pay/42", true),
+            ("pay/*", "pay/eu/42", false),
+            ("*/x", "a/x", true),
+            ("*/x", "a/b/x", false),
+            ("**/x", "a/b/x", true),
+            ("**", "", true),
+            ("*", "a/b", false),
+            ("a?c", "abc", true),
+            ("a?c", "a/c", false),
+            ("**/b*/c", "b/a/bx/c", true),
+            ("**/b*/c", "b/a/bx/y/c", false),
+            ("*a*b", "xxaxxab", true),
+            ("exact", "exact", true),
+            ("exact", "exactly", false),
+            ("", "x", false),
+        ] {
+            assert_eq!(glob(pattern.as_bytes(), key.as_bytes()), fits, "{pattern} {key}");
+        }
+    }
+}

@@ -1,0 +1,227 @@
+//! From flags, environment and file to one [`Config`].
+//!
+//! Owns the order in which they win and what is said about mistakes. Knows names of settings, not their meaning.
+
+use super::Config;
+use serde::Deserialize;
+use std::path::PathBuf;
+use toml::{Table, Value};
+
+/// Where settings come from, weakest first: file, environment, flags.
+#[derive(Clone, Debug, Default)]
+pub struct Sources {
+    /// A TOML file.
+    pub file: Option<PathBuf>,
+    /// The environment; what does not name a setting is ignored.
+    pub environment: Vec<(String, String)>,
+    /// Settings by their dotted name (`redis.url`), as the command line had them. A list's name may repeat.
+    pub flags: Vec<(&'static str, String)>,
+}
+
+/// Settings, and what is doubtful about them.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// The settings.
+    pub config: Config,
+    /// Sentences for the log; nothing that keeps the sidecar from starting.
+    pub warnings: Vec<String>,
+}
+
+/// Why there are no settings.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file can not be read.
+    #[error("can not read the configuration {path}: {error}")]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        error: std::io::Error,
+    },
+    /// A setting is unknown or has a wrong value.
+    #[error("{origin}: {message}")]
+    Wrong {
+        /// The file, the variable or the flag.
+        origin: String,
+        /// What is wrong and what is allowed.
+        message: String,
+    },
+}
+
+/// How a setting's text becomes a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Text,
+    Number,
+    Texts,
+    Numbers,
+}
+
+/// Every setting that flags and environment can name. Classes are for files.
+const SETTINGS: [(&str, Kind); 32] = [
+    ("store", Kind::Text),
+    ("namespace", Kind::Text),
+    ("socket", Kind::Text),
+    ("admin_socket", Kind::Text),
+    ("allow_uid", Kind::Numbers),
+    ("allow_gid", Kind::Numbers),
+    ("probe_listen", Kind::Text),
+    ("drain_grace", Kind::Text),
+    ("redis.url", Kind::Texts),
+    ("redis.mode", Kind::Text),
+    ("redis.prefix", Kind::Text),
+    ("redis.username", Kind::Text),
+    ("redis.password_file", Kind::Text),
+    ("redis.ca_file", Kind::Text),
+    ("redis.cert_file", Kind::Text),
+    ("redis.key_file", Kind::Text),
+    ("redis.guarantee", Kind::Text),
+    ("tenure.ttl", Kind::Text),
+    ("tenure.retention", Kind::Text),
+    ("tenure.handoffs_max", Kind::Number),
+    ("tenure.handoff_time_max", Kind::Text),
+    ("limits.key_bytes_max", Kind::Number),
+    ("limits.frame_bytes_max", Kind::Number),
+    ("limits.value_bytes_max", Kind::Number),
+    ("limits.keys_per_request_max", Kind::Number),
+    ("limits.ttl_min", Kind::Text),
+    ("limits.ttl_max", Kind::Text),
+    ("limits.http_wait_max", Kind::Text),
+    ("limits.sessions_max", Kind::Number),
+    ("limits.in_flight_per_session_max", Kind::Number),
+    ("limits.waiters_per_key_max", Kind::Number),
+    ("limits.outbound_bytes_max", Kind::Number),
+];
+
+/// Reads and merges all sources. The same path serves `serve`, `config check`, `config print` and SIGHUP.
+pub fn load(sources: &Sources) -> Result<Loaded, ConfigError> {
+    let mut settings = match &sources.file {
+        Some(path) => read_file(path)?,
+        None => Table::new(),
+    };
+    for (name, kind) in SETTINGS {
+        let variable = variable_of(name);
+        let given = sources.environment.iter().filter(|(key, _)| *key == variable);
+        set(&mut settings, name, kind, given.map(|(_, value)| value.as_str()), &variable)?;
+        let flag = format!("flag for `{name}`");
+        let given = sources.flags.iter().filter(|(key, _)| *key == name);
+        set(&mut settings, name, kind, given.map(|(_, value)| value.as_str()), &flag)?;
+    }
+    let origin = || "configuration".to_owned();
+    let config =
+        Config::deserialize(Value::Table(settings)).map_err(|error| wrong(origin(), &error.to_string()))?;
+    config.validate().map_err(|message| wrong(origin(), &message))?;
+    let warnings = warnings(&config);
+    Ok(Loaded { config, warnings })
+}
+
+/// `tenure.ttl` is `SIDELOCK_TENURE_TTL`; the address of Redis is plainly `SIDELOCK_REDIS`.
+fn variable_of(name: &str) -> String {
+    match name {
+        "redis.url" => "SIDELOCK_REDIS".into(),
+        name => format!("SIDELOCK_{}", name.replace('.', "_").to_uppercase()),
+    }
+}
+
+/// The file on its own must be right: its mistakes are told with line and column.
+fn read_file(path: &PathBuf) -> Result<Table, ConfigError> {
+    let text =
+        std::fs::read_to_string(path).map_err(|error| ConfigError::File { path: path.clone(), error })?;
+    let checked: Result<Config, _> = toml::from_str(&text);
+    checked
+        .and_then(|_| toml::from_str(&text))
+        .map_err(|error| wrong(path.display().to_string(), &error.to_string()))
+}
+
+fn set<'a>(
+    settings: &mut Table,
+    name: &str,
+    kind: Kind,
+    given: impl Iterator<Item = &'a str>,
+    origin: &str,
+) -> Result<(), ConfigError> {
+    let mut values = Vec::new();
+    for text in given {
+        match kind {
+            Kind::Text | Kind::Number => values = vec![value(kind, text, origin)?],
+            Kind::Texts | Kind::Numbers => {
+                for part in text.split(',').filter(|part| !part.is_empty()) {
+                    values.push(value(kind, part.trim(), origin)?);
+                }
+            }
+        }
+    }
+    let Some(last) = values.last().cloned() else { return Ok(()) };
+    let value = match kind {
+        Kind::Text | Kind::Number => last,
+        Kind::Texts | Kind::Numbers => Value::Array(values),
+    };
+    match name.split_once('.') {
+        None => settings.insert(name.into(), value),
+        Some((section, name)) => settings
+            .entry(section)
+            .or_insert_with(|| Value::Table(Table::new()))
+            .as_table_mut()
+            .and_then(|section| section.insert(name.into(), value)),
+    };
+    Ok(())
+}
+
+fn value(kind: Kind, text: &str, origin: &str) -> Result<Value, ConfigError> {
+    match kind {
+        Kind::Text | Kind::Texts => Ok(Value::String(text.into())),
+        Kind::Number | Kind::Numbers => text
+            .parse()
+            .map(Value::Integer)
+            .map_err(|_| wrong(origin.into(), &format!("`{text}` is no whole number"))),
+    }
+}
+
+fn wrong(origin: String, message: &str) -> ConfigError {
+    let message = match suggestion(message) {
+        Some(name) => format!("{}\ndid you mean `{name}`?", message.trim_end()),
+        None => message.trim_end().to_owned(),
+    };
+    ConfigError::Wrong { origin, message }
+}
+
+/// serde's message names the unknown key first and then all that are allowed, each in backticks.
+fn suggestion(message: &str) -> Option<&str> {
+    let (_, rest) =
+        message.split_once("unknown field `").or_else(|| message.split_once("unknown variant `"))?;
+    let mut quoted = rest.split('`').step_by(2);
+    let unknown = quoted.next()?;
+    quoted
+        .map(|known| (distance(unknown, known), known))
+        .min()
+        .filter(|(far, known)| *far <= 2.max(known.len() / 3))
+        .map(|(_, known)| known)
+}
+
+/// Edits that turn one word into the other (Levenshtein).
+fn distance(from: &str, to: &str) -> usize {
+    let to: Vec<char> = to.chars().collect();
+    let mut row: Vec<usize> = (0..=to.len()).collect();
+    for (i, a) in from.chars().enumerate() {
+        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
+        for (j, b) in to.iter().enumerate() {
+            let substituted = diagonal + usize::from(a != *b);
+            diagonal = row[j + 1];
+            row[j + 1] = substituted.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[to.len()]
+}
+
+fn warnings(config: &Config) -> Vec<String> {
+    let with_password = config.redis.url.iter().filter(|url| url.has_password());
+    with_password
+        .map(|url| {
+            format!("the password in {url} can be read by others; put it into a file: redis.password_file")
+        })
+        .collect()
+}
+
+#[cfg(test)]
+#[path = "load_tests.rs"]
+mod tests;

@@ -1,0 +1,99 @@
+use super::*;
+use std::time::Duration;
+
+fn file(text: &str) -> (Sources, tempfile::TempDir) {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("sidelock.toml");
+    std::fs::write(&path, text).unwrap();
+    let sources = Sources { file: Some(path), ..Sources::default() };
+    (sources, dir)
+}
+
+#[test]
+fn flags_win_over_environment_over_file_over_defaults() {
+    let (mut sources, _dir) = file("namespace = \"file\"\nallow_gid = [7]\n[tenure]\nttl = \"20s\"\n");
+    let loaded = load(&sources).unwrap().config;
+    assert_eq!((loaded.namespace.as_str(), loaded.tenure.ttl), ("file", Duration::from_secs(20)));
+    assert_eq!(loaded.tenure.retention, Duration::from_secs(1), "the rest of the section keeps its defaults");
+
+    sources.environment = vec![
+        ("SIDELOCK_NAMESPACE".into(), "env".into()),
+        ("SIDELOCK_TENURE_TTL".into(), "30s".into()),
+        ("SIDELOCK_ALLOW_GID".into(), "8,9".into()),
+        ("SIDELOCK_LEASE".into(), "not a setting".into()),
+    ];
+    sources.flags = vec![
+        ("namespace", "flag".into()),
+        ("redis.url", "redis://a".into()),
+        ("redis.url", "redis://b".into()),
+    ];
+    let loaded = load(&sources).unwrap().config;
+    assert_eq!(loaded.namespace, "flag");
+    assert_eq!(loaded.tenure.ttl, Duration::from_secs(30));
+    assert_eq!(loaded.allow_gid, [8, 9]);
+    assert_eq!(loaded.redis.url.len(), 2);
+    assert_eq!(loaded.store(), crate::config::StoreKind::Redis);
+}
+
+#[test]
+fn every_setting_of_the_commented_file_can_be_named() {
+    let uncommented: String = crate::config::DEFAULT_TOML
+        .lines()
+        .map(|line| match line.strip_prefix('#') {
+            Some(setting) if !setting.starts_with(' ') => format!("{setting}\n"),
+            _ => format!("{line}\n"),
+        })
+        .collect();
+    let table: Table = toml::from_str(&uncommented).unwrap();
+    Config::deserialize(Value::Table(table.clone())).expect("its examples are valid settings");
+    let mut names = Vec::new();
+    for (name, value) in &table {
+        match value {
+            Value::Table(section) => names.extend(section.keys().map(|key| format!("{name}.{key}"))),
+            _ if name == "class" => {}
+            _ => names.push(name.clone()),
+        }
+    }
+    let mut known: Vec<_> = SETTINGS.iter().map(|(name, _)| (*name).to_owned()).collect();
+    names.sort();
+    known.sort();
+    assert_eq!(names, known);
+}
+
+#[test]
+fn an_unknown_key_is_an_error_with_place_and_suggestion() {
+    let (sources, _dir) = file("namespace = \"x\"\n[tenure]\nretension = \"1s\"\n");
+    let error = load(&sources).unwrap_err().to_string();
+    assert!(error.contains("line 3") && error.contains("did you mean `retention`?"), "{error}");
+    let (sources, _dir) = file("store = \"reddis\"\n");
+    let error = load(&sources).unwrap_err().to_string();
+    assert!(error.contains("did you mean `redis`?"), "{error}");
+    let (sources, _dir) = file("entirely_else = 1\n");
+    let error = load(&sources).unwrap_err().to_string();
+    assert!(error.contains("unknown field") && !error.contains("did you mean"), "{error}");
+}
+
+#[test]
+fn wrong_values_name_their_place_and_what_is_allowed() {
+    let sources = Sources { flags: vec![("tenure.ttl", "soon".into())], ..Sources::default() };
+    assert!(load(&sources).unwrap_err().to_string().contains("500ms 30s"));
+    let sources = Sources {
+        environment: vec![("SIDELOCK_LIMITS_SESSIONS_MAX".into(), "many".into())],
+        ..Sources::default()
+    };
+    let error = load(&sources).unwrap_err().to_string();
+    assert!(error.contains("SIDELOCK_LIMITS_SESSIONS_MAX") && error.contains("whole number"), "{error}");
+    let sources = Sources { flags: vec![("limits.key_bytes_max", "513".into())], ..Sources::default() };
+    assert!(load(&sources).unwrap_err().to_string().contains("1 to 512"));
+    let (sources, _dir) = file("[[class]]\nname = \"a\"\nmatch = \"**\"\ndeadlock = \"ignore\"\n");
+    assert!(load(&sources).unwrap_err().to_string().contains("ignore"));
+}
+
+#[test]
+fn a_password_in_an_address_is_warned_about_and_not_repeated() {
+    let sources = Sources { flags: vec![("redis.url", "redis://:hunter2@h".into())], ..Sources::default() };
+    let loaded = load(&sources).unwrap();
+    assert_eq!(loaded.warnings.len(), 1);
+    let shown = format!("{:?} {}", loaded, toml::to_string(&loaded.config).unwrap());
+    assert!(!shown.contains("hunter2"), "{shown}");
+}

@@ -1,0 +1,203 @@
+//! The way in: what a client asks for becomes something the engine can trust, or a [`Problem`].
+//!
+//! Owns every check of names, limits and ranges, and what a key's class adds. The only place that sees wire and engine
+//! types on the way in, and the only one that can make an [`Admitted`], which is all the driver accepts. Must not know
+//! connections: both doors bring the same requests here.
+
+use crate::config::{Class, Limits, format_duration};
+use crate::place::{Place, draw};
+use crate::problem::Problem;
+use crate::rules::{InForce, Rules};
+use sidelock_engine::{
+    self as engine, Input, Key, KeyError, LeaseSecret, OWNER_BYTES_MAX, Owner, PERMITS_LIMIT_MAX,
+    PRIORITY_MAX, RequestId, SessionId,
+};
+use sidelock_wire::{self as wire, Code};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A request that passed the gate.
+#[derive(Debug)]
+pub struct Admitted(Input);
+
+impl Admitted {
+    pub(crate) fn into_input(self) -> Input {
+        self.0
+    }
+}
+
+/// See the module. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Gate {
+    in_force: InForce,
+    place: Rc<Place>,
+}
+
+impl Gate {
+    pub(crate) fn new(in_force: InForce, place: Rc<Place>) -> Gate {
+        Gate { in_force, place }
+    }
+
+    /// Limits and classes of this moment.
+    pub fn rules(&self) -> Rc<Rules> {
+        self.in_force.now()
+    }
+
+    /// What this sidecar is.
+    pub fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// Whether its locks reach as far as the client demands.
+    pub fn reaches(&self, required: Option<wire::Scope>) -> Result<(), Problem> {
+        match required {
+            Some(required) if required > self.place.scope => Err(Problem::new(
+                Code::ScopeTooSmall,
+                format!("locks of scope {required} are demanded; this sidecar's reach {}", self.place.scope),
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// A text as a key.
+    pub fn key(&self, bytes: &[u8]) -> Result<Key, Problem> {
+        admit_key(bytes, &self.in_force.now().limits)
+    }
+
+    /// A request for a lease. A wait that is not said is the class's `default_wait`, else for ever. A timed lease's
+    /// secret is drawn here.
+    pub fn acquire(&self, session: SessionId, ask: &wire::Acquire<'_>) -> Result<Admitted, Problem> {
+        let rules = self.in_force.now();
+        let key = admit_key(ask.key, &rules.limits)?;
+        let class = rules.class_of(key.as_str());
+        let mode = admit_mode(ask.mode, class)?;
+        let life = admit_life(ask.life, &rules.limits)?;
+        if ask.max_hold == Some(Duration::ZERO) {
+            return Err(Problem::field("max_hold", "has to be longer than 0"));
+        }
+        if ask.priority.abs() > PRIORITY_MAX {
+            return Err(Problem::field(
+                "priority",
+                format_args!("-{PRIORITY_MAX} to {PRIORITY_MAX} are allowed"),
+            ));
+        }
+        Ok(Admitted(Input::Acquire(engine::Acquire {
+            session,
+            request: RequestId(ask.request),
+            mode,
+            wait: ask.wait.or(class.and_then(|class| class.default_wait)),
+            life,
+            max_hold: [ask.max_hold, class.and_then(|class| class.max_hold)].into_iter().flatten().min(),
+            owner: ask.owner.map(admit_owner).transpose()?,
+            priority: ask.priority,
+            notify_queued: ask.notify_queued,
+            key,
+        })))
+    }
+
+    /// The client no longer wants what it asked for.
+    pub fn cancel(&self, session: SessionId, request: u64) -> Admitted {
+        let request = RequestId(request);
+        Admitted(Input::Cancel { session, request })
+    }
+
+    /// Extend a lease, for `ttl` from now.
+    pub fn renew(
+        &self,
+        session: SessionId,
+        request: u64,
+        lease: wire::LeaseName,
+        ttl: Duration,
+    ) -> Result<Admitted, Problem> {
+        Ok(Admitted(Input::Renew(engine::Renew {
+            session,
+            request: RequestId(request),
+            lease: lease_name(lease),
+            ttl: admit_ttl(ttl, &self.in_force.now().limits)?,
+        })))
+    }
+
+    /// Give a lease back.
+    pub fn release(&self, session: SessionId, request: u64, lease: wire::LeaseName) -> Admitted {
+        Admitted(Input::Release(engine::Release {
+            session,
+            request: RequestId(request),
+            lease: lease_name(lease),
+        }))
+    }
+
+    /// A sign of life.
+    pub fn ping(&self, session: SessionId) -> Admitted {
+        Admitted(Input::SessionPinged(session))
+    }
+}
+
+fn admit_key(bytes: &[u8], limits: &Limits) -> Result<Key, Problem> {
+    let max = limits.key_bytes_max;
+    if bytes.len() > max as usize {
+        let message = format!("`key`: has {} bytes; 1 to {max} are allowed", bytes.len());
+        let problem = Problem::new(Code::TooLarge, message).limited(max);
+        return Err(Problem { field: Some("key"), ..problem });
+    }
+    Key::from_bytes(bytes).map_err(|error: KeyError| Problem::field("key", error))
+}
+
+/// A class's limit overrides what the asker says, so that an operator can change it in one place.
+fn admit_mode(mode: wire::Mode, class: Option<&Class>) -> Result<engine::Mode, Problem> {
+    let (permits, asked) = match mode {
+        wire::Mode::Exclusive => return Ok(engine::Mode::Exclusive),
+        wire::Mode::Shared => return Ok(engine::Mode::Shared),
+        wire::Mode::Permits { permits, limit } => (permits, limit),
+    };
+    let limit = class.and_then(|class| class.limit).unwrap_or(asked);
+    if !(1..=PERMITS_LIMIT_MAX).contains(&limit) {
+        return Err(Problem::field("limit", format_args!("1 to {PERMITS_LIMIT_MAX} are allowed")));
+    }
+    if !(1..=limit).contains(&permits) {
+        return Err(
+            Problem::field("permits", format_args!("1 to {limit} (the limit) are allowed")).limited(limit)
+        );
+    }
+    Ok(engine::Mode::Permits { permits, limit })
+}
+
+fn admit_life(life: wire::Life, limits: &Limits) -> Result<engine::Life, Problem> {
+    match life {
+        wire::Life::Session { ttl } => {
+            Ok(engine::Life::Session { ttl: ttl.map(|ttl| admit_ttl(ttl, limits)).transpose()? })
+        }
+        wire::Life::Timed { ttl } => {
+            Ok(engine::Life::Timed { secret: LeaseSecret(draw()), ttl: admit_ttl(ttl, limits)? })
+        }
+    }
+}
+
+fn admit_ttl(ttl: Duration, limits: &Limits) -> Result<Duration, Problem> {
+    let (min, max) = (limits.ttl_min, limits.ttl_max);
+    if (min..=max).contains(&ttl) {
+        return Ok(ttl);
+    }
+    Err(Problem::field(
+        "ttl",
+        format_args!("{} to {} are allowed", format_duration(min), format_duration(max)),
+    ))
+}
+
+fn admit_owner(owner: &str) -> Result<Owner, Problem> {
+    if owner.is_empty() || owner.len() > OWNER_BYTES_MAX {
+        return Err(Problem::field("owner", format_args!("1 to {OWNER_BYTES_MAX} bytes are allowed")));
+    }
+    Ok(Owner(Arc::from(owner)))
+}
+
+fn lease_name(lease: wire::LeaseName) -> engine::LeaseName {
+    match lease {
+        wire::LeaseName::Session(request) => engine::LeaseName::Session(RequestId(request)),
+        wire::LeaseName::Timed(secret) => engine::LeaseName::Timed(LeaseSecret(secret.0)),
+    }
+}
+
+#[cfg(test)]
+#[path = "gate_tests.rs"]
+mod tests;

@@ -1,0 +1,143 @@
+use super::*;
+use crate::config::{Config, StoreKind};
+
+fn gate(config: &Config) -> Gate {
+    let place = Place::new(StoreKind::Memory, "default", false);
+    Gate::new(InForce::new(Rules::from(config)), Rc::new(place))
+}
+
+fn ask(key: &[u8]) -> wire::Acquire<'_> {
+    wire::Acquire {
+        request: 1,
+        key,
+        mode: wire::Mode::Exclusive,
+        wait: None,
+        life: wire::Life::Session { ttl: None },
+        max_hold: None,
+        owner: None,
+        priority: 0,
+        notify_queued: false,
+    }
+}
+
+fn admitted(gate: &Gate, ask: &wire::Acquire<'_>) -> engine::Acquire {
+    match gate.acquire(SessionId(7), ask).expect("admitted").into_input() {
+        Input::Acquire(acquire) => acquire,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Every refusal names the field and says what is allowed.
+#[test]
+fn what_is_out_of_range_is_refused_by_name() {
+    let gate = gate(&Config::default());
+    let long = [b'k'; 513];
+    let owner = "o".repeat(OWNER_BYTES_MAX + 1);
+    let permits =
+        |permits, limit| wire::Acquire { mode: wire::Mode::Permits { permits, limit }, ..ask(b"k") };
+    let ttl = |ttl| wire::Acquire { life: wire::Life::Session { ttl: Some(ttl) }, ..ask(b"k") };
+    let timed = |ttl| wire::Acquire { life: wire::Life::Timed { ttl }, ..ask(b"k") };
+    let year = Duration::from_secs(365 * 86_400);
+    let cases = [
+        (ask(b""), "key", Code::BadRequest, "1 to 512"),
+        (ask(&long), "key", Code::TooLarge, "1 to 512"),
+        (ask(b"\xff\xfe"), "key", Code::BadRequest, "UTF-8"),
+        (permits(1, 0), "limit", Code::BadRequest, "1 to 1000000"),
+        (permits(1, u32::MAX), "limit", Code::BadRequest, "1 to 1000000"),
+        (permits(0, 3), "permits", Code::BadRequest, "1 to 3"),
+        (permits(4, 3), "permits", Code::BadRequest, "1 to 3"),
+        (ttl(Duration::ZERO), "ttl", Code::BadRequest, "100ms to 1h"),
+        (ttl(year), "ttl", Code::BadRequest, "100ms to 1h"),
+        (timed(Duration::ZERO), "ttl", Code::BadRequest, "100ms to 1h"),
+        (timed(year), "ttl", Code::BadRequest, "100ms to 1h"),
+        (
+            wire::Acquire { max_hold: Some(Duration::ZERO), ..ask(b"k") },
+            "max_hold",
+            Code::BadRequest,
+            "longer than 0",
+        ),
+        (wire::Acquire { priority: 101, ..ask(b"k") }, "priority", Code::BadRequest, "-100 to 100"),
+        (wire::Acquire { owner: Some(""), ..ask(b"k") }, "owner", Code::BadRequest, "1 to 128"),
+        (wire::Acquire { owner: Some(&owner), ..ask(b"k") }, "owner", Code::BadRequest, "1 to 128"),
+    ];
+    for (ask, field, code, allowed) in cases {
+        let problem = gate.acquire(SessionId(7), &ask).expect_err(field);
+        assert_eq!((problem.field, problem.code), (Some(field), code), "{problem:?}");
+        assert!(problem.message.contains(field) && problem.message.contains(allowed), "{problem:?}");
+    }
+    let problem = gate.renew(SessionId(7), 1, wire::LeaseName::Session(1), year).expect_err("a year");
+    assert_eq!(problem.field, Some("ttl"));
+}
+
+#[test]
+fn what_is_just_within_its_limit_passes() {
+    let gate = gate(&Config::default());
+    let owner = "o".repeat(OWNER_BYTES_MAX);
+    let acquire = admitted(
+        &gate,
+        &wire::Acquire {
+            mode: wire::Mode::Permits { permits: PERMITS_LIMIT_MAX, limit: PERMITS_LIMIT_MAX },
+            life: wire::Life::Timed { ttl: Duration::from_secs(3600) },
+            owner: Some(&owner),
+            priority: -PRIORITY_MAX,
+            ..ask(&[b'k'; 512])
+        },
+    );
+    assert_eq!(acquire.session, SessionId(7));
+    assert!(matches!(acquire.life, engine::Life::Timed { .. }));
+}
+
+#[test]
+fn a_class_adds_its_defaults_and_bounds() {
+    let config: Config = toml::from_str(
+        "[[class]]\nname='a'\nmatch='pay/**'\nlimit=3\ndefault_wait='5s'\nmax_hold='1m'\n\
+         [[class]]\nname='b'\nmatch='**'\nmax_hold='1h'\n",
+    )
+    .unwrap();
+    let gate = gate(&config);
+    let minute = Some(Duration::from_secs(60));
+    let mode = |permits| wire::Mode::Permits { permits, limit: 10 };
+
+    let acquire = admitted(&gate, &ask(b"pay/1"));
+    assert_eq!((acquire.wait, acquire.max_hold), (Some(Duration::from_secs(5)), minute));
+    let acquire = admitted(
+        &gate,
+        &wire::Acquire {
+            wait: Some(Duration::ZERO),
+            max_hold: Some(Duration::from_secs(1)),
+            mode: mode(3),
+            ..ask(b"pay/1")
+        },
+    );
+    assert_eq!((acquire.wait, acquire.max_hold), (Some(Duration::ZERO), Some(Duration::from_secs(1))));
+    assert_eq!(acquire.mode, engine::Mode::Permits { permits: 3, limit: 3 });
+    let longer = wire::Acquire { max_hold: Some(Duration::from_secs(600)), ..ask(b"pay/1") };
+    assert_eq!(admitted(&gate, &longer).max_hold, minute, "askers may want less, not more");
+    let wide = wire::Acquire { mode: mode(4), ..ask(b"pay/1") };
+    let problem = gate.acquire(SessionId(7), &wide).expect_err("above the class's limit");
+    assert_eq!((problem.field, problem.detail.limit), (Some("permits"), Some(3)));
+    assert_eq!(admitted(&gate, &ask(b"other")).wait, None, "for ever");
+}
+
+#[test]
+fn a_reload_changes_what_applies_but_not_what_the_engine_was_built_with() {
+    let mut config = Config::default();
+    let in_force = InForce::new(Rules::from(&config));
+    let place = Rc::new(Place::new(StoreKind::Memory, "default", true));
+    let gate = Gate::new(in_force.clone(), place);
+    config.limits.ttl_max = Duration::from_secs(1);
+    config.limits.waiters_per_key_max = 1;
+    in_force.replace(Rules::from(&config));
+    let lease = wire::LeaseName::Session(1);
+    assert!(gate.renew(SessionId(1), 1, lease, Duration::from_secs(2)).is_err());
+    assert_eq!(gate.rules().limits.waiters_per_key_max, 100_000);
+}
+
+#[test]
+fn a_demanded_scope_must_be_reached() {
+    let gate = gate(&Config::default());
+    assert_eq!(gate.reaches(None), Ok(()));
+    assert_eq!(gate.reaches(Some(wire::Scope::Host)), Ok(()));
+    let problem = gate.reaches(Some(wire::Scope::Fleet)).unwrap_err();
+    assert_eq!(problem.code, Code::ScopeTooSmall);
+}

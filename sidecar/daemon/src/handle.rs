@@ -1,0 +1,217 @@
+//! How doors speak with the driver: a mailbox, and sessions that end when they are dropped.
+//!
+//! Owns the mailbox's messages and the life of a session id. Must not know the engine's rules or any wire.
+//!
+//! Everything here lives on the one thread of the sidecar. The mailbox is unbounded and can not be filled by a client:
+//! a door hands over at most [`SESSION_BATCH_MAX`] inputs of a session, then yields, and the driver takes
+//! all there is in every turn.
+
+use crate::clock::boottime;
+use crate::gate::{Admitted, Gate};
+use crate::health::Health;
+use crate::metrics::Metrics;
+use crate::outlet::Outlet;
+use crate::watch::Watch;
+use sidelock_engine::view::{Counts, KeyView};
+use sidelock_engine::{EndedBy, Engine, Input, Key, RequestId, SessionId, SessionOpened};
+use std::cell::Cell;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{broadcast, mpsc, oneshot};
+
+/// Inputs of one session that a door hands over before it lets others have their turn (H15).
+pub(crate) const SESSION_BATCH_MAX: usize = 32;
+
+/// A look at the engine, taken between two inputs.
+pub(crate) type Query = Box<dyn FnOnce(&Engine)>;
+
+/// What reaches the driver.
+pub(crate) enum Mail {
+    /// A session begins, or one that was cut off goes on, and this is its way out.
+    Open {
+        /// [`Input::SessionOpened`] or [`Input::SessionResumed`].
+        input: Input,
+        /// Which.
+        session: SessionId,
+        /// Where its answers go.
+        outlet: Rc<dyn Outlet>,
+    },
+    /// Something a session wants.
+    Input(Admitted),
+    /// A session's connection is over.
+    End {
+        /// Which.
+        session: SessionId,
+        /// Who hung up.
+        by: EndedBy,
+    },
+    /// A question about the state.
+    Query(Query),
+    /// Grant nothing more.
+    Drain,
+}
+
+/// The driver's mailbox. Cheap to clone; lives on the sidecar's thread.
+#[derive(Clone)]
+pub struct Handle {
+    mail: mpsc::UnboundedSender<Mail>,
+    gate: Gate,
+    events: broadcast::Sender<Watch>,
+    health: Rc<Health>,
+    metrics: Rc<Metrics>,
+    sessions: Rc<Cell<u64>>,
+}
+
+/// Who is at the other end of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// The user id that the kernel told us.
+    pub uid: u32,
+    /// The group id that the kernel told us.
+    pub gid: u32,
+}
+
+impl Handle {
+    /// A handle and the end of the mailbox that the driver reads.
+    pub(crate) fn new(
+        gate: Gate,
+        events: broadcast::Sender<Watch>,
+        health: Rc<Health>,
+        metrics: Rc<Metrics>,
+    ) -> (Handle, mpsc::UnboundedReceiver<Mail>) {
+        let (mail, inbox) = mpsc::unbounded_channel();
+        let sessions = Rc::default();
+        (Handle { mail, gate, events, health, metrics, sessions }, inbox)
+    }
+
+    /// What checks requests before they are sent.
+    pub fn gate(&self) -> &Gate {
+        &self.gate
+    }
+
+    /// Opens a session for `peer`, whose answers go to `outlet`. `app` is what the client calls itself. With
+    /// `ping_within` its leases are lost after so long without a sign of life; without, the connection alone decides.
+    pub fn open(
+        &self,
+        peer: Peer,
+        app: &str,
+        ping_within: Option<Duration>,
+        outlet: Rc<dyn Outlet>,
+    ) -> Session {
+        let id = SessionId(self.sessions.get() + 1);
+        self.sessions.set(id.0);
+        let input = Input::SessionOpened(SessionOpened {
+            session: id,
+            uid: peer.uid,
+            app: Arc::from(app),
+            ping_within,
+        });
+        self.bind(id, input, outlet)
+    }
+
+    /// The acquires whose leases a session still has; `None` inside: it is over.
+    pub(crate) async fn held_by(&self, id: SessionId) -> Option<Option<Vec<RequestId>>> {
+        self.query(move |engine| engine.held_by(id)).await
+    }
+
+    /// Goes on with a session that the sidecar had cut off. The caller has checked the session's secret.
+    pub(crate) fn resume(&self, id: SessionId, outlet: Rc<dyn Outlet>) -> Session {
+        self.bind(id, Input::SessionResumed(id), outlet)
+    }
+
+    fn bind(&self, id: SessionId, input: Input, outlet: Rc<dyn Outlet>) -> Session {
+        self.post(Mail::Open { input, session: id, outlet });
+        Session { id, handle: self.clone(), ended: false }
+    }
+
+    /// Keys that begin with `prefix`, in order, at most `limit`. `None`: the sidecar is shutting down.
+    pub async fn list(&self, prefix: &str, limit: usize) -> Option<Vec<KeyView>> {
+        let prefix = prefix.to_owned();
+        self.query(move |engine| engine.list(&prefix, limit)).await
+    }
+
+    /// One key, if this sidecar knows it. The outer `None`: the sidecar is shutting down.
+    pub async fn look(&self, key: &Key) -> Option<Option<KeyView>> {
+        let key = key.clone();
+        self.query(move |engine| engine.look(&key)).await
+    }
+
+    /// Sizes. `None`: the sidecar is shutting down.
+    pub async fn counts(&self) -> Option<Counts> {
+        self.query(Engine::counts).await
+    }
+
+    async fn query<T: 'static>(&self, look: impl FnOnce(&Engine) -> T + 'static) -> Option<T> {
+        let (answer, asked) = oneshot::channel();
+        self.post(Mail::Query(Box::new(move |engine| {
+            // A caller that no longer waits is no failure.
+            let _ = answer.send(look(engine));
+        })));
+        asked.await.ok()
+    }
+
+    /// Every event from now on. A reader that falls behind is told how many it missed.
+    pub fn watch(&self) -> broadcast::Receiver<Watch> {
+        self.events.subscribe()
+    }
+
+    /// How the sidecar is.
+    pub fn health(&self) -> &Health {
+        &self.health
+    }
+
+    /// The page for Prometheus. `None`: the sidecar is shutting down.
+    pub async fn metrics(&self) -> Option<String> {
+        let counts = self.counts().await?;
+        Some(self.metrics.page(boottime(), &counts, self.health.store_up()))
+    }
+
+    /// Grant nothing more; idle tenures go back, sessions are told (H26). Saying it twice does no harm.
+    pub fn drain(&self) {
+        self.health.set_draining();
+        self.post(Mail::Drain);
+    }
+
+    fn post(&self, mail: Mail) {
+        // After the driver has gone the process is about to end; what clients still want is moot.
+        let _ = self.mail.send(mail);
+    }
+}
+
+/// An open session. Dropping it means that the client hung up: its waiters are cancelled and its session leases freed.
+#[must_use = "dropping a session ends it"]
+pub struct Session {
+    id: SessionId,
+    handle: Handle,
+    ended: bool,
+}
+
+impl Session {
+    /// Its id: goes into every input that the gate admits for it.
+    pub fn id(&self) -> SessionId {
+        self.id
+    }
+
+    /// Hands a request over. Its answer goes to the session's outlet.
+    pub fn send(&self, admitted: Admitted) {
+        self.handle.post(Mail::Input(admitted));
+    }
+
+    /// Ends it because the sidecar hangs up: leases stay reserved until the last deadline told (P6).
+    pub fn cut_off(mut self) {
+        self.end(EndedBy::Sidecar);
+    }
+
+    fn end(&mut self, by: EndedBy) {
+        if !std::mem::replace(&mut self.ended, true) {
+            self.handle.post(Mail::End { session: self.id, by });
+        }
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.end(EndedBy::Peer);
+    }
+}

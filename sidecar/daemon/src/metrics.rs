@@ -1,0 +1,225 @@
+//! What Prometheus sees.
+//!
+//! Owns names, labels and buckets. A key is never a label: the operator's classes are, at most
+//! [`crate::config::CLASSES_MAX`]. Must not decide anything.
+
+use crate::place::Place;
+use prometheus_client::encoding::{EncodeLabelSet, text};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::Registry;
+use sidelock_engine::view::Counts;
+use sidelock_engine::{LostReason, Path, Time};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+/// What a request was, and how it ended.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub(crate) struct RequestLabels {
+    /// `acquire`, `renew`, `release`.
+    pub(crate) op: &'static str,
+    /// `exclusive`, `shared`, `permits`; empty where the answer does not say.
+    pub(crate) mode: &'static str,
+    /// The key's class; empty without one.
+    pub(crate) class: Arc<str>,
+    /// `granted`, `renewed`, `released`, `cancelled`, or a code of the error table.
+    pub(crate) outcome: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct PathLabels {
+    path: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct ReasonLabels {
+    reason: &'static str,
+}
+
+/// All of it. Written by the driver, read by a scrape.
+pub(crate) struct Metrics {
+    registry: Registry,
+    requests: Family<RequestLabels, Counter>,
+    acquire_wait: Histogram,
+    hold: Histogram,
+    grants: Family<PathLabels, Counter>,
+    lost: Family<ReasonLabels, Counter>,
+    store: StoreMetrics,
+    leases: Gauge,
+    waiters: Gauge,
+    oldest_waiter: Gauge<f64, AtomicU64>,
+    sessions: Gauge,
+    store_up: Gauge,
+}
+
+/// The part that the store's connection writes.
+#[derive(Clone)]
+pub(crate) struct StoreMetrics {
+    /// From sending a batch until its last answer.
+    pub(crate) roundtrip: Histogram,
+    /// Operations that left together.
+    pub(crate) batch_size: Histogram,
+    /// Operations sent.
+    pub(crate) commands: Counter,
+}
+
+impl Metrics {
+    /// Nothing counted yet.
+    pub(crate) fn new(place: &Place) -> Metrics {
+        let mut registry = Registry::with_prefix("sidelock");
+        let requests = Family::default();
+        let acquire_wait = seconds();
+        let hold = seconds();
+        let grants = Family::default();
+        let lost = Family::default();
+        let store = StoreMetrics {
+            roundtrip: seconds(),
+            batch_size: Histogram::new(exponential_buckets(1.0, 4.0, 7)),
+            commands: Counter::default(),
+        };
+        let (leases, waiters, sessions, store_up) = Default::default();
+        let oldest_waiter = Gauge::default();
+        let build = Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]);
+        let kind = Info::new(vec![
+            ("kind", place.store.name()),
+            ("scope", place.scope.name()),
+            ("guarantee", place.guarantee.name()),
+        ]);
+        registry.register("requests", "Requests by how they ended", Family::clone(&requests));
+        registry.register(
+            "acquire_wait_seconds",
+            "How long granted requests waited",
+            Histogram::clone(&acquire_wait),
+        );
+        registry.register("hold_seconds", "How long leases were held", Histogram::clone(&hold));
+        registry.register("grants", "Grants by where they came from", Family::clone(&grants));
+        registry.register("leases_lost", "Leases lost by reason", Family::clone(&lost));
+        registry.register(
+            "store_roundtrip_seconds",
+            "Time from a batch to its answers",
+            store.roundtrip.clone(),
+        );
+        registry.register(
+            "store_batch_size",
+            "Store operations that left together",
+            store.batch_size.clone(),
+        );
+        registry.register("store_commands", "Store operations sent", store.commands.clone());
+        registry.register("leases", "Live leases", Gauge::clone(&leases));
+        registry.register("waiters", "Queued acquires", Gauge::clone(&waiters));
+        registry.register(
+            "oldest_waiter_seconds",
+            "Age of the oldest queued acquire",
+            Gauge::clone(&oldest_waiter),
+        );
+        registry.register("sessions", "Sessions, cut-off ones included", Gauge::clone(&sessions));
+        registry.register("store_up", "Whether the store can be talked to", Gauge::clone(&store_up));
+        registry.register("build", "This build", build);
+        registry.register("store", "This sidecar's store", kind);
+        Metrics {
+            registry,
+            requests,
+            acquire_wait,
+            hold,
+            grants,
+            lost,
+            store,
+            leases,
+            waiters,
+            oldest_waiter,
+            sessions,
+            store_up,
+        }
+    }
+
+    pub(crate) fn request(&self, labels: &RequestLabels) {
+        self.requests.get_or_create(labels).inc();
+    }
+
+    pub(crate) fn granted(&self, path: Path, waited: Duration) {
+        let path = match path {
+            Path::Handoff => "handoff",
+            Path::Retained => "retained",
+            Path::Store => "store",
+        };
+        self.grants.get_or_create(&PathLabels { path }).inc();
+        self.acquire_wait.observe(waited.as_secs_f64());
+    }
+
+    pub(crate) fn held(&self, held: Duration) {
+        self.hold.observe(held.as_secs_f64());
+    }
+
+    pub(crate) fn lost(&self, reason: LostReason) {
+        let reason = reason.name();
+        self.lost.get_or_create(&ReasonLabels { reason }).inc();
+    }
+
+    /// For the store's connection.
+    pub(crate) fn store(&self) -> StoreMetrics {
+        self.store.clone()
+    }
+
+    /// The page, with the gauges as of `now`.
+    pub(crate) fn page(&self, now: Time, counts: &Counts, store_up: bool) -> String {
+        let size = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+        self.leases.set(size(counts.leases));
+        self.waiters.set(size(counts.waiters));
+        self.sessions.set(size(counts.sessions));
+        self.store_up.set(store_up.into());
+        let age = counts.oldest_waiter.map_or(Duration::ZERO, |since| now.since(since));
+        self.oldest_waiter.set(age.as_secs_f64());
+        let mut page = String::new();
+        text::encode(&mut page, &self.registry).expect("a String takes every write");
+        page
+    }
+}
+
+/// 50 µs to 52 s: below is a local handoff, above is an incident.
+fn seconds() -> Histogram {
+    Histogram::new(exponential_buckets(0.000_05, 4.0, 11))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::StoreKind;
+
+    #[test]
+    fn the_published_names_are_on_the_page() {
+        let metrics = Metrics::new(&Place::new(StoreKind::Memory, "default", false));
+        metrics.request(&RequestLabels {
+            op: "acquire",
+            mode: "exclusive",
+            class: Arc::from("pay"),
+            outcome: "granted",
+        });
+        metrics.granted(Path::Handoff, Duration::from_millis(1));
+        metrics.lost(LostReason::Store);
+        let counts = Counts { leases: 3, oldest_waiter: Some(Time(1_000_000_000)), ..Counts::default() };
+        let page = metrics.page(Time(3_000_000_000), &counts, true);
+        for line in [
+            r#"sidelock_requests_total{op="acquire",mode="exclusive",class="pay",outcome="granted"} 1"#,
+            r#"sidelock_grants_total{path="handoff"} 1"#,
+            r#"sidelock_leases_lost_total{reason="store"} 1"#,
+            "sidelock_leases 3",
+            "sidelock_waiters 0",
+            "sidelock_sessions 0",
+            "sidelock_oldest_waiter_seconds 2",
+            "sidelock_store_up 1",
+            "sidelock_store_commands_total 0",
+            "sidelock_acquire_wait_seconds_count 1",
+            "sidelock_hold_seconds_count 0",
+            "sidelock_store_roundtrip_seconds_count 0",
+            "sidelock_store_batch_size_count 0",
+            r#"sidelock_store_info{kind="memory",scope="host",guarantee="local"} 1"#,
+            concat!("sidelock_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1"),
+        ] {
+            assert!(page.contains(line), "{line} is missing in\n{page}");
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! What is made of the engine's events: metrics, log lines, the watchers' stream.
+//!
+//! Owns what is counted and what is worth a line. Must not change anything.
+
+use crate::metrics::{Metrics, RequestLabels};
+use crate::reply;
+use crate::rules::InForce;
+use crate::watch::Watch;
+use sidelock_engine::{Engine, Event, EventKind, Key, Refusal, Reply, RequestId, SessionId, Time};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::broadcast;
+
+/// A wait longer than this gets a line that names who is in the way.
+const SLOW_WAIT: Duration = Duration::from_secs(1);
+/// A hold longer than this gets a line.
+const SLOW_HOLD: Duration = Duration::from_secs(60);
+/// Waits looked after at a time. A crowd on one key needs no line each: the first few name the holder.
+const WAITS_WATCHED_MAX: usize = 64;
+
+/// See the module.
+pub(crate) struct Observer {
+    metrics: Rc<Metrics>,
+    in_force: InForce,
+    events: broadcast::Sender<Watch>,
+    waits: Vec<Wait>,
+}
+
+/// A wait that may become slow.
+struct Wait {
+    session: SessionId,
+    request: RequestId,
+    key: Key,
+    since: Time,
+}
+
+impl Observer {
+    pub(crate) fn new(metrics: Rc<Metrics>, in_force: InForce, events: broadcast::Sender<Watch>) -> Observer {
+        Observer { metrics, in_force, events, waits: Vec::new() }
+    }
+
+    /// Counts what no event tells: answers to renewals and releases. Acquires have their events.
+    pub(crate) fn replied(&self, reply: &Reply) {
+        let (op, outcome) = match reply {
+            Reply::Renewed { .. } => ("renew", "renewed"),
+            // Only who speaks of a lease can be told these.
+            Reply::Refused(no @ (Refusal::NotHeld | Refusal::NotFound | Refusal::LeaseLost(_))) => {
+                ("renew_or_release", reply::code(no).name())
+            }
+            _ => return,
+        };
+        self.metrics.request(&RequestLabels { op, mode: "", class: Arc::from(""), outcome });
+    }
+
+    pub(crate) fn happened(&mut self, now: Time, event: Event) {
+        self.count(&event);
+        match &event.kind {
+            EventKind::Queued => self.watch_wait(now, &event),
+            EventKind::Granted { .. } | EventKind::Refused { .. } | EventKind::Cancelled { .. } => {
+                self.waits.retain(|wait| (wait.session, wait.request) != (event.session, event.request));
+            }
+            EventKind::Released { held, .. } if *held > SLOW_HOLD => {
+                tracing::info!(key = %event.key, session = event.session.0, ?held, "slow_hold");
+            }
+            EventKind::Lost { reason, held, fence } => {
+                let reason = reason.name();
+                tracing::warn!(key = %event.key, session = event.session.0, fence, reason, ?held, "lease_lost");
+            }
+            EventKind::Released { .. } => {}
+        }
+        if self.events.receiver_count() > 0 {
+            let event = Rc::new(event);
+            // The last watcher may have left just now.
+            let _ = self.events.send(Watch { at: now, event });
+        }
+    }
+
+    /// Fences go on above the old ones, but A1 is broken: somebody has to see to the store's time service.
+    pub(crate) fn alarm_store_clock(&self, key: &Key) {
+        tracing::error!(%key, "store_clock_regressed: the store's clock went back; see to its time service");
+    }
+
+    fn count(&self, event: &Event) {
+        let (op, outcome) = match &event.kind {
+            EventKind::Granted { path, waited, .. } => {
+                self.metrics.granted(*path, *waited);
+                ("acquire", "granted")
+            }
+            EventKind::Refused { refusal, .. } => ("acquire", reply::code(refusal).name()),
+            EventKind::Cancelled { .. } => ("acquire", "cancelled"),
+            EventKind::Released { held, .. } => {
+                self.metrics.held(*held);
+                ("release", "released")
+            }
+            EventKind::Lost { held, reason, .. } => {
+                self.metrics.held(*held);
+                return self.metrics.lost(*reason);
+            }
+            EventKind::Queued => return,
+        };
+        self.metrics.request(&RequestLabels {
+            op,
+            mode: event.mode.name(),
+            class: self.in_force.label(event.key.as_str()),
+            outcome,
+        });
+    }
+
+    fn watch_wait(&mut self, now: Time, event: &Event) {
+        if self.waits.len() < WAITS_WATCHED_MAX {
+            self.waits.push(Wait {
+                session: event.session,
+                request: event.request,
+                key: event.key.clone(),
+                since: now,
+            });
+        }
+    }
+
+    /// One line for each watched wait that has become slow, and who is in its way.
+    pub(crate) fn look_at_slow_waits(&mut self, now: Time, engine: &Engine) {
+        self.waits.retain(|wait| {
+            let slow = now.since(wait.since) > SLOW_WAIT;
+            if slow {
+                let by = in_the_way(engine, &wait.key);
+                tracing::warn!(key = %wait.key, session = wait.session.0, by, "slow_wait: still waiting after 1 s");
+            }
+            !slow
+        });
+    }
+}
+
+fn in_the_way(engine: &Engine, key: &Key) -> String {
+    let Some(view) = engine.look(key) else { return "nobody".into() };
+    if let Some(holder) = view.holders.first() {
+        let owner = holder.owner.as_ref().map_or("", |owner| &owner.0);
+        return format!("app {:?} uid {} owner {owner:?} fence {}", holder.app, holder.uid, holder.fence);
+    }
+    match view.ask.and_then(|ask| ask.holder) {
+        Some(incarnation) => format!("sidecar {incarnation}"),
+        None => "the store, or another sidecar that it does not name".into(),
+    }
+}

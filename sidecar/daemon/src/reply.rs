@@ -1,0 +1,170 @@
+//! The way out: what the engine says becomes what clients read.
+//!
+//! Owns the translation, the only place that sees engine and wire types on the way out, and the one match that gives each
+//! refusal its row in the error table. Must not know connections.
+
+use crate::outlet::Told;
+use crate::problem::Problem;
+use sidelock_engine::{Grant, LostReason, Notice, Refusal, Reply, RequestId, Time, WHOLE};
+use sidelock_wire::{self as wire, Code, Detail, ToClient};
+use std::time::Duration;
+
+/// When to try again after a refusal that may pass, unless something better is known: queues move in less, stores come
+/// back in about as much.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// The frame for a message to a session.
+pub(crate) fn frame(told: Told) -> ToClient<'static> {
+    match told {
+        Told::Reply { request: RequestId(request), reply } => answer(request, reply),
+        Told::Notice(notice) => push(notice),
+    }
+}
+
+fn answer(request: u64, reply: Reply) -> ToClient<'static> {
+    match reply {
+        Reply::Granted(grant) => ToClient::Granted(granted(request, &grant)),
+        Reply::Renewed { deadline, cap, fence } => {
+            ToClient::Renewed(wire::Renewed { request, fence, deadline_ns: deadline.0, cap_ns: nanos(cap) })
+        }
+        Reply::Released => ToClient::Released { request },
+        Reply::Cancelled => ToClient::Cancelled { request },
+        Reply::Refused(refusal) => refused(request, problem(&refusal)),
+    }
+}
+
+/// A refusal under the number of its request.
+pub(crate) fn refused(request: u64, problem: Problem) -> ToClient<'static> {
+    ToClient::Refused(wire::Refused {
+        request,
+        code: problem.code,
+        message: problem.message,
+        detail: problem.detail,
+    })
+}
+
+fn granted(request: u64, grant: &Grant) -> wire::Granted {
+    wire::Granted {
+        request,
+        fence: grant.fence,
+        deadline_ns: grant.deadline.0,
+        cap_ns: nanos(grant.cap),
+        secret: grant.secret.map(|secret| wire::Secret(secret.0)),
+    }
+}
+
+fn push(notice: Notice) -> ToClient<'static> {
+    match notice {
+        Notice::Queued { request, ahead } => ToClient::Queued { request: request.0, ahead },
+        Notice::Extended { until, except } => ToClient::Extended {
+            until_ns: until.0,
+            except: except.into_iter().map(|request| request.0).collect(),
+        },
+        Notice::AtRisk { request } => ToClient::AtRisk { request: request.0 },
+        Notice::Lost { request, reason } => {
+            ToClient::Lost { request: request.0, reason: lost_reason(reason) }
+        }
+        Notice::Draining => ToClient::Draining,
+    }
+}
+
+fn nanos(time: Option<Time>) -> Option<u64> {
+    time.map(|time| time.0)
+}
+
+/// Why a lease was lost, in the doors' words.
+pub fn lost_reason(reason: LostReason) -> wire::LostReason {
+    match reason {
+        LostReason::Expired => wire::LostReason::Expired,
+        LostReason::MaxHold => wire::LostReason::MaxHold,
+        LostReason::Store => wire::LostReason::Store,
+        LostReason::Session => wire::LostReason::Session,
+        LostReason::Forced => wire::LostReason::Forced,
+        LostReason::SidecarRestarted => wire::LostReason::SidecarRestarted,
+    }
+}
+
+/// The row of the error table for a refusal.
+pub fn code(refusal: &Refusal) -> Code {
+    match refusal {
+        Refusal::Held => Code::Held,
+        Refusal::WaitTimeout => Code::WaitTimeout,
+        Refusal::QueueFull { .. } => Code::QueueFull,
+        Refusal::TooMany { .. } => Code::TooMany,
+        Refusal::LimitMismatch { .. } => Code::LimitMismatch,
+        Refusal::LeaseLost(_) => Code::LeaseLost,
+        Refusal::NotHeld => Code::NotHeld,
+        Refusal::NotFound => Code::NotFound,
+        Refusal::BadRequest(_) => Code::BadRequest,
+        Refusal::StoreUnavailable => Code::StoreUnavailable,
+        Refusal::Draining => Code::Draining,
+    }
+}
+
+/// A refusal with all that is to be said about it.
+pub fn problem(refusal: &Refusal) -> Problem {
+    let code = code(refusal);
+    let mut detail = Detail { retry_after: code.retry_after().then_some(RETRY_AFTER), ..Detail::default() };
+    let what = match refusal {
+        Refusal::QueueFull { limit } => {
+            detail.limit = Some(*limit);
+            format!("the key has {limit} waiters already (waiters_per_key_max)")
+        }
+        Refusal::TooMany { limit } => {
+            detail.limit = Some(*limit);
+            format!("the session has {limit} requests and leases already (in_flight_per_session_max)")
+        }
+        Refusal::LimitMismatch { limit: WHOLE } => {
+            detail.limit = Some(WHOLE);
+            "the key is in use as a lock, not as a semaphore".into()
+        }
+        Refusal::LimitMismatch { limit } => {
+            detail.limit = Some(*limit);
+            format!("the key is in use as a semaphore of {limit} permits")
+        }
+        Refusal::LeaseLost(reason) => {
+            detail.reason = Some(lost_reason(*reason));
+            format!("the lease is gone ({})", reason.name())
+        }
+        Refusal::BadRequest(what) => (*what).to_owned(),
+        Refusal::Held => "somebody holds it".into(),
+        Refusal::WaitTimeout => "the wait is over and somebody still holds it".into(),
+        Refusal::NotHeld => "the lease is somebody else's".into(),
+        Refusal::NotFound => "there is no such lease".into(),
+        Refusal::StoreUnavailable => "the store is away".into(),
+        Refusal::Draining => "the sidecar is shutting down".into(),
+    };
+    let message = format!("{what}; {}", code.advice()).into();
+    Problem { code, message, field: None, detail }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_carries_its_numbers_and_what_to_do() {
+        let told = problem(&Refusal::LimitMismatch { limit: 5 });
+        assert_eq!((told.code, told.detail.limit), (Code::LimitMismatch, Some(5)));
+        assert!(told.message.contains("5 permits") && told.message.contains(Code::LimitMismatch.advice()));
+        let told = problem(&Refusal::LeaseLost(LostReason::MaxHold));
+        assert_eq!(told.detail.reason, Some(wire::LostReason::MaxHold));
+        assert_eq!(problem(&Refusal::StoreUnavailable).detail.retry_after, Some(RETRY_AFTER));
+        assert_eq!(problem(&Refusal::NotHeld).detail.retry_after, None);
+    }
+
+    /// Both crates name the reasons: the words must agree.
+    #[test]
+    fn reasons_have_one_name() {
+        for reason in [
+            LostReason::Expired,
+            LostReason::MaxHold,
+            LostReason::Store,
+            LostReason::Session,
+            LostReason::Forced,
+            LostReason::SidecarRestarted,
+        ] {
+            assert_eq!(lost_reason(reason).name(), reason.name());
+        }
+    }
+}
