@@ -84,6 +84,14 @@ impl Session {
 }
 
 impl Engine {
+    /// The acquires whose leases a session still has, timed ones aside: what its client is told when it comes back.
+    /// `None`: there is no such session.
+    pub fn held_by(&self, id: SessionId) -> Option<Vec<RequestId>> {
+        let session = self.sessions.get(&id)?;
+        let held = |slot: &Slot| matches!(slot, Slot::Held(lease) if self.leases[*lease].secret.is_none());
+        Some(session.slots.iter().filter(|(_, slot)| held(slot)).map(|(request, _)| *request).collect())
+    }
+
     pub(crate) fn session_opened(&mut self, now: Time, opened: SessionOpened) {
         let session = Session {
             uid: opened.uid,
