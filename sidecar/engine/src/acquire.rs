@@ -29,6 +29,8 @@ pub(crate) struct Waiter {
     pub(crate) max_hold: Option<Duration>,
     pub(crate) owner: Option<Owner>,
     pub(crate) uid: u32,
+    /// Others held the key or waited for it when it came.
+    pub(crate) met_others: bool,
 }
 
 impl Waiter {
@@ -141,6 +143,8 @@ impl Engine {
         let is_try = acquire.wait == Some(Duration::ZERO);
         // A try is bounded once it is known whom it waits for.
         let until = acquire.wait.filter(|_| !is_try).map_or(Time::MAX, |wait| now + wait);
+        let r = &self.resources[resource];
+        let met_others = !r.queue.is_empty() || !r.live.fits(acquire.mode);
         let session = self.sessions.get_mut(&acquire.session).expect("admitted a moment ago");
         let waiter = self.waiters.insert(Waiter {
             resource,
@@ -156,6 +160,7 @@ impl Engine {
             max_hold: acquire.max_hold,
             owner: acquire.owner,
             uid: session.uid,
+            met_others,
         });
         session.wait(acquire.request, waiter);
         self.timers.arm(until, Timer::Waiter(waiter));

@@ -26,7 +26,7 @@ pub struct Config {
     pub contact_every: Option<Duration>,
     /// Waiters of one key; more are refused `queue_full`.
     pub waiters_per_key_max: u32,
-    /// Waiting acquires and leases of one session; more are refused `too_many`.
+    /// Acquires of one session that wait at a time; more are refused `too_many`.
     pub in_flight_per_session_max: u32,
     /// A deliberate bug, for the simulator; has no effect without the feature `mutants`.
     pub mutant: Option<Mutant>,

@@ -168,7 +168,7 @@ pub enum Refusal {
         /// `waiters_per_key_max`.
         limit: u32,
     },
-    /// The session has as many requests and leases as it may have.
+    /// The session has as many waiting acquires as it may have.
     TooMany {
         /// `in_flight_per_session_max`.
         limit: u32,

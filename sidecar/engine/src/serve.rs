@@ -100,9 +100,12 @@ impl Engine {
         let Some(tenure) = &r.tenure else { return };
         let wanted_elsewhere = tenure.interest.is_some() || self.draining;
         let one_of_too_many = tenure.served == 1 && self.idle_tenures >= self.config.retained_max;
+        // After a long hold a round trip is cheap, and somebody may have come meanwhile whose recall was lost.
+        let held_long = self.config.contact_every.is_some_and(|every| tenure.silence(now) >= every);
         let give_back = match verdict {
             Verdict::Yield(_) => true,
-            Verdict::Nobody => wanted_elsewhere || (r.live.is_empty() && one_of_too_many),
+            Verdict::Nobody if r.live.is_empty() => wanted_elsewhere || one_of_too_many || held_long,
+            Verdict::Nobody => wanted_elsewhere,
             Verdict::Blocked => {
                 let head = r.queue.first().map(|head| self.waiters[head].place.arrival);
                 tenure
@@ -130,8 +133,8 @@ impl Engine {
         let tenure = r.tenure.as_mut().expect("judged a moment ago");
         let path = match () {
             () if tenure.served == 0 => Path::Store,
-            () if waiter.since == now => Path::Retained,
-            () => Path::Handoff,
+            () if waiter.met_others => Path::Handoff,
+            () => Path::Retained,
         };
         let mut fence = tenure.fences.issue().expect("judged a moment ago");
         if path == Path::Handoff && Mutant::HandoffRepeatsFence.is(self.config.mutant) {

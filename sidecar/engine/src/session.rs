@@ -162,9 +162,7 @@ impl Engine {
 
     /// A session that was cut off and holds nothing any more has nothing to be resumed for.
     pub(crate) fn forget_if_over(&mut self, id: SessionId) {
-        let over = self.sessions.get(&id).is_some_and(|session| {
-            session.cut && session.slots.is_empty() && session.lost_while_cut.is_empty()
-        });
+        let over = self.sessions.get(&id).is_some_and(|session| session.cut && session.slots.is_empty());
         if over && let Some(session) = self.sessions.remove(&id) {
             self.timers.disarm(session.armed, Timer::Session(id));
         }

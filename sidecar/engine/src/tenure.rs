@@ -60,6 +60,11 @@ impl Tenure {
         self.doubted.is_none() && self.deadline >= until
     }
 
+    /// So long nothing was said to the store about it.
+    pub(crate) fn silence(&self, now: Time) -> Duration {
+        now.since(self.contacted)
+    }
+
     pub(crate) fn is_idle(&self) -> bool {
         self.idle_until < Time::MAX
     }
@@ -120,8 +125,9 @@ impl Engine {
             doubted: None,
             tombstone,
         };
-        if r.tenure.replace(tenure).is_none() {
-            self.tenures += 1;
+        match r.tenure.replace(tenure) {
+            Some(grown) => self.idle_tenures -= usize::from(grown.is_idle()),
+            None => self.tenures += 1,
         }
         if tenancy.contended {
             self.learn_interest(now, resource);
@@ -168,8 +174,20 @@ impl Engine {
             self.tell_at_risk(resource);
         }
         if self.resources[resource].tenure.as_ref().is_some_and(|tenure| tenure.renew_at <= now) {
-            self.renew_tenure(now, resource, false);
+            match self.is_wanted_longer(resource) {
+                true => self.renew_tenure(now, resource, false),
+                false => {
+                    self.resources[resource].tenure.iter_mut().for_each(|tenure| tenure.renew_at = Time::MAX)
+                }
+            }
         }
+    }
+
+    /// Timed leases alone need no renewal: all of their time is confirmed already.
+    fn is_wanted_longer(&self, resource: usize) -> bool {
+        let r = &self.resources[resource];
+        let deadline = r.tenure.as_ref().map_or(Time::MAX, |tenure| tenure.deadline);
+        !r.queue.is_empty() || r.live.iter().any(|lease| self.leases[lease].cap > deadline)
     }
 
     fn tell_at_risk(&mut self, resource: usize) {
@@ -198,7 +216,7 @@ impl Engine {
         tenure.renewing = true;
         tenure.contacted = now;
         let seq = tenure.seq;
-        let top_up = top_up || tenure.fences.is_empty();
+        let top_up = top_up || tenure.fences.is_low();
         let op = Renew { key: r.key.clone(), tenure: AskId { incarnation, seq }, ttl, floor, top_up };
         self.send(resource, Sent { kind: SentKind::Renew, resource, seq, at: now }, Op::Renew(op));
     }
@@ -211,7 +229,7 @@ impl Engine {
             return;
         };
         let reused = tenure.served > 1;
-        let silent = now.since(tenure.contacted);
+        let silent = tenure.silence(now);
         let contact = reused
             && self.config.contact_every.is_some_and(|every| silent >= every)
             && !Mutant::NoContact.is(self.config.mutant);

@@ -1,0 +1,236 @@
+//! The words of the scenario files: how what is done is read, and what followed is written.
+
+use super::{STORE_EPOCH, World};
+use sidelock_engine::store::{Call, Op, Outcome, Push, Reply as StoreReply};
+use sidelock_engine::{
+    Acquire, EndedBy, Input, Key, LeaseName, LeaseSecret, Life, Mode, Notice, Release, Renew, Reply,
+    RequestId, SessionId, SessionOpened, Time, WHOLE,
+};
+use std::time::Duration;
+
+/// Does one line.
+pub(super) fn act(world: &mut World, line: &str) {
+    let words: Vec<&str> = line.split_whitespace().collect();
+    match words.as_slice() {
+        ["sidecars", names @ ..] => names.iter().for_each(|name| world.add_sidecar(name)),
+        ["wait", span] => {
+            let until = world.now + duration(span);
+            world.advance_to(until);
+        }
+        ["flushall"] => world.store.flush(),
+        ["lose", "pushes"] => world.pushes_lost = true,
+        ["keys", "in", "the", "store"] => {
+            let keys = world.store.keys();
+            world.say(format!("{keys} keys"));
+        }
+        [sidecar, rest @ ..] => {
+            let name = sidecar.trim_end_matches(':');
+            let index = world.sidecars.iter().position(|sidecar| sidecar.name == name);
+            let index = index.unwrap_or_else(|| panic!("no sidecar called {name}: {line}"));
+            act_at(world, index, rest, line);
+        }
+        [] => {}
+    }
+}
+
+fn act_at(world: &mut World, sidecar: usize, words: &[&str], line: &str) {
+    match words {
+        ["goes", "deaf"] => world.sidecars[sidecar].deaf = true,
+        ["hears", "again"] => world.sidecars[sidecar].deaf = false,
+        ["loses", "the", "store"] => {
+            world.sidecars[sidecar].connected = false;
+            world.input(sidecar, Input::StoreDown);
+        }
+        ["finds", "the", "store"] => {
+            world.sidecars[sidecar].connected = true;
+            let at = world.store_time();
+            world.input(sidecar, Input::StoreUp { at });
+        }
+        ["clock", "steps"] => world.input(sidecar, Input::ClockStepped),
+        ["drains"] => world.input(sidecar, Input::Drain),
+        ["counts"] => {
+            let counts = world.sidecars[sidecar].engine.counts();
+            world.say(format!(
+                "{} leases, {} waiters, {} keys, {} tenures",
+                counts.leases, counts.waiters, counts.keys, counts.tenures
+            ));
+        }
+        [client, verb, rest @ ..] => {
+            let session = session(world, sidecar, client);
+            client_acts(world, sidecar, session, verb, rest, line);
+        }
+        _ => panic!("not understood: {line}"),
+    }
+}
+
+fn session(world: &mut World, sidecar: usize, client: &str) -> SessionId {
+    let clients = &mut world.sidecars[sidecar].clients;
+    if let Some(index) = clients.iter().position(|known| known == client) {
+        return SessionId(index as u64);
+    }
+    clients.push(client.into());
+    let session = SessionId(clients.len() as u64 - 1);
+    let ping_within = Some(Duration::from_secs(30));
+    let opened = SessionOpened { session, uid: 1000, app: client.into(), ping_within };
+    world.input(sidecar, Input::SessionOpened(opened));
+    session
+}
+
+fn client_acts(world: &mut World, sidecar: usize, session: SessionId, verb: &str, rest: &[&str], line: &str) {
+    let number =
+        |at: usize| RequestId(rest.get(at).and_then(|n| n.parse().ok()).unwrap_or_else(|| panic!("{line}")));
+    let input = match verb {
+        "acquires" => Input::Acquire(acquire(session, number(0), &rest[1..], line)),
+        "cancels" => Input::Cancel { session, request: number(0) },
+        "releases" => Input::Release(Release { session, request: RequestId(0), lease: lease(rest[0]) }),
+        "renews" => Input::Renew(Renew {
+            session,
+            request: RequestId(0),
+            lease: lease(rest[0]),
+            ttl: duration(rest[1]),
+        }),
+        "pings" => Input::SessionPinged(session),
+        "dies" => Input::SessionEnded { session, by: EndedBy::Peer },
+        "is" => Input::SessionEnded { session, by: EndedBy::Sidecar },
+        "resumes" => Input::SessionResumed(session),
+        _ => panic!("not understood: {line}"),
+    };
+    world.input(sidecar, input);
+}
+
+/// `NUMBER KEY [shared] [permits=N/LIMIT] [try|wait=SPAN] [ttl=SPAN] [timed=SPAN] [max_hold=SPAN] [priority=N]`
+fn acquire(session: SessionId, request: RequestId, words: &[&str], line: &str) -> Acquire {
+    let mut acquire = Acquire {
+        session,
+        request,
+        key: Key::new(words[0]).unwrap(),
+        mode: Mode::Exclusive,
+        wait: None,
+        life: Life::Session { ttl: None },
+        max_hold: None,
+        owner: None,
+        priority: 0,
+        notify_queued: false,
+    };
+    for word in &words[1..] {
+        match word.split_once('=').unwrap_or((word, "")) {
+            ("shared", _) => acquire.mode = Mode::Shared,
+            ("permits", units) => {
+                let (permits, limit) = units.split_once('/').unwrap();
+                acquire.mode =
+                    Mode::Permits { permits: permits.parse().unwrap(), limit: limit.parse().unwrap() };
+            }
+            ("try", _) => acquire.wait = Some(Duration::ZERO),
+            ("wait", span) => acquire.wait = Some(duration(span)),
+            ("ttl", span) => acquire.life = Life::Session { ttl: Some(duration(span)) },
+            ("timed", span) => {
+                acquire.life = Life::Timed { secret: LeaseSecret(request.0.into()), ttl: duration(span) };
+            }
+            ("max_hold", span) => acquire.max_hold = Some(duration(span)),
+            ("priority", n) => acquire.priority = n.parse().unwrap(),
+            _ => panic!("not understood: {word} in {line}"),
+        }
+    }
+    acquire
+}
+
+/// A session lease by its number, a timed one by `timed:` and its number.
+fn lease(word: &str) -> LeaseName {
+    match word.strip_prefix("timed:") {
+        Some(secret) => LeaseName::Timed(LeaseSecret(secret.parse().unwrap())),
+        None => LeaseName::Session(RequestId(word.parse().unwrap())),
+    }
+}
+
+fn duration(text: &str) -> Duration {
+    match text.strip_suffix("ms") {
+        Some(ms) => Duration::from_micros((ms.parse::<f64>().unwrap() * 1e3) as u64),
+        None => Duration::from_secs_f64(text.strip_suffix('s').unwrap().parse().unwrap()),
+    }
+}
+
+fn at(time: Time) -> String {
+    format!("{:.1}ms", time.since(Time(1_000_000_000)).as_secs_f64() * 1e3)
+}
+
+fn units(units: u32) -> String {
+    if units == WHOLE { "all".into() } else { units.to_string() }
+}
+
+pub(super) fn reply(reply: &Reply, now: Time) -> String {
+    match reply {
+        Reply::Granted(grant) => format!(
+            "granted {} {} fence={} until {} ({:?}, after {:?})",
+            grant.mode.name(),
+            grant.key,
+            fence(grant.fence, now),
+            at(grant.deadline),
+            grant.path,
+            grant.waited
+        ),
+        Reply::Renewed { deadline, .. } => format!("renewed until {}", at(*deadline)),
+        Reply::Released => "released".into(),
+        Reply::Cancelled => "cancelled".into(),
+        Reply::Refused(refusal) => format!("refused {refusal:?}"),
+    }
+}
+
+fn fence(fence: u64, _now: Time) -> i64 {
+    fence as i64 - STORE_EPOCH as i64 - 1_000_000
+}
+
+pub(super) fn notice(notice: &Notice) -> String {
+    match notice {
+        Notice::Queued { request, ahead } => format!("{} queued behind {ahead}", request.0),
+        Notice::Extended { until, except } => format!("extended until {} except {except:?}", at(*until)),
+        Notice::AtRisk { request } => format!("{} at risk", request.0),
+        Notice::Lost { request, reason } => format!("{} lost ({})", request.0, reason.name()),
+        Notice::Draining => "draining".into(),
+    }
+}
+
+pub(super) fn call(name: &str, call: &Call) -> String {
+    let what = match &call.op {
+        Op::Ask(ask) => {
+            let back = ask.give_back.map_or(String::new(), |back| {
+                format!(", giving back #{} but {}", back.seq, units(back.keep))
+            });
+            format!("ask #{} for {} of {}{back}", ask.id.seq, units(ask.units), units(ask.limit))
+        }
+        Op::Renew(renew) => {
+            format!("renew #{}{}", renew.tenure.seq, if renew.top_up { " with fences" } else { "" })
+        }
+        Op::Return(back) => format!("return #{} but {}", back.tenure.seq, units(back.keep)),
+        Op::Withdraw(withdraw) => format!("withdraw #{} but {}", withdraw.id.seq, units(withdraw.keep)),
+        Op::Tell(tell) => format!("tell {} busy", tell.ask.incarnation.0),
+    };
+    format!("{name} → store: {what} ({})", call.op.key())
+}
+
+pub(super) fn answer(name: &str, outcome: &Outcome) -> String {
+    let what = match outcome {
+        Outcome::Applied { reply, .. } => match reply {
+            StoreReply::Granted(tenancy) => format!(
+                "granted {}{}",
+                units(tenancy.units),
+                if tenancy.contended { ", others wait" } else { "" }
+            ),
+            StoreReply::Queued(queued) => format!("queued behind {}", queued.ahead),
+            StoreReply::Renewed { contended, .. } => {
+                format!("renewed{}", if *contended { ", others wait" } else { "" })
+            }
+            other => format!("{other:?}").to_lowercase(),
+        },
+        Outcome::NotApplied(fault) => format!("not done: {fault:?}"),
+        Outcome::Unknown(_) => "no answer".into(),
+    };
+    format!("store → {name}: {what}")
+}
+
+pub(super) fn push(push: &Push) -> String {
+    match push {
+        Push::Offer { key, ask } => format!("#{} is next ({key})", ask.seq),
+        Push::Recall { key, ask } => format!("sidecar {} waits ({key})", ask.incarnation.0),
+        Push::Busy { key, ask } => format!("#{} has to wait ({key})", ask.seq),
+    }
+}
