@@ -5,6 +5,8 @@
 //!
 //! Every message between a sidecar and the store takes half a millisecond; times are shown since the start.
 
+#![allow(clippy::unwrap_used, reason = "a story that can not be read ends the test, as it should")]
+
 mod story;
 
 use std::path::Path;
