@@ -1,1 +1,41 @@
-//! Sidelock's Rust SDK.
+//! Sidelock's Rust SDK: locks, semaphores and readers/writer locks from the sidecar next to this program.
+//!
+//! ```no_run
+//! # async fn f() -> sidelock_client::Result<()> {
+//! use std::time::Duration;
+//! let sl = sidelock_client::Client::connect_default().await?;
+//! let lease = sl.lock("orders/42").wait(Duration::from_secs(5)).await?;
+//! // … change order 42, and tell its store `lease.fence()` …
+//! lease.release().await?;
+//! # Ok(()) }
+//! ```
+//!
+//! Owns the manners of the SDK: one connection shared by any number of tasks, requests that follow the future they are
+//! awaited by, leases that tell the truth. Knows the frames (`sidelock-wire`) and nothing of how the sidecar works.
+//!
+//! The road of a request: [`Request`] → `acquire` (its future) → `shared` (table and outbox) → `link` (the connection) →
+//! `dispatch` (what an answer changes) → [`Lease`].
+
+mod acquire;
+mod client;
+mod clock;
+mod command;
+mod discover;
+mod dispatch;
+mod error;
+mod fork;
+mod handshake;
+mod hold;
+mod lease;
+mod link;
+mod request;
+mod shared;
+mod slots;
+mod timed;
+
+pub use client::{Builder, Client, Sidecar};
+pub use error::{Error, Refusal, Result};
+pub use lease::{Lease, LeaseView, Releasing};
+pub use request::{Acquiring, Request, RwLock, Semaphore};
+pub use sidelock_wire::{Code, Guarantee, LostReason, Scope};
+pub use timed::{LeaseId, NotALeaseId, TimedLease};

@@ -1,0 +1,217 @@
+//! One acquire from asking to its answer.
+//!
+//! Owns the way of a request through breaks of the connection, within its wait, and what becomes of it when nobody wants
+//! it any more: it leaves the queue, or the grant that raced is returned (L5, H28).
+
+use crate::clock;
+use crate::error::{Error, Result};
+use crate::hold::{End, Hold};
+use crate::shared::{Phase, Shared, State};
+use crate::slots::{Answer, Slot};
+use sidelock_wire::{Acquire, Code, Granted, Life, LostReason, Mode, ToSidecar};
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+/// What is asked for.
+#[derive(Clone, Debug)]
+pub(crate) struct Wish {
+    pub(crate) key: Arc<str>,
+    pub(crate) mode: Mode,
+    /// `None`: for ever.
+    pub(crate) wait: Option<Duration>,
+    pub(crate) life: Life,
+    pub(crate) max_hold: Option<Duration>,
+    pub(crate) owner: Option<Arc<str>>,
+    pub(crate) priority: i32,
+}
+
+/// What was got.
+#[derive(Debug)]
+pub(crate) enum Gain {
+    Session(Arc<Hold>),
+    Timed(Granted),
+}
+
+/// A wish on its way. Does nothing until polled.
+#[derive(Debug)]
+pub(crate) struct Asking {
+    shared: Arc<Shared>,
+    wish: Wish,
+    /// When the wait is over, fixed at the first poll; `None`: never.
+    wait_until_ns: Option<u64>,
+    stage: Stage,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Stage {
+    New,
+    /// In the table, sent or parked.
+    Asked(u64),
+    /// Not asked at the moment: the connection changed.
+    Again,
+    Done,
+}
+
+impl Asking {
+    pub(crate) fn new(shared: Arc<Shared>, wish: Wish) -> Asking {
+        Asking { shared, wish, wait_until_ns: None, stage: Stage::New }
+    }
+
+    /// Puts the request into the table: sent if there is a connection, parked if it may wait for one.
+    fn ask(&mut self, waker: &Waker) -> Result<()> {
+        if !self.shared.is_own_process() {
+            return Err(forked(&self.wish.key));
+        }
+        let now_ns = clock::boottime_ns();
+        if let Stage::New = self.stage {
+            self.wait_until_ns = self.wish.wait.map(|wait| clock::after(now_ns, wait));
+        }
+        let (wish, wait_until_ns, unreachable_after) =
+            (&self.wish, self.wait_until_ns, self.shared.unreachable_after);
+        let number = self.shared.change(|state| match &state.phase {
+            Phase::Up(session) => {
+                let frame_bytes_max = session.limits.frame_bytes_max as usize;
+                let left = wait_until_ns.map(|until| Duration::from_nanos(until.saturating_sub(now_ns)));
+                send(state, wish, left, frame_bytes_max, waker)
+            }
+            Phase::Away { error, since_ns } => {
+                let give_up_ns =
+                    clock::after(*since_ns, unreachable_after).min(wait_until_ns.unwrap_or(u64::MAX));
+                if give_up_ns <= now_ns {
+                    return Err(error.clone());
+                }
+                Ok(state.slots.insert(Slot::Parked { waker: waker.clone(), give_up_ns }))
+            }
+            Phase::Closed(error) => Err(error.clone()),
+        })?;
+        self.stage = Stage::Asked(number);
+        Ok(())
+    }
+
+    fn conclude(&self, answer: Answer) -> Option<Result<Gain>> {
+        let key = &self.wish.key;
+        Some(match answer {
+            Answer::Again => return None,
+            // Lost before anybody saw it: as if it had not been granted.
+            Answer::Granted(hold) if hold.end().is_some() => {
+                self.shared.change(|state| state.release_unheard(hold.request));
+                return None;
+            }
+            Answer::Granted(hold) => Ok(Gain::Session(hold)),
+            Answer::Timed(granted) => Ok(Gain::Timed(granted)),
+            Answer::Refused(refused) => Err(Error::refused(key, refused)),
+            Answer::Failed(error) => Err(error),
+            Answer::Renewed(_) | Answer::Released => Err(Error::plain(
+                Code::Internal,
+                key.clone(),
+                "the sidecar answered something else than was asked",
+            )),
+        })
+    }
+}
+
+impl Future for Asking {
+    type Output = Result<Gain>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        loop {
+            let Stage::Asked(number) = self.stage else {
+                if let Err(error) = self.ask(cx.waker()) {
+                    self.stage = Stage::Done;
+                    return Poll::Ready(Err(error));
+                }
+                return Poll::Pending;
+            };
+            let Some(answer) = self.shared.lock().slots.take_answer(number, cx.waker()) else {
+                return Poll::Pending;
+            };
+            match self.conclude(answer) {
+                Some(result) => {
+                    self.stage = Stage::Done;
+                    return Poll::Ready(result);
+                }
+                None => self.stage = Stage::Again,
+            }
+        }
+    }
+}
+
+impl Drop for Asking {
+    fn drop(&mut self) {
+        if let Stage::Asked(number) = self.stage {
+            self.shared.change(|state| abandon(state, number));
+        }
+    }
+}
+
+fn send(
+    state: &mut State,
+    wish: &Wish,
+    wait: Option<Duration>,
+    frame_bytes_max: usize,
+    waker: &Waker,
+) -> Result<u64> {
+    let before = state.outbox.len();
+    let request = state.slots.insert(Slot::Waiting { waker: waker.clone(), renews: None });
+    state.send(&ToSidecar::Acquire(Acquire {
+        request,
+        key: wish.key.as_bytes(),
+        mode: wish.mode,
+        wait,
+        life: wish.life,
+        max_hold: wish.max_hold,
+        owner: wish.owner.as_deref(),
+        priority: wish.priority,
+        notify_queued: false,
+    }));
+    // Caught here: sent, it would end the connection for everybody.
+    let length = state.outbox.len() - before;
+    if length > frame_bytes_max {
+        state.outbox.truncate(before);
+        state.slots.remove(request);
+        let message =
+            format!("key and owner make a request of {length} bytes, at most {frame_bytes_max} are allowed");
+        return Err(Error::plain(Code::TooLarge, Arc::from(""), message));
+    }
+    Ok(request)
+}
+
+/// Nobody wants request `number` any more.
+fn abandon(state: &mut State, number: u64) {
+    match state.slots.get_mut(number) {
+        Some(slot @ Slot::Waiting { .. }) => {
+            *slot = Slot::Cancelling;
+            state.send(&ToSidecar::Cancel { request: number });
+        }
+        Some(Slot::Granted(_)) => state.release_unheard(number),
+        Some(Slot::Answered(Answer::Timed(granted))) => {
+            let secret = granted.secret;
+            state.slots.remove(number);
+            if let Some(secret) = secret {
+                state.release_timed_unheard(secret);
+            }
+        }
+        Some(_) => {
+            state.slots.remove(number);
+        }
+        None => {}
+    }
+}
+
+/// A forked child has neither connection nor leases.
+pub(crate) fn forked(key: &Arc<str>) -> Error {
+    let message = "this process was forked from the one that connected; make a new client in the child";
+    Error::plain(Code::BadRequest, key.clone(), message)
+}
+
+/// The end of a lease as the error of an operation on it.
+pub(crate) fn lost(key: &Arc<str>, end: End) -> Error {
+    let reason = match end {
+        End::Lost(reason) => reason,
+        End::Released => LostReason::Other,
+    };
+    Error::LeaseLost { key: key.clone(), reason }
+}

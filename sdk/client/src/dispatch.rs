@@ -1,0 +1,117 @@
+//! What each message of the sidecar does to the requests and leases.
+//!
+//! Owns that and nothing else: one message in, one change of the table, and whom to wake.
+
+use crate::error::Error;
+use crate::hold::{End, Hold};
+use crate::link::Ended;
+use crate::shared::{State, Wakes};
+use crate::slots::{Answer, Slot};
+use sidelock_wire::{Granted, LostReason, Refused, Renewed, ToClient, ToSidecar};
+use std::borrow::Cow;
+use std::collections::HashSet;
+use std::sync::Arc;
+
+impl State {
+    /// Takes one message in. An error ends the connection.
+    pub(crate) fn dispatch(&mut self, message: ToClient<'_>, wakes: &mut Wakes) -> Result<(), Ended> {
+        match message {
+            ToClient::Granted(granted) => self.granted(granted, wakes),
+            ToClient::Released { request } => self.answer(request, Answer::Released, wakes),
+            ToClient::Cancelled { request } => self.cancelled(request),
+            ToClient::Renewed(renewed) => self.renewed(renewed, wakes),
+            ToClient::Refused(refused) => self.refused(refused, wakes),
+            ToClient::Extended { until_ns, except } => self.extended(until_ns, &except),
+            ToClient::AtRisk { request } => {
+                if let Some(Slot::Held(hold) | Slot::Granted(hold)) = self.slots.get_mut(request) {
+                    hold.risk();
+                }
+            }
+            ToClient::Lost { request, reason } => self.lost(request, reason, wakes),
+            // A sign of life, noted by the link; a hint about a queue that nobody asked for; a hint that a goodbye follows.
+            ToClient::Pong { .. } | ToClient::Queued { .. } | ToClient::Draining => {}
+            ToClient::Goodbye { code, message } => {
+                return Err(Ended::BySidecar(Error::plain(code, Arc::from(""), message)));
+            }
+            ToClient::Welcome(_) => {
+                let twice = "the sidecar welcomed twice; this is a bug in it";
+                return Err(Ended::ByUs(Error::unreachable(Vec::new(), twice)));
+            }
+        }
+        Ok(())
+    }
+
+    fn granted(&mut self, granted: Granted, wakes: &mut Wakes) {
+        match self.slots.get_mut(granted.request) {
+            Some(slot @ Slot::Waiting { .. }) => {
+                let next = match granted.secret {
+                    None => Slot::Granted(Arc::new(Hold::new(&granted))),
+                    Some(_) => Slot::Answered(Answer::Timed(granted)),
+                };
+                if let Slot::Waiting { waker, .. } = std::mem::replace(slot, next) {
+                    wakes.wakers.push(waker);
+                }
+            }
+            // It raced our cancel, whose answer says that the sidecar took it back.
+            Some(Slot::Cancelling) => {}
+            // Nobody here knows of it, so nobody would ever release it.
+            _ => self.send(&ToSidecar::Cancel { request: granted.request }),
+        }
+    }
+
+    fn cancelled(&mut self, request: u64) {
+        if let Some(Slot::Cancelling) = self.slots.get_mut(request) {
+            self.slots.remove(request);
+        }
+    }
+
+    fn renewed(&mut self, renewed: Renewed, wakes: &mut Wakes) {
+        if let Some(Slot::Waiting { renews: Some(hold), .. }) = self.slots.get_mut(renewed.request) {
+            hold.renewed(renewed.deadline_ns, renewed.cap_ns);
+        }
+        self.answer(renewed.request, Answer::Renewed(renewed), wakes);
+    }
+
+    fn refused(&mut self, refused: Refused<'_>, wakes: &mut Wakes) {
+        let Refused { request, code, message, detail } = refused;
+        let message = Cow::Owned(message.into_owned());
+        self.answer(request, Answer::Refused(Refused { request, code, message, detail }), wakes);
+    }
+
+    /// The answer to a request that ends with it.
+    fn answer(&mut self, request: u64, answer: Answer, wakes: &mut Wakes) {
+        match self.slots.get_mut(request) {
+            Some(slot @ Slot::Waiting { .. }) => {
+                if let Slot::Waiting { waker, .. } = std::mem::replace(slot, Slot::Answered(answer)) {
+                    wakes.wakers.push(waker);
+                }
+            }
+            Some(Slot::Ignored) => {
+                self.slots.remove(request);
+            }
+            // A cancel that crossed it will be answered too; anything else is an answer nobody waits for.
+            _ => {}
+        }
+    }
+
+    fn extended(&mut self, until_ns: u64, except: &[u64]) {
+        let except: HashSet<u64> = except.iter().copied().collect();
+        for (request, slot) in self.slots.iter_mut() {
+            if let Slot::Held(hold) | Slot::Granted(hold) = slot
+                && !except.contains(&request)
+            {
+                hold.extend(until_ns);
+            }
+        }
+    }
+
+    fn lost(&mut self, request: u64, reason: LostReason, wakes: &mut Wakes) {
+        if let Some(Slot::Held(hold) | Slot::Granted(hold)) = self.slots.get_mut(request) {
+            hold.finish(End::Lost(reason));
+            wakes.ended.push(hold.clone());
+            if let Some(Slot::Held(_)) = self.slots.get_mut(request) {
+                self.slots.remove(request);
+            }
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! A lease in a program's hands.
+//!
+//! Owns what its holder may do: look, renew, wait for its loss, give it back. A lease tells the truth: it is not valid
+//! one instant longer than the sidecar is bound to keep it.
+
+use crate::acquire::lost;
+use crate::client::Handle;
+use crate::clock;
+use crate::command::Command;
+use crate::error::{Error, Result};
+use crate::hold::{End, Hold};
+use crate::slots::Answer;
+use sidelock_wire::{Code, LeaseName, LostReason};
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+/// A session lease. Dropping it gives it back, without waiting for the answer.
+#[derive(Debug)]
+#[must_use = "a lease that is dropped is released at once"]
+pub struct Lease {
+    view: LeaseView,
+    released: bool,
+}
+
+/// A look at a lease that somebody else holds, such as [`crate::Request::run`] for its body. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct LeaseView {
+    handle: Arc<Handle>,
+    hold: Arc<Hold>,
+    key: Arc<str>,
+}
+
+impl Lease {
+    pub(crate) fn new(handle: Arc<Handle>, hold: Arc<Hold>, key: Arc<str>) -> Lease {
+        Lease { view: LeaseView { handle, hold, key }, released: false }
+    }
+
+    /// What is locked.
+    pub fn key(&self) -> &str {
+        self.view.key()
+    }
+
+    /// The fence token: strictly rising per key, below 2^53. Send it along with every write to what the lock protects, and
+    /// let the receiver refuse a lower one than it has seen: that holds even while a process is paused beyond its lease.
+    pub fn fence(&self) -> u64 {
+        self.view.fence()
+    }
+
+    /// When it ends unless extended, as told last: a point of `CLOCK_BOOTTIME`, since boot.
+    pub fn deadline(&self) -> Duration {
+        self.view.deadline()
+    }
+
+    /// Whether it is still yours, by a look at the clock, without asking anybody.
+    pub fn is_valid(&self) -> bool {
+        self.view.is_valid()
+    }
+
+    /// Whether the sidecar fails to extend it at the moment: it will be lost at its deadline unless that succeeds.
+    pub fn is_at_risk(&self) -> bool {
+        self.view.is_at_risk()
+    }
+
+    /// Makes it last for `ttl` from now: for leases acquired with a ttl, which nothing else renews. A shorter ttl than
+    /// before shortens it.
+    ///
+    /// # Errors
+    /// [`Error::LeaseLost`] if it is gone, [`Error::Invalid`] if it was acquired without a ttl,
+    /// [`Error::SidecarUnreachable`] if there is no connection for too long; the lease then stands as last told.
+    pub async fn renew(&self, ttl: Duration) -> Result<()> {
+        self.view.renew(ttl).await
+    }
+
+    /// Waits until it is lost, and says why: its sidecar took it, or its deadline passed without an extension.
+    pub async fn lost(&self) -> LostReason {
+        match self.view.hold.wait_end().await {
+            End::Lost(reason) => reason,
+            // Only who has the lease can release it, and it is borrowed here.
+            End::Released => LostReason::Other,
+        }
+    }
+
+    /// Gives it back. It is invalid from the call on, whatever becomes of the future; awaiting that only tells when the
+    /// sidecar has freed it.
+    ///
+    /// # Errors
+    /// [`Error::LeaseLost`] if it was lost before, [`Error::OutcomeUnknown`] if the connection broke first: it is then
+    /// free when its deadline passes, at the latest.
+    pub fn release(mut self) -> Releasing {
+        self.released = true;
+        let LeaseView { handle, hold, key } = &self.view;
+        let before = hold.end();
+        hold.finish(End::Released);
+        let command = match before {
+            None => Ok(Command::release(&handle.shared, LeaseName::Session(hold.request))),
+            Some(end) => Err(lost(key, end)),
+        };
+        hold.tell();
+        Releasing { command, key: key.clone() }
+    }
+
+    /// A look at it for somebody else.
+    pub fn view(&self) -> LeaseView {
+        self.view.clone()
+    }
+}
+
+impl LeaseView {
+    /// What is locked.
+    pub fn key(&self) -> &str {
+        &self.key
+    }
+
+    /// See [`Lease::fence`].
+    pub fn fence(&self) -> u64 {
+        self.hold.fence
+    }
+
+    /// See [`Lease::deadline`].
+    pub fn deadline(&self) -> Duration {
+        Duration::from_nanos(self.hold.deadline_ns())
+    }
+
+    /// See [`Lease::is_valid`]. False after the release, too.
+    pub fn is_valid(&self) -> bool {
+        let now_ns = clock::boottime_ns();
+        let shared = &self.handle.shared;
+        self.hold.end().is_none()
+            && now_ns < self.hold.deadline_ns()
+            && shared.is_alive_at(now_ns)
+            && shared.is_own_process()
+    }
+
+    /// See [`Lease::is_at_risk`].
+    pub fn is_at_risk(&self) -> bool {
+        self.hold.is_at_risk()
+    }
+
+    /// See [`Lease::renew`].
+    ///
+    /// # Errors
+    /// As [`Lease::renew`].
+    pub async fn renew(&self, ttl: Duration) -> Result<()> {
+        let LeaseView { handle, hold, key } = self;
+        loop {
+            if let Some(end) = hold.end() {
+                return Err(lost(key, end));
+            }
+            if hold.is_orphaned() {
+                return Err(Error::LeaseLost { key: key.clone(), reason: LostReason::SidecarRestarted });
+            }
+            hold.renewing(ttl);
+            let name = LeaseName::Session(hold.request);
+            match Command::renew(&handle.shared, name, ttl, Some(hold)).await {
+                Answer::Renewed(_) => return Ok(()),
+                Answer::Refused(refused) => return Err(Error::refused(key, refused)),
+                Answer::Failed(error) => return Err(error),
+                Answer::Again => {}
+                other => return Err(out_of_turn(key, &other)),
+            }
+        }
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        if !self.released {
+            let LeaseView { handle, hold, .. } = &self.view;
+            hold.finish(End::Released);
+            handle.shared.change(|state| state.release_unheard(hold.request));
+        }
+    }
+}
+
+/// A release under way; it was sent when it was made, and dropping this does not take it back.
+#[derive(Debug)]
+pub struct Releasing {
+    command: Result<Command>,
+    key: Arc<str>,
+}
+
+impl Future for Releasing {
+    type Output = Result<()>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        let command = match &mut self.command {
+            Ok(command) => command,
+            Err(error) => return Poll::Ready(Err(error.clone())),
+        };
+        let Poll::Ready(answer) = Pin::new(command).poll(cx) else {
+            return Poll::Pending;
+        };
+        Poll::Ready(released(&self.key, answer))
+    }
+}
+
+/// What the answer to a release means.
+pub(crate) fn released(key: &Arc<str>, answer: Answer) -> Result<()> {
+    match answer {
+        Answer::Released => Ok(()),
+        Answer::Refused(refused) => Err(Error::refused(key, refused)),
+        Answer::Failed(error) => Err(error),
+        Answer::Again => Err(Error::OutcomeUnknown {
+            what: "the release",
+            key: key.clone(),
+            advice: "it is free when its deadline passes, at the latest; nothing more is to be done",
+        }),
+        other => Err(out_of_turn(key, &other)),
+    }
+}
+
+pub(crate) fn out_of_turn(key: &Arc<str>, answer: &Answer) -> Error {
+    Error::plain(Code::Internal, key.clone(), format!("the sidecar answered {answer:?}, which was not asked"))
+}

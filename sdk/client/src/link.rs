@@ -1,0 +1,249 @@
+//! The one connection: reads, writes, pings, and comes back after a break.
+//!
+//! Owns the socket and the time. Each turn first takes in all that was read, under one lock, and then writes all that is
+//! queued, in one call: load makes the batches larger, idleness leaves them alone.
+
+use crate::clock;
+use crate::discover::Target;
+use crate::error::Error;
+use crate::handshake::{self, Introduction, Welcomed};
+use crate::shared::{Shared, Wakes};
+use sidelock_wire::{Decoder, Resume, ToClient, ToSidecar};
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWrite};
+use tokio::net::UnixStream;
+use tokio::time::{Interval, MissedTickBehavior};
+
+/// Pings per session ttl.
+const PINGS_PER_TTL: u32 = 10;
+/// Pings that may go unanswered before the sidecar counts as stopped: under a third of the session's ttl.
+const PINGS_UNANSWERED_MAX: u32 = 2;
+/// First pause between two attempts to connect; doubles each time.
+const PAUSE_MIN: Duration = Duration::from_millis(10);
+/// Longest pause between two attempts to connect: what a restarted sidecar waits for its clients at most.
+const PAUSE_MAX: Duration = Duration::from_millis(500);
+/// Bytes kept between turns for writing; more is given back after a burst.
+const BUFFER_KEPT: usize = 64 * 1024;
+
+/// A connection in use.
+struct Link {
+    shared: Arc<Shared>,
+    stream: UnixStream,
+    decoder: Decoder,
+    /// Being written, from `written` on.
+    outgoing: Vec<u8>,
+    written: usize,
+    wakes: Wakes,
+    /// The last turn woke several tasks: they are about to queue something each.
+    crowd: bool,
+    pings: Interval,
+    pings_unanswered: u32,
+    session_ttl: Duration,
+    /// Guards against a sleep through the session's ttl (S8).
+    alive_until_ns: u64,
+}
+
+/// How a connection came to its end, which decides what becomes of its leases (P6).
+#[derive(Debug)]
+pub(crate) enum Ended {
+    /// The sidecar closed it, or is gone.
+    BySidecar(Error),
+    /// This client closes it: to the sidecar, that gives all leases back.
+    ByUs(Error),
+}
+
+/// Keeps a client connected until its last handle is gone.
+pub(crate) async fn keep(shared: Arc<Shared>, target: Target, introduction: Introduction, first: Welcomed) {
+    let _closed_whatever_happens = CloseOnDrop(shared.clone());
+    let mut welcomed = first;
+    loop {
+        let resume = welcomed.session.resume;
+        let mut link = Link::new(shared.clone(), welcomed);
+        let ended = tokio::select! {
+            ended = poll_fn(|cx| link.turn(cx)) => ended,
+            () = shared.closing.notified() => return link.say_farewell().await,
+        };
+        // Before the socket closes: that makes the sidecar free the leases, unless it had closed first (P6).
+        shared.disconnected(ended);
+        drop(link);
+        tokio::select! {
+            again = reconnect(&shared, &target, &introduction, resume) => match again {
+                Some(again) => welcomed = again,
+                None => return,
+            },
+            () = shared.closing.notified() => return,
+        }
+    }
+}
+
+/// Tries until it succeeds. `None`: there is nowhere to connect to.
+async fn reconnect(
+    shared: &Shared,
+    target: &Target,
+    introduction: &Introduction,
+    resume: Resume,
+) -> Option<Welcomed> {
+    let mut pause = PAUSE_MIN;
+    loop {
+        match handshake::connect(target, introduction, Some(resume)).await {
+            Ok(welcomed) => {
+                shared.alive_until(clock::after(welcomed.said_hello_ns, welcomed.session.session_ttl));
+                shared.connected(welcomed.session.clone(), welcomed.resumed.as_deref());
+                return Some(welcomed);
+            }
+            Err(error) => shared.still_away(error),
+        }
+        if matches!(target, Target::Given) {
+            return None;
+        }
+        let give_up = shared.next_give_up_ns().map_or(PAUSE_MAX, clock::until);
+        tokio::time::sleep(pause.min(give_up).max(PAUSE_MIN)).await;
+        pause = (pause * 2).min(PAUSE_MAX);
+    }
+}
+
+impl Link {
+    fn new(shared: Arc<Shared>, welcomed: Welcomed) -> Link {
+        let session_ttl = welcomed.session.session_ttl;
+        let mut pings = tokio::time::interval((session_ttl / PINGS_PER_TTL).max(Duration::from_millis(1)));
+        pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        pings.reset();
+        Link {
+            shared,
+            stream: welcomed.stream,
+            decoder: welcomed.decoder,
+            outgoing: Vec::new(),
+            written: 0,
+            wakes: Wakes::default(),
+            crowd: false,
+            pings,
+            pings_unanswered: 0,
+            session_ttl,
+            alive_until_ns: clock::after(welcomed.said_hello_ns, session_ttl),
+        }
+    }
+
+    /// One turn; ready with the reason once the connection is over.
+    fn turn(&mut self, cx: &mut Context<'_>) -> Poll<Ended> {
+        match self.read(cx).and_then(|()| self.ping(cx)).and_then(|()| self.write(cx)) {
+            Ok(()) => Poll::Pending,
+            Err(ended) => Poll::Ready(ended),
+        }
+    }
+
+    /// Takes in all there is to read.
+    fn read(&mut self, cx: &mut Context<'_>) -> Result<(), Ended> {
+        loop {
+            // What came behind the welcome, or with the last read.
+            self.take_in()?;
+            let got = pin!(self.stream.read_buf(self.decoder.space())).poll(cx);
+            match got {
+                Poll::Pending => return Ok(()),
+                Poll::Ready(Ok(0)) => {
+                    return Err(Ended::BySidecar(broken("the sidecar closed it, or is gone")));
+                }
+                Poll::Ready(Ok(_)) => {}
+                Poll::Ready(Err(error)) => return Err(Ended::BySidecar(broken(error))),
+            }
+        }
+    }
+
+    fn take_in(&mut self) -> Result<(), Ended> {
+        let malformed = |error| Ended::ByUs(broken(error));
+        let result = self.shared.change(|state| {
+            while let Some(payload) = self.decoder.next_frame().map_err(malformed)? {
+                match ToClient::decode(payload).map_err(malformed)? {
+                    Some(ToClient::Pong { .. }) => self.pings_unanswered = 0,
+                    Some(message) => state.dispatch(message, &mut self.wakes)?,
+                    None => {}
+                }
+            }
+            Ok(())
+        });
+        self.crowd |= self.wakes.fire() > 1;
+        result
+    }
+
+    /// Sends a sign of life when one is due, unless the last ones went unanswered.
+    fn ping(&mut self, cx: &mut Context<'_>) -> Result<(), Ended> {
+        while self.pings.poll_tick(cx).is_ready() {
+            if self.pings_unanswered == PINGS_UNANSWERED_MAX {
+                return Err(Ended::ByUs(broken("the sidecar does not answer; is it stopped?")));
+            }
+            self.pings_unanswered += 1;
+            let now_ns = clock::boottime_ns();
+            if now_ns >= self.alive_until_ns {
+                self.shared.overslept();
+            }
+            self.alive_until_ns = clock::after(now_ns, self.session_ttl);
+            self.shared.alive_until(self.alive_until_ns);
+            self.shared.change(|state| state.send(&ToSidecar::Ping));
+        }
+        Ok(())
+    }
+
+    /// Writes all there is to write, or arranges to be woken when more comes or fits.
+    fn write(&mut self, cx: &mut Context<'_>) -> Result<(), Ended> {
+        if std::mem::take(&mut self.crowd) {
+            // The tasks just woken run before this one does again: their frames then leave in one call.
+            cx.waker().wake_by_ref();
+            return Ok(());
+        }
+        while self.refill(cx) {
+            let rest = &self.outgoing[self.written..];
+            match Pin::new(&mut self.stream).poll_write(cx, rest) {
+                Poll::Pending => return Ok(()),
+                Poll::Ready(Ok(count)) => self.written += count,
+                Poll::Ready(Err(error)) => return Err(Ended::BySidecar(broken(error))),
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether there is something to write. If not, whoever queues something wakes this connection.
+    fn refill(&mut self, cx: &mut Context<'_>) -> bool {
+        if self.written < self.outgoing.len() {
+            return true;
+        }
+        self.outgoing.clear();
+        self.outgoing.shrink_to(BUFFER_KEPT);
+        self.written = 0;
+        let mut state = self.shared.lock();
+        std::mem::swap(&mut state.outbox, &mut self.outgoing);
+        if self.outgoing.is_empty() {
+            state.link = Some(cx.waker().clone());
+        }
+        !self.outgoing.is_empty()
+    }
+
+    /// Writes what is still queued, releases above all, as far as the sidecar takes it at once; closing releases the rest.
+    async fn say_farewell(mut self) {
+        poll_fn(|cx| {
+            self.crowd = false;
+            // The connection closes anyway; an error only means that it is closed already.
+            let _ = self.write(cx);
+            Poll::Ready(())
+        })
+        .await;
+    }
+}
+
+/// A client whose connection's task ends, be it that its runtime was shut down, is closed.
+struct CloseOnDrop(Arc<Shared>);
+
+impl Drop for CloseOnDrop {
+    fn drop(&mut self) {
+        self.0.closed(Error::unreachable(
+            Vec::new(),
+            "this client is closed: its runtime was shut down or its sidecar has ended; make a new one",
+        ));
+    }
+}
+
+fn broken(cause: impl std::fmt::Display) -> Error {
+    Error::unreachable(Vec::new(), format!("the connection broke: {cause}"))
+}

@@ -1,0 +1,246 @@
+//! What to ask for, in the words of a program: locks, semaphores, readers and writers.
+//!
+//! Owns the options of a request and their defaults. Stateless: every acquire returns a new lease.
+
+use crate::acquire::{Asking, Gain, Wish};
+use crate::client::{Client, Handle};
+use crate::error::{Error, Result};
+use crate::lease::{Lease, LeaseView};
+use crate::timed::{LeaseId, TimedLease};
+use sidelock_wire::{Code, Life, Mode};
+use std::future::{Future, IntoFuture};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+/// A request for a lease, to be awaited once or acquired many times. Made by [`Client::lock`] and its sisters.
+///
+/// ```no_run
+/// # async fn f(sl: sidelock_client::Client) -> sidelock_client::Result<()> {
+/// # use std::time::Duration;
+/// let lease = sl.lock("orders/42").wait(Duration::from_secs(5)).await?;
+/// println!("fence {}", lease.fence());
+/// lease.release().await?;
+/// # Ok(()) }
+/// ```
+#[derive(Clone, Debug)]
+#[must_use = "a request does nothing until it is awaited or acquired"]
+pub struct Request {
+    handle: Arc<Handle>,
+    wish: Wish,
+    wait_is_said: bool,
+}
+
+/// A semaphore: so many permits for a key, whoever asks. Made by [`Client::semaphore`].
+#[derive(Clone, Debug)]
+pub struct Semaphore {
+    handle: Arc<Handle>,
+    key: Arc<str>,
+    limit: u32,
+}
+
+/// Many readers or one writer. Made by [`Client::rwlock`]; [`Client::lock`] on the same key is its writer.
+#[derive(Clone, Debug)]
+pub struct RwLock {
+    handle: Arc<Handle>,
+    key: Arc<str>,
+}
+
+impl Client {
+    /// The lock `key`: 1 to 512 bytes, `/`-separated by convention.
+    pub fn lock(&self, key: impl AsRef<str>) -> Request {
+        Request::new(&self.handle, Arc::from(key.as_ref()), Mode::Exclusive)
+    }
+
+    /// The semaphore `key` with `limit` permits. All who use it at a time must agree on the limit.
+    pub fn semaphore(&self, key: impl AsRef<str>, limit: u32) -> Semaphore {
+        Semaphore { handle: self.handle.clone(), key: Arc::from(key.as_ref()), limit }
+    }
+
+    /// The readers/writer lock `key`.
+    pub fn rwlock(&self, key: impl AsRef<str>) -> RwLock {
+        RwLock { handle: self.handle.clone(), key: Arc::from(key.as_ref()) }
+    }
+}
+
+impl Semaphore {
+    /// Asks for `permits` of them at once.
+    pub fn permits(&self, permits: u32) -> Request {
+        Request::new(&self.handle, self.key.clone(), Mode::Permits { permits, limit: self.limit })
+    }
+
+    /// Waits for one permit.
+    pub fn acquire(&self) -> Acquiring {
+        self.permits(1).acquire()
+    }
+}
+
+impl RwLock {
+    /// Asks for a share, beside other readers.
+    pub fn read(&self) -> Request {
+        Request::new(&self.handle, self.key.clone(), Mode::Shared)
+    }
+
+    /// Asks for all of it.
+    pub fn write(&self) -> Request {
+        Request::new(&self.handle, self.key.clone(), Mode::Exclusive)
+    }
+}
+
+impl Request {
+    fn new(handle: &Arc<Handle>, key: Arc<str>, mode: Mode) -> Request {
+        let wish = Wish {
+            key,
+            mode,
+            wait: handle.default_wait,
+            life: Life::Session { ttl: None },
+            max_hold: None,
+            owner: None,
+            priority: 0,
+        };
+        Request { handle: handle.clone(), wish, wait_is_said: false }
+    }
+
+    /// Waits so long at most, in whole milliseconds. Without this: the client's `default_wait`.
+    pub fn wait(mut self, wait: Duration) -> Request {
+        self.wish.wait = Some(wait);
+        self.wait_is_said = true;
+        self
+    }
+
+    /// Waits for as long as it takes.
+    pub fn wait_forever(mut self) -> Request {
+        self.wish.wait = None;
+        self.wait_is_said = true;
+        self
+    }
+
+    /// Loses the lease `ttl` after its grant or its last [`Lease::renew`]. Without this the session keeps it alive.
+    pub fn ttl(mut self, ttl: Duration) -> Request {
+        self.wish.life = Life::Session { ttl: Some(ttl) };
+        self
+    }
+
+    /// Loses the lease so long after its grant, whatever keeps it alive.
+    pub fn max_hold(mut self, max_hold: Duration) -> Request {
+        self.wish.max_hold = Some(max_hold);
+        self
+    }
+
+    /// Ahead of local waiters with a lower priority, -100 to 100; a waiter gains one a second. Without this: 0.
+    pub fn priority(mut self, priority: i32) -> Request {
+        self.wish.priority = priority;
+        self
+    }
+
+    /// The sequential actor that asks, for the detection of deadlocks: a task, a thread.
+    pub fn owner(mut self, owner: impl AsRef<str>) -> Request {
+        self.wish.owner = Some(Arc::from(owner.as_ref()));
+        self
+    }
+
+    /// Acquires it. Dropping the future leaves the queue, and gives back a grant that raced that.
+    ///
+    /// # Errors
+    /// See [`Error`]; [`Error::WaitTimeout`] if the wait is over.
+    pub fn acquire(&self) -> Acquiring {
+        self.clone().into_future()
+    }
+
+    /// Acquires it if it is free, or becomes free within the wait that was said; else `None`.
+    ///
+    /// # Errors
+    /// See [`Error`]; being held by somebody else is none.
+    pub async fn try_acquire(&self) -> Result<Option<Lease>> {
+        let mut request = self.clone();
+        if !request.wait_is_said {
+            request.wish.wait = Some(Duration::ZERO);
+        }
+        match request.await {
+            Ok(lease) => Ok(Some(lease)),
+            Err(Error::WaitTimeout(_)) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Runs `body` under a lease, and drops it in the middle if the lease is lost.
+    ///
+    /// # Errors
+    /// See [`Error`]; [`Error::LeaseLost`] if it was lost before the body was done.
+    pub async fn run<F, Fut>(&self, body: F) -> Result<Fut::Output>
+    where
+        F: FnOnce(LeaseView) -> Fut,
+        Fut: Future,
+    {
+        let lease = self.acquire().await?;
+        tokio::select! {
+            // First, so that nothing of the body runs after the loss is known.
+            biased;
+            reason = lease.lost() => Err(Error::LeaseLost { key: self.wish.key.clone(), reason }),
+            output = body(lease.view()) => Ok(output),
+        }
+    }
+
+    /// Acquires a lease that lasts for `ttl`, whatever becomes of the connection or of this process.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn acquire_timed(&self, ttl: Duration) -> Result<TimedLease> {
+        let wish = Wish { life: Life::Timed { ttl }, ..self.wish.clone() };
+        match Asking::new(self.handle.shared.clone(), wish).await? {
+            Gain::Timed(granted) => Ok(TimedLease {
+                id: LeaseId(granted.secret.expect("the table tells timed leases by their secret")),
+                key: self.wish.key.clone(),
+                fence: granted.fence,
+                deadline: Duration::from_nanos(granted.deadline_ns),
+            }),
+            Gain::Session(hold) => {
+                drop(Lease::new(self.handle.clone(), hold, self.wish.key.clone()));
+                Err(Error::plain(
+                    Code::Internal,
+                    self.wish.key.clone(),
+                    "the sidecar granted another kind of lease",
+                ))
+            }
+        }
+    }
+}
+
+impl IntoFuture for Request {
+    type Output = Result<Lease>;
+    type IntoFuture = Acquiring;
+
+    fn into_future(self) -> Acquiring {
+        let key = self.wish.key.clone();
+        let asking = Asking::new(self.handle.shared.clone(), self.wish);
+        Acquiring { asking, handle: self.handle, key }
+    }
+}
+
+/// An acquire under way. Dropping it leaves the queue, and gives back a grant that raced that.
+#[derive(Debug)]
+#[must_use = "a request does nothing until it is awaited"]
+pub struct Acquiring {
+    asking: Asking,
+    handle: Arc<Handle>,
+    key: Arc<str>,
+}
+
+impl Future for Acquiring {
+    type Output = Result<Lease>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<Lease>> {
+        let Poll::Ready(gain) = Pin::new(&mut self.asking).poll(cx) else {
+            return Poll::Pending;
+        };
+        Poll::Ready(match gain? {
+            Gain::Session(hold) => Ok(Lease::new(self.handle.clone(), hold, self.key.clone())),
+            Gain::Timed(_) => Err(Error::plain(
+                Code::Internal,
+                self.key.clone(),
+                "the sidecar granted another kind of lease",
+            )),
+        })
+    }
+}

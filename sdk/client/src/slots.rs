@@ -1,0 +1,149 @@
+//! The requests under way and the leases held on one connection, by their numbers.
+//!
+//! Owns the states a number goes through. A number is never given twice: its low bits are a place in the table, the
+//! rest a count, so that an answer that comes late finds nobody instead of somebody else.
+
+use crate::error::Error;
+use crate::hold::Hold;
+use sidelock_wire::{Granted, Refused, Renewed};
+use slab::Slab;
+use std::sync::Arc;
+use std::task::Waker;
+
+/// Bits of a number that are its place: sixteen million requests and leases at a time.
+const PLACE_BITS: u32 = 24;
+/// The number of requests whose answer nobody waits for. The count in a real number never reaches it.
+pub(crate) const NOBODY: u64 = u64::MAX;
+
+/// Where a request stands.
+#[derive(Debug)]
+pub(crate) enum Slot {
+    /// Waits for a connection; fails when boottime passes `give_up_ns`.
+    Parked { waker: Waker, give_up_ns: u64 },
+    /// Sent. A renewal names the lease that its answer changes.
+    Waiting { waker: Waker, renews: Option<Arc<Hold>> },
+    /// Answered, and its future has not looked yet.
+    Answered(Answer),
+    /// A lease whose future has not taken it yet: extended and lost like any other.
+    Granted(Arc<Hold>),
+    /// A lease in use.
+    Held(Arc<Hold>),
+    /// An acquire that nobody wants any more; over when the sidecar says `cancelled`.
+    Cancelling,
+    /// A renewal or release that nobody waits for any more; over when it is answered.
+    Ignored,
+}
+
+/// What became of a request.
+#[derive(Debug)]
+pub(crate) enum Answer {
+    /// A lease.
+    Granted(Arc<Hold>),
+    /// A timed lease.
+    Timed(Granted),
+    /// To renew.
+    Renewed(Renewed),
+    /// To release.
+    Released,
+    /// No, and why.
+    Refused(Refused<'static>),
+    /// The connection ended first, or there is one now: ask again.
+    Again,
+    /// There is no connection, and there was none for too long.
+    Failed(Error),
+}
+
+/// The table.
+#[derive(Debug, Default)]
+pub(crate) struct Slots {
+    slab: Slab<(u64, Slot)>,
+    count: u64,
+}
+
+impl Slots {
+    /// A new number, in this state.
+    pub(crate) fn insert(&mut self, slot: Slot) -> u64 {
+        self.count = (self.count + 1) % (NOBODY >> PLACE_BITS);
+        let entry = self.slab.vacant_entry();
+        let number = (self.count << PLACE_BITS) | entry.key() as u64;
+        entry.insert((number, slot));
+        number
+    }
+
+    pub(crate) fn get_mut(&mut self, number: u64) -> Option<&mut Slot> {
+        let (found, slot) = self.slab.get_mut(place(number))?;
+        (*found == number).then_some(slot)
+    }
+
+    pub(crate) fn remove(&mut self, number: u64) -> Option<Slot> {
+        self.get_mut(number)?;
+        Some(self.slab.remove(place(number)).1)
+    }
+
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (u64, &mut Slot)> {
+        self.slab.iter_mut().map(|(_, (number, slot))| (*number, slot))
+    }
+
+    /// Keeps what `keep` says, which may change what it keeps.
+    pub(crate) fn retain(&mut self, mut keep: impl FnMut(u64, &mut Slot) -> bool) {
+        self.slab.retain(|_, (number, slot)| keep(*number, slot));
+    }
+
+    /// Takes the answer out if there is one; else whoever holds `waker` is told when it comes. A lease stays in the
+    /// table as held.
+    pub(crate) fn take_answer(&mut self, number: u64, waker: &Waker) -> Option<Answer> {
+        let slot = self.get_mut(number)?;
+        match slot {
+            Slot::Parked { waker: old, .. } | Slot::Waiting { waker: old, .. } => {
+                old.clone_from(waker);
+                None
+            }
+            Slot::Granted(hold) => {
+                let hold = hold.clone();
+                *slot = Slot::Held(hold.clone());
+                Some(Answer::Granted(hold))
+            }
+            Slot::Answered(_) => match self.remove(number) {
+                Some(Slot::Answered(answer)) => Some(answer),
+                _ => None,
+            },
+            Slot::Held(_) | Slot::Cancelling | Slot::Ignored => None,
+        }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.slab.len()
+    }
+}
+
+fn place(number: u64) -> usize {
+    (number & ((1 << PLACE_BITS) - 1)) as usize
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_late_answer_finds_nobody() {
+        let mut slots = Slots::default();
+        let first = slots.insert(Slot::Ignored);
+        slots.remove(first);
+        let second = slots.insert(Slot::Ignored);
+        assert_eq!(place(first), place(second), "the place is used again");
+        assert!(slots.get_mut(first).is_none());
+        assert!(slots.remove(first).is_none());
+        assert!(slots.get_mut(second).is_some());
+    }
+
+    #[test]
+    fn nobody_has_the_number_of_nobody() {
+        let mut slots = Slots { count: (NOBODY >> PLACE_BITS) - 2, ..Slots::default() };
+        for _ in 0..4 {
+            let number = slots.insert(Slot::Ignored);
+            assert_ne!(number, NOBODY);
+        }
+        assert!(slots.get_mut(NOBODY).is_none());
+    }
+}
