@@ -2,6 +2,8 @@
 //!
 //! Owns the shape of what `ls`, `why` and the gauges show. Must not change anything.
 
+use crate::effect::Refusal;
+use crate::ended::{EndedName, Ending};
 use crate::engine::Engine;
 use crate::model::{AskId, Fence, Incarnation, Key, LeaseSecret, Mode, Owner, SessionId, Time};
 use crate::resource::Resource;
@@ -129,6 +131,20 @@ impl Engine {
     /// One key, if this sidecar knows it.
     pub fn look(&self, key: &Key) -> Option<KeyView> {
         self.resource_of(key).map(|resource| self.view(&self.resources[resource]))
+    }
+
+    /// A timed lease as it stands, for whoever bears its secret and has the uid it was granted to (S4).
+    pub fn look_timed(&self, uid: u32, secret: LeaseSecret) -> Result<(Key, HolderView), Refusal> {
+        if let Some(&index) = self.timed.get(&secret) {
+            let lease = &self.leases[index];
+            let key = self.resources[lease.resource].key.clone();
+            return if lease.uid == uid { Ok((key, self.view_lease(index))) } else { Err(Refusal::NotHeld) };
+        }
+        Err(match self.ended.recall(EndedName::Timed(secret)) {
+            Some(ending) if ending.uid != uid => Refusal::NotHeld,
+            Some(Ending { lost: Some(reason), .. }) => Refusal::LeaseLost(reason),
+            Some(Ending { lost: None, .. }) | None => Refusal::NotFound,
+        })
     }
 
     /// Sizes.

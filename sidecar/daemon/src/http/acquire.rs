@@ -1,0 +1,152 @@
+//! Acquiring: from a body to a lease.
+//!
+//! Owns this door's defaults (`wait` 0, `ttl` 30s) and its bound of the wait. Must not know how the engine decides.
+
+use super::body::{LockBody, LockMode, SemaphoreBody, Span, TTL_DEFAULT};
+use super::call::{Call, Caller};
+use super::lease::{Lease, unexpected};
+use super::problem::ProblemDocument;
+use super::response::{Answer, json};
+use super::{repeat, stream};
+use crate::config::format_duration;
+use hyper::StatusCode;
+use sidelock_engine::{LeaseSecret, Reply};
+use sidelock_wire::{Acquire, Life, Mode};
+use std::time::Duration;
+
+/// What a body asks for, before the gate has seen it.
+pub(crate) struct Wish {
+    mode: Mode,
+    wait: Option<Span>,
+    ttl: Option<Span>,
+    max_hold: Option<Span>,
+    owner: Option<String>,
+    priority: i32,
+}
+
+impl TryFrom<LockBody> for Wish {
+    type Error = ProblemDocument;
+
+    fn try_from(body: LockBody) -> Result<Wish, ProblemDocument> {
+        not_reentrant(body.reentrant)?;
+        Ok(Wish {
+            mode: match body.mode.unwrap_or(LockMode::Exclusive) {
+                LockMode::Exclusive => Mode::Exclusive,
+                LockMode::Shared => Mode::Shared,
+            },
+            wait: body.wait,
+            ttl: body.ttl,
+            max_hold: body.max_hold,
+            owner: body.owner,
+            priority: body.priority.unwrap_or(0),
+        })
+    }
+}
+
+impl TryFrom<SemaphoreBody> for Wish {
+    type Error = ProblemDocument;
+
+    fn try_from(body: SemaphoreBody) -> Result<Wish, ProblemDocument> {
+        not_reentrant(body.reentrant)?;
+        if body.per.is_some() {
+            return Err(ProblemDocument::bad_field("per", "rates are not served yet; leave it out"));
+        }
+        let limit = body.limit.ok_or_else(|| {
+            ProblemDocument::bad_field("limit", "is missing; say how many units there are, as in {\"limit\":10}")
+        })?;
+        Ok(Wish {
+            mode: Mode::Permits { permits: body.permits.unwrap_or(1), limit },
+            wait: body.wait,
+            ttl: body.ttl,
+            max_hold: body.max_hold,
+            owner: body.owner,
+            priority: body.priority.unwrap_or(0),
+        })
+    }
+}
+
+fn not_reentrant(reentrant: Option<bool>) -> Result<(), ProblemDocument> {
+    match reentrant {
+        Some(true) => Err(ProblemDocument::bad_field("reentrant", "is not served yet; leave it out")),
+        _ => Ok(()),
+    }
+}
+
+impl Wish {
+    /// The request that the gate judges.
+    fn request<'a>(&'a self, key: &'a [u8], wait: Duration, life: Life, streamed: bool) -> Acquire<'a> {
+        Acquire {
+            request: 0,
+            key,
+            mode: self.mode,
+            wait: Some(wait),
+            life,
+            max_hold: self.max_hold.map(|span| span.0),
+            owner: self.owner.as_deref(),
+            priority: self.priority,
+            notify_queued: streamed,
+        }
+    }
+}
+
+/// `POST`: a timed lease. With an `Idempotency-Key` a repeated request gets the same one.
+pub(crate) async fn timed(
+    caller: &Caller,
+    key: &[u8],
+    wish: &Wish,
+    repeats: Option<repeat::Ticket>,
+) -> Result<Answer, ProblemDocument> {
+    let lease = match repeats {
+        Some(ticket) => repeat::once(caller, ticket, || grant(caller, key, wish)).await?,
+        None => grant(caller, key, wish).await?.1,
+    };
+    Ok(json(StatusCode::OK, &lease))
+}
+
+/// Acquires; the secret stands beside the lease for who must find it again.
+async fn grant(caller: &Caller, key: &[u8], wish: &Wish) -> Result<(LeaseSecret, Lease), ProblemDocument> {
+    let life = Life::Timed { ttl: wish.ttl.map_or(TTL_DEFAULT, |ttl| ttl.0) };
+    let call = ask(caller, key, wish, life, false)?;
+    match call.answer().await? {
+        Reply::Granted(grant) => {
+            let secret = grant.secret.ok_or_else(|| unexpected(&Reply::Granted(grant.clone())))?;
+            let place = caller.door.gate.place();
+            let key = grant.key.as_str();
+            Ok((secret, Lease::new(place, Some(secret), key, grant.mode, grant.fence, grant.deadline)))
+        }
+        other => Err(unexpected(&other)),
+    }
+}
+
+/// `POST ?stream=1`: a lease that lives as long as the connection, and its story line by line.
+pub(crate) async fn streamed(caller: &Caller, key: &[u8], wish: &Wish) -> Result<Answer, ProblemDocument> {
+    let life = Life::Session { ttl: wish.ttl.map(|ttl| ttl.0) };
+    let call = ask(caller, key, wish, life, true)?;
+    stream::begin(caller, call).await
+}
+
+fn ask(caller: &Caller, key: &[u8], wish: &Wish, life: Life, streamed: bool) -> Result<Call, ProblemDocument> {
+    let wait = admit_wait(caller, key, wish.wait)?;
+    let call = caller.call();
+    let mut request = wish.request(key, wait, life, streamed);
+    request.request = call.request();
+    call.acquire(caller.door.gate.acquire(call.session(), &request)?);
+    Ok(call)
+}
+
+/// A wait that is not said is the class's; without one it is zero. An HTTP client that waits longer than ten minutes has
+/// some proxy or timeout in the way, so the wait is bounded.
+fn admit_wait(caller: &Caller, key: &[u8], said: Option<Span>) -> Result<Duration, ProblemDocument> {
+    let rules = caller.door.gate.rules();
+    let max = rules.limits.http_wait_max;
+    match said {
+        Some(Span(wait)) if wait > max => {
+            Err(ProblemDocument::bad_field("wait", &format!("0s to {} are allowed", format_duration(max))))
+        }
+        Some(Span(wait)) => Ok(wait),
+        None => {
+            let class = std::str::from_utf8(key).ok().and_then(|key| rules.class_of(key));
+            Ok(class.and_then(|class| class.default_wait).unwrap_or_default().min(max))
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! One connection: HTTP/1.1 by hyper, within limits.
+//!
+//! Owns what a connection may cost before and between requests, and noticing which side hung up. Must not know paths.
+
+use super::Door;
+use super::call::Caller;
+use super::route;
+use crate::handle::Peer;
+use hyper::body::Incoming;
+use hyper::header::{HeaderMap, USER_AGENT};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::Request;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use std::cell::Cell;
+use std::convert::Infallible;
+use std::pin::pin;
+use std::rc::Rc;
+use std::time::Duration;
+use tokio::net::{TcpStream, UnixStream};
+use tokio::sync::Notify;
+
+/// From the end of one request (or the start of the connection) to the end of the next one's head. Cuts off who sends a
+/// byte now and then, and who keeps an idle connection.
+const HEAD_TIME_MAX: Duration = Duration::from_secs(30);
+/// Bytes of a request's head. A key of 512 bytes, all of them percent-encoded, is 1.5 KiB.
+const HEAD_BYTES_MAX: usize = 16 << 10;
+/// Headers of a request.
+const HEADERS_MAX: usize = 64;
+/// Bytes read ahead of what is understood, and so the memory of a connection that sends faster than it is served.
+const BUFFER_BYTES_MAX: usize = 32 << 10;
+/// What a client may call itself, in bytes; the rest is cut.
+const APP_BYTES_MAX: usize = 128;
+
+/// What is to be known about a connection beside its requests.
+#[derive(Default)]
+pub(crate) struct Line {
+    peer_left: Cell<bool>,
+    hang_up: Notify,
+}
+
+impl Line {
+    /// Whether it ended because the peer closed it. Otherwise the sidecar hung up, or it still stands.
+    pub(crate) fn peer_left(&self) -> bool {
+        self.peer_left.get()
+    }
+
+    /// Ends the connection from our side, whatever is still unsent.
+    pub(crate) fn hang_up(&self) {
+        self.hang_up.notify_one();
+    }
+}
+
+/// See [`Door::serve`].
+pub(super) async fn serve(door: Rc<Door>, stream: UnixStream, peer: Peer, leaving: impl Future<Output = ()>) {
+    let line = Rc::new(Line::default());
+    let service = service_fn(|request: Request<Incoming>| {
+        let app = app_of(request.headers());
+        let caller = Caller { door: door.clone(), line: line.clone(), peer, app };
+        async move { Ok::<_, Infallible>(route::answer(caller, request).await) }
+    });
+    let mut connection = pin!(builder().serve_connection(TokioIo::new(stream), service));
+    let mut leaving = pin!(leaving);
+    let mut left = false;
+    loop {
+        tokio::select! {
+            biased;
+            ended = connection.as_mut() => {
+                line.peer_left.set(true);
+                return note(ended);
+            }
+            () = line.hang_up.notified() => return,
+            () = leaving.as_mut(), if !left => {
+                left = true;
+                connection.as_mut().graceful_shutdown();
+            }
+        }
+    }
+}
+
+/// See [`Door::serve_probe`].
+pub(super) async fn serve_probe(door: Rc<Door>, stream: TcpStream) {
+    let service = service_fn(|request: Request<Incoming>| {
+        let door = door.clone();
+        async move { Ok::<_, Infallible>(route::answer_probe(&door, &request).await) }
+    });
+    note(builder().serve_connection(TokioIo::new(stream), service).await);
+}
+
+fn builder() -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    builder
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIME_MAX)
+        .max_header_size(HEAD_BYTES_MAX)
+        .max_headers(HEADERS_MAX)
+        .max_buf_size(BUFFER_BYTES_MAX);
+    builder
+}
+
+/// A connection that broke is the client's affair; it is noted for who looks for it.
+fn note(ended: hyper::Result<()>) {
+    if let Err(error) = ended {
+        tracing::debug!(%error, "an HTTP connection ended early");
+    }
+}
+
+/// What the client calls itself, for people to read.
+fn app_of(headers: &HeaderMap) -> Rc<str> {
+    let name = headers.get(USER_AGENT).and_then(|value| value.to_str().ok()).unwrap_or("http");
+    // `to_str` admits visible ASCII only, so every byte is a character.
+    name[..name.len().min(APP_BYTES_MAX)].into()
+}

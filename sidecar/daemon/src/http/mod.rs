@@ -1,0 +1,57 @@
+//! The HTTP door: curl's way to the same locks.
+//!
+//! Owns HTTP/1.1 and its JSON. Both doors bring the same requests to the same gate; must not know the engine's rules or
+//! frames. Read the files in the order of the road of a request: `connection` reads it, `route` finds who answers,
+//! `path` and `body` decode it, `acquire`, `lease`, `stream`, `watch` and `pages` answer through a `call`, `problem` says no.
+
+mod connection;
+mod route;
+mod path;
+mod body;
+mod call;
+mod acquire;
+mod repeat;
+mod lease;
+mod stream;
+mod watch;
+mod views;
+mod pages;
+mod openapi;
+mod problem;
+mod response;
+mod spelling;
+
+#[cfg(test)]
+mod tests;
+
+use crate::gate::Gate;
+use crate::handle::{Handle, Peer};
+use crate::metrics::Metrics;
+use std::rc::Rc;
+use tokio::net::UnixStream;
+
+/// The door. One for all connections; lives on the sidecar's thread.
+pub(crate) struct Door {
+    handle: Handle,
+    gate: Gate,
+    metrics: Rc<Metrics>,
+    repeats: repeat::Repeats,
+}
+
+impl Door {
+    /// A door to this driver.
+    pub(crate) fn new(handle: Handle, gate: Gate, metrics: Rc<Metrics>) -> Rc<Door> {
+        Rc::new(Door { handle, gate, metrics, repeats: repeat::Repeats::default() })
+    }
+
+    /// Serves one connection of the socket until either side hangs up. Once `leaving` is done no further request is
+    /// taken; one that is being answered goes on. Dropping the future hangs up.
+    pub(crate) async fn serve(self: Rc<Self>, stream: UnixStream, peer: Peer, leaving: impl Future<Output = ()>) {
+        connection::serve(self, stream, peer, leaving).await;
+    }
+
+    /// Serves one connection of the probe listener: health and metrics, and nothing else.
+    pub(crate) async fn serve_probe(self: Rc<Self>, stream: tokio::net::TcpStream) {
+        connection::serve_probe(self, stream).await;
+    }
+}

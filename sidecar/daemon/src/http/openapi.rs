@@ -1,0 +1,249 @@
+//! `/v1/openapi.json`: this door described, built from the types that it reads and writes.
+//!
+//! Owns one row per operation. Bodies' schemas come from the types themselves, and a test holds the rows against the
+//! routes. Must not answer anything else.
+
+use super::body::{LockBody, LockMode, RenewBody, SemaphoreBody};
+use super::lease::Lease;
+use super::pages::Info;
+use super::problem::ProblemDocument;
+use super::response::{Answer, with_type};
+use super::stream::StreamEvent;
+use super::views::{KeyState, Listing};
+use super::watch::WatchEvent;
+use hyper::StatusCode;
+use sidelock_wire::Code;
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+use utoipa::OpenApi;
+use utoipa::openapi::path::{HttpMethod, Operation, OperationBuilder, Parameter, ParameterBuilder, ParameterIn};
+use utoipa::openapi::request_body::RequestBodyBuilder;
+use utoipa::openapi::response::ResponseBuilder;
+use utoipa::openapi::schema::{ObjectBuilder, Type};
+use utoipa::openapi::{Content, Ref, Required};
+
+/// One operation.
+struct Row {
+    method: HttpMethod,
+    path: &'static str,
+    id: &'static str,
+    summary: &'static str,
+    parameters: &'static [(&'static str, ParameterIn, &'static str)],
+    /// Schema of the body.
+    body: Option<&'static str>,
+    /// What a good answer is.
+    status: u16,
+    /// Media types of it, each with its schema if it has one.
+    content: &'static [(&'static str, Option<&'static str>)],
+    /// How it can be refused.
+    codes: &'static [Code],
+}
+
+const KEY: (&str, ParameterIn, &str) =
+    ("key", ParameterIn::Path, "Everything after the resource's name, 1 to 512 bytes of UTF-8; / and %2F mean the same.");
+const ID: (&str, ParameterIn, &str) = ("id", ParameterIn::Path, "A timed lease's id, which is the right to it.");
+const PREFIX: (&str, ParameterIn, &str) = ("prefix", ParameterIn::Query, "Only keys that begin with this.");
+const STREAM: (&str, ParameterIn, &str) =
+    ("stream", ParameterIn::Query, "1: the lease lives as long as the connection, and is told line by line.");
+const SCOPE: (&str, ParameterIn, &str) = (
+    "Sidelock-Require-Scope",
+    ParameterIn::Header,
+    "process, host or fleet: refuse me rather than lock less far than this.",
+);
+const IDEMPOTENCY: (&str, ParameterIn, &str) =
+    ("Idempotency-Key", ParameterIn::Header, "A repeated request with the same value gets the same lease.");
+
+const JSON: &str = "application/json";
+const LINES: &str = "application/x-ndjson";
+const TEXT: &str = "text/plain";
+const ACQUIRED: &[(&str, Option<&str>)] = &[(JSON, Some("Lease")), (LINES, Some("StreamEvent"))];
+const ACQUIRE_CODES: &[Code] = &[
+    Code::BadRequest,
+    Code::ScopeTooSmall,
+    Code::TooLarge,
+    Code::Held,
+    Code::WaitTimeout,
+    Code::LimitMismatch,
+    Code::QueueFull,
+    Code::LeaseLost,
+    Code::StoreUnavailable,
+    Code::Draining,
+];
+const LEASE_CODES: &[Code] =
+    &[Code::BadRequest, Code::NotFound, Code::NotHeld, Code::LeaseLost, Code::StoreUnavailable, Code::Draining];
+const LOOK_CODES: &[Code] = &[Code::BadRequest, Code::TooLarge, Code::Draining];
+
+/// A page that says one thing.
+const fn page(
+    path: &'static str,
+    id: &'static str,
+    summary: &'static str,
+    content: &'static [(&'static str, Option<&'static str>)],
+) -> Row {
+    Row { method: HttpMethod::Get, path, id, summary, parameters: &[], body: None, status: 200, content, codes: &[] }
+}
+
+#[rustfmt::skip]
+const ROWS: &[Row] = &[
+    Row { method: HttpMethod::Post, path: "/v1/locks/{key}", id: "acquireLock", summary: "Acquire a lock, alone or shared.",
+        parameters: &[KEY, STREAM, SCOPE, IDEMPOTENCY], body: Some("LockBody"), status: 200, content: ACQUIRED, codes: ACQUIRE_CODES },
+    Row { method: HttpMethod::Post, path: "/v1/semaphores/{key}", id: "acquireSemaphore", summary: "Acquire permits of a semaphore.",
+        parameters: &[KEY, STREAM, SCOPE, IDEMPOTENCY], body: Some("SemaphoreBody"), status: 200, content: ACQUIRED, codes: ACQUIRE_CODES },
+    Row { method: HttpMethod::Get, path: "/v1/leases/{id}", id: "lookAtLease", summary: "A timed lease as it stands.",
+        parameters: &[ID], body: None, status: 200, content: &[(JSON, Some("Lease"))], codes: LEASE_CODES },
+    Row { method: HttpMethod::Put, path: "/v1/leases/{id}", id: "renewLease", summary: "Let a timed lease live for so long from now.",
+        parameters: &[ID], body: Some("RenewBody"), status: 200, content: &[(JSON, Some("Lease"))], codes: LEASE_CODES },
+    Row { method: HttpMethod::Delete, path: "/v1/leases/{id}", id: "releaseLease", summary: "Give a timed lease back. Twice is no error.",
+        parameters: &[ID], body: None, status: 204, content: &[], codes: LEASE_CODES },
+    Row { method: HttpMethod::Get, path: "/v1/locks", id: "listKeys", summary: "The keys in use at this sidecar.",
+        parameters: &[PREFIX], body: None, status: 200, content: &[(JSON, Some("Listing"))], codes: LOOK_CODES },
+    Row { method: HttpMethod::Get, path: "/v1/locks/{key}", id: "lookAtKey", summary: "Holders and queue of a key, and why it is not free.",
+        parameters: &[KEY], body: None, status: 200, content: &[(JSON, Some("KeyState"))], codes: LOOK_CODES },
+    Row { method: HttpMethod::Get, path: "/v1/watch", id: "watch", summary: "What happens from now on, as lines or as server-sent events.",
+        parameters: &[PREFIX], body: None, status: 200, content: &[(LINES, Some("WatchEvent")), ("text/event-stream", Some("WatchEvent"))],
+        codes: &[Code::BadRequest] },
+    page("/v1/info", "info", "Who answers here.", &[(JSON, Some("Info"))]),
+    page("/v1/openapi.json", "openapi", "This document.", &[(JSON, None)]),
+    page("/livez", "livez", "The process turns.", &[(TEXT, None)]),
+    page("/readyz", "readyz", "It takes requests; else 503.", &[(TEXT, None)]),
+    page("/readyz/store", "readyzStore", "It takes requests and its store answers; else 503.", &[(TEXT, None)]),
+    page("/startupz", "startupz", "It listens; else 503.", &[(TEXT, None)]),
+    page("/metrics", "metrics", "Numbers for Prometheus.", &[("application/openmetrics-text", None)]),
+];
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Sidelock",
+        description = "Locks beside the app. HTTP/1.1 over the sidecar's Unix socket; keys, modes, codes and durations as in the README."
+    ),
+    components(schemas(
+        LockBody, LockMode, SemaphoreBody, RenewBody, Lease, StreamEvent, Listing, KeyState, WatchEvent, Info, ProblemDocument
+    ))
+)]
+struct Schemas;
+
+/// The document; the same for the life of the process.
+static DOCUMENT: LazyLock<String> =
+    LazyLock::new(|| document().to_json().expect("our own types have string keys and no failing serializer"));
+
+/// The document.
+pub(crate) fn answer() -> Answer {
+    with_type(StatusCode::OK, JSON, DOCUMENT.as_str().into())
+}
+
+fn document() -> utoipa::openapi::OpenApi {
+    let mut document = Schemas::openapi();
+    for row in ROWS {
+        document.paths.add_path_operation(row.path, vec![row.method.clone()], row.operation());
+    }
+    document
+}
+
+impl Row {
+    fn operation(&self) -> Operation {
+        let mut operation = OperationBuilder::new().operation_id(Some(self.id)).summary(Some(self.summary));
+        for (name, place, description) in self.parameters {
+            operation = operation.parameter(parameter(name, place.clone(), description));
+        }
+        if let Some(schema) = self.body {
+            let body = RequestBodyBuilder::new().content(JSON, content(Some(schema))).required(Some(Required::False));
+            operation = operation.request_body(Some(body.build()));
+        }
+        let mut good = ResponseBuilder::new().description("Done.");
+        for (media_type, schema) in self.content {
+            good = good.content(*media_type, content(*schema));
+        }
+        operation = operation.response(self.status.to_string(), good.build());
+        for (status, names) in self.refusals() {
+            let refusal = ResponseBuilder::new().description(names.join(", "));
+            let refusal = refusal.content("application/problem+json", content(Some("ProblemDocument")));
+            operation = operation.response(status.to_string(), refusal.build());
+        }
+        operation.build()
+    }
+
+    /// The refusals' codes by HTTP status.
+    fn refusals(&self) -> BTreeMap<u16, Vec<&'static str>> {
+        let mut by_status: BTreeMap<u16, Vec<&'static str>> = BTreeMap::new();
+        for code in self.codes {
+            by_status.entry(code.http_status()).or_default().push(code.name());
+        }
+        by_status
+    }
+}
+
+fn parameter(name: &str, place: ParameterIn, description: &str) -> Parameter {
+    let required = if matches!(place, ParameterIn::Path) { Required::True } else { Required::False };
+    let text = ObjectBuilder::new().schema_type(Type::String);
+    ParameterBuilder::new()
+        .name(name)
+        .parameter_in(place)
+        .required(required)
+        .description(Some(description))
+        .schema(Some(text.build()))
+        .build()
+}
+
+fn content(schema: Option<&str>) -> Content {
+    Content::new(schema.map(Ref::from_schema_name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::path::Resource;
+    use hyper::Method;
+    use serde_json::Value;
+    use std::collections::BTreeSet;
+
+    fn published() -> Value {
+        serde_json::from_str(&DOCUMENT).expect("is JSON")
+    }
+
+    /// A path as a client would write it.
+    fn example(path: &str) -> String {
+        path.replace("{key}", "orders/42").replace("{id}", &"0".repeat(40))
+    }
+
+    #[test]
+    fn every_operation_is_a_route_and_takes_the_same_parameters() {
+        for row in ROWS {
+            let resource = Resource::parse(&example(row.path)).expect(row.path);
+            let method: Method = format!("{:?}", row.method).to_uppercase().parse().expect("is a method");
+            assert!(resource.methods().contains(&method), "{method} {}", row.path);
+            let query = row.parameters.iter().filter(|(_, place, _)| matches!(place, ParameterIn::Query));
+            let names: Vec<_> = query.map(|(name, ..)| *name).collect();
+            assert_eq!(resource.parameters(&method).unwrap_or_default(), names, "{method} {}", row.path);
+        }
+    }
+
+    #[test]
+    fn every_route_is_an_operation() {
+        for row in ROWS {
+            let resource = Resource::parse(&example(row.path)).expect(row.path);
+            for method in resource.methods().iter().filter(|method| **method != Method::HEAD) {
+                let operation = &published()["paths"][row.path][method.as_str().to_lowercase()];
+                assert!(operation.is_object(), "{method} {} is not described", row.path);
+            }
+        }
+        for path in Resource::PATHS {
+            assert!(ROWS.iter().any(|row| row.path == *path), "{path} is not described");
+        }
+    }
+
+    #[test]
+    fn every_reference_leads_somewhere() {
+        let document = published();
+        let known: BTreeSet<String> =
+            document["components"]["schemas"].as_object().expect("an object").keys().cloned().collect();
+        let text = document.to_string();
+        let mut seen = 0;
+        for part in text.split("\"#/components/schemas/").skip(1) {
+            let name = part.split('"').next().unwrap_or_default();
+            assert!(known.contains(name), "{name} is referred to and not described");
+            seen += 1;
+        }
+        assert!(seen >= ROWS.len(), "the document refers to its schemas");
+    }
+}

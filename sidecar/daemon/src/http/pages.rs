@@ -1,0 +1,104 @@
+//! Answers to those who only look: keys, the sidecar itself, health, metrics.
+//!
+//! Owns their JSON and texts. Must not change anything.
+
+use super::Door;
+use super::call::Caller;
+use super::path::{Probe, Query};
+use super::problem::ProblemDocument;
+use super::response::{Answer, json, with_type};
+use super::views::{KeyState, LIST_MAX, Listing};
+use crate::clock::boottime;
+use crate::health;
+use hyper::StatusCode;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+/// What `GET /v1/info` answers.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Info {
+    /// The sidecar's version.
+    version: &'static str,
+    /// Its life: leases of another one can not be renewed.
+    incarnation: String,
+    /// `memory` or `redis`.
+    store: &'static str,
+    /// Whether the store can be talked to.
+    store_up: bool,
+    /// How far its locks reach: `host` or `fleet`.
+    scope: &'static str,
+    /// What holds through a loss of the store's data: `local`, `bounded` or `strict`.
+    guarantee: &'static str,
+    /// The part of the store that it works in.
+    namespace: String,
+    /// Whether it is about to go.
+    draining: bool,
+    /// Its `CLOCK_BOOTTIME`, in nanoseconds: a client whose own differs is on another host.
+    boottime_ns: u64,
+    /// Open sessions.
+    sessions: usize,
+    /// Live leases.
+    leases: usize,
+    /// Acquires that wait.
+    waiters: usize,
+    /// Keys in use.
+    keys: usize,
+}
+
+/// `GET /v1/locks`: the keys in use.
+pub(crate) async fn list(caller: &Caller, query: &Query) -> Result<Answer, ProblemDocument> {
+    let prefix = query.get("prefix").unwrap_or_default();
+    let views = caller.door.handle.list(prefix, LIST_MAX + 1).await.ok_or_else(ProblemDocument::shutting_down)?;
+    Ok(json(StatusCode::OK, &Listing::new(views, boottime())))
+}
+
+/// `GET /v1/locks/{key}`: one key, and why it is not free.
+pub(crate) async fn look(caller: &Caller, key: &[u8]) -> Result<Answer, ProblemDocument> {
+    let key = caller.door.gate.key(key)?;
+    let view = caller.door.handle.look(&key).await.ok_or_else(ProblemDocument::shutting_down)?;
+    let state = view.map_or_else(|| KeyState::unknown(&key), |view| KeyState::new(view, boottime()));
+    Ok(json(StatusCode::OK, &state))
+}
+
+/// `GET /v1/info`: who answers here.
+pub(crate) async fn info(caller: &Caller) -> Result<Answer, ProblemDocument> {
+    let door = &caller.door;
+    let counts = door.handle.counts().await.ok_or_else(ProblemDocument::shutting_down)?;
+    let place = door.gate.place();
+    Ok(json(StatusCode::OK, &Info {
+        version: env!("CARGO_PKG_VERSION"),
+        incarnation: place.incarnation.to_string(),
+        store: place.store.name(),
+        store_up: door.handle.health().store_up(),
+        scope: place.scope.name(),
+        guarantee: place.guarantee.name(),
+        namespace: place.namespace.clone(),
+        draining: door.handle.health().draining(),
+        boottime_ns: boottime().0,
+        sessions: counts.sessions,
+        leases: counts.leases,
+        waiters: counts.waiters,
+        keys: counts.keys,
+    }))
+}
+
+/// Health and metrics.
+pub(crate) async fn probe(door: &Door, probe: Probe) -> Result<Answer, ProblemDocument> {
+    let question = match probe {
+        Probe::Live => health::Probe::Live,
+        Probe::Ready => health::Probe::Ready,
+        Probe::ReadyStore => health::Probe::ReadyStore,
+        Probe::Startup => health::Probe::Startup,
+        Probe::Metrics => return metrics(door).await,
+    };
+    let (fine, word) = door.handle.health().probe(question);
+    let status = if fine { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    Ok(with_type(status, "text/plain; charset=utf-8", format!("{word}\n").into()))
+}
+
+async fn metrics(door: &Door) -> Result<Answer, ProblemDocument> {
+    let counts = door.handle.counts().await.ok_or_else(ProblemDocument::shutting_down)?;
+    let page = door.metrics.page(boottime(), &counts, door.handle.health().store_up());
+    let media_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    Ok(with_type(StatusCode::OK, media_type, page.into()))
+}

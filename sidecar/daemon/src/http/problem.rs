@@ -1,0 +1,187 @@
+//! How this door says no: RFC 9457 problem documents.
+//!
+//! Owns their shape, their headers, and the refusals that only HTTP has (wrong path, wrong method, bad query). Must not
+//! know why the engine refuses: the codes and their statuses come from the one table in the wire crate.
+
+use super::response::{Answer, json};
+use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use hyper::{Method, StatusCode};
+use crate::problem::Problem;
+use serde::Serialize;
+use sidelock_wire::Code;
+use std::time::Duration;
+use utoipa::ToSchema;
+
+/// What a client is asked to stay away for when nothing better is known: `Retry-After` counts in whole seconds.
+const RETRY_AFTER_MIN: Duration = Duration::from_secs(1);
+
+/// A refusal. Becomes an `application/problem+json` answer (RFC 9457).
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+pub(crate) struct ProblemDocument {
+    /// The code again, as the short text that the RFC asks for.
+    title: &'static str,
+    /// The HTTP status again.
+    status: u16,
+    /// What happened, as a word to decide on: `held`, `wait_timeout`, `bad_request`, …
+    code: &'static str,
+    /// The same for people, with what to do now.
+    detail: String,
+    /// The field, parameter or header that is wrong.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    field: Option<String>,
+    /// Why the lease was lost.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'static str>,
+    /// The limit that was hit, or is in force.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    limit: Option<u32>,
+    #[serde(skip)]
+    retry_after: Option<Duration>,
+    #[serde(skip)]
+    allow: Option<&'static [Method]>,
+}
+
+impl ProblemDocument {
+    /// A refusal by `code`: `detail` says what happened, the code's advice is added.
+    pub(crate) fn new(code: Code, detail: &str) -> ProblemDocument {
+        ProblemDocument {
+            title: code.name(),
+            status: code.http_status(),
+            code: code.name(),
+            detail: format!("{detail}: {}", code.advice()),
+            field: None,
+            reason: None,
+            limit: None,
+            retry_after: code.retry_after().then_some(RETRY_AFTER_MIN),
+            allow: None,
+        }
+    }
+
+    /// `field` is wrong; `what` completes the sentence.
+    pub(crate) fn bad_field(field: &str, what: &str) -> ProblemDocument {
+        ProblemDocument {
+            detail: format!("{field}: {what}"),
+            field: Some(field.to_owned()),
+            ..ProblemDocument::new(Code::BadRequest, "")
+        }
+    }
+
+    /// A field or parameter that does not exist here, with the one that was probably meant.
+    pub(crate) fn unknown_field(field: &str, known: &[&str]) -> ProblemDocument {
+        let what = match (super::spelling::nearest(field, known), known) {
+            (Some(meant), _) => format!("is not known; did you mean {meant:?}?"),
+            (None, []) => "is not known; there are no parameters here".to_owned(),
+            (None, _) => format!("is not known; there are {}", known.join(", ")),
+        };
+        ProblemDocument::bad_field(field, &what)
+    }
+
+    /// Nothing is at `path`.
+    pub(crate) fn no_such_path(path: &str) -> ProblemDocument {
+        let detail = format!("there is nothing at {path}; GET /v1/openapi.json lists what there is");
+        ProblemDocument { detail, ..ProblemDocument::new(Code::NotFound, "") }
+    }
+
+    /// The id is none that this sidecar could have given out.
+    pub(crate) fn no_such_lease() -> ProblemDocument {
+        ProblemDocument::new(Code::NotFound, "there is no such lease")
+    }
+
+    /// The resource exists and has other methods.
+    pub(crate) fn wrong_method(method: &Method, allow: &'static [Method]) -> ProblemDocument {
+        let detail = format!("{method} is not possible here; there is {}", names(allow));
+        let status = StatusCode::METHOD_NOT_ALLOWED.as_u16();
+        ProblemDocument { status, detail, allow: Some(allow), ..ProblemDocument::new(Code::BadRequest, "") }
+    }
+
+    /// The body is compressed, or otherwise not plain.
+    pub(crate) fn encoded_body(encoding: &str) -> ProblemDocument {
+        let status = StatusCode::UNSUPPORTED_MEDIA_TYPE.as_u16();
+        let what = format!("{encoding:?} is not understood; send the JSON as it is");
+        ProblemDocument { status, ..ProblemDocument::bad_field("Content-Encoding", &what) }
+    }
+
+    /// The body did not arrive in time.
+    pub(crate) fn slow_body(max: Duration) -> ProblemDocument {
+        ProblemDocument::bad_field("body", &format!("did not arrive within {max:?}; send it at once"))
+    }
+
+    /// The sidecar ends before it could answer.
+    pub(crate) fn shutting_down() -> ProblemDocument {
+        ProblemDocument::new(Code::Draining, "the sidecar has stopped")
+    }
+
+    /// The answer to a client. `instance` of the RFC is left out: keys and lease ids belong in no log of errors.
+    pub(crate) fn into_answer(self) -> Answer {
+        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let mut answer = json(status, &self);
+        let headers = answer.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if let Some(span) = self.retry_after {
+            // Rounded up: coming back too early is only refused again.
+            let seconds = span.as_millis().div_ceil(1000).max(1);
+            headers.insert(RETRY_AFTER, HeaderValue::from(u64::try_from(seconds).unwrap_or(u64::MAX)));
+        }
+        if let Some(allow) = self.allow.and_then(|allow| names(allow).parse().ok()) {
+            headers.insert(ALLOW, allow);
+        }
+        answer
+    }
+}
+
+impl From<Problem> for ProblemDocument {
+    fn from(problem: Problem) -> ProblemDocument {
+        let base = ProblemDocument::new(problem.code, "");
+        ProblemDocument {
+            detail: problem.message.into_owned(),
+            field: problem.field.map(str::to_owned),
+            reason: problem.detail.reason.map(|reason| reason.name()),
+            limit: problem.detail.limit,
+            retry_after: problem.detail.retry_after.or(base.retry_after),
+            ..base
+        }
+    }
+}
+
+fn names(methods: &[Method]) -> String {
+    methods.iter().map(Method::as_str).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_becomes_its_row_of_the_table() {
+        for code in Code::all() {
+            let answer = ProblemDocument::new(code, "something happened").into_answer();
+            assert_eq!(answer.status().as_u16(), code.http_status(), "{code}");
+            assert_eq!(answer.headers().contains_key(RETRY_AFTER), code.retry_after(), "{code}");
+            assert_eq!(answer.headers()[CONTENT_TYPE], "application/problem+json");
+        }
+    }
+
+    #[test]
+    fn retry_after_is_rounded_up_to_seconds() {
+        let mut problem = Problem::new(Code::Held, "held");
+        problem.detail.retry_after = Some(Duration::from_millis(2001));
+        let answer = ProblemDocument::from(problem).into_answer();
+        assert_eq!(answer.headers()[RETRY_AFTER], "3");
+    }
+
+    #[test]
+    fn a_wrong_method_is_told_the_right_ones() {
+        let answer = ProblemDocument::wrong_method(&Method::PATCH, &[Method::GET, Method::PUT]).into_answer();
+        assert_eq!(answer.status(), StatusCode::METHOD_NOT_ALLOWED);
+        assert_eq!(answer.headers()[ALLOW], "GET, PUT");
+    }
+
+    #[test]
+    fn unknown_fields_come_with_a_suggestion() {
+        let near = ProblemDocument::unknown_field("wiat", &["wait", "ttl"]);
+        assert!(near.detail.contains("did you mean \"wait\""), "{}", near.detail);
+        let far = ProblemDocument::unknown_field("colour", &["wait", "ttl"]);
+        assert!(far.detail.contains("wait, ttl"), "{}", far.detail);
+        assert_eq!(far.field.as_deref(), Some("colour"));
+    }
+}

@@ -1,0 +1,202 @@
+//! `Idempotency-Key`: a repeated POST gets the lease that the first one got.
+//!
+//! Owns what is remembered, for how long and how much of it. Must not know what is acquired.
+//!
+//! Remembered is the lease's secret, not the answer: a repeat is told how the lease stands *now*. Refusals are not
+//! remembered, since the same request may succeed the next time.
+
+use super::call::Caller;
+use super::lease::{self, Lease};
+use super::path::LeaseId;
+use super::problem::ProblemDocument;
+use sidelock_engine::LeaseSecret;
+use sidelock_wire::Secret;
+use std::cell::{Cell, RefCell};
+use std::collections::{HashMap, VecDeque};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+use tokio::sync::Notify;
+
+/// Bytes of an `Idempotency-Key`: a UUID has 36.
+pub(crate) const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
+/// Requests remembered; beyond it the oldest is forgotten.
+const REMEMBERED_MAX: usize = 10_000;
+/// How long a request is remembered: longer than anybody retries one.
+const REMEMBERED_FOR: Duration = Duration::from_secs(3600);
+
+/// The requests that came with an `Idempotency-Key`.
+#[derive(Default)]
+pub(crate) struct Repeats(RefCell<Remembered>);
+
+#[derive(Default)]
+struct Remembered {
+    by_name: HashMap<Name, Ticket>,
+    /// In the order of arrival.
+    order: VecDeque<(Instant, Name)>,
+}
+
+/// Users can not see, or guess their way into, each other's requests.
+type Name = (u32, String);
+
+/// A remembered request.
+#[derive(Clone)]
+pub(crate) struct Ticket(Rc<Request>);
+
+struct Request {
+    /// Hash of what was asked, to tell a repeat from a key used twice.
+    asked: u64,
+    stand: Cell<Stand>,
+    moved_on: Notify,
+}
+
+#[derive(Clone, Copy)]
+enum Stand {
+    /// Nobody asks: the first has not begun, or was refused, or its client left.
+    Open,
+    /// Somebody asks; repeats wait for them.
+    Asking,
+    /// This came of it.
+    Granted(LeaseSecret),
+}
+
+impl Repeats {
+    /// The request that `uid` knows by `name`: a new one, or the one that asked the same before.
+    pub(crate) fn ticket(&self, uid: u32, name: &str, asked: impl Hash) -> Result<Ticket, ProblemDocument> {
+        if name.is_empty() || name.len() > IDEMPOTENCY_KEY_BYTES_MAX {
+            let what = format!("1 to {IDEMPOTENCY_KEY_BYTES_MAX} bytes are allowed");
+            return Err(ProblemDocument::bad_field("Idempotency-Key", &what));
+        }
+        let mut hasher = DefaultHasher::new();
+        asked.hash(&mut hasher);
+        let asked = hasher.finish();
+        let ticket = self.0.borrow_mut().remember((uid, name.to_owned()), asked, Instant::now());
+        if ticket.0.asked != asked {
+            let what = "was used for another request; draw a new one for each lease";
+            return Err(ProblemDocument::bad_field("Idempotency-Key", what));
+        }
+        Ok(ticket)
+    }
+}
+
+impl Remembered {
+    fn remember(&mut self, name: Name, asked: u64, now: Instant) -> Ticket {
+        while self.order.front().is_some_and(|(since, _)| now.duration_since(*since) > REMEMBERED_FOR) {
+            self.forget_oldest();
+        }
+        if let Some(ticket) = self.by_name.get(&name) {
+            return ticket.clone();
+        }
+        if self.order.len() == REMEMBERED_MAX {
+            self.forget_oldest();
+        }
+        let request = Request { asked, stand: Cell::new(Stand::Open), moved_on: Notify::new() };
+        let ticket = Ticket(Rc::new(request));
+        self.order.push_back((now, name.clone()));
+        self.by_name.insert(name, ticket.clone());
+        ticket
+    }
+
+    fn forget_oldest(&mut self) {
+        if let Some((_, name)) = self.order.pop_front() {
+            self.by_name.remove(&name);
+        }
+    }
+}
+
+/// Acquires, unless the same request already did. A repeat that comes while the first still waits, waits for it, and
+/// takes over if the first one's client leaves.
+pub(crate) async fn once<F>(caller: &Caller, ticket: Ticket, acquire: impl Fn() -> F) -> Result<Lease, ProblemDocument>
+where
+    F: Future<Output = Result<(LeaseSecret, Lease), ProblemDocument>>,
+{
+    let request = &*ticket.0;
+    loop {
+        // Before the look: what moves on after it is not missed.
+        let moved_on = request.moved_on.notified();
+        match request.stand.get() {
+            Stand::Granted(secret) => {
+                let incarnation = caller.door.gate.place().incarnation;
+                return lease::find(caller, LeaseId::new(Secret(secret.0), incarnation)).await;
+            }
+            Stand::Asking => moved_on.await,
+            Stand::Open => {
+                let turn = Turn::begin(request);
+                let (secret, lease) = acquire().await?;
+                turn.granted(secret);
+                return Ok(lease);
+            }
+        }
+    }
+}
+
+/// The one who asks. Dropped without a grant, somebody else may.
+struct Turn<'a>(&'a Request);
+
+impl<'a> Turn<'a> {
+    fn begin(request: &'a Request) -> Turn<'a> {
+        request.stand.set(Stand::Asking);
+        Turn(request)
+    }
+
+    fn granted(self, secret: LeaseSecret) {
+        self.0.stand.set(Stand::Granted(secret));
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        if matches!(self.0.stand.get(), Stand::Asking) {
+            self.0.stand.set(Stand::Open);
+        }
+        self.0.moved_on.notify_waiters();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn remembers(remembered: &Remembered, name: &str) -> bool {
+        remembered.by_name.contains_key(&(0, name.to_owned()))
+    }
+
+    #[test]
+    fn one_name_is_one_request_of_one_user() {
+        let repeats = Repeats::default();
+        let first = repeats.ticket(1, "a", "POST /v1/locks/x").expect("is new");
+        let again = repeats.ticket(1, "a", "POST /v1/locks/x").expect("is a repeat");
+        assert!(Rc::ptr_eq(&first.0, &again.0));
+        let other = repeats.ticket(2, "a", "POST /v1/locks/x").expect("is somebody else's");
+        assert!(!Rc::ptr_eq(&first.0, &other.0));
+        assert!(repeats.ticket(1, "a", "POST /v1/locks/y").is_err(), "the same name for something else");
+    }
+
+    #[test]
+    fn names_are_bounded() {
+        let repeats = Repeats::default();
+        assert!(repeats.ticket(1, "", "").is_err());
+        assert!(repeats.ticket(1, &"n".repeat(IDEMPOTENCY_KEY_BYTES_MAX), "").is_ok());
+        assert!(repeats.ticket(1, &"n".repeat(IDEMPOTENCY_KEY_BYTES_MAX + 1), "").is_err());
+    }
+
+    #[test]
+    fn the_oldest_is_forgotten_when_there_are_too_many() {
+        let mut remembered = Remembered::default();
+        let now = Instant::now();
+        for n in 0..=REMEMBERED_MAX {
+            remembered.remember((0, n.to_string()), 0, now);
+        }
+        assert!(!remembers(&remembered, "0") && remembers(&remembered, "1"));
+        assert_eq!(remembered.by_name.len(), REMEMBERED_MAX);
+    }
+
+    #[test]
+    fn the_old_is_forgotten() {
+        let mut remembered = Remembered::default();
+        let now = Instant::now();
+        remembered.remember((0, "old".to_owned()), 0, now);
+        remembered.remember((0, "new".to_owned()), 0, now + REMEMBERED_FOR + Duration::from_secs(1));
+        assert!(!remembers(&remembered, "old") && remembers(&remembered, "new"));
+    }
+}
