@@ -40,6 +40,14 @@ impl Target {
     }
 }
 
+/// The socket that [`crate::Client::connect_default`] would connect to now: for programs that speak HTTP to it.
+///
+/// # Errors
+/// [`Error::SidecarUnreachable`] with the places that were looked at.
+pub fn socket_path() -> Result<PathBuf, Error> {
+    Target::from_environment().find()
+}
+
 fn first_existing(places: Vec<PathBuf>) -> Result<PathBuf, Error> {
     match places.iter().find(|path| path.exists()) {
         Some(path) => Ok(path.clone()),

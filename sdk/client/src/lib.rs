@@ -34,6 +34,7 @@ mod slots;
 mod timed;
 
 pub use client::{Builder, Client, Sidecar};
+pub use discover::socket_path;
 pub use error::{Error, Refusal, Result};
 pub use lease::{Lease, LeaseView, Releasing};
 pub use request::{Acquiring, Request, RwLock, Semaphore};
