@@ -40,3 +40,6 @@ pub use lease::{Lease, LeaseView, Releasing};
 pub use request::{Acquiring, Request, RwLock, Semaphore};
 pub use sidelock_wire::{Code, Guarantee, LostReason, Scope};
 pub use timed::{LeaseId, NotALeaseId, TimedLease};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,191 @@
+//! A lease tells the truth: extended, capped, excepted, renewed, lost (S2, S8, P6).
+
+use super::peer::{LEASE, Peer, Place, open, welcome};
+use crate::{Client, Error, Lease, LostReason, clock};
+use sidelock_wire::{Code, Detail, Refused, Renewed, Scope, ToClient};
+use std::time::Duration;
+
+const SECOND_NS: u64 = 1_000_000_000;
+
+/// A lease that was granted until `deadline_ns`, and the number of its acquire.
+async fn granted(client: &Client, peer: &mut Peer, deadline_ns: u64, cap_ns: Option<u64>) -> (Lease, u64) {
+    let asking = tokio::spawn(client.lock("k").acquire());
+    let (request, _) = peer.acquire("k").await;
+    peer.grant_until(request, 7, deadline_ns, cap_ns).await;
+    (asking.await.unwrap().unwrap(), request)
+}
+
+fn deadline_ns(lease: &Lease) -> u64 {
+    lease.deadline().as_nanos() as u64
+}
+
+#[tokio::test]
+async fn an_extension_moves_all_but_those_it_excepts_and_stops_at_caps() {
+    let place = Place::new();
+    let (client, mut peer) = place.meet(Scope::Fleet).await;
+    let now = clock::boottime_ns();
+    let (near, cap, until) = (now + SECOND_NS * 10, now + SECOND_NS * 15, now + SECOND_NS * 20);
+    let (free, _) = granted(&client, &mut peer, near, None).await;
+    let (capped, _) = granted(&client, &mut peer, near, Some(cap)).await;
+    let (lagging, request) = granted(&client, &mut peer, near, None).await;
+    peer.say(&ToClient::AtRisk { request }).await;
+    peer.say(&ToClient::Extended { until_ns: until, except: vec![request] }).await;
+    peer.settled(&client).await;
+    assert_eq!([&free, &capped, &lagging].map(deadline_ns), [until, cap, near]);
+    assert!(lagging.is_at_risk() && !free.is_at_risk());
+    peer.say(&ToClient::Extended { until_ns: until, except: vec![] }).await;
+    peer.settled(&client).await;
+    assert_eq!(deadline_ns(&lagging), until);
+    assert!(!lagging.is_at_risk());
+}
+
+#[tokio::test]
+async fn an_extension_before_a_grant_does_not_move_it() {
+    let place = Place::new();
+    let (client, mut peer) = place.meet(Scope::Fleet).await;
+    let near = clock::boottime_ns() + SECOND_NS;
+    peer.say(&ToClient::Extended { until_ns: near + SECOND_NS, except: vec![] }).await;
+    let (lease, _) = granted(&client, &mut peer, near, None).await;
+    assert_eq!(deadline_ns(&lease), near);
+}
+
+#[tokio::test]
+async fn validity_ends_with_the_deadline_without_a_word() {
+    let place = Place::new();
+    let (client, mut peer) = place.meet(Scope::Fleet).await;
+    let (past, _) = granted(&client, &mut peer, clock::boottime_ns(), None).await;
+    assert!(!past.is_valid());
+    assert_eq!(past.lost().await, LostReason::Store);
+    let soon = clock::boottime_ns() + SECOND_NS / 50;
+    let (short, _) = granted(&client, &mut peer, soon, Some(soon)).await;
+    assert_eq!(short.lost().await, LostReason::Expired);
+    assert!(!short.is_valid());
+}
+
+#[tokio::test]
+async fn a_loss_is_told_and_not_released() {
+    let place = Place::new();
+    let (client, mut peer) = place.meet(Scope::Host).await;
+    let (lease, request) = granted(&client, &mut peer, u64::MAX, None).await;
+    assert!(lease.is_valid());
+    peer.say(&ToClient::Lost { request, reason: LostReason::Forced }).await;
+    assert_eq!(lease.lost().await, LostReason::Forced);
+    assert!(!lease.is_valid());
+    let error = lease.release().await.unwrap_err();
+    assert!(matches!(error, Error::LeaseLost { reason: LostReason::Forced, .. }), "{error}");
+    peer.settled(&client).await;
+    assert_eq!(open(&client), 0);
+}
+
+#[tokio::test]
+async fn a_release_invalidates_before_it_is_sent_and_is_answered() {
+    let place = Place::new();
+    let (client, mut peer) = place.meet(Scope::Host).await;
+    let (lease, acquire) = granted(&client, &mut peer, u64::MAX, None).await;
+    let view = lease.view();
+    let releasing = lease.release();
+    assert!(!view.is_valid());
+    let (request, released) = peer.release().await;
+    assert_eq!(released, acquire);
+    peer.say(&ToClient::Released { request }).await;
+    releasing.await.unwrap();
+    assert_eq!(open(&client), 0);
+}
+
+#[tokio::test]
+async fn a_renewal_moves_deadline_and_cap() {
+    let place = Place::new();
+    let (client, mut peer) = place.meet(Scope::Host).await;
+    let now = clock::boottime_ns();
+    let first = now + 10 * SECOND_NS;
+    let (lease, acquire) = granted(&client, &mut peer, first, Some(first)).await;
+    let far = now + 100 * SECOND_NS;
+    let script = async {
+        let (request, renewed, ttl) = peer.renew().await;
+        assert_eq!((renewed, ttl), (acquire, Duration::from_secs(90)));
+        peer.say(&ToClient::Renewed(Renewed {
+            request,
+            fence: 7,
+            deadline_ns: first + 1,
+            cap_ns: Some(far),
+        }))
+        .await;
+    };
+    let (result, ()) = tokio::join!(lease.renew(Duration::from_secs(90)), script);
+    result.unwrap();
+    assert_eq!(deadline_ns(&lease), first + 1);
+    peer.say(&ToClient::Extended { until_ns: u64::MAX, except: vec![] }).await;
+    peer.settled(&client).await;
+    assert_eq!(deadline_ns(&lease), far);
+}
+
+#[tokio::test]
+async fn a_refused_renewal_says_so() {
+    let place = Place::new();
+    let (client, mut peer) = place.meet(Scope::Host).await;
+    let (lease, _) = granted(&client, &mut peer, u64::MAX, None).await;
+    let script = async {
+        let (request, _, _) = peer.renew().await;
+        let detail = Detail { reason: Some(LostReason::Expired), ..Detail::default() };
+        peer.say(&ToClient::Refused(Refused { request, code: Code::LeaseLost, message: "".into(), detail }))
+            .await;
+    };
+    let (result, ()) = tokio::join!(lease.renew(Duration::from_secs(9)), script);
+    assert!(matches!(result.unwrap_err(), Error::LeaseLost { reason: LostReason::Expired, .. }));
+}
+
+#[tokio::test]
+async fn run_drops_its_body_on_loss() {
+    let place = Place::new();
+    let (client, mut peer) = place.meet(Scope::Host).await;
+    let (entered, mut body_runs) = tokio::sync::mpsc::channel::<()>(1);
+    let running = tokio::spawn({
+        let request = client.lock("k");
+        async move {
+            let body = async move |_lease| {
+                let _dropped_with_the_body = entered;
+                std::future::pending::<()>().await
+            };
+            request.run(body).await
+        }
+    });
+    let (request, _) = peer.acquire("k").await;
+    peer.grant(request, 1).await;
+    peer.settled(&client).await;
+    peer.say(&ToClient::Lost { request, reason: LostReason::Store }).await;
+    let error = running.await.unwrap().unwrap_err();
+    assert!(matches!(error, Error::LeaseLost { reason: LostReason::Store, .. }), "{error}");
+    assert_eq!(body_runs.recv().await, None, "the body was dropped");
+}
+
+#[tokio::test]
+async fn run_returns_what_its_body_returns_and_releases() {
+    let place = Place::new();
+    let (client, mut peer) = place.meet(Scope::Host).await;
+    let running = tokio::spawn({
+        let request = client.lock("k");
+        async move { request.run(async |lease| (lease.fence(), lease.is_valid())).await }
+    });
+    let (request, _) = peer.acquire("k").await;
+    peer.grant(request, 31).await;
+    assert_eq!(running.await.unwrap().unwrap(), (31, true));
+    assert_eq!(peer.release().await.1, request);
+}
+
+#[tokio::test]
+async fn a_client_that_oversleeps_its_session_has_no_lease_when_it_wakes() {
+    let place = Place::new();
+    let mut short = welcome(Scope::Fleet);
+    short.session_ttl = Duration::from_millis(200);
+    let (client, mut peer) = tokio::join!(place.builder().connect(), place.accept_and_welcome(short));
+    let client = client.unwrap();
+    let (lease, request) = granted(&client, &mut peer, clock::after(clock::boottime_ns(), LEASE), None).await;
+    peer.ping().await;
+    assert!(lease.is_valid());
+    // As a stopped process: nothing of this thread runs, the connection's task included.
+    std::thread::sleep(Duration::from_millis(250));
+    assert!(!lease.is_valid(), "at the first look");
+    assert_eq!(lease.lost().await, LostReason::Session);
+    assert!(!lease.is_valid(), "and a late ping revives nothing");
+    assert_eq!(peer.release().await.1, request);
+}

@@ -1,0 +1,226 @@
+//! The connection breaks and comes back: what waits goes on within its wait, what was held stands or falls by P5 and P6.
+
+use super::peer::{Peer, Place, SECRET, open, welcome};
+use crate::{Client, Error, Lease, LostReason, clock};
+use sidelock_wire::{Code, Resume, Scope, ToClient, Welcome};
+use std::time::Duration;
+
+async fn hold(client: &Client, peer: &mut Peer, key: &str) -> (Lease, u64) {
+    let asking = tokio::spawn(client.lock(key).acquire());
+    let (request, _) = peer.acquire(key).await;
+    peer.grant(request, 7).await;
+    (asking.await.unwrap().unwrap(), request)
+}
+
+fn resumed(held: Vec<u64>) -> Welcome<'static> {
+    Welcome { resumed: Some(held), ..welcome(Scope::Fleet) }
+}
+
+fn restarted(scope: Scope) -> Welcome<'static> {
+    Welcome { incarnation: 2, ..welcome(scope) }
+}
+
+#[tokio::test]
+async fn on_the_memory_store_the_end_of_the_connection_is_the_end_of_its_leases() {
+    let place = Place::new();
+    let (client, mut peer) = place.meet(Scope::Host).await;
+    let (lease, _) = hold(&client, &mut peer, "k").await;
+    drop(peer);
+    assert_eq!(lease.lost().await, LostReason::Session);
+    assert!(!lease.is_valid());
+    let mut peer = place.accept_and_welcome(restarted(Scope::Host)).await;
+    peer.settled(&client).await;
+    assert_eq!(client.sidecar().unwrap().incarnation, 2);
+    assert_eq!(open(&client), 0);
+}
+
+#[tokio::test]
+async fn a_waiting_request_goes_on_at_the_next_connection_within_its_wait() {
+    let place = Place::new();
+    let (client, mut peer) = place.meet(Scope::Host).await;
+    let asking = tokio::spawn(client.lock("k").wait(Duration::from_secs(60)).acquire());
+    let (first, wait) = peer.acquire("k").await;
+    // Waits travel in milliseconds: let some pass.
+    tokio::time::sleep(Duration::from_millis(3)).await;
+    drop(peer);
+    let mut peer = place.accept_and_welcome(restarted(Scope::Host)).await;
+    let (second, rest) = peer.acquire("k").await;
+    assert_ne!(first, second, "a number is never used twice");
+    assert!(rest < wait, "{rest:?} of {wait:?}");
+    peer.grant(second, 9).await;
+    assert_eq!(asking.await.unwrap().unwrap().fence(), 9);
+}
+
+#[tokio::test]
+async fn a_grant_that_the_end_overtook_is_asked_for_again() {
+    let place = Place::new();
+    let (client, mut peer) = place.meet(Scope::Host).await;
+    let mut asking = Box::pin(client.lock("k").acquire());
+    assert!(std::future::poll_fn(|cx| std::task::Poll::Ready(asking.as_mut().poll(cx))).await.is_pending());
+    let (request, _) = peer.acquire("k").await;
+    peer.grant(request, 7).await;
+    drop(peer);
+    let (lease, _peer) = tokio::join!(asking, async {
+        let mut peer = place.accept_and_welcome(restarted(Scope::Host)).await;
+        let (request, _) = peer.acquire("k").await;
+        peer.grant(request, 8).await;
+        peer
+    });
+    assert_eq!(lease.unwrap().fence(), 8);
+}
+
+#[tokio::test]
+async fn a_resumed_session_keeps_what_it_still_has() {
+    let place = Place::new();
+    let (client, mut peer) = place.meet(Scope::Fleet).await;
+    let (kept, kept_number) = hold(&client, &mut peer, "kept").await;
+    let (gone, _) = hold(&client, &mut peer, "gone").await;
+    let waiting = tokio::spawn(client.lock("w").acquire());
+    let (crossed, _) = peer.acquire("w").await;
+    drop(peer);
+    let mut peer = place.accept_and_welcome(resumed(vec![kept_number, crossed])).await;
+    assert_eq!(peer.resume, Some(Resume { session: 77, secret: SECRET }));
+    assert_eq!(peer.cancel().await, crossed, "a grant that was lost on the way is returned");
+    let (again, _) = peer.acquire("w").await;
+    peer.grant(again, 11).await;
+    drop(waiting.await.unwrap().unwrap());
+    assert_eq!(gone.lost().await, LostReason::Session);
+    assert!(kept.is_valid() && !gone.is_valid());
+    let until_ns = clock::after(clock::boottime_ns(), Duration::from_secs(3600));
+    peer.release().await;
+    peer.say(&ToClient::Extended { until_ns, except: vec![] }).await;
+    peer.settled(&client).await;
+    assert_eq!(kept.deadline().as_nanos() as u64, until_ns);
+}
+
+#[tokio::test]
+async fn an_older_incarnations_lease_lasts_until_the_deadline_told_and_no_longer() {
+    let place = Place::new();
+    let (client, mut peer) = place.meet(Scope::Fleet).await;
+    let (lease, _) = hold(&client, &mut peer, "k").await;
+    let deadline = lease.deadline();
+    drop(peer);
+    let mut peer = place.accept_and_welcome(restarted(Scope::Fleet)).await;
+    peer.say(&ToClient::Extended { until_ns: u64::MAX, except: vec![] }).await;
+    peer.settled(&client).await;
+    assert!(lease.is_valid());
+    assert_eq!(lease.deadline(), deadline);
+    let error = lease.renew(Duration::from_secs(5)).await.unwrap_err();
+    assert!(matches!(error, Error::LeaseLost { reason: LostReason::SidecarRestarted, .. }), "{error}");
+    drop(lease);
+    peer.settled(&client).await;
+    assert_eq!(open(&client), 0);
+}
+
+#[tokio::test]
+async fn hanging_up_on_a_talker_of_nonsense_gives_the_leases_up_first() {
+    let place = Place::new();
+    let (client, mut peer) = place.meet(Scope::Fleet).await;
+    let (lease, _) = hold(&client, &mut peer, "k").await;
+    peer.say_bytes(&[0xff, 0xff, 0xff, 0xff, 0x42]).await;
+    assert_eq!(lease.lost().await, LostReason::Session);
+    peer.hung_up().await;
+}
+
+#[tokio::test]
+async fn a_stopped_sidecar_is_noticed_by_its_silence() {
+    let place = Place::new();
+    let mut short = welcome(Scope::Fleet);
+    short.session_ttl = Duration::from_millis(200);
+    let (client, mut peer) = tokio::join!(place.builder().connect(), place.accept_and_welcome(short));
+    let client = client.unwrap();
+    let (lease, _) = hold(&client, &mut peer, "k").await;
+    assert_eq!(lease.lost().await, LostReason::Session);
+    peer.hung_up().await;
+}
+
+#[tokio::test]
+async fn a_try_without_a_connection_fails_at_once() {
+    let place = Place::new();
+    let (client, mut peer) = place.meet(Scope::Host).await;
+    let (lease, _) = hold(&client, &mut peer, "k").await;
+    drop(peer);
+    lease.lost().await;
+    let error = client.lock("k").try_acquire().await.unwrap_err();
+    assert!(matches!(error, Error::SidecarUnreachable { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn a_wait_without_a_connection_fails_when_it_is_over() {
+    let place = Place::new();
+    let (client, mut peer) = place.meet(Scope::Host).await;
+    let (lease, _) = hold(&client, &mut peer, "k").await;
+    drop((peer, place));
+    lease.lost().await;
+    let started = std::time::Instant::now();
+    let error = client.lock("k").wait(Duration::from_millis(50)).await.unwrap_err();
+    assert!(matches!(error, Error::SidecarUnreachable { .. }), "{error}");
+    assert!(started.elapsed() >= Duration::from_millis(50));
+    assert_eq!(open(&client), 0);
+}
+
+#[tokio::test]
+async fn a_long_wait_fails_when_there_was_no_connection_for_too_long() {
+    let place = Place::new();
+    let builder = place.builder().unreachable_after(Duration::from_millis(30));
+    let (client, peer) = place.meet_with(builder, Scope::Host).await;
+    drop((peer, place));
+    let error = client.lock("k").await.unwrap_err();
+    assert!(matches!(error, Error::SidecarUnreachable { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn what_was_said_at_goodbye_is_the_reason() {
+    let place = Place::new();
+    let (client, mut peer) = place.meet(Scope::Host).await;
+    let (lease, _) = hold(&client, &mut peer, "k").await;
+    peer.say(&ToClient::Goodbye { code: Code::TooMany, message: "sessions_max is 1".into() }).await;
+    lease.lost().await;
+    let error = client.lock("k").try_acquire().await.unwrap_err();
+    assert!(error.to_string().contains("sessions_max is 1"), "{error}");
+}
+
+#[tokio::test]
+async fn a_release_that_the_end_overtook_is_of_unknown_outcome() {
+    let place = Place::new();
+    let (client, mut peer) = place.meet(Scope::Host).await;
+    let (lease, _) = hold(&client, &mut peer, "k").await;
+    let releasing = lease.release();
+    peer.release().await;
+    drop(peer);
+    assert!(matches!(releasing.await.unwrap_err(), Error::OutcomeUnknown { .. }));
+}
+
+#[tokio::test]
+async fn a_renewal_goes_on_in_the_resumed_session() {
+    let place = Place::new();
+    let (client, mut peer) = place.meet(Scope::Fleet).await;
+    let (lease, number) = hold(&client, &mut peer, "k").await;
+    let script = async {
+        peer.renew().await;
+        drop(peer);
+        let mut peer = place.accept_and_welcome(resumed(vec![number])).await;
+        let (request, acquire, _) = peer.renew().await;
+        assert_eq!(acquire, number);
+        let renewed = sidelock_wire::Renewed { request, fence: 7, deadline_ns: u64::MAX, cap_ns: None };
+        peer.say(&ToClient::Renewed(renewed)).await;
+    };
+    let (result, ()) = tokio::join!(lease.renew(Duration::from_secs(5)), script);
+    result.unwrap();
+}
+
+#[test]
+fn a_client_whose_runtime_is_gone_is_closed() {
+    let place_runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let (client, lease, _peer) = place_runtime.block_on(async {
+        let place = Place::new();
+        let (client, mut peer) = place.meet(Scope::Fleet).await;
+        let (lease, _) = hold(&client, &mut peer, "k").await;
+        (client, lease, peer)
+    });
+    drop(place_runtime);
+    assert!(!lease.is_valid(), "nobody pings for it any more");
+    let other = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let error = other.block_on(async { client.lock("k").await.unwrap_err() });
+    assert!(error.to_string().contains("closed"), "{error}");
+}
