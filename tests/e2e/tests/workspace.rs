@@ -97,6 +97,29 @@ fn no_source_file_is_longer_than_a_reader_likes() {
     }
 }
 
+#[test]
+fn every_proof_that_the_guarantees_name_exists() {
+    let text = std::fs::read_to_string(root().join("GUARANTEES.md")).expect("there are GUARANTEES");
+    let mut files = Vec::new();
+    for folder in ["sidecar", "sdk", "tests"] {
+        sources(&root().join(folder), &mut files);
+    }
+    let mut named = 0;
+    for (place, name) in text.split('`').filter_map(|word| word.split_once("::")) {
+        let exists = match place {
+            "scenario" => root().join(format!("sidecar/engine/tests/scenarios/{name}.txt")).exists(),
+            "mutant" => contains(&root().join("sidecar/engine/src/mutant.rs"), &format!("Mutant::{name},")),
+            stem => files
+                .iter()
+                .filter(|file| file.file_stem().is_some_and(|found| found == stem))
+                .any(|file| contains(file, &format!("fn {name}("))),
+        };
+        assert!(exists, "GUARANTEES.md names {place}::{name}, which is not there");
+        named += 1;
+    }
+    assert!(named > 50, "the proofs are found: {named}");
+}
+
 /// The names of everything the package needs at run time, itself included.
 fn dependencies(package: &str, features: &[&str]) -> BTreeSet<String> {
     let mut arguments =
@@ -129,4 +152,8 @@ fn sources(folder: &Path, files: &mut Vec<PathBuf>) {
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+fn contains(file: &Path, text: &str) -> bool {
+    std::fs::read_to_string(file).expect("a source file is text").contains(text)
 }
