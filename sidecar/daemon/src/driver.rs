@@ -14,7 +14,7 @@ use std::collections::HashMap;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::time::Duration;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, Sleep, sleep};
 
 /// Mail taken in one turn at most, so that answers leave and timers run while a flood lasts (H15).
@@ -32,6 +32,8 @@ pub(crate) struct Driver {
     observer: Observer,
     health: Rc<Health>,
     alarm: Alarm,
+    /// Who waits until nothing is left.
+    draining: Vec<oneshot::Sender<()>>,
     /// Reused between turns: mail and store news just taken, sessions that were told something, sessions too slow.
     taken: Vec<Mail>,
     news: Vec<Input>,
@@ -64,6 +66,7 @@ impl Driver {
             observer,
             health,
             alarm: Alarm::new(),
+            draining: Vec::new(),
             taken: Vec::new(),
             news: Vec::new(),
             told: Vec::new(),
@@ -81,6 +84,7 @@ impl Driver {
             self.carry_out(now);
             self.cut_off_slow(now);
             self.flush();
+            self.tell_drained();
         }
     }
 
@@ -130,7 +134,10 @@ impl Driver {
                     }
                 }
                 Mail::Query(look) => look(&self.engine),
-                Mail::Drain => self.engine.handle(now, Input::Drain),
+                Mail::Drain { done } => {
+                    self.engine.handle(now, Input::Drain);
+                    self.draining.push(done);
+                }
             }
         }
     }
@@ -179,6 +186,19 @@ impl Driver {
                 let by = EndedBy::Sidecar;
                 self.engine.handle(now, Input::SessionEnded { session, by });
                 self.carry_out(now);
+            }
+        }
+    }
+
+    fn tell_drained(&mut self) {
+        if self.draining.is_empty() {
+            return;
+        }
+        let counts = self.engine.counts();
+        if counts.leases == 0 && counts.waiters == 0 && counts.calls == 0 {
+            for done in self.draining.drain(..) {
+                // Who no longer waits needs no answer.
+                let _ = done.send(());
             }
         }
     }

@@ -19,7 +19,7 @@ use std::time::Duration;
 
 /// A request that passed the gate.
 #[derive(Debug)]
-pub struct Admitted(Input);
+pub(crate) struct Admitted(Input);
 
 impl Admitted {
     pub(crate) fn into_input(self) -> Input {
@@ -29,7 +29,7 @@ impl Admitted {
 
 /// See the module. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Gate {
+pub(crate) struct Gate {
     in_force: InForce,
     place: Rc<Place>,
 }
@@ -40,17 +40,17 @@ impl Gate {
     }
 
     /// Limits and classes of this moment.
-    pub fn rules(&self) -> Rc<Rules> {
+    pub(crate) fn rules(&self) -> Rc<Rules> {
         self.in_force.now()
     }
 
     /// What this sidecar is.
-    pub fn place(&self) -> &Place {
+    pub(crate) fn place(&self) -> &Place {
         &self.place
     }
 
     /// Whether its locks reach as far as the client demands.
-    pub fn reaches(&self, required: Option<wire::Scope>) -> Result<(), Problem> {
+    pub(crate) fn reaches(&self, required: Option<wire::Scope>) -> Result<(), Problem> {
         match required {
             Some(required) if required > self.place.scope => Err(Problem::new(
                 Code::ScopeTooSmall,
@@ -61,13 +61,13 @@ impl Gate {
     }
 
     /// A text as a key.
-    pub fn key(&self, bytes: &[u8]) -> Result<Key, Problem> {
+    pub(crate) fn key(&self, bytes: &[u8]) -> Result<Key, Problem> {
         admit_key(bytes, &self.in_force.now().limits)
     }
 
     /// A request for a lease. A wait that is not said is the class's `default_wait`, else for ever. A timed lease's
     /// secret is drawn here.
-    pub fn acquire(&self, session: SessionId, ask: &wire::Acquire<'_>) -> Result<Admitted, Problem> {
+    pub(crate) fn acquire(&self, session: SessionId, ask: &wire::Acquire<'_>) -> Result<Admitted, Problem> {
         let rules = self.in_force.now();
         let key = admit_key(ask.key, &rules.limits)?;
         let class = rules.class_of(key.as_str());
@@ -97,13 +97,13 @@ impl Gate {
     }
 
     /// The client no longer wants what it asked for.
-    pub fn cancel(&self, session: SessionId, request: u64) -> Admitted {
+    pub(crate) fn cancel(&self, session: SessionId, request: u64) -> Admitted {
         let request = RequestId(request);
         Admitted(Input::Cancel { session, request })
     }
 
     /// Extend a lease, for `ttl` from now.
-    pub fn renew(
+    pub(crate) fn renew(
         &self,
         session: SessionId,
         request: u64,
@@ -119,7 +119,7 @@ impl Gate {
     }
 
     /// Give a lease back.
-    pub fn release(&self, session: SessionId, request: u64, lease: wire::LeaseName) -> Admitted {
+    pub(crate) fn release(&self, session: SessionId, request: u64, lease: wire::LeaseName) -> Admitted {
         Admitted(Input::Release(engine::Release {
             session,
             request: RequestId(request),
@@ -128,7 +128,7 @@ impl Gate {
     }
 
     /// A sign of life.
-    pub fn ping(&self, session: SessionId) -> Admitted {
+    pub(crate) fn ping(&self, session: SessionId) -> Admitted {
         Admitted(Input::SessionPinged(session))
     }
 }

@@ -6,14 +6,14 @@
 //! a door hands over at most [`SESSION_BATCH_MAX`] inputs of a session, then yields, and the driver takes
 //! all there is in every turn.
 
-use crate::clock::boottime;
 use crate::gate::{Admitted, Gate};
 use crate::health::Health;
-use crate::metrics::Metrics;
 use crate::outlet::Outlet;
 use crate::watch::Watch;
-use sidelock_engine::view::{Counts, KeyView};
-use sidelock_engine::{EndedBy, Engine, Input, Key, RequestId, SessionId, SessionOpened};
+use sidelock_engine::view::{Counts, HolderView, KeyView};
+use sidelock_engine::{
+    EndedBy, Engine, Input, Key, LeaseSecret, Refusal, RequestId, SessionId, SessionOpened,
+};
 use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -49,27 +49,29 @@ pub(crate) enum Mail {
     /// A question about the state.
     Query(Query),
     /// Grant nothing more.
-    Drain,
+    Drain {
+        /// Told when nothing is left.
+        done: oneshot::Sender<()>,
+    },
 }
 
 /// The driver's mailbox. Cheap to clone; lives on the sidecar's thread.
 #[derive(Clone)]
-pub struct Handle {
+pub(crate) struct Handle {
     mail: mpsc::UnboundedSender<Mail>,
     gate: Gate,
     events: broadcast::Sender<Watch>,
     health: Rc<Health>,
-    metrics: Rc<Metrics>,
     sessions: Rc<Cell<u64>>,
 }
 
 /// Who is at the other end of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Peer {
+pub(crate) struct Peer {
     /// The user id that the kernel told us.
-    pub uid: u32,
+    pub(crate) uid: u32,
     /// The group id that the kernel told us.
-    pub gid: u32,
+    pub(crate) gid: u32,
 }
 
 impl Handle {
@@ -78,36 +80,46 @@ impl Handle {
         gate: Gate,
         events: broadcast::Sender<Watch>,
         health: Rc<Health>,
-        metrics: Rc<Metrics>,
     ) -> (Handle, mpsc::UnboundedReceiver<Mail>) {
         let (mail, inbox) = mpsc::unbounded_channel();
         let sessions = Rc::default();
-        (Handle { mail, gate, events, health, metrics, sessions }, inbox)
+        (Handle { mail, gate, events, health, sessions }, inbox)
     }
 
     /// What checks requests before they are sent.
-    pub fn gate(&self) -> &Gate {
+    pub(crate) fn gate(&self) -> &Gate {
         &self.gate
     }
 
     /// Opens a session for `peer`, whose answers go to `outlet`. `app` is what the client calls itself. With
     /// `ping_within` its leases are lost after so long without a sign of life; without, the connection alone decides.
-    pub fn open(
+    pub(crate) fn open(
         &self,
         peer: Peer,
         app: &str,
         ping_within: Option<Duration>,
         outlet: Rc<dyn Outlet>,
     ) -> Session {
-        let id = SessionId(self.sessions.get() + 1);
-        self.sessions.set(id.0);
-        let input = Input::SessionOpened(SessionOpened {
-            session: id,
-            uid: peer.uid,
-            app: Arc::from(app),
-            ping_within,
-        });
-        self.bind(id, input, outlet)
+        self.open_as(self.next_session(), peer, app, ping_within, outlet)
+    }
+
+    /// An id that no session of this life had before.
+    pub(crate) fn next_session(&self) -> SessionId {
+        self.sessions.set(self.sessions.get() + 1);
+        SessionId(self.sessions.get())
+    }
+
+    /// As [`Handle::open`], with an id from [`Handle::next_session`].
+    pub(crate) fn open_as(
+        &self,
+        id: SessionId,
+        peer: Peer,
+        app: &str,
+        ping_within: Option<Duration>,
+        outlet: Rc<dyn Outlet>,
+    ) -> Session {
+        let opened = SessionOpened { session: id, uid: peer.uid, app: Arc::from(app), ping_within };
+        self.bind(id, Input::SessionOpened(opened), outlet)
     }
 
     /// The acquires whose leases a session still has; `None` inside: it is over.
@@ -126,19 +138,28 @@ impl Handle {
     }
 
     /// Keys that begin with `prefix`, in order, at most `limit`. `None`: the sidecar is shutting down.
-    pub async fn list(&self, prefix: &str, limit: usize) -> Option<Vec<KeyView>> {
+    pub(crate) async fn list(&self, prefix: &str, limit: usize) -> Option<Vec<KeyView>> {
         let prefix = prefix.to_owned();
         self.query(move |engine| engine.list(&prefix, limit)).await
     }
 
     /// One key, if this sidecar knows it. The outer `None`: the sidecar is shutting down.
-    pub async fn look(&self, key: &Key) -> Option<Option<KeyView>> {
+    pub(crate) async fn look(&self, key: &Key) -> Option<Option<KeyView>> {
         let key = key.clone();
         self.query(move |engine| engine.look(&key)).await
     }
 
+    /// A timed lease as it stands, for the bearer of its secret with this uid. `None`: the sidecar is shutting down.
+    pub(crate) async fn timed(
+        &self,
+        uid: u32,
+        secret: LeaseSecret,
+    ) -> Option<Result<(Key, HolderView), Refusal>> {
+        self.query(move |engine| engine.look_timed(uid, secret)).await
+    }
+
     /// Sizes. `None`: the sidecar is shutting down.
-    pub async fn counts(&self) -> Option<Counts> {
+    pub(crate) async fn counts(&self) -> Option<Counts> {
         self.query(Engine::counts).await
     }
 
@@ -152,25 +173,23 @@ impl Handle {
     }
 
     /// Every event from now on. A reader that falls behind is told how many it missed.
-    pub fn watch(&self) -> broadcast::Receiver<Watch> {
+    pub(crate) fn watch(&self) -> broadcast::Receiver<Watch> {
         self.events.subscribe()
     }
 
     /// How the sidecar is.
-    pub fn health(&self) -> &Health {
+    pub(crate) fn health(&self) -> &Health {
         &self.health
     }
 
-    /// The page for Prometheus. `None`: the sidecar is shutting down.
-    pub async fn metrics(&self) -> Option<String> {
-        let counts = self.counts().await?;
-        Some(self.metrics.page(boottime(), &counts, self.health.store_up()))
-    }
-
-    /// Grant nothing more; idle tenures go back, sessions are told (H26). Saying it twice does no harm.
-    pub fn drain(&self) {
+    /// Grants nothing more; idle tenures go back, sessions are told (H26). Done when nothing is held, waits, or is on its
+    /// way to the store; with leases that nobody releases that may be never. Saying it twice does no harm.
+    pub(crate) async fn drain(&self) {
         self.health.set_draining();
-        self.post(Mail::Drain);
+        let (done, drained) = oneshot::channel();
+        self.post(Mail::Drain { done });
+        // That the driver is gone is as good.
+        let _ = drained.await;
     }
 
     fn post(&self, mail: Mail) {
@@ -181,7 +200,7 @@ impl Handle {
 
 /// An open session. Dropping it means that the client hung up: its waiters are cancelled and its session leases freed.
 #[must_use = "dropping a session ends it"]
-pub struct Session {
+pub(crate) struct Session {
     id: SessionId,
     handle: Handle,
     ended: bool,
@@ -189,17 +208,17 @@ pub struct Session {
 
 impl Session {
     /// Its id: goes into every input that the gate admits for it.
-    pub fn id(&self) -> SessionId {
+    pub(crate) fn id(&self) -> SessionId {
         self.id
     }
 
     /// Hands a request over. Its answer goes to the session's outlet.
-    pub fn send(&self, admitted: Admitted) {
+    pub(crate) fn send(&self, admitted: Admitted) {
         self.handle.post(Mail::Input(admitted));
     }
 
     /// Ends it because the sidecar hangs up: leases stay reserved until the last deadline told (P6).
-    pub fn cut_off(mut self) {
+    pub(crate) fn cut_off(mut self) {
         self.end(EndedBy::Sidecar);
     }
 

@@ -6,7 +6,7 @@ use std::cell::Cell;
 
 /// The flags. Set by the driver, read by probes.
 #[derive(Debug, Default)]
-pub struct Health {
+pub(crate) struct Health {
     started: Cell<bool>,
     store_up: Cell<bool>,
     draining: Cell<bool>,
@@ -14,7 +14,7 @@ pub struct Health {
 
 /// A probe's question.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Probe {
+pub(crate) enum Probe {
     /// `/livez`: the process turns. A store that is away is no reason to restart a sidecar: its leases would go with it.
     Live,
     /// `/readyz`: it takes requests. Without its store too: it answers `store_unavailable` itself, and taking it out of
@@ -28,7 +28,7 @@ pub enum Probe {
 
 impl Health {
     /// The answer, and the word for people.
-    pub fn probe(&self, probe: Probe) -> (bool, &'static str) {
+    pub(crate) fn probe(&self, probe: Probe) -> (bool, &'static str) {
         match probe {
             Probe::Live => (true, "live"),
             _ if !self.started.get() => (false, "starting"),
@@ -41,12 +41,12 @@ impl Health {
     }
 
     /// Whether the store can be talked to.
-    pub fn store_up(&self) -> bool {
+    pub(crate) fn store_up(&self) -> bool {
         self.store_up.get()
     }
 
     /// Whether the sidecar is going.
-    pub fn draining(&self) -> bool {
+    pub(crate) fn draining(&self) -> bool {
         self.draining.get()
     }
 

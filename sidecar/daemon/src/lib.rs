@@ -4,29 +4,42 @@
 //! `handle` posts, `driver` lets the engine decide, `store_link` carries its calls, `reply` translates the answer, and the
 //! session's `outlet` writes it. Everything runs on one thread.
 
+#![cfg_attr(
+    not(feature = "http"),
+    allow(dead_code, reason = "counts, probes and looks are for the HTTP door to show")
+)]
+
+#[cfg(feature = "http")]
+mod admin;
 mod clock;
 pub mod config;
 mod driver;
+mod embedded;
+mod frame_outlet;
+mod frames;
 mod gate;
 mod handle;
 mod health;
+#[cfg(feature = "http")]
+mod http;
+mod listener;
 mod metrics;
 mod observe;
 mod outlet;
+mod peer;
 mod place;
 mod problem;
 mod reply;
+mod resume;
 mod rules;
+mod serve;
+mod sidecar;
+mod socket;
 mod store_link;
 mod watch;
 
 pub use clock::boottime;
-pub use gate::{Admitted, Gate};
-pub use handle::{Handle, Peer, Session};
-pub use health::{Health, Probe};
-pub use outlet::{Inbox, Outlet, Overflow, Told};
+pub use embedded::{Embedded, embedded};
+pub use listener::SocketError;
 pub use place::Place;
-pub use problem::Problem;
-pub use reply::{code as code_of, lost_reason, problem as problem_of};
-pub use rules::{InForce, Rules};
-pub use watch::Watch;
+pub use serve::{ServeError, Started, serve};

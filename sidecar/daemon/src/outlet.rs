@@ -14,7 +14,7 @@ const INBOX_MAX: usize = 1024;
 
 /// One thing a session is told.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Told {
+pub(crate) enum Told {
     /// The answer to one of its requests.
     Reply {
         /// Which request.
@@ -28,10 +28,10 @@ pub enum Told {
 
 /// The session's reader is too slow: what it has not read exceeds its bound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Overflow;
+pub(crate) struct Overflow;
 
 /// The way out to one session. The driver calls it from its own turn, so nothing here may block.
-pub trait Outlet {
+pub(crate) trait Outlet {
     /// Takes a message, in order. [`Overflow`]: the driver ends the session as cut off by the sidecar.
     fn deliver(&self, told: Told) -> Result<(), Overflow>;
 
@@ -44,7 +44,7 @@ pub trait Outlet {
 
 /// An outlet that keeps messages until they are asked for. Each `extended` replaces the one before it, as P6 has it.
 #[derive(Debug, Default)]
-pub struct Inbox {
+pub(crate) struct Inbox {
     waiting: RefCell<Waiting>,
     arrived: Notify,
 }
@@ -57,13 +57,13 @@ struct Waiting {
 
 impl Inbox {
     /// An empty one, shared between the driver and its reader.
-    pub fn new() -> Rc<Inbox> {
+    pub(crate) fn new() -> Rc<Inbox> {
         Rc::default()
     }
 
     /// The next message, in order; `None` once the driver ended the session and everything was read. Dropping the future
     /// loses nothing. One reader at a time.
-    pub async fn recv(&self) -> Option<Told> {
+    pub(crate) async fn recv(&self) -> Option<Told> {
         loop {
             {
                 let mut waiting = self.waiting.borrow_mut();

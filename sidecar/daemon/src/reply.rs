@@ -73,7 +73,7 @@ fn nanos(time: Option<Time>) -> Option<u64> {
 }
 
 /// Why a lease was lost, in the doors' words.
-pub fn lost_reason(reason: LostReason) -> wire::LostReason {
+pub(crate) fn lost_reason(reason: LostReason) -> wire::LostReason {
     match reason {
         LostReason::Expired => wire::LostReason::Expired,
         LostReason::MaxHold => wire::LostReason::MaxHold,
@@ -85,7 +85,7 @@ pub fn lost_reason(reason: LostReason) -> wire::LostReason {
 }
 
 /// The row of the error table for a refusal.
-pub fn code(refusal: &Refusal) -> Code {
+pub(crate) fn code(refusal: &Refusal) -> Code {
     match refusal {
         Refusal::Held => Code::Held,
         Refusal::WaitTimeout => Code::WaitTimeout,
@@ -102,7 +102,7 @@ pub fn code(refusal: &Refusal) -> Code {
 }
 
 /// A refusal with all that is to be said about it.
-pub fn problem(refusal: &Refusal) -> Problem {
+pub(crate) fn problem(refusal: &Refusal) -> Problem {
     let code = code(refusal);
     let mut detail = Detail { retry_after: code.retry_after().then_some(RETRY_AFTER), ..Detail::default() };
     let what = match refusal {

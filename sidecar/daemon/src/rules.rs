@@ -9,16 +9,16 @@ use std::sync::Arc;
 
 /// One set of limits and classes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Rules {
+pub(crate) struct Rules {
     /// Bounds.
-    pub limits: Limits,
+    pub(crate) limits: Limits,
     /// The first that matches a key decides.
-    pub classes: Vec<Class>,
+    pub(crate) classes: Vec<Class>,
 }
 
 impl Rules {
     /// The class of a key, if it has one.
-    pub fn class_of(&self, key: &str) -> Option<&Class> {
+    pub(crate) fn class_of(&self, key: &str) -> Option<&Class> {
         self.classes.iter().find(|class| class.matches(key))
     }
 }
@@ -31,7 +31,7 @@ impl From<&Config> for Rules {
 
 /// The set in force, shared by all who look at it.
 #[derive(Clone, Debug)]
-pub struct InForce {
+pub(crate) struct InForce {
     rules: Rc<RefCell<Rc<Rules>>>,
     unclassed: Arc<str>,
 }
@@ -43,7 +43,7 @@ impl InForce {
     }
 
     /// The set of this moment: a request that began under one set ends under it.
-    pub fn now(&self) -> Rc<Rules> {
+    pub(crate) fn now(&self) -> Rc<Rules> {
         self.rules.borrow().clone()
     }
 

@@ -10,9 +10,9 @@ pub(crate) const WATCH_LAG_MAX: usize = 4096;
 
 /// One event, shared by all watchers.
 #[derive(Clone, Debug)]
-pub struct Watch {
+pub(crate) struct Watch {
     /// Boottime of the turn in which it happened.
-    pub at: Time,
+    pub(crate) at: Time,
     /// What happened. Its session and request identify a lease; it carries no secret.
-    pub event: Rc<Event>,
+    pub(crate) event: Rc<Event>,
 }

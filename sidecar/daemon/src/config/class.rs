@@ -52,7 +52,8 @@ impl Class {
 fn glob(pattern: &[u8], key: &[u8]) -> bool {
     let (mut p, mut k) = (0, 0);
     // Where to go on when what follows a star does not fit: the star, and the first byte it does not cover yet.
-    let (mut star, mut double): (Option<(usize, usize)>, Option<(usize, usize)>) = (None, None);
+    let mut star: Option<(usize, usize)> = None;
+    let mut double: Option<(usize, usize)> = None;
     loop {
         if pattern[p..].starts_with(b"**") {
             double = Some((p + 2, k));

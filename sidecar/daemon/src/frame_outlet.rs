@@ -1,0 +1,224 @@
+//! The way out of a frame connection: the driver encodes into it and writes from its own turn.
+//!
+//! Owns the bytes that wait to be written, their bound, and that `extended` is state (P6): only the latest waits, and it
+//! never counts against the bound. Must not know what a message means.
+
+use crate::outlet::{Outlet, Overflow, Told};
+use crate::reply;
+use sidelock_engine::Notice;
+use sidelock_wire::ToClient;
+use std::cell::RefCell;
+use std::io;
+use tokio::net::unix::OwnedWriteHalf;
+use tokio::sync::Notify;
+
+/// See the module. Shared by the driver, which fills and flushes it, and the session's task, which writes what the
+/// socket did not take at once.
+pub(crate) struct FrameOutlet {
+    socket: OwnedWriteHalf,
+    out: RefCell<Outbound>,
+    /// Wakes the session's task: there is something left to write, or the driver closed.
+    stirred: Notify,
+}
+
+struct Outbound {
+    bytes: Vec<u8>,
+    /// Before this all is written.
+    written: usize,
+    /// The latest `extended`, until there is room for it.
+    extended: Option<ToClient<'static>>,
+    bytes_max: usize,
+    closed: bool,
+}
+
+impl FrameOutlet {
+    /// For a socket whose reader may leave `bytes_max` bytes unread.
+    pub(crate) fn new(socket: OwnedWriteHalf, bytes_max: usize) -> FrameOutlet {
+        let bytes = Vec::new();
+        let out = Outbound { bytes, written: 0, extended: None, bytes_max, closed: false };
+        FrameOutlet { socket, out: RefCell::new(out), stirred: Notify::new() }
+    }
+
+    /// Takes a message of the door itself. What does not fit is dropped: the next of the driver's messages cuts off.
+    pub(crate) fn say(&self, message: &ToClient<'_>) {
+        let mut out = self.out.borrow_mut();
+        if out.waiting() <= out.bytes_max {
+            out.append(message);
+        }
+    }
+
+    /// Whether the driver ended the session.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.out.borrow().closed
+    }
+
+    /// Whether so much waits to be written that the session's requests should wait too: a client that does not read its
+    /// answers is asked to, by not reading its requests, before it is cut off.
+    pub(crate) fn is_choked(&self) -> bool {
+        let out = self.out.borrow();
+        out.waiting() > out.bytes_max / 4
+    }
+
+    /// Until the socket takes what is left, or the driver has something for the session's task to see.
+    pub(crate) async fn progress(&self) -> io::Result<()> {
+        if self.out.borrow().waiting() == 0 {
+            self.stirred.notified().await;
+            return Ok(());
+        }
+        self.socket.writable().await?;
+        self.write()
+    }
+
+    /// Writes as much as the socket takes now.
+    pub(crate) fn write(&self) -> io::Result<()> {
+        let out = &mut *self.out.borrow_mut();
+        loop {
+            if out.waiting() == 0 {
+                out.bytes.clear();
+                out.written = 0;
+                let Some(extended) = out.extended.take() else { return Ok(()) };
+                extended.encode(&mut out.bytes);
+            }
+            match self.socket.try_write(&out.bytes[out.written..]) {
+                Ok(count) => out.written += count,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
+impl Outbound {
+    fn waiting(&self) -> usize {
+        self.bytes.len() - self.written
+    }
+
+    /// A pending `extended` speaks of the leases before this message, so it has to be read before it.
+    fn append(&mut self, message: &ToClient<'_>) {
+        if self.written == self.bytes.len() {
+            self.bytes.clear();
+            self.written = 0;
+        }
+        if let Some(extended) = self.extended.take() {
+            extended.encode(&mut self.bytes);
+        }
+        message.encode(&mut self.bytes);
+    }
+}
+
+impl Outlet for FrameOutlet {
+    fn deliver(&self, told: Told) -> Result<(), Overflow> {
+        let mut out = self.out.borrow_mut();
+        let is_extended = matches!(told, Told::Notice(Notice::Extended { .. }));
+        let message = reply::frame(told);
+        if is_extended {
+            out.extended = Some(message);
+            return Ok(());
+        }
+        out.append(&message);
+        if out.waiting() > out.bytes_max { Err(Overflow) } else { Ok(()) }
+    }
+
+    fn flush(&self) {
+        // A socket that broke is noticed by the session's task, which reads from it.
+        let _ = self.write();
+        if self.out.borrow().waiting() > 0 {
+            self.stirred.notify_one();
+        }
+    }
+
+    fn close(&self) {
+        self.out.borrow_mut().closed = true;
+        self.stirred.notify_one();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sidelock_engine::{RequestId, Time};
+    use sidelock_wire::{Decoder, FRAME_BYTES_MAX};
+    use std::io::Read;
+    use std::os::unix::net::UnixStream;
+
+    const BYTES_MAX: usize = 4096;
+
+    fn outlet() -> (FrameOutlet, UnixStream) {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        ours.set_nonblocking(true).unwrap();
+        let (_, writer) = tokio::net::UnixStream::from_std(ours).unwrap().into_split();
+        (FrameOutlet::new(writer, BYTES_MAX), theirs)
+    }
+
+    fn extended(until: u64) -> Told {
+        Told::Notice(Notice::Extended { until: Time(until), except: vec![RequestId(1)] })
+    }
+
+    fn lost(request: u64) -> Told {
+        let reason = sidelock_engine::LostReason::Store;
+        Told::Notice(Notice::Lost { request: RequestId(request), reason })
+    }
+
+    /// Fills the socket until it takes no more.
+    async fn stall(outlet: &FrameOutlet) {
+        outlet.socket.writable().await.unwrap();
+        while outlet.out.borrow().waiting() == 0 {
+            outlet.deliver(lost(0)).unwrap();
+            outlet.write().unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn a_stalled_reader_gets_only_the_latest_extended_and_is_not_cut_off_for_it() {
+        let (outlet, mut theirs) = outlet();
+        stall(&outlet).await;
+        let waiting = outlet.out.borrow().waiting();
+        for until in 1..=10_000 {
+            outlet.deliver(extended(until)).expect("extended never overflows");
+            outlet.flush();
+        }
+        assert_eq!(outlet.out.borrow().waiting(), waiting, "it does not even count");
+        outlet.deliver(lost(7)).unwrap();
+        theirs.set_nonblocking(true).unwrap();
+        let mut decoder = Decoder::new(FRAME_BYTES_MAX);
+        let mut last = Vec::new();
+        while outlet.out.borrow().waiting() > 0 || outlet.out.borrow().extended.is_some() {
+            let mut chunk = [0; 4096];
+            if let Ok(count) = theirs.read(&mut chunk) {
+                decoder.space().extend_from_slice(&chunk[..count]);
+            }
+            outlet.write().unwrap();
+            tokio::task::yield_now().await;
+        }
+        let mut rest = Vec::new();
+        let _ = theirs.read_to_end(&mut rest);
+        decoder.space().extend_from_slice(&rest);
+        while let Some(payload) = decoder.next_frame().unwrap() {
+            match ToClient::decode(payload).unwrap().unwrap() {
+                ToClient::Lost { request: 0, .. } => {}
+                ToClient::Extended { until_ns, .. } => last.push(("extended", until_ns)),
+                ToClient::Lost { request, .. } => last.push(("lost", request)),
+                other => panic!("{other:?}"),
+            }
+        }
+        assert_eq!(last, [("extended", 10_000), ("lost", 7)], "and in order");
+    }
+
+    #[tokio::test]
+    async fn a_reader_that_does_not_read_is_choked_and_then_overflows() {
+        let (outlet, _theirs) = outlet();
+        stall(&outlet).await;
+        assert!(!outlet.is_choked());
+        let mut delivered = 0;
+        let mut choked_at = None;
+        while outlet.deliver(lost(1)).is_ok() {
+            delivered += 1;
+            if outlet.is_choked() {
+                choked_at.get_or_insert(delivered);
+            }
+            assert!(delivered < BYTES_MAX, "it must end");
+        }
+        assert!(choked_at.is_some_and(|at| at < delivered));
+        assert!(outlet.out.borrow().waiting() > BYTES_MAX);
+    }
+}

@@ -1,0 +1,278 @@
+//! The frame door: one connection of a client that speaks frames.
+//!
+//! Owns the greeting, and turning frames into requests and back. Must not know what the engine makes of them.
+
+use crate::clock::boottime;
+use crate::frame_outlet::FrameOutlet;
+use crate::handle::{Handle, Peer, SESSION_BATCH_MAX, Session};
+use crate::outlet::Outlet;
+use crate::place::Place;
+use crate::problem::Problem;
+use crate::reply;
+use crate::resume::Resumable;
+use sidelock_engine::{RequestId, SessionId};
+use sidelock_wire::{
+    Code, Decoder, FEATURES, FrameError, Hello, Limits, Resume, Secret, ToClient, ToSidecar, VERSION_MAX,
+    VERSION_MIN, Welcome,
+};
+use std::rc::Rc;
+use std::time::Duration;
+use tokio::io::AsyncReadExt;
+use tokio::net::UnixStream;
+use tokio::net::unix::OwnedReadHalf;
+use tokio::time::timeout;
+
+/// A client that has not introduced itself within this is sent away: a connection costs a place among `sessions_max`.
+pub(crate) const HELLO_WITHIN: Duration = Duration::from_secs(5);
+/// Without a message for so long a session's leases are lost; SDKs ping ten times as often.
+pub(crate) const SESSION_TTL: Duration = Duration::from_secs(30);
+/// Boottimes further apart than this do not come from one host (A5).
+const CLOCK_MISMATCH_MAX: Duration = Duration::from_millis(100);
+/// What a client calls itself is cut to this.
+const APP_BYTES_MAX: usize = 128;
+
+/// What every frame connection needs.
+pub(crate) struct FrameDoor {
+    /// The driver.
+    pub(crate) handle: Handle,
+    /// Sessions that may come back.
+    pub(crate) resumable: Resumable,
+}
+
+/// Why a connection ended.
+enum End {
+    /// The client hung up.
+    Peer,
+    /// We did, or should, and this is what is said about it.
+    Sidecar(Option<Problem>),
+}
+
+impl From<FrameError> for End {
+    fn from(error: FrameError) -> End {
+        End::Sidecar(Some(Problem::new(error.code(), error.to_string())))
+    }
+}
+
+impl From<Problem> for End {
+    fn from(problem: Problem) -> End {
+        End::Sidecar(Some(problem))
+    }
+}
+
+impl FrameDoor {
+    /// Serves a connection to its end.
+    pub(crate) async fn serve(&self, stream: UnixStream, peer: Peer) {
+        let limits = self.handle.gate().rules().limits.clone();
+        let (reader, writer) = stream.into_split();
+        let outlet = Rc::new(FrameOutlet::new(writer, limits.outbound_bytes_max as usize));
+        let decoder = Decoder::with_magic(limits.frame_bytes_max as usize);
+        let mut frames = Frames { reader, decoder, outlet };
+        let greeted = match timeout(HELLO_WITHIN, self.greet(&mut frames, peer)).await {
+            Ok(greeted) => greeted,
+            Err(_) => Err(Problem::new(Code::BadRequest, "no hello came in time").into()),
+        };
+        let (session, secret) = match greeted {
+            Ok(greeted) => greeted,
+            Err(End::Peer | End::Sidecar(None)) => return,
+            Err(End::Sidecar(Some(problem))) => return frames.goodbye(&problem),
+        };
+        match self.exchange(&mut frames, &session).await {
+            End::Peer => drop(session),
+            End::Sidecar(problem) => {
+                let id = session.id();
+                session.cut_off();
+                self.resumable.keep(boottime(), id, secret, peer.uid);
+                if let Some(problem) = problem {
+                    tracing::warn!(session = id.0, uid = peer.uid, problem = %problem.message, "closing a connection");
+                    frames.goodbye(&problem);
+                }
+            }
+        }
+    }
+
+    /// The hello, checked, and the welcome.
+    async fn greet(&self, frames: &mut Frames, peer: Peer) -> Result<(Session, Secret), End> {
+        loop {
+            if let Some(payload) = frames.decoder.next_frame()? {
+                let Some(ToSidecar::Hello(hello)) = ToSidecar::decode(payload)? else {
+                    return Err(Problem::new(Code::BadRequest, "the first frame has to be a hello").into());
+                };
+                let version = self.check(&hello)?;
+                let app = shortened(hello.app).to_owned();
+                let (features, resume) = (hello.features & FEATURES, hello.resume);
+                return Ok(self.welcome(&frames.outlet, peer, version, features, &app, resume).await);
+            }
+            frames.read().await?;
+        }
+    }
+
+    /// The version to speak, if we can work together.
+    fn check(&self, hello: &Hello<'_>) -> Result<u16, Problem> {
+        let version = hello.version_max.min(VERSION_MAX);
+        if version < hello.version_min.max(VERSION_MIN) {
+            let (theirs, ours) = (hello.version_min..=hello.version_max, VERSION_MIN..=VERSION_MAX);
+            let message = format!("no common version: the client speaks {theirs:?}, this sidecar {ours:?}");
+            return Err(Problem::new(Code::BadRequest, message));
+        }
+        let apart = Duration::from_nanos(hello.boottime_ns.abs_diff(boottime().0));
+        if apart > CLOCK_MISMATCH_MAX {
+            let message = format!("boottimes differ by {apart:?}; {}", Code::ClockMismatch.advice());
+            return Err(Problem::new(Code::ClockMismatch, message));
+        }
+        self.handle.gate().reaches(hello.require_scope)?;
+        Ok(version)
+    }
+
+    async fn welcome(
+        &self,
+        outlet: &Rc<FrameOutlet>,
+        peer: Peer,
+        version: u16,
+        features: u64,
+        app: &str,
+        resume: Option<Resume>,
+    ) -> (Session, Secret) {
+        let secret = self.resumable.secret();
+        let old = match resume {
+            Some(resume) => self.come_back(resume, peer).await,
+            None => None,
+        };
+        let session = match &old {
+            Some((id, _)) => *id,
+            None => self.handle.next_session(),
+        };
+        let gate = self.handle.gate();
+        let Place { incarnation, scope, guarantee, namespace, .. } = gate.place();
+        let limits = &gate.rules().limits;
+        outlet.say(&ToClient::Welcome(Welcome {
+            version,
+            features,
+            session: session.0,
+            secret,
+            session_ttl: SESSION_TTL,
+            boottime_ns: boottime().0,
+            incarnation: incarnation.0,
+            scope: *scope,
+            guarantee: *guarantee,
+            limits: Limits {
+                frame_bytes_max: limits.frame_bytes_max,
+                key_bytes_max: limits.key_bytes_max,
+                in_flight_max: limits.in_flight_per_session_max,
+            },
+            namespace: namespace.into(),
+            resumed: old.as_ref().map(|(_, held)| held.iter().map(|request| request.0).collect()),
+        }));
+        outlet.flush();
+        let session = match old {
+            Some((id, _)) => self.handle.resume(id, outlet.clone()),
+            None => self.handle.open_as(session, peer, app, Some(SESSION_TTL), outlet.clone()),
+        };
+        (session, secret)
+    }
+
+    /// The old session and what it still holds, if the client may have it back and it is not over.
+    async fn come_back(&self, resume: Resume, peer: Peer) -> Option<(SessionId, Vec<RequestId>)> {
+        let id = self.resumable.take(boottime(), resume, peer.uid)?;
+        Some((id, self.handle.held_by(id).await??))
+    }
+
+    /// Requests in, until somebody hangs up. Answers leave by the outlet.
+    async fn exchange(&self, frames: &mut Frames, session: &Session) -> End {
+        loop {
+            match self.take_batch(frames, session) {
+                Ok(SESSION_BATCH_MAX) => tokio::task::yield_now().await,
+                Ok(_) => {
+                    if let Err(end) = frames.more().await {
+                        return end;
+                    }
+                }
+                Err(end) => return end,
+            }
+            if frames.outlet.is_closed() {
+                return End::Sidecar(None);
+            }
+        }
+    }
+
+    /// Hands over what has been read, at most a batch; how many frames it were.
+    fn take_batch(&self, frames: &mut Frames, session: &Session) -> Result<usize, End> {
+        let mut taken = 0;
+        let mut answered = false;
+        while taken < SESSION_BATCH_MAX
+            && let Some(payload) = frames.decoder.next_frame()?
+        {
+            taken += 1;
+            let Some(message) = ToSidecar::decode(payload)? else { continue };
+            if let Some(answer) = self.take(session, &message)? {
+                frames.outlet.say(&answer);
+                answered = true;
+            }
+        }
+        if answered {
+            frames.outlet.flush();
+        }
+        Ok(taken)
+    }
+
+    /// Hands a request to the driver, or answers it right here.
+    fn take(&self, session: &Session, message: &ToSidecar<'_>) -> Result<Option<ToClient<'static>>, Problem> {
+        let gate = self.handle.gate();
+        let id = session.id();
+        let (request, admitted) = match message {
+            ToSidecar::Acquire(ask) => (ask.request, gate.acquire(id, ask)),
+            ToSidecar::Renew { request, lease, ttl } => (*request, gate.renew(id, *request, *lease, *ttl)),
+            ToSidecar::Release { request, lease } => (*request, Ok(gate.release(id, *request, *lease))),
+            ToSidecar::Cancel { request } => (*request, Ok(gate.cancel(id, *request))),
+            ToSidecar::Ping => {
+                session.send(gate.ping(id));
+                return Ok(Some(ToClient::Pong { boottime_ns: boottime().0 }));
+            }
+            ToSidecar::Hello(_) => return Err(Problem::new(Code::BadRequest, "a second hello")),
+        };
+        Ok(match admitted {
+            Ok(admitted) => {
+                session.send(admitted);
+                None
+            }
+            Err(problem) => Some(reply::refused(request, problem)),
+        })
+    }
+}
+
+/// A connection cut into frames.
+struct Frames {
+    reader: OwnedReadHalf,
+    decoder: Decoder,
+    outlet: Rc<FrameOutlet>,
+}
+
+impl Frames {
+    /// Until something came in, or something else is to be seen to.
+    async fn more(&mut self) -> Result<(), End> {
+        let outlet = self.outlet.clone();
+        tokio::select! {
+            biased;
+            read = self.read(), if !outlet.is_choked() => read,
+            progress = outlet.progress() => progress.map_err(|_| End::Peer),
+        }
+    }
+
+    async fn read(&mut self) -> Result<(), End> {
+        match self.reader.read_buf(self.decoder.space()).await {
+            Ok(0) | Err(_) => Err(End::Peer),
+            Ok(_) => Ok(()),
+        }
+    }
+
+    /// Says why, as far as the socket takes it, and lets the connection drop.
+    fn goodbye(&self, problem: &Problem) {
+        self.outlet.say(&ToClient::Goodbye { code: problem.code, message: problem.message.clone() });
+        // The client is sent away whether it listens or not.
+        let _ = self.outlet.write();
+    }
+}
+
+fn shortened(app: &str) -> &str {
+    let end = (0..=APP_BYTES_MAX).rev().find(|end| app.is_char_boundary(*end));
+    if app.len() <= APP_BYTES_MAX { app } else { &app[..end.unwrap_or(0)] }
+}

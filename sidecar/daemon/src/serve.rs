@@ -1,0 +1,264 @@
+//! One life of a sidecar process: start, signals, drain.
+//!
+//! Owns the order of beginning and end (H26). Must not know requests.
+
+use crate::config::{self, Config, ConfigError, Sources, StoreKind};
+use crate::handle::Handle;
+use crate::listener::{Listener, SocketError, beside};
+use crate::peer::Allow;
+use crate::place::Place;
+use crate::rules::{InForce, Rules};
+use crate::sidecar::{Home, Sidecar};
+use crate::socket::{Doors, Entrance};
+use crate::store_link::HighWater;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::time::Duration;
+use tokio::runtime::{Builder, LocalOptions};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::Notify;
+use tokio::task::spawn_local;
+use tokio::time::timeout;
+
+/// After the last answer was handed to the sockets: long enough for writers to be woken once more.
+const LAST_WRITES: Duration = Duration::from_millis(20);
+
+/// Why a sidecar did not start, or stopped on its own.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The settings are wrong.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// There is no socket.
+    #[error(transparent)]
+    Socket(#[from] SocketError),
+    /// In a cluster of hosts a lock of one host is most likely a mistake.
+    #[error(
+        "inside Kubernetes the memory store has to be asked for by name, because its locks reach one pod only; give --redis URL, or --store memory"
+    )]
+    MemoryInKubernetes,
+    /// The probes' address can not be had.
+    #[error("can not listen on {address} for probes: {error}")]
+    Probe {
+        /// The address.
+        address: std::net::SocketAddr,
+        /// Why not.
+        error: std::io::Error,
+    },
+    /// The store's settings make no sense to its driver.
+    #[error("the store can not be set up: {0}")]
+    Store(String),
+    /// The system refused.
+    #[error("the system refused: {0}")]
+    System(#[from] std::io::Error),
+}
+
+/// A sidecar that serves, as it introduces itself.
+#[derive(Clone, Debug)]
+pub struct Started {
+    /// Where clients connect.
+    pub socket: PathBuf,
+    /// Where operators connect.
+    pub admin_socket: PathBuf,
+    /// What it is.
+    pub place: Place,
+}
+
+/// Runs a sidecar on this thread until a signal or an operator ends it. `started` is called once it serves.
+///
+/// SIGTERM and SIGINT drain it; a second one ends it now. SIGHUP reads the same sources again and takes limits and
+/// classes from them.
+///
+/// # Errors
+/// It did not start. A sidecar that started ends well.
+pub fn serve(sources: &Sources, started: impl FnOnce(&Started)) -> Result<(), ServeError> {
+    let loaded = config::load(sources)?;
+    loaded.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+    let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
+    let ended = runtime.block_on(live(&loaded.config, sources, started));
+    // Sessions end with the process; their tasks have nothing left to do.
+    runtime.shutdown_background();
+    ended
+}
+
+async fn live(config: &Config, sources: &Sources, started: impl FnOnce(&Started)) -> Result<(), ServeError> {
+    let mut signals = Signals::new()?;
+    check_store(config)?;
+    let listener = Listener::open(config.socket.as_deref())?;
+    let socket = listener.path().to_owned();
+    let admin_listener = Listener::bind(&admin_path(config, &socket))?;
+    let admin_socket = admin_listener.path().to_owned();
+    let sidecar = Sidecar::start(config, Home::Host(mark(config, &socket))).map_err(ServeError::Store)?;
+    let leave = Rc::new(Notify::new());
+    let (leaving, is_leaving) = tokio::sync::watch::channel(false);
+    let doors = Doors::open(config, &sidecar, &leave, is_leaving).await?;
+    let allow = Allow::new(config, listener.gid());
+    spawn_local(Entrance::new(doors.clients, allow, sidecar.handle.clone()).run(listener));
+    if let Some(operators) = doors.operators {
+        spawn_local(Entrance::new(operators, Allow::operators(), sidecar.handle.clone()).run(admin_listener));
+    }
+    sidecar.handle.health().set_started();
+    let place = sidecar.handle.gate().place().clone();
+    tracing::info!(socket = %socket.display(), store = place.store.name(), scope = %place.scope,
+        guarantee = %place.guarantee, incarnation = %place.incarnation, "serving");
+    started(&Started { socket, admin_socket, place });
+
+    signals.until_leaving(&leave, || reload(sources, &sidecar.in_force)).await;
+    leaving.send_replace(true);
+    drain(&sidecar.handle, config.drain_grace, &mut signals).await;
+    Ok(())
+}
+
+/// One clear word about how far the locks reach.
+fn check_store(config: &Config) -> Result<(), ServeError> {
+    if config.store() == StoreKind::Memory {
+        if config.store.is_none() && std::env::var_os("KUBERNETES_SERVICE_HOST").is_some() {
+            return Err(ServeError::MemoryInKubernetes);
+        }
+        tracing::warn!(
+            "memory store: locks reach this host only, and end with this process; --redis URL for more"
+        );
+    }
+    Ok(())
+}
+
+fn admin_path(config: &Config, socket: &Path) -> PathBuf {
+    config.admin_socket.clone().unwrap_or_else(|| socket.with_file_name("admin.sock"))
+}
+
+/// The memory store's mark beside the socket.
+fn mark(config: &Config, socket: &Path) -> Option<HighWater> {
+    if config.store() != StoreKind::Memory {
+        return None;
+    }
+    let path = beside(socket, ".fences");
+    HighWater::open(&path)
+        .inspect_err(|error| tracing::warn!(path = %path.display(), %error, "no fence mark; fences may repeat if the wall clock goes back across a restart"))
+        .ok()
+}
+
+fn reload(sources: &Sources, in_force: &InForce) {
+    match config::load(sources) {
+        Ok(loaded) => {
+            in_force.replace(Rules::from(&loaded.config));
+            tracing::info!("limits and classes reloaded");
+        }
+        Err(error) => tracing::error!(%error, "the old limits and classes stay in force"),
+    }
+}
+
+/// Grants nothing more, and waits until nothing is held, the grace is over, or a second signal says now.
+async fn drain(handle: &Handle, grace: Duration, signals: &mut Signals) {
+    tracing::info!(?grace, "draining; a second signal ends it now");
+    tokio::select! {
+        biased;
+        () = signals.terminated() => tracing::warn!("ended by a second signal"),
+        drained = timeout(grace, handle.drain()) => match drained {
+            Ok(()) => tracing::info!("drained"),
+            Err(_) => tracing::warn!("the grace is over; what is still held ends at its deadline"),
+        },
+    }
+    tokio::time::sleep(LAST_WRITES).await;
+}
+
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hang_up: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Signals> {
+        Ok(Signals {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hang_up: signal(SignalKind::hangup())?,
+        })
+    }
+
+    async fn terminated(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+
+    /// Reloads at every SIGHUP, until something says to leave.
+    async fn until_leaving(&mut self, leave: &Notify, reload: impl Fn()) {
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => return,
+                _ = self.interrupt.recv() => return,
+                () = leave.notified() => return,
+                _ = self.hang_up.recv() => reload(),
+            }
+        }
+    }
+}
+
+/// The doors of a process: those for clients, those for operators where HTTP is built in.
+struct AllDoors {
+    clients: Doors,
+    operators: Option<Doors>,
+}
+
+#[cfg(feature = "http")]
+impl Doors {
+    async fn open(
+        config: &Config,
+        sidecar: &Sidecar,
+        leave: &Rc<Notify>,
+        leaving: tokio::sync::watch::Receiver<bool>,
+    ) -> Result<AllDoors, ServeError> {
+        let handle = sidecar.handle.clone();
+        let http = crate::http::Door::new(handle.clone(), handle.gate().clone(), sidecar.metrics.clone());
+        if let Some(address) = config.probe_listen {
+            let at = |error| ServeError::Probe { address, error };
+            let listener = tokio::net::TcpListener::bind(address).await.map_err(at)?;
+            spawn_local(probes(listener, http.clone()));
+        }
+        let operators = Doors::Operators(crate::admin::AdminDoor::new(leave.clone()));
+        let clients = Doors::Clients { frames: sidecar.frames(), http, leaving };
+        Ok(AllDoors { clients, operators: Some(operators) })
+    }
+}
+
+#[cfg(not(feature = "http"))]
+impl Doors {
+    async fn open(
+        config: &Config,
+        sidecar: &Sidecar,
+        _leave: &Rc<Notify>,
+        _leaving: tokio::sync::watch::Receiver<bool>,
+    ) -> Result<AllDoors, ServeError> {
+        if let Some(address) = config.probe_listen {
+            let error = std::io::Error::other("this build has no HTTP door");
+            return Err(ServeError::Probe { address, error });
+        }
+        Ok(AllDoors { clients: Doors::Clients { frames: sidecar.frames() }, operators: None })
+    }
+}
+
+/// Health and metrics over TCP, one connection at a time per prober.
+#[cfg(feature = "http")]
+async fn probes(listener: tokio::net::TcpListener, http: Rc<crate::http::Door>) {
+    /// Probers at a time: a kubelet and a few scrapers. More have to wait.
+    const PROBERS_MAX: usize = 32;
+    let places = std::sync::Arc::new(tokio::sync::Semaphore::new(PROBERS_MAX));
+    loop {
+        let Ok(place) = places.clone().acquire_owned().await else { return };
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let http = http.clone();
+                spawn_local(async move {
+                    http.serve_probe(stream).await;
+                    drop(place);
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "can not take a prober's connection");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! A sidecar put together: store, engine, driver, doors.
+//!
+//! Owns the order in which the parts are made. Must not know any part's rules.
+
+use crate::config::{Config, StoreKind};
+use crate::driver::Driver;
+use crate::frames::FrameDoor;
+use crate::gate::Gate;
+use crate::handle::Handle;
+use crate::health::Health;
+use crate::metrics::Metrics;
+use crate::observe::Observer;
+use crate::place::Place;
+use crate::resume::Resumable;
+use crate::rules::{InForce, Rules};
+use crate::store_link::{HighWater, MemoryLink, StoreLink};
+use crate::watch::WATCH_LAG_MAX;
+use sidelock_engine::{self as engine, Engine};
+use std::rc::Rc;
+use tokio::sync::broadcast;
+
+/// The parts that doors are built on. The driver runs as a task of the runtime it was made on, until every handle is gone.
+pub(crate) struct Sidecar {
+    /// The driver's mailbox.
+    pub(crate) handle: Handle,
+    /// What applies to requests; SIGHUP replaces it.
+    pub(crate) in_force: InForce,
+    /// For the HTTP door.
+    pub(crate) metrics: Rc<Metrics>,
+    /// For the frame door.
+    resume_within: std::time::Duration,
+}
+
+/// Where the store is.
+pub(crate) enum Home {
+    /// In a program: for that program alone.
+    Embedded,
+    /// On a host: the memory store keeps its mark here, if it can.
+    Host(Option<HighWater>),
+}
+
+impl Sidecar {
+    /// Starts the driver. The sidecar serves from here on; the store may be away.
+    pub(crate) fn start(config: &Config, home: Home) -> Result<Sidecar, String> {
+        let place = Rc::new(Place::new(config.store(), &config.namespace, matches!(home, Home::Embedded)));
+        let metrics = Rc::new(Metrics::new(&place));
+        let in_force = InForce::new(Rules::from(config));
+        let health = Rc::new(Health::default());
+        let (events, _) = broadcast::channel(WATCH_LAG_MAX);
+        let gate = Gate::new(in_force.clone(), place.clone());
+        let (handle, mail) = Handle::new(gate, events.clone(), health.clone());
+        let store = connect(config, &place, home, &metrics)?;
+        let observer = Observer::new(metrics.clone(), in_force.clone(), events);
+        let engine = Engine::new(engine_config(config, &place));
+        tokio::task::spawn_local(Driver::new(engine, mail, store, observer, health).run());
+        Ok(Sidecar { handle, in_force, metrics, resume_within: config.tenure.ttl })
+    }
+
+    /// A door for frames.
+    pub(crate) fn frames(&self) -> FrameDoor {
+        FrameDoor { handle: self.handle.clone(), resumable: Resumable::new(self.resume_within) }
+    }
+}
+
+fn connect(config: &Config, place: &Place, home: Home, _metrics: &Metrics) -> Result<StoreLink, String> {
+    match (config.store(), home) {
+        (StoreKind::Memory, Home::Embedded) => {
+            Ok(StoreLink::Memory(MemoryLink::new(place.incarnation, None)))
+        }
+        (StoreKind::Memory, Home::Host(mark)) => {
+            Ok(StoreLink::Memory(MemoryLink::new(place.incarnation, mark)))
+        }
+        (StoreKind::Redis, _) => Err("this build has no Redis store".into()),
+    }
+}
+
+fn engine_config(config: &Config, place: &Place) -> engine::Config {
+    let defaults = engine::Config::new(place.incarnation);
+    engine::Config {
+        tenure_ttl: config.tenure.ttl,
+        retention: config.tenure.retention,
+        handoffs_max: config.tenure.handoffs_max,
+        handoff_time_max: config.tenure.handoff_time_max,
+        // No other sidecar can wait for what is in our own memory.
+        contact_every: defaults.contact_every.filter(|_| place.store != StoreKind::Memory),
+        waiters_per_key_max: config.limits.waiters_per_key_max,
+        in_flight_per_session_max: config.limits.in_flight_per_session_max,
+        ..defaults
+    }
+}

@@ -1,0 +1,261 @@
+//! Accepting: from a connection to the door that serves it.
+//!
+//! Owns the first byte, by which frames and HTTP are told apart, who is sent away before anything is parsed, and that a
+//! shortage of descriptors or places hurts nobody who is in already (H13). Must not know requests.
+
+use crate::frames::{FrameDoor, HELLO_WITHIN};
+use crate::handle::{Handle, Peer};
+use crate::listener::Listener;
+use crate::peer::Allow;
+use crate::problem::Problem;
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, recv};
+use rustix::process::{Resource, getrlimit, setrlimit};
+use sidelock_wire::{Code, ToClient};
+use std::cell::Cell;
+use std::io;
+use std::os::fd::AsRawFd;
+use std::rc::Rc;
+use std::time::Duration;
+use tokio::io::Interest;
+use tokio::net::UnixStream;
+use tokio::task::spawn_local;
+use tokio::time::{sleep, timeout};
+
+/// How often the socket's file is looked after.
+const HEAL_EVERY: Duration = Duration::from_secs(1);
+/// After a failed accept: long enough not to spin, short enough not to be missed.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// Descriptors that connections leave free: the store's connections and files need some at any time.
+const FDS_RESERVED: u64 = 16;
+
+/// One socket: who may come in, and to which doors.
+pub(crate) struct Entrance {
+    /// What is behind it.
+    pub(crate) doors: Doors,
+    /// Who may connect.
+    pub(crate) allow: Allow,
+    /// The driver, for limits.
+    pub(crate) handle: Handle,
+    /// Connections now, refused ones included.
+    pub(crate) connections: Cell<u32>,
+}
+
+/// What is behind a socket.
+pub(crate) enum Doors {
+    /// For clients: frames, and HTTP where it is built in.
+    Clients {
+        /// Speaks frames.
+        frames: FrameDoor,
+        /// Speaks HTTP.
+        #[cfg(feature = "http")]
+        http: Rc<crate::http::Door>,
+        /// Turns true when no further HTTP request shall be taken.
+        #[cfg(feature = "http")]
+        leaving: tokio::sync::watch::Receiver<bool>,
+    },
+    /// For operators.
+    #[cfg(feature = "http")]
+    Operators(crate::admin::AdminDoor),
+}
+
+impl Entrance {
+    /// An entrance nobody has come through yet.
+    pub(crate) fn new(doors: Doors, allow: Allow, handle: Handle) -> Rc<Entrance> {
+        Rc::new(Entrance { doors, allow, handle, connections: Cell::new(0) })
+    }
+
+    /// Accepts until the task is dropped.
+    pub(crate) async fn run(self: Rc<Self>, mut listener: Listener) {
+        let fds_max = raise_fd_limit().saturating_sub(FDS_RESERVED);
+        let mut short = false;
+        loop {
+            let accepted = tokio::select! {
+                biased;
+                accepted = listener.accept() => accepted,
+                () = sleep(HEAL_EVERY) => {
+                    look_after(&mut listener);
+                    continue;
+                }
+            };
+            match accepted {
+                Ok(stream) if stream.as_raw_fd() as u64 >= fds_max => {
+                    tell_once(&mut short, &Errno::MFILE.into());
+                    drop(stream);
+                }
+                Ok(stream) => {
+                    short = false;
+                    spawn_local(self.clone().welcome(stream));
+                }
+                Err(error) => {
+                    tell_once(&mut short, &error);
+                    sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    /// Serves one connection to its end.
+    pub(crate) async fn welcome(self: Rc<Self>, stream: UnixStream) {
+        let _place = Occupied::new(&self.connections);
+        let admitted = match self.allow.admit(&stream) {
+            Ok(Ok(peer)) => self.room().map(|()| peer),
+            Ok(Err(problem)) => {
+                tracing::warn!(problem = %problem.message, "peer_refused");
+                Err(problem)
+            }
+            Err(error) => return tracing::warn!(%error, "can not tell who connects"),
+        };
+        let Ok(Ok(first)) = timeout(HELLO_WITHIN, peek(&stream)).await else { return };
+        match admitted {
+            Ok(peer) => self.serve(stream, peer, first).await,
+            Err(problem) => send_away(&stream, &problem, first),
+        }
+    }
+
+    #[cfg_attr(
+        not(feature = "http"),
+        expect(unused_variables, reason = "without HTTP there is nothing to tell apart")
+    )]
+    async fn serve(&self, stream: UnixStream, peer: Peer, first: u8) {
+        match &self.doors {
+            #[cfg(feature = "http")]
+            Doors::Clients { http, leaving, .. } if first.is_ascii_alphabetic() => {
+                let mut leaving = leaving.clone();
+                // That the sender is gone means leaving too.
+                let leaving = async move { drop(leaving.wait_for(|leaving| *leaving).await) };
+                http.clone().serve(stream, peer, leaving).await;
+            }
+            Doors::Clients { frames, .. } => frames.serve(stream, peer).await,
+            #[cfg(feature = "http")]
+            Doors::Operators(admin) => admin.serve(stream).await,
+        }
+    }
+
+    fn room(&self) -> Result<(), Problem> {
+        let max = self.handle.gate().rules().limits.sessions_max;
+        if self.connections.get() <= max {
+            return Ok(());
+        }
+        let message = format!("the sidecar has {max} connections already (sessions_max)");
+        Err(Problem::new(Code::TooMany, message).limited(max))
+    }
+}
+
+/// A connection's place, given back on drop.
+struct Occupied<'a>(&'a Cell<u32>);
+
+impl Occupied<'_> {
+    fn new(count: &Cell<u32>) -> Occupied<'_> {
+        count.set(count.get() + 1);
+        Occupied(count)
+    }
+}
+
+impl Drop for Occupied<'_> {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() - 1);
+    }
+}
+
+fn look_after(listener: &mut Listener) {
+    match listener.heal() {
+        Ok(false) => {}
+        Ok(true) => {
+            tracing::warn!(path = %listener.path().display(), "the socket's file was gone; listening anew")
+        }
+        Err(error) => tracing::warn!(%error, "the socket's file is gone, and clients can not find us"),
+    }
+}
+
+fn tell_once(short: &mut bool, error: &io::Error) {
+    if !std::mem::replace(short, true) {
+        tracing::error!(%error, "can not take further connections; those that stand are served. Raise the limit of open files");
+    }
+}
+
+/// As many descriptors as we may have; how many that are.
+fn raise_fd_limit() -> u64 {
+    let mut limit = getrlimit(Resource::Nofile);
+    if limit.current != limit.maximum {
+        limit.current = limit.maximum;
+        // What is refused leaves the old limit, which is read back.
+        let _ = setrlimit(Resource::Nofile, limit);
+    }
+    getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
+}
+
+/// The first byte, left where it is.
+async fn peek(stream: &UnixStream) -> io::Result<u8> {
+    let mut first = [0_u8];
+    let look = || match recv(stream, &mut first, RecvFlags::PEEK) {
+        Ok((_, 0)) => Err(io::ErrorKind::UnexpectedEof.into()),
+        Ok(_) => Ok(()),
+        Err(error) => Err(io::Error::from(error)),
+    };
+    stream.async_io(Interest::READABLE, look).await?;
+    Ok(first[0])
+}
+
+/// Says why in the peer's own protocol, which one byte told, and lets the connection drop.
+fn send_away(stream: &UnixStream, problem: &Problem, first: u8) {
+    let mut bytes = Vec::new();
+    if first.is_ascii_alphabetic() {
+        bytes.extend(http_refusal(problem).as_bytes());
+    } else {
+        ToClient::Goodbye { code: problem.code, message: problem.message.clone() }.encode(&mut bytes);
+    }
+    // A fresh socket takes a few hundred bytes; who has hung up needs no answer.
+    let _ = stream.try_write(&bytes);
+}
+
+/// A whole HTTP answer without an HTTP library: nothing of the request may be parsed. Our own messages need no escapes.
+fn http_refusal(problem: &Problem) -> String {
+    let (status, code, detail) = (problem.code.http_status(), problem.code.name(), &problem.message);
+    let body = format!(
+        r#"{{"type":"about:blank","title":"{code}","status":{status},"code":"{code}","detail":"{detail}"}}"#
+    );
+    format!(
+        "HTTP/1.1 {status} {code}\r\ncontent-type: application/problem+json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
+        body.len()
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Read, Write};
+
+    #[tokio::test]
+    async fn the_first_byte_is_seen_and_left() {
+        let (ours, mut theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+        ours.set_nonblocking(true).unwrap();
+        let ours = UnixStream::from_std(ours).unwrap();
+        theirs.write_all(b"GET").unwrap();
+        assert_eq!(peek(&ours).await.unwrap(), b'G');
+        assert_eq!(peek(&ours).await.unwrap(), b'G');
+        drop(theirs);
+        let mut rest = [0; 8];
+        assert_eq!(ours.try_read(&mut rest).unwrap(), 3);
+        assert_eq!(peek(&ours).await.unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+    }
+
+    #[tokio::test]
+    async fn who_is_sent_away_is_told_in_their_own_protocol() {
+        let problem =
+            Problem::new(Code::PeerRefused, "uid 7 is not served here; start the sidecar with --allow-uid 7");
+        for first in [b'G', 0xf5] {
+            let (ours, mut theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+            ours.set_nonblocking(true).unwrap();
+            let ours = UnixStream::from_std(ours).unwrap();
+            ours.writable().await.unwrap();
+            send_away(&ours, &problem, first);
+            drop(ours);
+            let mut told = Vec::new();
+            theirs.read_to_end(&mut told).unwrap();
+            let text = String::from_utf8_lossy(&told);
+            assert!(text.contains("--allow-uid 7"), "{text}");
+            assert_eq!(text.starts_with("HTTP/1.1 403 peer_refused\r\n"), first == b'G', "{text}");
+        }
+    }
+}

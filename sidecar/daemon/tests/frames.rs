@@ -1,0 +1,309 @@
+//! The frame door from outside, on an embedded sidecar: greeting, requests, and the ways in which connections end.
+
+use sidelock_daemon::{Embedded, boottime, embedded};
+use sidelock_wire::{
+    Acquire, Code, Decoder, FRAME_BYTES_MAX, Hello, LeaseName, Life, LostReason, MAGIC, Mode, Resume,
+    ToClient, ToSidecar,
+};
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
+
+/// What a test waits at most for something that has to come.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+struct Client {
+    stream: UnixStream,
+    decoder: Decoder,
+}
+
+/// An answer, freed from its frame.
+#[derive(Debug, PartialEq)]
+enum Heard {
+    Welcome { session: u64, secret: sidelock_wire::Secret, resumed: Option<Vec<u64>> },
+    Granted(u64, u64),
+    Refused(u64, Code, String),
+    Released(u64),
+    Cancelled(u64),
+    Queued(u64),
+    Lost(u64, LostReason),
+    Goodbye(Code, String),
+    Other(String),
+    End,
+}
+
+impl Client {
+    fn connect(sidecar: &Embedded) -> Client {
+        let stream = sidecar.connect().unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let mut client = Client { stream, decoder: Decoder::new(FRAME_BYTES_MAX) };
+        client.bytes(&MAGIC);
+        client
+    }
+
+    fn greeted(sidecar: &Embedded) -> Client {
+        let mut client = Client::connect(sidecar);
+        client.say(&ToSidecar::Hello(hello()));
+        assert!(matches!(client.hear(), Heard::Welcome { resumed: None, .. }));
+        client
+    }
+
+    fn bytes(&mut self, bytes: &[u8]) {
+        // A sidecar that has hung up is noticed by listening.
+        let _ = self.stream.write_all(bytes);
+    }
+
+    fn say(&mut self, message: &ToSidecar<'_>) {
+        let mut bytes = Vec::new();
+        message.encode(&mut bytes);
+        self.bytes(&bytes);
+    }
+
+    fn acquire(&mut self, request: u64, key: &str, wait: Option<Duration>) {
+        self.say(&ToSidecar::Acquire(Acquire { wait, ..ask(request, key) }));
+    }
+
+    fn release(&mut self, request: u64, lease: u64) {
+        self.say(&ToSidecar::Release { request, lease: LeaseName::Session(lease) });
+    }
+
+    fn hear(&mut self) -> Heard {
+        loop {
+            if let Some(payload) = self.decoder.next_frame().unwrap() {
+                let message = ToClient::decode(payload).unwrap().expect("nothing is newer than this test");
+                // State that may come at any time; no test here is about it.
+                if !matches!(message, ToClient::Extended { .. } | ToClient::Pong { .. }) {
+                    return heard(message);
+                }
+                continue;
+            }
+            let mut chunk = [0; 4096];
+            match self.stream.read(&mut chunk) {
+                Ok(0) => return Heard::End,
+                Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => return Heard::End,
+                Ok(count) => self.decoder.space().extend_from_slice(&chunk[..count]),
+                Err(error) => panic!("nothing came: {error}"),
+            }
+        }
+    }
+
+    fn granted(&mut self, request: u64) -> u64 {
+        match self.hear() {
+            Heard::Granted(which, fence) if which == request => fence,
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+fn heard(message: ToClient<'_>) -> Heard {
+    match message {
+        ToClient::Welcome(w) => Heard::Welcome { session: w.session, secret: w.secret, resumed: w.resumed },
+        ToClient::Granted(granted) => Heard::Granted(granted.request, granted.fence),
+        ToClient::Refused(r) => Heard::Refused(r.request, r.code, r.message.into_owned()),
+        ToClient::Released { request } => Heard::Released(request),
+        ToClient::Cancelled { request } => Heard::Cancelled(request),
+        ToClient::Queued { request, .. } => Heard::Queued(request),
+        ToClient::Lost { request, reason } => Heard::Lost(request, reason),
+        ToClient::Goodbye { code, message } => Heard::Goodbye(code, message.into_owned()),
+        other => Heard::Other(format!("{other:?}")),
+    }
+}
+
+fn hello() -> Hello<'static> {
+    Hello {
+        version_min: 1,
+        version_max: 1,
+        features: 0,
+        boottime_ns: boottime().0,
+        app: "test",
+        require_scope: None,
+        resume: None,
+    }
+}
+
+fn ask(request: u64, key: &str) -> Acquire<'_> {
+    Acquire {
+        request,
+        key: key.as_bytes(),
+        mode: Mode::Exclusive,
+        wait: None,
+        life: Life::Session { ttl: None },
+        max_hold: None,
+        owner: None,
+        priority: 0,
+        notify_queued: false,
+    }
+}
+
+#[test]
+fn a_lock_passes_from_client_to_client_in_order_with_rising_fences() {
+    let sidecar = embedded().unwrap();
+    let (mut a, mut b, mut c) =
+        (Client::greeted(&sidecar), Client::greeted(&sidecar), Client::greeted(&sidecar));
+    a.acquire(1, "k", None);
+    let first = a.granted(1);
+    b.say(&ToSidecar::Acquire(Acquire { notify_queued: true, ..ask(1, "k") }));
+    assert_eq!(b.hear(), Heard::Queued(1));
+    c.acquire(1, "k", Some(Duration::ZERO));
+    assert!(matches!(c.hear(), Heard::Refused(1, Code::Held, _)));
+    a.release(2, 1);
+    assert_eq!(a.hear(), Heard::Released(2));
+    let second = b.granted(1);
+    assert!(second > first);
+    drop(b);
+    c.acquire(2, "k", Some(PATIENCE));
+    assert!(c.granted(2) > second, "the end of a connection frees what it held");
+}
+
+#[test]
+fn a_cancelled_acquire_is_answered_once_and_never_granted() {
+    let sidecar = embedded().unwrap();
+    let (mut a, mut b) = (Client::greeted(&sidecar), Client::greeted(&sidecar));
+    a.acquire(1, "k", None);
+    a.granted(1);
+    b.say(&ToSidecar::Acquire(Acquire { notify_queued: true, ..ask(1, "k") }));
+    assert_eq!(b.hear(), Heard::Queued(1));
+    b.say(&ToSidecar::Cancel { request: 1 });
+    assert_eq!(b.hear(), Heard::Cancelled(1));
+    a.release(2, 1);
+    assert_eq!(a.hear(), Heard::Released(2));
+    b.acquire(2, "k", Some(Duration::ZERO));
+    b.granted(2);
+}
+
+#[test]
+fn what_the_gate_refuses_is_told_by_field_and_the_connection_goes_on() {
+    let sidecar = embedded().unwrap();
+    let mut client = Client::greeted(&sidecar);
+    client.acquire(1, "", None);
+    assert!(matches!(client.hear(), Heard::Refused(1, Code::BadRequest, message) if message.contains("key")));
+    client.acquire(2, "k", None);
+    client.granted(2);
+}
+
+#[test]
+fn a_client_that_can_not_work_with_us_is_told_why() {
+    let sidecar = embedded().unwrap();
+    let mut refused = |hello: Hello<'static>| {
+        let mut client = Client::connect(&sidecar);
+        client.say(&ToSidecar::Hello(hello));
+        let Heard::Goodbye(code, message) = client.hear() else { panic!("a goodbye") };
+        assert_eq!(client.hear(), Heard::End);
+        (code, message)
+    };
+    let (code, message) = refused(Hello { version_min: 9, version_max: 11, ..hello() });
+    assert!(code == Code::BadRequest && message.contains("9..=11"), "{message}");
+    let elsewhere = boottime().0.saturating_sub(200_000_000);
+    let (code, _) = refused(Hello { boottime_ns: elsewhere, ..hello() });
+    assert_eq!(code, Code::ClockMismatch);
+    let (code, _) = refused(Hello { require_scope: Some(sidelock_wire::Scope::Host), ..hello() });
+    assert_eq!(code, Code::ScopeTooSmall);
+    let mut rude = Client::connect(&sidecar);
+    rude.acquire(1, "k", None);
+    assert!(matches!(rude.hear(), Heard::Goodbye(Code::BadRequest, message) if message.contains("hello")));
+}
+
+/// A protocol error closes the connection, not the leases: they stay until their deadline, and the session can be resumed
+/// with its secret by whom it was told (P6).
+#[test]
+fn a_session_that_was_cut_off_comes_back_with_its_leases() {
+    let sidecar = embedded().unwrap();
+    let mut a = Client::connect(&sidecar);
+    a.say(&ToSidecar::Hello(hello()));
+    let Heard::Welcome { session, secret, .. } = a.hear() else { panic!("a welcome") };
+    a.acquire(1, "k", None);
+    a.granted(1);
+    a.say(&ToSidecar::Hello(hello()));
+    assert!(matches!(a.hear(), Heard::Goodbye(Code::BadRequest, _)));
+    assert_eq!(a.hear(), Heard::End);
+
+    let mut other = Client::greeted(&sidecar);
+    other.acquire(1, "k", Some(Duration::ZERO));
+    assert!(matches!(other.hear(), Heard::Refused(1, Code::Held, _)), "still reserved");
+
+    let mut stranger = Client::connect(&sidecar);
+    let wrong = Resume { session, secret: sidelock_wire::Secret(secret.0 ^ 1) };
+    stranger.say(&ToSidecar::Hello(Hello { resume: Some(wrong), ..hello() }));
+    assert!(matches!(stranger.hear(), Heard::Welcome { resumed: None, .. }));
+
+    let mut back = Client::connect(&sidecar);
+    back.say(&ToSidecar::Hello(Hello { resume: Some(Resume { session, secret }), ..hello() }));
+    let Heard::Welcome { session: same, resumed, .. } = back.hear() else { panic!("a welcome") };
+    assert_eq!((same, resumed), (session, Some(vec![1])));
+    back.release(2, 1);
+    assert_eq!(back.hear(), Heard::Released(2));
+    other.acquire(2, "k", Some(PATIENCE));
+    other.granted(2);
+}
+
+#[test]
+fn bytes_that_are_no_frames_end_the_connection_and_nothing_else() {
+    let sidecar = embedded().unwrap();
+    let mut giant = Client::greeted(&sidecar);
+    giant.bytes(&u32::MAX.to_le_bytes());
+    assert!(matches!(giant.hear(), Heard::Goodbye(Code::TooLarge, _)));
+    assert_eq!(giant.hear(), Heard::End);
+    let mut unknown = Client::greeted(&sidecar);
+    unknown.bytes(&[1, 0, 0, 0, 0x7f]);
+    assert!(matches!(unknown.hear(), Heard::Goodbye(Code::BadRequest, _)));
+    let mut half = Client::greeted(&sidecar);
+    half.bytes(&[40, 0, 0, 0, 2, 1]);
+    drop(half);
+    let mut later = Client::greeted(&sidecar);
+    later.acquire(1, "k", None);
+    later.granted(1);
+}
+
+/// A client that asks and asks and never reads is asked to wait by not being read from; when pushes still pile up beyond
+/// its bound it is cut off, and others do not notice.
+#[test]
+fn a_client_that_never_reads_hurts_nobody() {
+    let sidecar = embedded().unwrap();
+    let mut deaf = Client::greeted(&sidecar);
+    deaf.stream.set_write_timeout(Some(Duration::from_millis(200))).unwrap();
+    let mut bytes = Vec::new();
+    for _ in 0..1000 {
+        ToSidecar::Ping.encode(&mut bytes);
+    }
+    let stalled = (0..10_000).any(|_| deaf.stream.write_all(&bytes).is_err());
+    assert!(stalled, "its requests wait");
+    let mut other = Client::greeted(&sidecar);
+    other.acquire(1, "k", None);
+    other.granted(1);
+}
+
+/// H15. The flooder's requests come in batches between which everybody else has a turn.
+#[test]
+fn a_flood_does_not_starve_others() {
+    let sidecar = embedded().unwrap();
+    let flooder = Client::greeted(&sidecar);
+    let mut writer = flooder.stream.try_clone().unwrap();
+    let reader = std::thread::spawn(move || {
+        let mut flooder = flooder;
+        while flooder.hear() != Heard::End {}
+    });
+    let mut bytes = Vec::new();
+    for request in 0..1000 {
+        ToSidecar::Release { request, lease: LeaseName::Session(1 << 40) }.encode(&mut bytes);
+    }
+    let (stop, stopped) = std::sync::mpsc::channel::<()>();
+    let flood = std::thread::spawn(move || {
+        while stopped.try_recv().is_err() {
+            writer.write_all(&bytes).unwrap();
+        }
+        writer.shutdown(std::net::Shutdown::Both).unwrap();
+    });
+    let mut other = Client::greeted(&sidecar);
+    let start = Instant::now();
+    for round in 0..200 {
+        other.acquire(2 * round, "k", None);
+        other.granted(2 * round);
+        other.release(2 * round + 1, 2 * round);
+        assert_eq!(other.hear(), Heard::Released(2 * round + 1));
+    }
+    // 400 answers; without turns each would wait for all that the flooder has in the socket's buffer.
+    assert!(start.elapsed() < PATIENCE, "{:?}", start.elapsed());
+    stop.send(()).unwrap();
+    flood.join().unwrap();
+    reader.join().unwrap();
+}
