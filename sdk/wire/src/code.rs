@@ -110,15 +110,7 @@ const fn row(
     kind: Kind,
     advice: &'static str,
 ) -> Row {
-    Row {
-        code,
-        name,
-        http,
-        exit,
-        retry_after,
-        kind,
-        advice,
-    }
+    Row { code, name, http, exit, retry_after, kind, advice }
 }
 
 const RETRY: bool = true;
@@ -236,10 +228,7 @@ mod tests {
         }
         assert_eq!(Code::from_number(0), None);
         assert_eq!(Code::from_number(TABLE.len() as u16 + 1), None);
-        assert_eq!(
-            Code::all().map(Code::name).collect::<HashSet<_>>().len(),
-            TABLE.len()
-        );
+        assert_eq!(Code::all().map(Code::name).collect::<HashSet<_>>().len(), TABLE.len());
     }
 
     /// The published contract, spelled out once more so that an edit of the table is noticed.

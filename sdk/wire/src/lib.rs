@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod code;
+mod fields;
 mod frame;
 mod message;
 mod to_client;

@@ -125,11 +125,8 @@ pub struct Detail {
 }
 
 impl Scope {
-    const NAMES: [(Scope, &'static str); 3] = [
-        (Scope::Process, "process"),
-        (Scope::Host, "host"),
-        (Scope::Fleet, "fleet"),
-    ];
+    const NAMES: [(Scope, &'static str); 3] =
+        [(Scope::Process, "process"), (Scope::Host, "host"), (Scope::Fleet, "fleet")];
 
     /// The word used in protocols and output.
     pub fn name(self) -> &'static str {
@@ -138,10 +135,7 @@ impl Scope {
 
     /// The scope of this name, as in `SIDELOCK_REQUIRE_SCOPE`.
     pub fn from_name(name: &str) -> Option<Scope> {
-        Self::NAMES
-            .iter()
-            .find(|(_, known)| *known == name)
-            .map(|(scope, _)| *scope)
+        Self::NAMES.iter().find(|(_, known)| *known == name).map(|(scope, _)| *scope)
     }
 
     pub(crate) fn number(self) -> u8 {
@@ -154,11 +148,8 @@ impl Scope {
 }
 
 impl Guarantee {
-    const NAMES: [(Guarantee, &'static str); 3] = [
-        (Guarantee::Local, "local"),
-        (Guarantee::Bounded, "bounded"),
-        (Guarantee::Strict, "strict"),
-    ];
+    const NAMES: [(Guarantee, &'static str); 3] =
+        [(Guarantee::Local, "local"), (Guarantee::Bounded, "bounded"), (Guarantee::Strict, "strict")];
 
     /// The word used in protocols and output.
     pub fn name(self) -> &'static str {
@@ -170,9 +161,7 @@ impl Guarantee {
     }
 
     pub(crate) fn from_number(number: u8) -> Option<Guarantee> {
-        Self::NAMES
-            .get(usize::from(number))
-            .map(|(guarantee, _)| *guarantee)
+        Self::NAMES.get(usize::from(number)).map(|(guarantee, _)| *guarantee)
     }
 }
 
@@ -200,9 +189,7 @@ impl LostReason {
 
     /// A number that a later version added is [`LostReason::Other`]: lost is lost.
     pub(crate) fn from_number(number: u8) -> LostReason {
-        Self::NAMES
-            .get(usize::from(number))
-            .map_or(LostReason::Other, |(reason, _)| *reason)
+        Self::NAMES.get(usize::from(number)).map_or(LostReason::Other, |(reason, _)| *reason)
     }
 }
 

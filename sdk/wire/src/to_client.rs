@@ -4,7 +4,8 @@
 //! makes of them.
 
 use crate::code::Code;
-use crate::frame::{Fields, FrameError, millis, put};
+use crate::fields::{Fields, millis, put};
+use crate::frame::FrameError;
 use crate::message::{Detail, Guarantee, LostReason, Scope, Secret};
 use std::borrow::Cow;
 use std::time::Duration;
@@ -220,40 +221,24 @@ impl<'a> ToClient<'a> {
         let message = match kind {
             kind::WELCOME => ToClient::Welcome(Welcome::decode(fields)?),
             kind::GRANTED => ToClient::Granted(Granted::decode(fields)?),
-            kind::CANCELLED => ToClient::Cancelled {
-                request: fields.u64("request")?,
-            },
+            kind::CANCELLED => ToClient::Cancelled { request: fields.u64("request")? },
             kind::RENEWED => ToClient::Renewed(Renewed::decode(fields)?),
-            kind::RELEASED => ToClient::Released {
-                request: fields.u64("request")?,
-            },
-            kind::PONG => ToClient::Pong {
-                boottime_ns: fields.u64("boottime_ns")?,
-            },
+            kind::RELEASED => ToClient::Released { request: fields.u64("request")? },
+            kind::PONG => ToClient::Pong { boottime_ns: fields.u64("boottime_ns")? },
             kind::REFUSED => ToClient::Refused(Refused::decode(fields)?),
-            kind::QUEUED => ToClient::Queued {
-                request: fields.u64("request")?,
-                ahead: fields.u32("ahead")?,
-            },
-            kind::EXTENDED => ToClient::Extended {
-                until_ns: fields.u64("until_ns")?,
-                except: fields.list("except")?,
-            },
-            kind::AT_RISK => ToClient::AtRisk {
-                request: fields.u64("request")?,
-            },
+            kind::QUEUED => ToClient::Queued { request: fields.u64("request")?, ahead: fields.u32("ahead")? },
+            kind::EXTENDED => {
+                ToClient::Extended { until_ns: fields.u64("until_ns")?, except: fields.list("except")? }
+            }
+            kind::AT_RISK => ToClient::AtRisk { request: fields.u64("request")? },
             kind::LOST => {
                 let request = fields.u64("request")?;
-                ToClient::Lost {
-                    request,
-                    reason: LostReason::from_number(fields.u8("reason")?),
-                }
+                ToClient::Lost { request, reason: LostReason::from_number(fields.u8("reason")?) }
             }
             kind::DRAINING => ToClient::Draining,
-            kind::GOODBYE => ToClient::Goodbye {
-                code: code(fields)?,
-                message: fields.text("message")?.into(),
-            },
+            kind::GOODBYE => {
+                ToClient::Goodbye { code: code(fields)?, message: fields.text("message")?.into() }
+            }
             unknown => return FrameError::unknown_kind(unknown),
         };
         Ok(Some(message))
@@ -340,13 +325,7 @@ impl Granted {
         let flags = fields.u8("flags")?;
         let cap_ns = fields.optional(flags & flag::FIRST != 0, |f| f.u64("cap_ns"))?;
         let secret = fields.optional(flags & flag::SECOND != 0, |f| f.u128("secret"))?;
-        Ok(Granted {
-            request,
-            fence,
-            deadline_ns,
-            cap_ns,
-            secret: secret.map(Secret),
-        })
+        Ok(Granted { request, fence, deadline_ns, cap_ns, secret: secret.map(Secret) })
     }
 }
 
@@ -367,12 +346,7 @@ impl Renewed {
         let deadline_ns = fields.u64("deadline_ns")?;
         let flags = fields.u8("flags")?;
         let cap_ns = fields.optional(flags & flag::FIRST != 0, |f| f.u64("cap_ns"))?;
-        Ok(Renewed {
-            request,
-            fence,
-            deadline_ns,
-            cap_ns,
-        })
+        Ok(Renewed { request, fence, deadline_ns, cap_ns })
     }
 }
 
@@ -380,11 +354,7 @@ impl<'a> Refused<'a> {
     fn encode(&self, out: &mut Vec<u8>) {
         put_numbered(out, kind::REFUSED, self.request);
         put::u16(out, self.code.number());
-        let Detail {
-            limit,
-            retry_after,
-            reason,
-        } = self.detail;
+        let Detail { limit, retry_after, reason } = self.detail;
         let flags = put::flag(limit.is_some(), flag::FIRST)
             | put::flag(retry_after.is_some(), flag::SECOND)
             | put::flag(reason.is_some(), flag::THIRD);
@@ -409,17 +379,8 @@ impl<'a> Refused<'a> {
         let limit = fields.optional(flags & flag::FIRST != 0, |f| f.u32("limit"))?;
         let retry_after = fields.optional(flags & flag::SECOND != 0, |f| f.millis("retry_after"))?;
         let reason = fields.optional(flags & flag::THIRD != 0, |f| f.u8("reason"))?;
-        let detail = Detail {
-            limit,
-            retry_after,
-            reason: reason.map(LostReason::from_number),
-        };
-        Ok(Refused {
-            request,
-            code,
-            message,
-            detail,
-        })
+        let detail = Detail { limit, retry_after, reason: reason.map(LostReason::from_number) };
+        Ok(Refused { request, code, message, detail })
     }
 }
 

@@ -3,7 +3,8 @@
 //! Owns the layout of each message: fields in order, optional ones behind a word of flags. Must not know what the
 //! sidecar makes of them.
 
-use crate::frame::{Fields, FrameError, millis, put};
+use crate::fields::{Fields, millis, put};
+use crate::frame::FrameError;
 use crate::message::{LeaseName, Life, Mode, Resume, Scope, Secret};
 use std::time::Duration;
 
@@ -139,18 +140,15 @@ impl<'a> ToSidecar<'a> {
         let message = match kind {
             kind::HELLO => ToSidecar::Hello(Hello::decode(&mut fields)?),
             kind::ACQUIRE => ToSidecar::Acquire(Acquire::decode(&mut fields)?),
-            kind::CANCEL => ToSidecar::Cancel {
-                request: fields.u64("request")?,
-            },
+            kind::CANCEL => ToSidecar::Cancel { request: fields.u64("request")? },
             kind::RENEW => ToSidecar::Renew {
                 request: fields.u64("request")?,
                 lease: lease(&mut fields)?,
                 ttl: fields.millis("ttl")?,
             },
-            kind::RELEASE => ToSidecar::Release {
-                request: fields.u64("request")?,
-                lease: lease(&mut fields)?,
-            },
+            kind::RELEASE => {
+                ToSidecar::Release { request: fields.u64("request")?, lease: lease(&mut fields)? }
+            }
             kind::PING => ToSidecar::Ping,
             unknown => return FrameError::unknown_kind(unknown),
         };
@@ -194,21 +192,10 @@ impl<'a> Hello<'a> {
             0 => None,
             _ => {
                 let session = fields.u64("session")?;
-                Some(Resume {
-                    session,
-                    secret: Secret(fields.u128("secret")?),
-                })
+                Some(Resume { session, secret: Secret(fields.u128("secret")?) })
             }
         };
-        Ok(Hello {
-            version_min,
-            version_max,
-            features,
-            boottime_ns,
-            app,
-            require_scope,
-            resume,
-        })
+        Ok(Hello { version_min, version_max, features, boottime_ns, app, require_scope, resume })
     }
 }
 
@@ -256,26 +243,14 @@ impl<'a> Acquire<'a> {
         let ttl = fields.optional(has(TTL), |f| f.millis("ttl"))?;
         let max_hold = fields.optional(has(MAX_HOLD), |f| f.millis("max_hold"))?;
         let owner = fields.optional(has(OWNER), |f| f.text("owner"))?;
-        let priority = fields
-            .optional(has(PRIORITY), |f| f.i32("priority"))?
-            .unwrap_or(0);
+        let priority = fields.optional(has(PRIORITY), |f| f.i32("priority"))?.unwrap_or(0);
         let life = match (has(TIMED), ttl) {
             (false, ttl) => Life::Session { ttl },
             (true, Some(ttl)) => Life::Timed { ttl },
             (true, None) => return Err(fields.missing("ttl")),
         };
         let notify_queued = has(NOTIFY_QUEUED);
-        Ok(Acquire {
-            request,
-            key,
-            mode,
-            wait,
-            life,
-            max_hold,
-            owner,
-            priority,
-            notify_queued,
-        })
+        Ok(Acquire { request, key, mode, wait, life, max_hold, owner, priority, notify_queued })
     }
 }
 
@@ -295,10 +270,7 @@ fn mode(fields: &mut Fields<'_>) -> Result<Mode, FrameError> {
     match fields.u8("mode")? {
         0 => Ok(Mode::Exclusive),
         1 => Ok(Mode::Shared),
-        2 => Ok(Mode::Permits {
-            permits: fields.u32("permits")?,
-            limit: fields.u32("limit")?,
-        }),
+        2 => Ok(Mode::Permits { permits: fields.u32("permits")?, limit: fields.u32("limit")? }),
         other => Err(fields.bad("mode", other)),
     }
 }

@@ -1,0 +1,325 @@
+//! What must hold for every message and every byte.
+
+use crate::support;
+use proptest::option;
+use proptest::prelude::*;
+use sidelock_wire::{
+    Acquire, Code, Decoder, Detail, FRAME_BYTES_MAX, FrameError, Granted, Guarantee, Hello, LeaseName, Life,
+    Limits, LostReason, MAGIC, Mode, Refused, Renewed, Resume, Scope, Secret, ToClient, ToSidecar, Welcome,
+};
+use std::time::Duration;
+
+fn payload(frame: &[u8]) -> &[u8] {
+    &frame[4..]
+}
+
+fn encoded_to_sidecar(message: &ToSidecar<'_>) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    message.encode(&mut bytes);
+    bytes
+}
+
+fn encoded_to_client(message: &ToClient<'_>) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    message.encode(&mut bytes);
+    bytes
+}
+
+/// Durations as they travel.
+fn span() -> impl Strategy<Value = Duration> {
+    any::<u64>().prop_map(Duration::from_millis)
+}
+
+fn mode() -> impl Strategy<Value = Mode> {
+    prop_oneof![
+        Just(Mode::Exclusive),
+        Just(Mode::Shared),
+        any::<(u32, u32)>().prop_map(|(permits, limit)| Mode::Permits { permits, limit }),
+    ]
+}
+
+fn life() -> impl Strategy<Value = Life> {
+    prop_oneof![
+        option::of(span()).prop_map(|ttl| Life::Session { ttl }),
+        span().prop_map(|ttl| Life::Timed { ttl })
+    ]
+}
+
+fn lease() -> impl Strategy<Value = LeaseName> {
+    prop_oneof![
+        any::<u64>().prop_map(LeaseName::Session),
+        any::<u128>().prop_map(|secret| LeaseName::Timed(Secret(secret)))
+    ]
+}
+
+fn scope() -> impl Strategy<Value = Scope> {
+    prop_oneof![Just(Scope::Process), Just(Scope::Host), Just(Scope::Fleet)]
+}
+
+fn reason() -> impl Strategy<Value = LostReason> {
+    use LostReason::*;
+    prop::sample::select(vec![Other, Expired, MaxHold, Store, Session, Forced, SidecarRestarted])
+}
+
+fn code() -> impl Strategy<Value = Code> {
+    prop::sample::select(Code::all().collect::<Vec<_>>())
+}
+
+/// Texts live as long as the test program: a message borrows them, and a few megabytes once are cheap.
+fn text() -> impl Strategy<Value = &'static str> {
+    any::<String>().prop_map(|text| &*text.leak())
+}
+
+fn hello() -> impl Strategy<Value = ToSidecar<'static>> {
+    let resume = option::of(any::<(u64, u128)>());
+    (any::<(u16, u16, u64, u64)>(), text(), option::of(scope()), resume).prop_map(
+        |((version_min, version_max, features, boottime_ns), app, require_scope, resume)| {
+            let resume = resume.map(|(session, secret)| Resume { session, secret: Secret(secret) });
+            ToSidecar::Hello(Hello {
+                version_min,
+                version_max,
+                features,
+                boottime_ns,
+                app,
+                require_scope,
+                resume,
+            })
+        },
+    )
+}
+
+fn acquire() -> impl Strategy<Value = ToSidecar<'static>> {
+    let key = any::<Vec<u8>>().prop_map(|key| &*key.leak());
+    let spans = (option::of(span()), option::of(span()));
+    (any::<(u64, i32, bool)>(), key, mode(), life(), spans, option::of(text())).prop_map(
+        |((request, priority, notify_queued), key, mode, life, (wait, max_hold), owner)| {
+            ToSidecar::Acquire(Acquire {
+                request,
+                key,
+                mode,
+                wait,
+                life,
+                max_hold,
+                owner,
+                priority,
+                notify_queued,
+            })
+        },
+    )
+}
+
+fn to_sidecar() -> impl Strategy<Value = ToSidecar<'static>> {
+    prop_oneof![
+        hello(),
+        acquire(),
+        any::<u64>().prop_map(|request| ToSidecar::Cancel { request }),
+        (any::<u64>(), lease(), span()).prop_map(|(request, lease, ttl)| ToSidecar::Renew {
+            request,
+            lease,
+            ttl
+        }),
+        (any::<u64>(), lease()).prop_map(|(request, lease)| ToSidecar::Release { request, lease }),
+        Just(ToSidecar::Ping),
+    ]
+}
+
+fn welcome() -> impl Strategy<Value = ToClient<'static>> {
+    let numbers = any::<(u16, u64, u64, u128, u64, u128)>();
+    let guarantee = prop_oneof![Just(Guarantee::Local), Just(Guarantee::Bounded), Just(Guarantee::Strict)];
+    let limits = any::<(u32, u32, u32)>();
+    let resumed = option::of(any::<Vec<u64>>());
+    (numbers, span(), scope(), guarantee, limits, text(), resumed).prop_map(
+        |(numbers, session_ttl, scope, guarantee, limits, namespace, resumed)| {
+            let (version, features, session, secret, boottime_ns, incarnation) = numbers;
+            let (frame_bytes_max, key_bytes_max, in_flight_max) = limits;
+            ToClient::Welcome(Welcome {
+                version,
+                features,
+                session,
+                secret: Secret(secret),
+                session_ttl,
+                boottime_ns,
+                incarnation,
+                scope,
+                guarantee,
+                limits: Limits { frame_bytes_max, key_bytes_max, in_flight_max },
+                namespace: namespace.into(),
+                resumed,
+            })
+        },
+    )
+}
+
+fn answer() -> impl Strategy<Value = ToClient<'static>> {
+    let detail = (option::of(any::<u32>()), option::of(span()), option::of(reason()));
+    let cap = || option::of(any::<u64>());
+    prop_oneof![
+        (any::<(u64, u64, u64)>(), cap(), option::of(any::<u128>())).prop_map(
+            |((request, fence, deadline_ns), cap_ns, secret)| {
+                ToClient::Granted(Granted { request, fence, deadline_ns, cap_ns, secret: secret.map(Secret) })
+            }
+        ),
+        (any::<(u64, u64, u64)>(), cap()).prop_map(|((request, fence, deadline_ns), cap_ns)| {
+            ToClient::Renewed(Renewed { request, fence, deadline_ns, cap_ns })
+        }),
+        any::<u64>().prop_map(|request| ToClient::Cancelled { request }),
+        any::<u64>().prop_map(|request| ToClient::Released { request }),
+        (any::<u64>(), code(), text(), detail).prop_map(
+            |(request, code, message, (limit, retry_after, reason))| {
+                let detail = Detail { limit, retry_after, reason };
+                ToClient::Refused(Refused { request, code, message: message.into(), detail })
+            }
+        ),
+    ]
+}
+
+fn push() -> impl Strategy<Value = ToClient<'static>> {
+    prop_oneof![
+        any::<u64>().prop_map(|boottime_ns| ToClient::Pong { boottime_ns }),
+        any::<(u64, u32)>().prop_map(|(request, ahead)| ToClient::Queued { request, ahead }),
+        any::<(u64, Vec<u64>)>().prop_map(|(until_ns, except)| ToClient::Extended { until_ns, except }),
+        any::<u64>().prop_map(|request| ToClient::AtRisk { request }),
+        (any::<u64>(), reason()).prop_map(|(request, reason)| ToClient::Lost { request, reason }),
+        Just(ToClient::Draining),
+        (code(), text()).prop_map(|(code, message)| ToClient::Goodbye { code, message: message.into() }),
+    ]
+}
+
+fn to_client() -> impl Strategy<Value = ToClient<'static>> {
+    prop_oneof![welcome(), answer(), push()]
+}
+
+proptest! {
+    #[test]
+    fn messages_to_the_sidecar_come_back_as_they_went(message in to_sidecar()) {
+        let bytes = encoded_to_sidecar(&message);
+        prop_assert_eq!(ToSidecar::decode(payload(&bytes)), Ok(Some(message)));
+    }
+
+    #[test]
+    fn messages_to_the_client_come_back_as_they_went(message in to_client()) {
+        let bytes = encoded_to_client(&message);
+        prop_assert_eq!(ToClient::decode(payload(&bytes)), Ok(Some(message)));
+    }
+
+    #[test]
+    fn what_a_later_version_appends_is_ignored(message in to_client(), more in any::<Vec<u8>>()) {
+        let mut bytes = encoded_to_client(&message);
+        bytes.extend(more);
+        prop_assert_eq!(ToClient::decode(payload(&bytes)), Ok(Some(message)));
+    }
+
+    #[test]
+    fn any_chunking_yields_the_same_frames(
+        messages in prop::collection::vec(to_sidecar(), 1..8),
+        cuts in prop::collection::vec(1usize..40, 1..40),
+    ) {
+        let mut bytes = MAGIC.to_vec();
+        messages.iter().for_each(|message| message.encode(&mut bytes));
+        let mut decoder = Decoder::with_magic(FRAME_BYTES_MAX);
+        let mut seen = 0;
+        let mut cuts = cuts.into_iter().cycle();
+        let mut rest = &bytes[..];
+        while let Some(size) = cuts.next().filter(|_| !rest.is_empty()) {
+            let (chunk, later) = rest.split_at(size.min(rest.len()));
+            decoder.space().extend_from_slice(chunk);
+            rest = later;
+            while let Some(payload) = decoder.next_frame().unwrap() {
+                prop_assert_eq!(ToSidecar::decode(payload).unwrap(), Some(messages[seen].clone()));
+                seen += 1;
+            }
+        }
+        prop_assert_eq!(seen, messages.len());
+    }
+
+    #[test]
+    fn no_bytes_make_it_panic(bytes in any::<Vec<u8>>()) {
+        let _ = ToSidecar::decode(&bytes);
+        let _ = ToClient::decode(&bytes);
+        let mut decoder = Decoder::new(FRAME_BYTES_MAX);
+        decoder.space().extend_from_slice(&bytes);
+        while let Ok(Some(_)) = decoder.next_frame() {}
+    }
+}
+
+/// Cut anywhere, a message is an error that names the field; nothing is made up.
+#[test]
+fn a_frame_cut_at_any_byte_is_truncated() {
+    let check = |name: &str, bytes: &[u8], result: Result<bool, FrameError>| match result {
+        Err(FrameError::Empty) => assert!(bytes.is_empty(), "{name}"),
+        Err(FrameError::Truncated { .. }) => {}
+        other => panic!("{name} cut to {} bytes: {other:?}", bytes.len()),
+    };
+    for (name, message) in support::to_sidecar() {
+        let bytes = encoded_to_sidecar(&message);
+        let whole = payload(&bytes);
+        for length in 0..whole.len() {
+            check(name, &whole[..length], ToSidecar::decode(&whole[..length]).map(|m| m.is_some()));
+        }
+    }
+    for (name, message) in support::to_client() {
+        let bytes = encoded_to_client(&message);
+        let whole = payload(&bytes);
+        for length in 0..whole.len() {
+            check(name, &whole[..length], ToClient::decode(&whole[..length]).map(|m| m.is_some()));
+        }
+    }
+}
+
+#[test]
+fn flags_of_a_later_version_are_ignored_with_their_fields() {
+    for (name, message) in support::to_sidecar() {
+        let ToSidecar::Acquire(_) = message else { continue };
+        let mut bytes = encoded_to_sidecar(&message);
+        // The high byte of the flags, behind length, kind and number.
+        bytes[4 + 1 + 8 + 1] |= 0x80;
+        bytes.extend_from_slice(b"what the flag announces");
+        assert_eq!(ToSidecar::decode(payload(&bytes)), Ok(Some(message)), "{name}");
+    }
+}
+
+#[test]
+fn kinds_from_0x80_on_may_be_skipped_and_others_may_not() {
+    assert_eq!(ToSidecar::decode(&[0x80, 1, 2]), Ok(None));
+    assert_eq!(ToClient::decode(&[0xff]), Ok(None));
+    assert_eq!(ToSidecar::decode(&[0x7f]), Err(FrameError::UnknownKind(0x7f)));
+    assert_eq!(ToClient::decode(&[0x01]), Err(FrameError::UnknownKind(0x01)));
+}
+
+#[test]
+fn codes_and_reasons_of_a_later_version_still_refuse_and_lose() {
+    let detail = Detail { reason: Some(LostReason::Store), ..Detail::default() };
+    let message =
+        ToClient::Refused(Refused { request: 1, code: Code::LeaseLost, message: "".into(), detail });
+    let mut bytes = encoded_to_client(&message);
+    bytes[4 + 1 + 8] = 0xee;
+    *bytes.last_mut().unwrap() = 0xee;
+    match ToClient::decode(payload(&bytes)) {
+        Ok(Some(ToClient::Refused(refused))) => {
+            assert_eq!(refused.code, Code::Internal);
+            assert_eq!(refused.detail.reason, Some(LostReason::Other));
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn durations_are_rounded_up_to_milliseconds() {
+    let sent = ToSidecar::Renew { request: 1, lease: LeaseName::Session(2), ttl: Duration::from_nanos(1) };
+    let bytes = encoded_to_sidecar(&sent);
+    match ToSidecar::decode(payload(&bytes)) {
+        Ok(Some(ToSidecar::Renew { ttl, .. })) => assert_eq!(ttl, Duration::from_millis(1)),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_length_over_the_limit_is_refused_before_its_bytes_come() {
+    let mut decoder = Decoder::new(10);
+    decoder.space().extend_from_slice(&11u32.to_le_bytes());
+    assert_eq!(decoder.next_frame(), Err(FrameError::TooLarge { length: 11, max: 10 }));
+    let mut decoder = Decoder::new(10);
+    decoder.space().extend_from_slice(&10u32.to_le_bytes());
+    assert_eq!(decoder.next_frame(), Ok(None));
+    assert!(decoder.space().capacity() < 64 * 1024, "nothing is reserved for what was only announced");
+}

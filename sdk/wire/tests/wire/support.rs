@@ -1,0 +1,228 @@
+//! One of each message in each of its shapes, with a name; and how a message reads as JSON in the golden files.
+
+use serde_json::{Value, json};
+use sidelock_wire::{
+    Acquire, Code, Detail, Granted, Guarantee, Hello, LeaseName, Life, Limits, LostReason, Mode, Refused,
+    Renewed, Resume, Scope, Secret, ToClient, ToSidecar, Welcome,
+};
+use std::time::Duration;
+
+const SECRET: Secret = Secret(0x0011_2233_4455_6677_8899_aabb_ccdd_eeff);
+
+pub(crate) fn to_sidecar() -> Vec<(&'static str, ToSidecar<'static>)> {
+    let hello = Hello {
+        version_min: 1,
+        version_max: 1,
+        features: 0,
+        boottime_ns: 86_400_000_000_123,
+        app: "billing",
+        require_scope: None,
+        resume: None,
+    };
+    let resume = Some(Resume { session: 7, secret: SECRET });
+    let plain = Acquire {
+        request: 16_777_216,
+        key: b"orders/42",
+        mode: Mode::Exclusive,
+        wait: None,
+        life: Life::Session { ttl: None },
+        max_hold: None,
+        owner: None,
+        priority: 0,
+        notify_queued: false,
+    };
+    let full = Acquire {
+        request: u64::MAX - 1,
+        key: "schlüssel/🔑".as_bytes(),
+        mode: Mode::Permits { permits: 2, limit: 10 },
+        wait: Some(Duration::from_secs(5)),
+        life: Life::Session { ttl: Some(Duration::from_secs(30)) },
+        max_hold: Some(Duration::from_secs(60)),
+        owner: Some("task 3"),
+        priority: -100,
+        notify_queued: true,
+    };
+    let timed = Acquire { life: Life::Timed { ttl: Duration::from_secs(30) }, ..plain.clone() };
+    let ttl = Duration::from_millis(1500);
+    let (session, secret) = (LeaseName::Session(16_777_216), LeaseName::Timed(SECRET));
+    vec![
+        ("hello", ToSidecar::Hello(hello.clone())),
+        ("hello_full", ToSidecar::Hello(Hello { require_scope: Some(Scope::Fleet), resume, ..hello })),
+        ("acquire", ToSidecar::Acquire(plain.clone())),
+        ("acquire_try", ToSidecar::Acquire(Acquire { wait: Some(Duration::ZERO), ..plain.clone() })),
+        ("acquire_shared", ToSidecar::Acquire(Acquire { mode: Mode::Shared, ..plain })),
+        ("acquire_timed", ToSidecar::Acquire(timed)),
+        ("acquire_full", ToSidecar::Acquire(full)),
+        ("cancel", ToSidecar::Cancel { request: 16_777_216 }),
+        ("renew_session", ToSidecar::Renew { request: 33_554_433, lease: session, ttl }),
+        ("renew_timed", ToSidecar::Renew { request: 33_554_433, lease: secret, ttl }),
+        ("release_session", ToSidecar::Release { request: u64::MAX, lease: session }),
+        ("release_timed", ToSidecar::Release { request: 50_331_650, lease: secret }),
+        ("ping", ToSidecar::Ping),
+    ]
+}
+
+pub(crate) fn to_client() -> Vec<(&'static str, ToClient<'static>)> {
+    let welcome = Welcome {
+        version: 1,
+        features: 0,
+        session: 7,
+        secret: SECRET,
+        session_ttl: Duration::from_secs(30),
+        boottime_ns: 86_400_000_456_789,
+        incarnation: 0xfeed_face_cafe_beef_0123_4567_89ab_cdef,
+        scope: Scope::Host,
+        guarantee: Guarantee::Local,
+        limits: Limits { frame_bytes_max: 131_072, key_bytes_max: 512, in_flight_max: 4096 },
+        namespace: "default".into(),
+        resumed: None,
+    };
+    let resumed = Welcome {
+        scope: Scope::Fleet,
+        guarantee: Guarantee::Bounded,
+        resumed: Some(vec![16_777_216, 33_554_433]),
+        ..welcome.clone()
+    };
+    let granted = Granted {
+        request: 16_777_216,
+        fence: 1_764_000_000_000_001,
+        deadline_ns: 86_410_000_000_123,
+        cap_ns: None,
+        secret: None,
+    };
+    let renewed = Renewed {
+        request: 33_554_433,
+        fence: 1_764_000_000_000_001,
+        deadline_ns: 86_411_000_000_000,
+        cap_ns: None,
+    };
+    let refused = |code, message: &'static str, detail| {
+        ToClient::Refused(Refused { request: 16_777_216, code, message: message.into(), detail })
+    };
+    let none = Detail::default();
+    let retry = Detail { limit: Some(100_000), retry_after: Some(Duration::from_secs(1)), reason: None };
+    let lost = Detail { reason: Some(LostReason::SidecarRestarted), ..none };
+    let cap_ns = Some(86_412_000_000_000);
+    vec![
+        ("welcome", ToClient::Welcome(welcome)),
+        ("welcome_resumed", ToClient::Welcome(resumed)),
+        ("granted", ToClient::Granted(granted)),
+        ("granted_capped", ToClient::Granted(Granted { cap_ns, ..granted })),
+        ("granted_timed", ToClient::Granted(Granted { cap_ns, secret: Some(SECRET), ..granted })),
+        ("cancelled", ToClient::Cancelled { request: 16_777_216 }),
+        ("renewed", ToClient::Renewed(renewed)),
+        ("renewed_capped", ToClient::Renewed(Renewed { cap_ns, ..renewed })),
+        ("released", ToClient::Released { request: 50_331_650 }),
+        ("pong", ToClient::Pong { boottime_ns: 86_403_000_000_000 }),
+        ("refused", refused(Code::Held, "held by another session", none)),
+        ("refused_with_limit", refused(Code::QueueFull, "100000 wait already", retry)),
+        ("refused_lost", refused(Code::LeaseLost, "the sidecar restarted", lost)),
+        ("queued", ToClient::Queued { request: 16_777_216, ahead: 3 }),
+        ("extended", ToClient::Extended { until_ns: 86_413_000_000_000, except: vec![] }),
+        (
+            "extended_except",
+            ToClient::Extended { until_ns: 86_413_000_000_000, except: vec![16_777_216, 33_554_433] },
+        ),
+        ("at_risk", ToClient::AtRisk { request: 16_777_216 }),
+        ("lost", ToClient::Lost { request: 16_777_216, reason: LostReason::Store }),
+        ("draining", ToClient::Draining),
+        (
+            "goodbye",
+            ToClient::Goodbye { code: Code::PeerRefused, message: "uid 1000: --allow-uid 1000".into() },
+        ),
+    ]
+}
+
+fn millis(span: Duration) -> Value {
+    json!(span.as_millis() as u64)
+}
+
+fn wide(number: u128) -> Value {
+    json!(format!("{number:032x}"))
+}
+
+fn lease(name: LeaseName) -> Value {
+    match name {
+        LeaseName::Session(acquire) => json!({ "acquire": acquire }),
+        LeaseName::Timed(secret) => json!({ "secret": wide(secret.0) }),
+    }
+}
+
+fn mode(mode: Mode) -> Value {
+    match mode {
+        Mode::Exclusive => json!("exclusive"),
+        Mode::Shared => json!("shared"),
+        Mode::Permits { permits, limit } => json!({ "permits": permits, "limit": limit }),
+    }
+}
+
+/// As the golden files show it: one object with the message's name.
+pub(crate) fn describe_to_sidecar(message: &ToSidecar<'_>) -> Value {
+    match message {
+        ToSidecar::Hello(hello) => json!({ "hello": {
+            "version_min": hello.version_min, "version_max": hello.version_max, "features": hello.features,
+            "boottime_ns": hello.boottime_ns, "app": hello.app,
+            "require_scope": hello.require_scope.map(Scope::name),
+            "resume": hello.resume.map(|r| json!({ "session": r.session, "secret": wide(r.secret.0) })),
+        }}),
+        ToSidecar::Acquire(acquire) => {
+            let (ttl, timed) = match acquire.life {
+                Life::Session { ttl } => (ttl, false),
+                Life::Timed { ttl } => (Some(ttl), true),
+            };
+            json!({ "acquire": {
+                "request": acquire.request, "key": String::from_utf8_lossy(acquire.key), "mode": mode(acquire.mode),
+                "wait_ms": acquire.wait.map(millis), "ttl_ms": ttl.map(millis), "timed": timed,
+                "max_hold_ms": acquire.max_hold.map(millis), "owner": acquire.owner, "priority": acquire.priority,
+                "notify_queued": acquire.notify_queued,
+            }})
+        }
+        ToSidecar::Cancel { request } => json!({ "cancel": { "request": request } }),
+        ToSidecar::Renew { request, lease: name, ttl } => {
+            json!({ "renew": { "request": request, "lease": lease(*name), "ttl_ms": millis(*ttl) } })
+        }
+        ToSidecar::Release { request, lease: name } => {
+            json!({ "release": { "request": request, "lease": lease(*name) } })
+        }
+        ToSidecar::Ping => json!({ "ping": {} }),
+    }
+}
+
+/// As the golden files show it: one object with the message's name.
+pub(crate) fn describe_to_client(message: &ToClient<'_>) -> Value {
+    match message {
+        ToClient::Welcome(w) => json!({ "welcome": {
+            "version": w.version, "features": w.features, "session": w.session, "secret": wide(w.secret.0),
+            "session_ttl_ms": millis(w.session_ttl), "boottime_ns": w.boottime_ns, "incarnation": wide(w.incarnation),
+            "scope": w.scope.name(), "guarantee": w.guarantee.name(), "frame_bytes_max": w.limits.frame_bytes_max,
+            "key_bytes_max": w.limits.key_bytes_max, "in_flight_max": w.limits.in_flight_max,
+            "namespace": w.namespace, "resumed": w.resumed,
+        }}),
+        ToClient::Granted(g) => json!({ "granted": {
+            "request": g.request, "fence": g.fence, "deadline_ns": g.deadline_ns, "cap_ns": g.cap_ns,
+            "secret": g.secret.map(|secret| wide(secret.0)),
+        }}),
+        ToClient::Cancelled { request } => json!({ "cancelled": { "request": request } }),
+        ToClient::Renewed(r) => json!({ "renewed": {
+            "request": r.request, "fence": r.fence, "deadline_ns": r.deadline_ns, "cap_ns": r.cap_ns,
+        }}),
+        ToClient::Released { request } => json!({ "released": { "request": request } }),
+        ToClient::Pong { boottime_ns } => json!({ "pong": { "boottime_ns": boottime_ns } }),
+        ToClient::Refused(r) => json!({ "refused": {
+            "request": r.request, "code": r.code.name(), "message": r.message, "limit": r.detail.limit,
+            "retry_after_ms": r.detail.retry_after.map(millis), "reason": r.detail.reason.map(LostReason::name),
+        }}),
+        ToClient::Queued { request, ahead } => json!({ "queued": { "request": request, "ahead": ahead } }),
+        ToClient::Extended { until_ns, except } => {
+            json!({ "extended": { "until_ns": until_ns, "except": except } })
+        }
+        ToClient::AtRisk { request } => json!({ "at_risk": { "request": request } }),
+        ToClient::Lost { request, reason } => {
+            json!({ "lost": { "request": request, "reason": reason.name() } })
+        }
+        ToClient::Draining => json!({ "draining": {} }),
+        ToClient::Goodbye { code, message } => {
+            json!({ "goodbye": { "code": code.name(), "message": message } })
+        }
+    }
+}
