@@ -4,7 +4,11 @@
 //! decides stand twice: in `record.rs` for the memory store, in `scripts/` for Redis. Read the two side by side.
 #![forbid(unsafe_code)]
 
+pub mod record;
 mod memory;
-mod record;
+mod encoding;
+#[cfg(feature = "redis")]
+pub mod redis;
 
+pub use encoding::{RECORD_VERSION, RecordError};
 pub use memory::Memory;

@@ -30,27 +30,15 @@ pub struct Memory {
 impl Memory {
     /// An empty store with a deliberate bug; without the feature `mutants`, an honest one.
     pub fn with_mutant(mutant: Option<Mutant>) -> Memory {
-        Memory {
-            records: HashMap::new(),
-            mutant,
-        }
+        Memory { records: HashMap::new(), mutant }
     }
 
     /// Does one operation at the instant `now`. Instants may repeat and may go back, as any clock's may: then what is
     /// due stays until the clock is there again, and fences still rise as long as the record is known.
     pub fn apply(&mut self, now: StoreTime, op: &Op) -> (Reply, Vec<Wake>) {
         if let Op::Tell(tell) = op {
-            let push = Push::Busy {
-                key: tell.key.clone(),
-                ask: tell.ask,
-            };
-            return (
-                Reply::Told,
-                vec![Wake {
-                    to: tell.ask.incarnation,
-                    push,
-                }],
-            );
+            let push = Push::Busy { key: tell.key.clone(), ask: tell.ask };
+            return (Reply::Told, vec![Wake { to: tell.ask.incarnation, push }]);
         }
         if clock_regressed(now, op) {
             return (Reply::ClockRegressed, Vec::new());
@@ -59,13 +47,7 @@ impl Memory {
         let known = self.records.get_mut(op.key());
         let was_known = known.is_some();
         let record = known.unwrap_or(&mut new);
-        let mut step = Step {
-            now,
-            key: op.key(),
-            record,
-            wakes: Vec::new(),
-            mutant: self.mutant,
-        };
+        let mut step = Step { now, key: op.key(), record, wakes: Vec::new(), mutant: self.mutant };
         step.settle();
         let reply = match op {
             Op::Ask(ask) => step.ask(ask),

@@ -71,15 +71,11 @@ impl Record {
     }
 
     fn tenure_of(&self, incarnation: Incarnation) -> Option<&Tenure> {
-        self.tenures
-            .iter()
-            .find(|tenure| tenure.id.incarnation == incarnation)
+        self.tenures.iter().find(|tenure| tenure.id.incarnation == incarnation)
     }
 
     fn entry_of(&self, incarnation: Incarnation) -> Option<usize> {
-        self.queue
-            .iter()
-            .position(|entry| entry.id.incarnation == incarnation)
+        self.queue.iter().position(|entry| entry.id.incarnation == incarnation)
     }
 
     /// Units beyond those of its own tenure that an offer to `incarnation` binds.
@@ -93,16 +89,12 @@ impl Record {
     pub(crate) fn used(&self) -> u64 {
         let held: u64 = self.tenures.iter().map(|tenure| u64::from(tenure.units)).sum();
         let offers = self.queue.iter().filter(|entry| entry.offered);
-        held + offers
-            .map(|entry| self.surplus(entry.id.incarnation, entry.units))
-            .sum::<u64>()
+        held + offers.map(|entry| self.surplus(entry.id.incarnation, entry.units)).sum::<u64>()
     }
 
     /// Somebody else waits and does not fit.
     fn contended(&self, me: Incarnation) -> bool {
-        self.queue
-            .iter()
-            .any(|entry| !entry.offered && entry.id.incarnation != me)
+        self.queue.iter().any(|entry| !entry.offered && entry.id.incarnation != me)
     }
 }
 
@@ -157,10 +149,7 @@ impl Step<'_> {
 
     /// Whether the entry's units are free, given the units in use with the entry's own offer not among them.
     fn fits(&self, used: u64, entry: &Entry) -> bool {
-        let own = self
-            .record
-            .tenure_of(entry.id.incarnation)
-            .map_or(0, |tenure| tenure.units);
+        let own = self.record.tenure_of(entry.id.incarnation).map_or(0, |tenure| tenure.units);
         used - u64::from(own) + u64::from(entry.units) <= u64::from(self.record.limit)
     }
 
@@ -168,14 +157,8 @@ impl Step<'_> {
         let entry = &mut self.record.queue[i];
         entry.offered = true;
         entry.until = self.now + OFFER_TTL;
-        let push = Push::Offer {
-            key: self.key.clone(),
-            ask: entry.id,
-        };
-        self.wakes.push(Wake {
-            to: entry.id.incarnation,
-            push,
-        });
+        let push = Push::Offer { key: self.key.clone(), ask: entry.id };
+        self.wakes.push(Wake { to: entry.id.incarnation, push });
     }
 
     pub(crate) fn ask(&mut self, op: &Ask) -> Reply {
@@ -184,10 +167,7 @@ impl Step<'_> {
         }
         let me = op.id.incarnation;
         if let Some(back) = op.give_back {
-            let tenure = AskId {
-                incarnation: me,
-                seq: back.seq,
-            };
+            let tenure = AskId { incarnation: me, seq: back.seq };
             if let Some(i) = self.find(tenure) {
                 self.keep(i, back.keep, Some(back.issued));
                 self.offer_on();
@@ -202,9 +182,7 @@ impl Step<'_> {
         let alive = !self.record.tenures.is_empty() || !self.record.queue.is_empty();
         if alive && self.record.limit != op.limit {
             self.recall(op.id);
-            return Reply::LimitMismatch {
-                limit: self.record.limit,
-            };
+            return Reply::LimitMismatch { limit: self.record.limit };
         }
         self.record.limit = op.limit;
         let (place, entered) = self.enter(op);
@@ -229,36 +207,19 @@ impl Step<'_> {
     fn overtaken(&self, id: AskId) -> bool {
         let me = id.incarnation;
         let record = &self.record;
-        record
-            .done
-            .iter()
-            .any(|done| done.incarnation == me && id.seq <= done.seq)
-            || record
-                .tenures
-                .iter()
-                .any(|tenure| tenure.id.incarnation == me && id.seq < tenure.id.seq)
-            || record
-                .queue
-                .iter()
-                .any(|entry| entry.id.incarnation == me && id.seq < entry.id.seq)
+        record.done.iter().any(|done| done.incarnation == me && id.seq <= done.seq)
+            || record.tenures.iter().any(|tenure| tenure.id.incarnation == me && id.seq < tenure.id.seq)
+            || record.queue.iter().any(|entry| entry.id.incarnation == me && id.seq < entry.id.seq)
     }
 
     /// Puts the ask in the queue, or refreshes its place there: where it stands, and whether it is new.
     fn enter(&mut self, op: &Ask) -> (usize, bool) {
-        let place = Entry {
-            id: op.id,
-            units: op.units,
-            offered: false,
-            until: self.now + op.entry_ttl,
-        };
+        let place = Entry { id: op.id, units: op.units, offered: false, until: self.now + op.entry_ttl };
         match self.record.entry_of(op.id.incarnation) {
             Some(i) if self.record.queue[i].id == op.id => {
                 let offer = std::mem::replace(&mut self.record.queue[i], place);
                 if offer.offered && self.fits(self.record.used(), &place) {
-                    self.record.queue[i] = Entry {
-                        units: op.units,
-                        ..offer
-                    };
+                    self.record.queue[i] = Entry { units: op.units, ..offer };
                 }
                 (i, false)
             }
@@ -277,17 +238,8 @@ impl Step<'_> {
     fn take_up(&mut self, place: usize, op: &Ask) -> Reply {
         let entry = self.record.queue.remove(place);
         let range = self.reserve(op.floor);
-        let mut tenure = Tenure {
-            id: entry.id,
-            units: entry.units,
-            until: self.now + op.ttl,
-            range,
-        };
-        let older = self
-            .record
-            .tenures
-            .iter_mut()
-            .find(|t| t.id.incarnation == entry.id.incarnation);
+        let mut tenure = Tenure { id: entry.id, units: entry.units, until: self.now + op.ttl, range };
+        let older = self.record.tenures.iter_mut().find(|t| t.id.incarnation == entry.id.incarnation);
         match older {
             Some(older) => {
                 tenure.until = tenure.until.max(older.until);
@@ -304,16 +256,10 @@ impl Step<'_> {
         let above = (self.record.last + 1).max(floor + 1);
         let range = if self.record.last > 0 {
             let first = above.max(now);
-            FenceRange {
-                first,
-                last: (first + FENCE_RANGE_MAX - 1).min(first.max(now + FENCE_LEAD_MAX_US)),
-            }
+            FenceRange { first, last: (first + FENCE_RANGE_MAX - 1).min(first.max(now + FENCE_LEAD_MAX_US)) }
         } else if Mutant::FenceFromClock.is(self.mutant) {
             let first = above.max(now);
-            FenceRange {
-                first,
-                last: first + FENCE_RANGE_MAX - 1,
-            }
+            FenceRange { first, last: first + FENCE_RANGE_MAX - 1 }
         } else {
             // The store may have forgotten ranges that still live: none of them reaches further than this.
             let first = above.max(now + FENCE_LEAD_MAX_US + 2);
@@ -325,45 +271,23 @@ impl Step<'_> {
 
     /// Tells every other holder that `ask` waits.
     fn recall(&mut self, ask: AskId) {
-        for tenure in self
-            .record
-            .tenures
-            .iter()
-            .filter(|tenure| tenure.id.incarnation != ask.incarnation)
-        {
-            let push = Push::Recall {
-                key: self.key.clone(),
-                ask,
-            };
-            self.wakes.push(Wake {
-                to: tenure.id.incarnation,
-                push,
-            });
+        for tenure in self.record.tenures.iter().filter(|tenure| tenure.id.incarnation != ask.incarnation) {
+            let push = Push::Recall { key: self.key.clone(), ask };
+            self.wakes.push(Wake { to: tenure.id.incarnation, push });
         }
     }
 
     fn queued(&self, place: usize) -> Reply {
         let me = self.record.queue[place].id.incarnation;
         let offers = self.record.queue.iter().filter(|entry| entry.offered);
-        let in_the_way = (self
-            .record
-            .tenures
-            .iter()
-            .map(|tenure| (tenure.id.incarnation, tenure.until)))
-        .chain(offers.map(|entry| (entry.id.incarnation, entry.until)))
-        .filter(|(incarnation, _)| *incarnation != me);
+        let in_the_way = (self.record.tenures.iter().map(|tenure| (tenure.id.incarnation, tenure.until)))
+            .chain(offers.map(|entry| (entry.id.incarnation, entry.until)))
+            .filter(|(incarnation, _)| *incarnation != me);
         let holder = in_the_way.clone().next().map(|(incarnation, _)| incarnation);
         // Nobody else in the way: the head waits for units of this very sidecar, or for more than there are.
-        let until = in_the_way
-            .map(|(_, until)| until)
-            .min()
-            .unwrap_or(self.record.queue[0].until);
+        let until = in_the_way.map(|(_, until)| until).min().unwrap_or(self.record.queue[0].until);
         let ahead = u32::try_from(place).unwrap_or(u32::MAX);
-        Reply::Queued(Queued {
-            ahead,
-            retry: self.left(until),
-            holder,
-        })
+        Reply::Queued(Queued { ahead, retry: self.left(until), holder })
     }
 
     fn tenancy(&self, tenure: &Tenure) -> Tenancy {
@@ -395,11 +319,7 @@ impl Step<'_> {
         tenure.range = range.unwrap_or(tenure.range);
         let tenure = *tenure;
         let contended = self.record.contended(tenure.id.incarnation);
-        Reply::Renewed {
-            remaining: self.remaining(&tenure),
-            range,
-            contended,
-        }
+        Reply::Renewed { remaining: self.remaining(&tenure), range, contended }
     }
 
     pub(crate) fn give_back(&mut self, op: &Return) -> Reply {
@@ -459,21 +379,12 @@ impl Step<'_> {
         if until < self.now || Mutant::NoTombstones.is(self.mutant) {
             return;
         }
-        match self
-            .record
-            .done
-            .iter_mut()
-            .find(|done| done.incarnation == id.incarnation)
-        {
+        match self.record.done.iter_mut().find(|done| done.incarnation == id.incarnation) {
             Some(done) => {
                 done.seq = done.seq.max(id.seq);
                 done.until = done.until.max(until);
             }
-            None => self.record.done.push(Done {
-                incarnation: id.incarnation,
-                seq: id.seq,
-                until,
-            }),
+            None => self.record.done.push(Done { incarnation: id.incarnation, seq: id.seq, until }),
         }
     }
 }

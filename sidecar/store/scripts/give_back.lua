@@ -1,0 +1,23 @@
+-- give_back: return all but `keep` units of a tenure, and offer on.
+--
+-- Argument  '\3' incarnation:16 seq:8 keep:4 issued:8 tombstone:8                    (times in us, 0: no tombstone)
+-- Answers   returned | gone
+-- Keeps     only exactly this tenure shrinks, however late or often this arrives (P7); with a tombstone, the ask that
+--           made it can not come back, whatever the answer.
+
+local function give_back(raw, arg)
+    local me, seq, keep, issued, tombstone = unpack_at('<c16I8I4I8I8', arg, 2)
+    if not raw and tombstone == 0 then
+        return GONE
+    end
+    local record = raw and decode(raw) or { last = 0, limit = 0, tenures = {}, queue = {}, done = {} }
+    settle(record)
+    bury(record, me, seq, tombstone)
+    local tenure, i = find(record.tenures, me, seq)
+    if not tenure then
+        return GONE, record
+    end
+    keep_units(record, tenure, i, keep, issued)
+    offer_on(record)
+    return RETURNED, record
+end

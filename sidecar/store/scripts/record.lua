@@ -1,0 +1,177 @@
+-- The rules that several operations share (P1, P2, P3, P7, P9), on a record that was taken apart.
+--
+-- Counterpart of src/record.rs, function by function and name by name: change both or none.
+
+-- Refuses to touch what it can not read; the caller reports the message.
+local function decode(raw)
+    if #raw < HEADER_BYTES or raw:sub(1, 2) ~= 'SL' then
+        error({ 'corrupt: it does not begin like a record' })
+    end
+    local _, version, _, last, limit, tenures, queue, done, at = unpack_at(HEADER, raw)
+    if version > VERSION then
+        error({ 'record_too_new: it has format ' .. version .. ', this version reads up to ' .. VERSION })
+    end
+    if version < 1 or #raw ~= HEADER_BYTES + tenures * TENURE_BYTES + queue * ENTRY_BYTES + done * DONE_BYTES then
+        error({ 'corrupt: its length does not match what it says it contains' })
+    end
+    local record = { last = last, limit = limit, tenures = {}, queue = {}, done = {} }
+    for i = 1, tenures do
+        local inc, seq, units, due, first, final, following = unpack_at(TENURE, raw, at)
+        record.tenures[i] = { inc = inc, seq = seq, units = units, due = due, first = first, last = final }
+        at = following
+    end
+    for i = 1, queue do
+        local inc, seq, units, due, offered, following = unpack_at(ENTRY, raw, at)
+        record.queue[i] = { inc = inc, seq = seq, units = units, due = due, offered = offered == 1 }
+        at = following
+    end
+    for i = 1, done do
+        local inc, seq, due, following = unpack_at(DONE, raw, at)
+        record.done[i] = { inc = inc, seq = seq, due = due }
+        at = following
+    end
+    return record
+end
+
+-- The step's one write, and its last act.
+local function store(record)
+    local parts, first_due, last_due = { '' }, math.huge, 0
+    local function put(due, bytes)
+        first_due, last_due = math.min(first_due, due), math.max(last_due, due)
+        parts[#parts + 1] = bytes
+    end
+    for _, t in ipairs(record.tenures) do
+        put(t.due, pack(TENURE, t.inc, t.seq, t.units, t.due, t.first, t.last))
+    end
+    for _, e in ipairs(record.queue) do
+        put(e.due, pack(ENTRY, e.inc, e.seq, e.units, e.due, e.offered and 1 or 0))
+    end
+    for _, d in ipairs(record.done) do
+        put(d.due, pack(DONE, d.inc, d.seq, d.due))
+    end
+    if #parts == 1 then
+        redis.call('DEL', key)
+        return
+    end
+    parts[1] = pack(HEADER, 'SL', VERSION, first_due, record.last, record.limit,
+        #record.tenures, #record.queue, #record.done)
+    redis.call('SET', key, table.concat(parts), 'PX', math.ceil((last_due - now) / 1000) + GARBAGE_MS)
+end
+
+local function of(list, inc)
+    for i, item in ipairs(list) do
+        if item.inc == inc then
+            return item, i
+        end
+    end
+end
+
+-- The place of exactly this tenure or entry (P7).
+local function find(list, inc, seq)
+    local item, i = of(list, inc)
+    if item and item.seq == seq then
+        return item, i
+    end
+end
+
+local function units_of(record, inc)
+    local tenure = of(record.tenures, inc)
+    return tenure and tenure.units or 0
+end
+
+-- Units bound by tenures and offers: per incarnation, the greater of the two.
+local function used(record)
+    local sum = 0
+    for _, t in ipairs(record.tenures) do
+        sum = sum + t.units
+    end
+    for _, e in ipairs(record.queue) do
+        if e.offered then
+            sum = sum + math.max(0, e.units - units_of(record, e.inc))
+        end
+    end
+    return sum
+end
+
+-- Somebody else waits and does not fit.
+local function contended(record, me)
+    for _, e in ipairs(record.queue) do
+        if not e.offered and e.inc ~= me then
+            return 1
+        end
+    end
+    return 0
+end
+
+-- Whether the entry's units are free, given the units in use with the entry's own offer not among them.
+local function fits(record, in_use, entry)
+    return in_use - units_of(record, entry.inc) + entry.units <= record.limit
+end
+
+-- Offers from the head of the queue what fits, and stops at the first entry that does not (P9).
+local function offer_on(record)
+    local in_use
+    for _, e in ipairs(record.queue) do
+        if not e.offered then
+            in_use = in_use or used(record)
+            if not fits(record, in_use, e) then
+                break
+            end
+            in_use = in_use + math.max(0, e.units - units_of(record, e.inc))
+            e.offered, e.due = true, now + OFFER_TTL
+            wake(e.inc, OFFER, e.inc, e.seq)
+        end
+    end
+end
+
+local function still(list, instant)
+    local kept = {}
+    for _, item in ipairs(list) do
+        if item.due > instant then
+            kept[#kept + 1] = item
+        end
+    end
+    return kept
+end
+
+-- How every operation begins: drops what is due, offers what that makes free.
+local function settle(record)
+    record.tenures = still(record.tenures, now)
+    record.queue = still(record.queue, now)
+    record.done = still(record.done, now - 1)
+    offer_on(record)
+end
+
+-- Shrinks a tenure to `keep` units, or ends it at 0. An ended one gives its unused fences back if nothing was reserved
+-- after them; `issued` is nil where it is not known.
+local function keep_units(record, tenure, i, keep, issued)
+    tenure.units = math.min(tenure.units, keep)
+    if tenure.units > 0 then
+        return
+    end
+    table.remove(record.tenures, i)
+    if issued and tenure.last == record.last then
+        record.last = math.max(tenure.first - 1, math.min(issued, tenure.last))
+    end
+end
+
+-- Remembers that asks up to this one are over (P7). No tombstone is wanted where `due` is 0.
+local function bury(record, inc, seq, due)
+    if due == 0 or due < now then
+        return
+    end
+    local done = of(record.done, inc)
+    if done then
+        done.seq, done.due = math.max(done.seq, seq), math.max(done.due, due)
+    else
+        record.done[#record.done + 1] = { inc = inc, seq = seq, due = due }
+    end
+end
+
+local function remaining_ms(tenure)
+    return math.max(0, math.floor((tenure.due - now) / 1000))
+end
+
+local function granted(record, t)
+    return GRANTED .. pack('<I4I8I8I8I1', t.units, remaining_ms(t), t.first, t.last, contended(record, t.inc))
+end

@@ -1,0 +1,29 @@
+-- renew: extend a tenure, and reserve more fences for it if wanted.
+--
+-- Argument  '\2' incarnation:16 seq:8 ttl:8 floor:8 top_up:1                                      (times in us)
+-- Answers   renewed remaining_ms:8 contended:1 [ first:8 last:8 ] | gone | clock_regressed
+-- Keeps     only exactly this tenure is extended, never shortened, never created (P7).
+
+local function renew(raw, arg)
+    local me, seq, ttl, floor, top_up = unpack_at('<c16I8I8I8I1', arg, 2)
+    if floor > now + CLOCK_REGRESSION_MAX then
+        return CLOCK_REGRESSED
+    end
+    if not raw then
+        return GONE
+    end
+    local record = decode(raw)
+    settle(record)
+    local tenure = find(record.tenures, me, seq)
+    if not tenure then
+        return GONE, record
+    end
+    local range = ''
+    if top_up == 1 then
+        tenure.first, tenure.last = reserve(record.last, floor)
+        record.last = tenure.last
+        range = pack('<I8I8', tenure.first, tenure.last)
+    end
+    tenure.due = math.max(tenure.due, now + ttl)
+    return RENEWED .. pack('<I8I1', remaining_ms(tenure), contended(record, me)) .. range, record
+end

@@ -1,0 +1,71 @@
+-- turn: the operations of one turn of a sidecar, each on its own key, one after the other.
+--
+-- KEYS[i]   sl:<version>:<namespace>:{<escaped key>}:lock, the record that operation i is about and all it touches
+-- ARGV[i]   the operation: a verb byte and packed fields, see the file of the verb; tell: '\5' incarnation:16 seq:8
+-- Returns   { now_us, answer 1, answer 2, … }: per operation a code byte and packed fields, or '\12' and what is wrong
+--           with the record
+-- Keeps     a record is read once and written once, last (P2); an operation that fails has written nothing and does
+--           not disturb the others; pushes go out when everything is written (P21).
+--
+-- One call for many operations because a call costs as much as the commands in it: measured on 7.0.15, a cycle of ask
+-- and return in calls of their own took 9 to 11 us of the server, in calls of 32 together 4 to 5 us, against 5 us for
+-- SET NX PX and a compare-and-delete script. In Redis Cluster, where a call must stay in one slot, a call has one key.
+
+local ASK, RENEW, GIVE_BACK, TELL = 1, 2, 3, 5
+local verbs
+
+local function short_way(verb, raw, arg)
+    if not raw then
+        return verb == ASK and ask_unknown(arg)
+    end
+    if #raw == SINGLE_BYTES and raw:sub(1, 3) == 'SL\1' then
+        return verb == GIVE_BACK and give_back_single(raw, arg) or verb == RENEW and renew_single(raw, arg)
+    end
+end
+
+local function step(arg)
+    local verb = arg:byte(1)
+    if verb == TELL then
+        local inc, seq = unpack_at('<c16I8', arg, 2)
+        wake(inc, BUSY, inc, seq)
+        return TOLD
+    end
+    local raw = redis.call('GET', key)
+    local answer, record = short_way(verb, raw, arg)
+    if not answer then
+        verbs = verbs or rules()
+        answer, record = verbs[verb](raw, arg)
+    end
+    if record then
+        verbs.store(record)
+    end
+    return answer
+end
+
+local answers, pushes = { now }, {}
+for i = 1, #KEYS do
+    key = KEYS[i]
+    local ok, answer = pcall(step, ARGV[i])
+    if not ok then
+        -- What `decode` found, or what Redis or Lua said.
+        answer = FAULT .. tostring(type(answer) == 'table' and (answer[1] or answer.err) or answer)
+    end
+    answers[i + 1] = answer
+    if #wakes > 0 then
+        for _, w in ipairs(ok and wakes or {}) do
+            pushes[#pushes + 1] = w
+        end
+        wakes = {}
+    end
+end
+
+local function hex(byte)
+    return string.format('%02x', byte:byte())
+end
+for _, w in ipairs(pushes) do
+    local prefix, escaped = w.key:match('^(.-){(.*)}')
+    local message = pack('<I1c16I8', w.kind, w.inc, w.seq) .. escaped
+    -- A push is a hint: one that can not be sent must not turn a written answer into an error.
+    redis.pcall('PUBLISH', prefix .. 'inbox:' .. w.to:gsub('.', hex), message)
+end
+return answers

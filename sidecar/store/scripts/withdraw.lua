@@ -1,0 +1,28 @@
+-- withdraw: undo an ask, whatever became of it. Queued or offered: removed; granted: shrunk to `keep` units.
+--
+-- Argument  '\4' incarnation:16 seq:8 keep:4 tombstone:8                             (times in us, 0: no tombstone)
+-- Answers   withdrawn | granted (as in ask: a tenure of `keep` units stands)
+-- Keeps     as give_back. `last` stays: whether a fence was handed out under the tenure is not known.
+
+local function withdraw(raw, arg)
+    local me, seq, keep, tombstone = unpack_at('<c16I8I4I8', arg, 2)
+    if not raw and tombstone == 0 then
+        return WITHDRAWN
+    end
+    local record = raw and decode(raw) or { last = 0, limit = 0, tenures = {}, queue = {}, done = {} }
+    settle(record)
+    bury(record, me, seq, tombstone)
+    local _, place = find(record.queue, me, seq)
+    if place then
+        table.remove(record.queue, place)
+    end
+    local tenure, i = find(record.tenures, me, seq)
+    if tenure then
+        keep_units(record, tenure, i, keep)
+    end
+    offer_on(record)
+    if tenure and tenure.units > 0 then
+        return granted(record, tenure), record
+    end
+    return WITHDRAWN, record
+end

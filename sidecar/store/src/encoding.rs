@@ -1,0 +1,148 @@
+//! Records as bytes: what a store that is not this process keeps of a key.
+//!
+//! Owns format 1, which `scripts/format.lua` describes and writes too; `tests/golden/` holds it fast. Must not know what a
+//! record means. Bytes that are no record, or a newer one, are a typed error: whoever reads them must not write.
+
+use crate::record::{Done, Entry, Record, Tenure};
+use sidelock_engine::{AskId, FenceRange, Incarnation, StoreTime};
+
+/// The format that this version writes, and the newest that it reads.
+pub const RECORD_VERSION: u8 = 1;
+
+const MAGIC: &[u8; 2] = b"SL";
+const HEADER_BYTES: usize = 35;
+const TENURE_BYTES: usize = 52;
+const ENTRY_BYTES: usize = 37;
+const DONE_BYTES: usize = 32;
+
+/// Why bytes are no record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RecordError {
+    /// Somebody else wrote or edited them.
+    Corrupt(&'static str),
+    /// A newer version of Sidelock wrote them, in this format.
+    TooNew(u8),
+}
+
+impl Record {
+    /// The record as bytes. An empty record is not stored at all.
+    pub fn encode(&self) -> Vec<u8> {
+        let (tenures, queue, done) = (&self.tenures, &self.queue, &self.done);
+        let dues = (tenures.iter().map(|tenure| tenure.until))
+            .chain(queue.iter().map(|entry| entry.until))
+            .chain(done.iter().map(|done| done.until));
+        let mut out = Writer(Vec::with_capacity(
+            HEADER_BYTES + tenures.len() * TENURE_BYTES + queue.len() * ENTRY_BYTES + done.len() * DONE_BYTES,
+        ));
+        out.0.extend_from_slice(MAGIC);
+        out.0.push(RECORD_VERSION);
+        out.u64(dues.min().unwrap_or_default().0);
+        out.u64(self.last);
+        out.u32(self.limit);
+        for count in [tenures.len(), queue.len(), done.len()] {
+            out.u32(u32::try_from(count).expect("a record of 4 billion sidecars does not fit in memory"));
+        }
+        for tenure in tenures {
+            out.id(tenure.id.incarnation, tenure.id.seq);
+            out.u32(tenure.units);
+            out.u64(tenure.until.0);
+            out.u64(tenure.range.first);
+            out.u64(tenure.range.last);
+        }
+        for entry in queue {
+            out.id(entry.id.incarnation, entry.id.seq);
+            out.u32(entry.units);
+            out.u64(entry.until.0);
+            out.0.push(u8::from(entry.offered));
+        }
+        for done in done {
+            out.id(done.incarnation, done.seq);
+            out.u64(done.until.0);
+        }
+        out.0
+    }
+
+    /// Reads what [`Record::encode`], or a script, wrote.
+    pub fn decode(bytes: &[u8]) -> Result<Record, RecordError> {
+        if bytes.len() < HEADER_BYTES || !bytes.starts_with(MAGIC) {
+            return Err(RecordError::Corrupt("it does not begin like a record"));
+        }
+        match bytes[MAGIC.len()] {
+            RECORD_VERSION => {}
+            version if version > RECORD_VERSION => return Err(RecordError::TooNew(version)),
+            _ => return Err(RecordError::Corrupt("no such format was ever written")),
+        }
+        let mut from = Reader(&bytes[MAGIC.len() + 1..]);
+        let _next_due = from.u64();
+        let (last, limit) = (from.u64(), from.u32());
+        let [tenures, queue, done] = [from.u32(), from.u32(), from.u32()].map(|count| count as usize);
+        let body = [(tenures, TENURE_BYTES), (queue, ENTRY_BYTES), (done, DONE_BYTES)];
+        let wanted: u128 = body.iter().map(|(count, bytes)| *count as u128 * *bytes as u128).sum();
+        if from.0.len() as u128 != wanted {
+            return Err(RecordError::Corrupt("its length does not match what it says it contains"));
+        }
+        let tenure = |from: &mut Reader| Tenure {
+            id: from.id(),
+            units: from.u32(),
+            until: StoreTime(from.u64()),
+            range: FenceRange { first: from.u64(), last: from.u64() },
+        };
+        let entry = |from: &mut Reader| {
+            let (id, units, until) = (from.id(), from.u32(), StoreTime(from.u64()));
+            Entry { id, units, until, offered: from.take::<1>() == [1] }
+        };
+        let over = |from: &mut Reader| {
+            let AskId { incarnation, seq } = from.id();
+            Done { incarnation, seq, until: StoreTime(from.u64()) }
+        };
+        Ok(Record {
+            last,
+            limit,
+            tenures: (0..tenures).map(|_| tenure(&mut from)).collect(),
+            queue: (0..queue).map(|_| entry(&mut from)).collect(),
+            done: (0..done).map(|_| over(&mut from)).collect(),
+        })
+    }
+}
+
+/// Little endian, as `struct.pack('<…')`.
+struct Writer(Vec<u8>);
+
+impl Writer {
+    fn u32(&mut self, number: u32) {
+        self.0.extend_from_slice(&number.to_le_bytes());
+    }
+
+    fn u64(&mut self, number: u64) {
+        self.0.extend_from_slice(&number.to_le_bytes());
+    }
+
+    fn id(&mut self, incarnation: Incarnation, seq: u64) {
+        self.0.extend_from_slice(&incarnation.0.to_be_bytes());
+        self.u64(seq);
+    }
+}
+
+/// What is left to read, its length checked beforehand.
+struct Reader<'a>(&'a [u8]);
+
+impl Reader<'_> {
+    fn take<const N: usize>(&mut self) -> [u8; N] {
+        let (head, rest) =
+            self.0.split_first_chunk().expect("the length was checked before anything was read");
+        self.0 = rest;
+        *head
+    }
+
+    fn u32(&mut self) -> u32 {
+        u32::from_le_bytes(self.take())
+    }
+
+    fn u64(&mut self) -> u64 {
+        u64::from_le_bytes(self.take())
+    }
+
+    fn id(&mut self) -> AskId {
+        AskId { incarnation: Incarnation(u128::from_be_bytes(self.take())), seq: self.u64() }
+    }
+}

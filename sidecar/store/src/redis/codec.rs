@@ -1,0 +1,153 @@
+//! Operations, answers and pushes as the scripts speak them.
+//!
+//! Owns the packed fields that the headers of `scripts/*.lua` list. Must not know connections or scripts' names.
+
+use super::names::unescape;
+use sidelock_engine::store::{Ask, Op, Push, Queued, Renew, Reply, Return, Tenancy, Withdraw};
+use sidelock_engine::{AskId, FenceRange, Incarnation, Key, StoreTime};
+use std::time::Duration;
+
+/// One operation as the script's argument: a verb and its fields, little endian, times in microseconds.
+pub(super) fn argument(op: &Op) -> Vec<u8> {
+    let mut out = Vec::with_capacity(96);
+    match op {
+        Op::Ask(Ask { id, units, limit, ttl, entry_ttl, floor, refuse_after, give_back, key: _ }) => {
+            begin(&mut out, 1, id);
+            put32(&mut out, &[*units, *limit]);
+            put64(&mut out, &[micros(*ttl), micros(*entry_ttl), *floor, refuse_after.0]);
+            if let Some(back) = give_back {
+                put64(&mut out, &[back.seq]);
+                put32(&mut out, &[back.keep]);
+                put64(&mut out, &[back.issued]);
+            }
+        }
+        Op::Renew(Renew { tenure, ttl, floor, top_up, key: _ }) => {
+            begin(&mut out, 2, tenure);
+            put64(&mut out, &[micros(*ttl), *floor]);
+            out.push(u8::from(*top_up));
+        }
+        Op::Return(Return { tenure, keep, issued, tombstone, key: _ }) => {
+            begin(&mut out, 3, tenure);
+            put32(&mut out, &[*keep]);
+            put64(&mut out, &[*issued, tombstone.unwrap_or_default().0]);
+        }
+        Op::Withdraw(Withdraw { id, keep, tombstone, key: _ }) => {
+            begin(&mut out, 4, id);
+            put32(&mut out, &[*keep]);
+            put64(&mut out, &[tombstone.unwrap_or_default().0]);
+        }
+        Op::Tell(tell) => begin(&mut out, 5, &tell.ask),
+    }
+    out
+}
+
+fn begin(out: &mut Vec<u8>, verb: u8, id: &AskId) {
+    out.push(verb);
+    out.extend_from_slice(&id.incarnation.0.to_be_bytes());
+    put64(out, &[id.seq]);
+}
+
+fn put32(out: &mut Vec<u8>, numbers: &[u32]) {
+    numbers.iter().for_each(|number| out.extend_from_slice(&number.to_le_bytes()));
+}
+
+fn put64(out: &mut Vec<u8>, numbers: &[u64]) {
+    numbers.iter().for_each(|number| out.extend_from_slice(&number.to_le_bytes()));
+}
+
+fn micros(span: Duration) -> u64 {
+    u64::try_from(span.as_micros()).unwrap_or(u64::MAX)
+}
+
+/// What a script answered to one operation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Answer {
+    /// It ran.
+    Reply(Reply),
+    /// It wrote nothing: the record can not be read, or Redis refused.
+    Fault(String),
+}
+
+/// Reads one answer; nothing if it is none.
+pub(super) fn answer(bytes: &[u8]) -> Option<Answer> {
+    let (code, fields) = bytes.split_first()?;
+    let mut from = Fields(fields);
+    let reply = match code {
+        1 => Reply::Granted(Tenancy {
+            units: from.u32()?,
+            remaining: Duration::from_millis(from.u64()?),
+            range: FenceRange { first: from.u64()?, last: from.u64()? },
+            contended: from.flag()?,
+        }),
+        2 => Reply::Queued(Queued {
+            ahead: from.u32()?,
+            retry: Duration::from_micros(from.u64()?),
+            holder: if from.0.is_empty() { None } else { Some(from.incarnation()?) },
+        }),
+        3 => Reply::Stale,
+        4 => Reply::TooLate,
+        5 => Reply::LimitMismatch { limit: from.u32()? },
+        6 => Reply::ClockRegressed,
+        7 => Reply::Renewed {
+            remaining: Duration::from_millis(from.u64()?),
+            contended: from.flag()?,
+            range: match from.0 {
+                [] => None,
+                _ => Some(FenceRange { first: from.u64()?, last: from.u64()? }),
+            },
+        },
+        8 => Reply::Gone,
+        9 => Reply::Returned,
+        10 => Reply::Withdrawn,
+        11 => Reply::Told,
+        12 => return Some(Answer::Fault(String::from_utf8_lossy(fields).into_owned())),
+        _ => return None,
+    };
+    from.0.is_empty().then_some(Answer::Reply(reply))
+}
+
+/// Reads a message of the inbox; nothing if it is none of ours.
+pub(super) fn push(message: &[u8]) -> Option<Push> {
+    let (kind, fields) = message.split_first()?;
+    let mut from = Fields(fields);
+    let ask = AskId { incarnation: from.incarnation()?, seq: from.u64()? };
+    let escaped = std::str::from_utf8(from.0).ok()?;
+    let key = Key::new(&unescape(escaped)?).ok()?;
+    match kind {
+        1 => Some(Push::Offer { key, ask }),
+        2 => Some(Push::Recall { key, ask }),
+        3 => Some(Push::Busy { key, ask }),
+        _ => None,
+    }
+}
+
+/// The clock beside an answer: microseconds, as `TIME` has it.
+pub(super) fn store_time(micros: i64) -> Option<StoreTime> {
+    u64::try_from(micros).ok().map(StoreTime)
+}
+
+struct Fields<'a>(&'a [u8]);
+
+impl Fields<'_> {
+    fn take<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let (head, rest) = self.0.split_first_chunk()?;
+        self.0 = rest;
+        Some(*head)
+    }
+
+    fn u32(&mut self) -> Option<u32> {
+        self.take().map(u32::from_le_bytes)
+    }
+
+    fn u64(&mut self) -> Option<u64> {
+        self.take().map(u64::from_le_bytes)
+    }
+
+    fn flag(&mut self) -> Option<bool> {
+        self.take::<1>().map(|[flag]| flag != 0)
+    }
+
+    fn incarnation(&mut self) -> Option<Incarnation> {
+        self.take().map(u128::from_be_bytes).map(Incarnation)
+    }
+}

@@ -1,0 +1,159 @@
+//! The Redis store: transport only.
+//!
+//! Owns the connection: connecting, batching, timeouts, reloading scripts, turning bytes into answers. Must not decide
+//! anything about locks: operations go to `scripts/` as they are, and every answer, failure and push goes back to the
+//! engine, which has the rules. Read on in `link.rs`.
+//!
+//! One connection, in RESP3: pushes of the inbox arrive on it between the answers, so that there is no subscriber that
+//! can be half dead while commands work, nothing to ping besides, and no order to restore between the two.
+
+mod connect;
+mod names;
+mod codec;
+mod script;
+mod fault;
+mod outbox;
+mod turn;
+mod link;
+
+use sidelock_engine::store::{Call, CallId, Outcome, Push};
+use sidelock_engine::{Incarnation, StoreTime};
+use std::fmt;
+use std::time::Duration;
+use tokio::sync::mpsc;
+
+/// How to reach Redis, and what to call things there.
+#[derive(Clone)]
+pub struct RedisConfig {
+    /// `redis://[user[:password]@]host[:port][/db]` or `unix:///path/to/socket[?db=…&user=…&pass=…]`.
+    pub url: String,
+    /// Goes before the one in the URL.
+    pub username: Option<String>,
+    /// Goes before the one in the URL.
+    pub password: Option<String>,
+    /// First part of every name in Redis.
+    pub prefix: String,
+    /// Keeps apart those who share a Redis.
+    pub namespace: String,
+    /// An answer that takes longer means that the connection is dead. With `ping_interval` this bounds how long a black
+    /// hole goes unnoticed, which must be well below a quarter of the tenure's time to live (H6).
+    pub response_timeout: Duration,
+    /// A connection that is not ready by then is given up.
+    pub connect_timeout: Duration,
+    /// After so long without an answer, Redis is asked for a sign of life.
+    pub ping_interval: Duration,
+}
+
+impl RedisConfig {
+    /// The defaults, for a tenure time to live of 10 s.
+    pub fn new(url: impl Into<String>) -> RedisConfig {
+        RedisConfig {
+            url: url.into(),
+            username: None,
+            password: None,
+            prefix: "sl".into(),
+            namespace: "default".into(),
+            response_timeout: Duration::from_millis(1250),
+            connect_timeout: Duration::from_secs(1),
+            ping_interval: Duration::from_secs(1),
+        }
+    }
+}
+
+impl fmt::Debug for RedisConfig {
+    /// Without anything that could be a secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let RedisConfig { prefix, namespace, response_timeout, connect_timeout, ping_interval, .. } = self;
+        f.debug_struct("RedisConfig")
+            .field("prefix", prefix)
+            .field("namespace", namespace)
+            .field("response_timeout", response_timeout)
+            .field("connect_timeout", connect_timeout)
+            .field("ping_interval", ping_interval)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why a configuration can not work, whatever the network does. Never contains the URL: it may hold a password.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RedisConfigError {
+    /// Not understood.
+    #[error("the Redis URL is not understood ({0}); write redis://host:6379/0 or unix:///path/to/socket")]
+    Url(String),
+    /// TLS is asked for.
+    #[error("rediss:// (TLS) is not built in; use redis:// or unix://")]
+    Tls,
+}
+
+/// What the store tells its driver.
+#[derive(Clone, Debug, PartialEq)]
+pub enum StoreEvent {
+    /// Connected, checked, scripts loaded, inbox subscribed.
+    Up {
+        /// Redis' clock.
+        at: StoreTime,
+    },
+    /// Not connected. Repeated when the reason changes.
+    Down {
+        /// What happened and what to do, without secrets.
+        reason: String,
+    },
+    /// The inbox was subscribed: pushes may have been lost until now. Follows every `Up`.
+    Subscribed,
+    /// Exactly one per call.
+    Answer {
+        /// Which call.
+        call: CallId,
+        /// What became of it.
+        outcome: Outcome,
+    },
+    /// A message of the inbox.
+    Push(Push),
+    /// Redis is not set up as locks need it; what to do about it. Precedes an `Up`.
+    Warning(String),
+    /// A pipeline was answered: for the metrics.
+    Pipeline {
+        /// Calls in it.
+        calls: usize,
+        /// Requests on the wire.
+        requests: usize,
+        /// From before the send to the last answer.
+        took: Duration,
+    },
+}
+
+/// The Redis store; a name for [`RedisStore::start`].
+#[derive(Debug)]
+pub struct RedisStore;
+
+impl RedisStore {
+    /// Starts a task of the current runtime that connects, keeps connected and tells `events`. It ends when the handle is
+    /// dropped and everything sent has its outcome.
+    ///
+    /// Answers wait for room in `events`; pushes that find none are dropped, as pushes may be.
+    pub fn start(
+        config: RedisConfig,
+        incarnation: Incarnation,
+        events: mpsc::Sender<StoreEvent>,
+    ) -> Result<RedisHandle, RedisConfigError> {
+        let (handle, calls) = mpsc::unbounded_channel();
+        let connector = connect::Connector::new(&config, incarnation)?;
+        tokio::spawn(link::run(config, connector, calls, events));
+        Ok(RedisHandle { calls: handle })
+    }
+}
+
+/// Sends calls to the store.
+#[derive(Clone, Debug)]
+pub struct RedisHandle {
+    calls: mpsc::UnboundedSender<Vec<Call>>,
+}
+
+impl RedisHandle {
+    /// Hands over the calls of one turn, in their order. Never blocks; the number of calls under way is bounded by the
+    /// engine, which has at most a few per key.
+    pub fn send(&self, calls: Vec<Call>) {
+        // The task only ends before its handles if the receiver of its events is gone: nobody waits for these outcomes.
+        let _ = self.calls.send(calls);
+    }
+}

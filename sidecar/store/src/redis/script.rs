@@ -1,0 +1,28 @@
+//! The scripts, put together from their files.
+//!
+//! Owns which files make a script and under which flags Redis runs it. Must not know when they are called.
+
+/// One program under two flags.
+macro_rules! program {
+    ($shebang:literal) => {
+        concat!(
+            $shebang,
+            "\n",
+            include_str!("../../scripts/format.lua"),
+            // A function, so that its closures are only made where the short ways do not do.
+            "\nlocal function rules()\n",
+            include_str!("../../scripts/record.lua"),
+            include_str!("../../scripts/ask.lua"),
+            include_str!("../../scripts/renew.lua"),
+            include_str!("../../scripts/give_back.lua"),
+            include_str!("../../scripts/withdraw.lua"),
+            "\nreturn { ask, renew, give_back, withdraw, store = store }\nend\n",
+            include_str!("../../scripts/turn.lua"),
+        )
+    };
+}
+
+/// For calls with an ask among them: refused, before anything runs, while Redis is out of memory.
+pub(super) const TURN: &str = program!("#!lua");
+/// For calls without one: what shrinks or keeps must work when memory is short (H4).
+pub(super) const TURN_UNDER_OOM: &str = program!("#!lua flags=allow-oom");

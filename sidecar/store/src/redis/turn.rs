@@ -1,0 +1,154 @@
+//! One pipeline: its requests, and what its answers say about each call.
+//!
+//! Owns the way from calls to script calls and back. Must not know when pipelines are sent or what follows from them.
+
+use super::codec::{self, Answer};
+use super::connect::{Scripts, reason};
+use super::fault;
+use super::names::Names;
+use super::script::{TURN, TURN_UNDER_OOM};
+use redis::aio::MultiplexedConnection;
+use redis::{Pipeline, ServerError, Value};
+use sidelock_engine::store::{Call, CallId, Fault, Op, Outcome};
+use std::sync::Arc;
+
+/// Operations in one script call. Redis does nothing else meanwhile: about 0.3 ms.
+const CALLS_PER_SCRIPT: usize = 64;
+
+/// Calls that travel together. No calls: a sign of life is asked for.
+#[derive(Clone, Debug)]
+pub(super) struct Turn {
+    pub(super) calls: Arc<[Call]>,
+    /// The scripts are sent along, because Redis has forgotten them.
+    pub(super) reload: bool,
+    /// These calls were sent before and did not run; they are not sent a third time.
+    pub(super) again: bool,
+}
+
+/// What became of a turn.
+#[derive(Debug, Default)]
+pub(super) struct Answered {
+    pub(super) outcomes: Vec<(CallId, Outcome)>,
+    /// Did not run, and will if sent again.
+    pub(super) again: Vec<Call>,
+    pub(super) reload: bool,
+    /// The connection is of no more use, and why.
+    pub(super) lost: Option<String>,
+}
+
+impl Turn {
+    /// Requests on the wire.
+    pub(super) fn requests(&self) -> usize {
+        self.calls.len().div_ceil(CALLS_PER_SCRIPT).max(1) + if self.reload { 2 } else { 0 }
+    }
+
+    /// Sends the turn and waits for its answers.
+    pub(super) async fn send(
+        self,
+        mut wire: MultiplexedConnection,
+        names: Names,
+        scripts: Arc<Scripts>,
+    ) -> Answered {
+        let pipeline = self.pipeline(&names, &scripts);
+        match wire.send_packed_commands(&pipeline, 0, pipeline.len()).await {
+            Ok(values) => self.read(values),
+            Err(error) => {
+                let unknown = |call: &Call| (call.id, Outcome::Unknown(Fault::Down));
+                Answered {
+                    outcomes: self.calls.iter().map(unknown).collect(),
+                    lost: Some(reason(&error)),
+                    ..Answered::default()
+                }
+            }
+        }
+    }
+
+    fn pipeline(&self, names: &Names, scripts: &Scripts) -> Pipeline {
+        let mut pipeline = redis::pipe();
+        if self.reload {
+            pipeline.cmd("SCRIPT").arg("LOAD").arg(TURN).cmd("SCRIPT").arg("LOAD").arg(TURN_UNDER_OOM);
+        }
+        if self.calls.is_empty() {
+            pipeline.cmd("PING");
+        }
+        for calls in self.calls.chunks(CALLS_PER_SCRIPT) {
+            let script = if calls.iter().any(is_ask) { &scripts.turn } else { &scripts.turn_under_oom };
+            pipeline.cmd("EVALSHA").arg(script).arg(calls.len());
+            for call in calls {
+                pipeline.arg(names.record(call.op.key()));
+            }
+            for call in calls {
+                pipeline.arg(codec::argument(&call.op));
+            }
+        }
+        pipeline
+    }
+
+    fn read(&self, values: Vec<Value>) -> Answered {
+        let mut answered = Answered::default();
+        if self.calls.is_empty() {
+            return answered;
+        }
+        let of_scripts = values.into_iter().skip(if self.reload { 2 } else { 0 });
+        for (calls, value) in self.calls.chunks(CALLS_PER_SCRIPT).zip(of_scripts) {
+            match value {
+                Value::ServerError(error) => self.refused(calls, &error, &mut answered),
+                Value::Array(answers) => read_answers(calls, answers, &mut answered),
+                other => unreadable(calls, &format!("{other:?}"), &mut answered),
+            }
+        }
+        answered
+    }
+
+    fn refused(&self, calls: &[Call], error: &ServerError, answered: &mut Answered) {
+        let outcome = fault::of_script(error.code(), error.details());
+        for call in calls {
+            // Out of memory concerns only asks; a script that is not there, all.
+            let would_run = match error.code() {
+                "NOSCRIPT" => true,
+                "OOM" => !is_ask(call),
+                _ => false,
+            };
+            if would_run && !self.again {
+                answered.again.push(call.clone());
+            } else {
+                answered.outcomes.push((call.id, outcome.clone()));
+            }
+        }
+        answered.reload |= error.code() == "NOSCRIPT";
+    }
+}
+
+fn is_ask(call: &Call) -> bool {
+    matches!(call.op, Op::Ask(_))
+}
+
+/// The clock and one answer per call, see `scripts/turn.lua`.
+fn read_answers(calls: &[Call], answers: Vec<Value>, answered: &mut Answered) {
+    let mut answers = answers.into_iter();
+    let at = match answers.next() {
+        Some(Value::Int(micros)) => codec::store_time(micros),
+        _ => None,
+    };
+    let Some(at) = at.filter(|_| answers.len() == calls.len()) else {
+        return unreadable(calls, "not the clock and one answer per call", answered);
+    };
+    for (call, value) in calls.iter().zip(answers) {
+        let answer = match &value {
+            Value::BulkString(bytes) => codec::answer(bytes),
+            _ => None,
+        };
+        let outcome = match answer {
+            Some(Answer::Reply(reply)) => Outcome::Applied { at, reply },
+            Some(Answer::Fault(text)) => fault::of_step(text),
+            None => Outcome::Unknown(Fault::Corrupt(format!("no answer that can be read: {value:?}"))),
+        };
+        answered.outcomes.push((call.id, outcome));
+    }
+}
+
+/// Something that is not Sidelock's script answered.
+fn unreadable(calls: &[Call], what: &str, answered: &mut Answered) {
+    let fault = Fault::Corrupt(format!("the script's answer can not be read: {what}"));
+    answered.outcomes.extend(calls.iter().map(|call| (call.id, Outcome::Unknown(fault.clone()))));
+}
