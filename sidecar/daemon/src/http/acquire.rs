@@ -12,7 +12,11 @@ use crate::config::format_duration;
 use hyper::StatusCode;
 use sidelock_engine::{LeaseSecret, Reply};
 use sidelock_wire::{Acquire, Life, Mode};
+use std::collections::BTreeMap;
 use std::time::Duration;
+
+/// Bytes of all names and values of `meta`: each request may carry them through every policy.
+const META_BYTES_MAX: usize = 4096;
 
 /// What a body asks for, before the gate has seen it.
 pub(crate) struct Wish {
@@ -29,6 +33,7 @@ impl TryFrom<LockBody> for Wish {
 
     fn try_from(body: LockBody) -> Result<Wish, ProblemDocument> {
         not_reentrant(body.reentrant)?;
+        admit_meta(body.meta.as_ref())?;
         Ok(Wish {
             mode: match body.mode.unwrap_or(LockMode::Exclusive) {
                 LockMode::Exclusive => Mode::Exclusive,
@@ -48,11 +53,15 @@ impl TryFrom<SemaphoreBody> for Wish {
 
     fn try_from(body: SemaphoreBody) -> Result<Wish, ProblemDocument> {
         not_reentrant(body.reentrant)?;
+        admit_meta(body.meta.as_ref())?;
         if body.per.is_some() {
             return Err(ProblemDocument::bad_field("per", "rates are not served yet; leave it out"));
         }
         let limit = body.limit.ok_or_else(|| {
-            ProblemDocument::bad_field("limit", "is missing; say how many units there are, as in {\"limit\":10}")
+            ProblemDocument::bad_field(
+                "limit",
+                "is missing; say how many units there are, as in {\"limit\":10}",
+            )
         })?;
         Ok(Wish {
             mode: Mode::Permits { permits: body.permits.unwrap_or(1), limit },
@@ -69,6 +78,18 @@ fn not_reentrant(reentrant: Option<bool>) -> Result<(), ProblemDocument> {
     match reentrant {
         Some(true) => Err(ProblemDocument::bad_field("reentrant", "is not served yet; leave it out")),
         _ => Ok(()),
+    }
+}
+
+/// Policies will read these words; until then they are only held against their bound.
+fn admit_meta(meta: Option<&BTreeMap<String, String>>) -> Result<(), ProblemDocument> {
+    let bytes: usize = meta.into_iter().flatten().map(|(name, value)| name.len() + value.len()).sum();
+    match bytes <= META_BYTES_MAX {
+        true => Ok(()),
+        false => {
+            let what = format!("has {bytes} bytes of names and values; at most {META_BYTES_MAX} are allowed");
+            Err(ProblemDocument::bad_field("meta", &what))
+        }
     }
 }
 
@@ -125,7 +146,13 @@ pub(crate) async fn streamed(caller: &Caller, key: &[u8], wish: &Wish) -> Result
     stream::begin(caller, call).await
 }
 
-fn ask(caller: &Caller, key: &[u8], wish: &Wish, life: Life, streamed: bool) -> Result<Call, ProblemDocument> {
+fn ask(
+    caller: &Caller,
+    key: &[u8],
+    wish: &Wish,
+    life: Life,
+    streamed: bool,
+) -> Result<Call, ProblemDocument> {
     let wait = admit_wait(caller, key, wish.wait)?;
     let call = caller.call();
     let mut request = wish.request(key, wait, life, streamed);

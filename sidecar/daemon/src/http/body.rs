@@ -130,8 +130,8 @@ pub(crate) fn parse<T: Fields + Default>(bytes: &[u8]) -> Result<T, ProblemDocum
     if bytes.trim_ascii().is_empty() {
         return Ok(T::default());
     }
-    let value: Value =
-        serde_json::from_slice(bytes).map_err(|e| ProblemDocument::bad_field("body", &format!("is not JSON: {e}")))?;
+    let value: Value = serde_json::from_slice(bytes)
+        .map_err(|e| ProblemDocument::bad_field("body", &format!("is not JSON: {e}")))?;
     let Value::Object(fields) = &value else {
         return Err(ProblemDocument::bad_field("body", "is no JSON object"));
     };

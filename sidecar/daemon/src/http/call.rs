@@ -86,7 +86,9 @@ impl Call {
     pub(crate) async fn answer(&self) -> Result<Reply, ProblemDocument> {
         loop {
             match self.next().await {
-                Some(Told::Reply { reply: Reply::Refused(refusal), .. }) => return Err(reply::problem(&refusal).into()),
+                Some(Told::Reply { reply: Reply::Refused(refusal), .. }) => {
+                    return Err(reply::problem(&refusal).into());
+                }
                 Some(Told::Reply { reply, .. }) => return Ok(reply),
                 Some(Told::Notice(_)) => {}
                 None => return Err(ProblemDocument::shutting_down()),

@@ -43,7 +43,14 @@ pub(crate) struct Lease {
 
 impl Lease {
     /// A lease as it stands now.
-    pub(crate) fn new(place: &Place, secret: Option<LeaseSecret>, key: &str, mode: Mode, fence: Fence, deadline: Time) -> Lease {
+    pub(crate) fn new(
+        place: &Place,
+        secret: Option<LeaseSecret>,
+        key: &str,
+        mode: Mode,
+        fence: Fence,
+        deadline: Time,
+    ) -> Lease {
         let id = secret.map(|secret| LeaseId::new(Secret(secret.0), place.incarnation));
         Lease {
             lease: id.map(|id| id.to_string()),
@@ -73,9 +80,8 @@ pub(crate) async fn find(caller: &Caller, id: LeaseId) -> Result<Lease, ProblemD
     of_this_life(caller, id)?;
     let secret = LeaseSecret(id.secret.0);
     let found = caller.door.handle.timed(caller.peer.uid, secret).await;
-    let (key, holder) = found
-        .ok_or_else(ProblemDocument::shutting_down)?
-        .map_err(|refusal| reply::problem(&refusal))?;
+    let (key, holder) =
+        found.ok_or_else(ProblemDocument::shutting_down)?.map_err(|refusal| reply::problem(&refusal))?;
     let place = caller.door.gate.place();
     Ok(Lease::new(place, Some(secret), key.as_str(), holder.mode, holder.fence, holder.deadline))
 }

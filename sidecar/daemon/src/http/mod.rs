@@ -46,7 +46,12 @@ impl Door {
 
     /// Serves one connection of the socket until either side hangs up. Once `leaving` is done no further request is
     /// taken; one that is being answered goes on. Dropping the future hangs up.
-    pub(crate) async fn serve(self: Rc<Self>, stream: UnixStream, peer: Peer, leaving: impl Future<Output = ()>) {
+    pub(crate) async fn serve(
+        self: Rc<Self>,
+        stream: UnixStream,
+        peer: Peer,
+        leaving: impl Future<Output = ()>,
+    ) {
         connection::serve(self, stream, peer, leaving).await;
     }
 

@@ -16,7 +16,9 @@ use sidelock_wire::Code;
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 use utoipa::OpenApi;
-use utoipa::openapi::path::{HttpMethod, Operation, OperationBuilder, Parameter, ParameterBuilder, ParameterIn};
+use utoipa::openapi::path::{
+    HttpMethod, Operation, OperationBuilder, Parameter, ParameterBuilder, ParameterIn,
+};
 use utoipa::openapi::request_body::RequestBodyBuilder;
 use utoipa::openapi::response::ResponseBuilder;
 use utoipa::openapi::schema::{ObjectBuilder, Type};
@@ -39,9 +41,13 @@ struct Row {
     codes: &'static [Code],
 }
 
-const KEY: (&str, ParameterIn, &str) =
-    ("key", ParameterIn::Path, "Everything after the resource's name, 1 to 512 bytes of UTF-8; / and %2F mean the same.");
-const ID: (&str, ParameterIn, &str) = ("id", ParameterIn::Path, "A timed lease's id, which is the right to it.");
+const KEY: (&str, ParameterIn, &str) = (
+    "key",
+    ParameterIn::Path,
+    "Everything after the resource's name, 1 to 512 bytes of UTF-8; / and %2F mean the same.",
+);
+const ID: (&str, ParameterIn, &str) =
+    ("id", ParameterIn::Path, "A timed lease's id, which is the right to it.");
 const PREFIX: (&str, ParameterIn, &str) = ("prefix", ParameterIn::Query, "Only keys that begin with this.");
 const STREAM: (&str, ParameterIn, &str) =
     ("stream", ParameterIn::Query, "1: the lease lives as long as the connection, and is told line by line.");
@@ -69,8 +75,14 @@ const ACQUIRE_CODES: &[Code] = &[
     Code::StoreUnavailable,
     Code::Draining,
 ];
-const LEASE_CODES: &[Code] =
-    &[Code::BadRequest, Code::NotFound, Code::NotHeld, Code::LeaseLost, Code::StoreUnavailable, Code::Draining];
+const LEASE_CODES: &[Code] = &[
+    Code::BadRequest,
+    Code::NotFound,
+    Code::NotHeld,
+    Code::LeaseLost,
+    Code::StoreUnavailable,
+    Code::Draining,
+];
 const LOOK_CODES: &[Code] = &[Code::BadRequest, Code::TooLarge, Code::Draining];
 
 /// A page that says one thing.
@@ -80,7 +92,17 @@ const fn page(
     summary: &'static str,
     content: &'static [(&'static str, Option<&'static str>)],
 ) -> Row {
-    Row { method: HttpMethod::Get, path, id, summary, parameters: &[], body: None, status: 200, content, codes: &[] }
+    Row {
+        method: HttpMethod::Get,
+        path,
+        id,
+        summary,
+        parameters: &[],
+        body: None,
+        status: 200,
+        content,
+        codes: &[],
+    }
 }
 
 #[rustfmt::skip]
@@ -118,7 +140,17 @@ const ROWS: &[Row] = &[
         description = "Locks beside the app. HTTP/1.1 over the sidecar's Unix socket; keys, modes, codes and durations as in the README."
     ),
     components(schemas(
-        LockBody, LockMode, SemaphoreBody, RenewBody, Lease, StreamEvent, Listing, KeyState, WatchEvent, Info, ProblemDocument
+        LockBody,
+        LockMode,
+        SemaphoreBody,
+        RenewBody,
+        Lease,
+        StreamEvent,
+        Listing,
+        KeyState,
+        WatchEvent,
+        Info,
+        ProblemDocument
     ))
 )]
 struct Schemas;
@@ -147,7 +179,9 @@ impl Row {
             operation = operation.parameter(parameter(name, place.clone(), description));
         }
         if let Some(schema) = self.body {
-            let body = RequestBodyBuilder::new().content(JSON, content(Some(schema))).required(Some(Required::False));
+            let body = RequestBodyBuilder::new()
+                .content(JSON, content(Some(schema)))
+                .required(Some(Required::False));
             operation = operation.request_body(Some(body.build()));
         }
         let mut good = ResponseBuilder::new().description("Done.");

@@ -48,7 +48,8 @@ pub(crate) struct Info {
 /// `GET /v1/locks`: the keys in use.
 pub(crate) async fn list(caller: &Caller, query: &Query) -> Result<Answer, ProblemDocument> {
     let prefix = query.get("prefix").unwrap_or_default();
-    let views = caller.door.handle.list(prefix, LIST_MAX + 1).await.ok_or_else(ProblemDocument::shutting_down)?;
+    let views =
+        caller.door.handle.list(prefix, LIST_MAX + 1).await.ok_or_else(ProblemDocument::shutting_down)?;
     Ok(json(StatusCode::OK, &Listing::new(views, boottime())))
 }
 
@@ -65,21 +66,24 @@ pub(crate) async fn info(caller: &Caller) -> Result<Answer, ProblemDocument> {
     let door = &caller.door;
     let counts = door.handle.counts().await.ok_or_else(ProblemDocument::shutting_down)?;
     let place = door.gate.place();
-    Ok(json(StatusCode::OK, &Info {
-        version: env!("CARGO_PKG_VERSION"),
-        incarnation: place.incarnation.to_string(),
-        store: place.store.name(),
-        store_up: door.handle.health().store_up(),
-        scope: place.scope.name(),
-        guarantee: place.guarantee.name(),
-        namespace: place.namespace.clone(),
-        draining: door.handle.health().draining(),
-        boottime_ns: boottime().0,
-        sessions: counts.sessions,
-        leases: counts.leases,
-        waiters: counts.waiters,
-        keys: counts.keys,
-    }))
+    Ok(json(
+        StatusCode::OK,
+        &Info {
+            version: env!("CARGO_PKG_VERSION"),
+            incarnation: place.incarnation.to_string(),
+            store: place.store.name(),
+            store_up: door.handle.health().store_up(),
+            scope: place.scope.name(),
+            guarantee: place.guarantee.name(),
+            namespace: place.namespace.clone(),
+            draining: door.handle.health().draining(),
+            boottime_ns: boottime().0,
+            sessions: counts.sessions,
+            leases: counts.leases,
+            waiters: counts.waiters,
+            keys: counts.keys,
+        },
+    ))
 }
 
 /// Health and metrics.

@@ -84,7 +84,9 @@ impl Resource {
             ("locks", None) => Ok(Resource::Locks),
             ("locks", Some(key)) => Ok(Resource::Lock(key_bytes(key))),
             ("semaphores", Some(key)) => Ok(Resource::Semaphore(key_bytes(key))),
-            ("leases", Some(id)) => Ok(Resource::Lease(LeaseId::parse(id).ok_or_else(ProblemDocument::no_such_lease)?)),
+            ("leases", Some(id)) => {
+                Ok(Resource::Lease(LeaseId::parse(id).ok_or_else(ProblemDocument::no_such_lease)?))
+            }
             ("watch", None) => Ok(Resource::Watch),
             ("info", None) => Ok(Resource::Info),
             ("openapi.json", None) => Ok(Resource::OpenApi),
@@ -156,7 +158,8 @@ impl LeaseId {
 
     /// Reads what `Display` writes, and no other spelling.
     fn parse(text: &str) -> Option<LeaseId> {
-        let canonical = text.len() == 40 && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+        let canonical =
+            text.len() == 40 && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
         let (secret, life) = canonical.then(|| text.split_at(32))?;
         Some(LeaseId {
             secret: Secret(u128::from_str_radix(secret, 16).ok()?),
@@ -249,7 +252,8 @@ mod tests {
         let text = id.to_string();
         assert_eq!(Resource::parse(&format!("/v1/leases/{text}")).ok(), Some(Resource::Lease(id)));
         assert!(id.is_of(incarnation) && !id.is_of(Incarnation(7)));
-        for other in ["1f", &text.to_uppercase(), &format!("+{}", &text[1..]), &format!("{text}0"), "é", ""] {
+        for other in ["1f", &text.to_uppercase(), &format!("+{}", &text[1..]), &format!("{text}0"), "é", ""]
+        {
             assert!(Resource::parse(&format!("/v1/leases/{other}")).is_err(), "{other}");
         }
     }

@@ -4,9 +4,9 @@
 //! know why the engine refuses: the codes and their statuses come from the one table in the wire crate.
 
 use super::response::{Answer, json};
+use crate::problem::Problem;
 use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use hyper::{Method, StatusCode};
-use crate::problem::Problem;
 use serde::Serialize;
 use sidelock_wire::Code;
 use std::time::Duration;

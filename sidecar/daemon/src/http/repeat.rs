@@ -106,7 +106,11 @@ impl Remembered {
 
 /// Acquires, unless the same request already did. A repeat that comes while the first still waits, waits for it, and
 /// takes over if the first one's client leaves.
-pub(crate) async fn once<F>(caller: &Caller, ticket: Ticket, acquire: impl Fn() -> F) -> Result<Lease, ProblemDocument>
+pub(crate) async fn once<F>(
+    caller: &Caller,
+    ticket: Ticket,
+    acquire: impl Fn() -> F,
+) -> Result<Lease, ProblemDocument>
 where
     F: Future<Output = Result<(LeaseSecret, Lease), ProblemDocument>>,
 {

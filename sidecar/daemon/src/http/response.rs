@@ -42,7 +42,11 @@ pub(crate) fn stream(media_type: &'static str) -> (Writer, Answer) {
     (Writer(chunks), finish(StatusCode::OK, Some(media_type), Chunks(reader).boxed_unsync()))
 }
 
-fn finish(status: StatusCode, media_type: Option<&'static str>, body: UnsyncBoxBody<Bytes, Infallible>) -> Answer {
+fn finish(
+    status: StatusCode,
+    media_type: Option<&'static str>,
+    body: UnsyncBoxBody<Bytes, Infallible>,
+) -> Answer {
     let mut answer = Response::new(body);
     *answer.status_mut() = status;
     let headers = answer.headers_mut();
@@ -79,7 +83,10 @@ impl Body for Chunks {
     type Data = Bytes;
     type Error = Infallible;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         self.0.poll_recv(cx).map(|chunk| chunk.map(|chunk| Ok(Frame::data(chunk))))
     }
 }

@@ -112,9 +112,10 @@ async fn read(caller: &Caller, headers: &HeaderMap, body: Incoming) -> Result<By
     let collected = timeout(BODY_TIME_MAX, Limited::new(body, max as usize).collect()).await;
     match collected.map_err(|_| ProblemDocument::slow_body(BODY_TIME_MAX))? {
         Ok(body) => Ok(body.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => {
-            Err(ProblemDocument::new(Code::TooLarge, &format!("the body exceeds {max} bytes (frame_bytes_max)")))
-        }
+        Err(error) if error.is::<LengthLimitError>() => Err(ProblemDocument::new(
+            Code::TooLarge,
+            &format!("the body exceeds {max} bytes (frame_bytes_max)"),
+        )),
         Err(error) => Err(ProblemDocument::bad_field("body", &format!("broke off: {error}"))),
     }
 }

@@ -9,7 +9,8 @@ const MISTAKES_MAX: usize = 2;
 pub(crate) fn nearest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
     let scored = known.iter().map(|name| (strsim::osa_distance(word, name), *name));
     // A word of two letters is two mistakes away from every other one.
-    let likely = scored.filter(|(mistakes, name)| *mistakes <= MISTAKES_MAX && *mistakes < name.len() / 2 + 1);
+    let likely =
+        scored.filter(|(mistakes, name)| *mistakes <= MISTAKES_MAX && *mistakes < name.len() / 2 + 1);
     likely.min().map(|(_, name)| name)
 }
 

@@ -125,7 +125,9 @@ impl Story<'_> {
     fn event(&mut self, told: Told) -> Option<StreamEvent> {
         Some(match told {
             Told::Reply { request, reply: Reply::Granted(grant) } => self.granted(request, &grant),
-            Told::Reply { reply: Reply::Refused(refusal), .. } => StreamEvent::Refused(reply::problem(&refusal).into()),
+            Told::Reply { reply: Reply::Refused(refusal), .. } => {
+                StreamEvent::Refused(reply::problem(&refusal).into())
+            }
             Told::Reply { .. } => return None,
             Told::Notice(Notice::Queued { ahead, .. }) => StreamEvent::Queued { ahead },
             Told::Notice(Notice::Extended { until, except }) => self.extended(until, &except)?,
@@ -138,7 +140,14 @@ impl Story<'_> {
     fn granted(&mut self, request: RequestId, grant: &Grant) -> StreamEvent {
         self.granted = Some(Bounds { request, cap: grant.cap.unwrap_or(Time::MAX) });
         let place = self.caller.door.gate.place();
-        StreamEvent::Granted(Lease::new(place, None, grant.key.as_str(), grant.mode, grant.fence, grant.deadline))
+        StreamEvent::Granted(Lease::new(
+            place,
+            None,
+            grant.key.as_str(),
+            grant.mode,
+            grant.fence,
+            grant.deadline,
+        ))
     }
 
     fn extended(&self, until: Time, except: &[RequestId]) -> Option<StreamEvent> {

@@ -227,7 +227,11 @@ fn why(view: &KeyView, now: Time) -> String {
             n => format!(" and {n} more"),
         };
         let span = now.since(first.since).as_secs_f64();
-        return format!("held ({}) by {}{others} for {span:.1} s{waiting}", first.mode.name(), name_of(first));
+        return format!(
+            "held ({}) by {}{others} for {span:.1} s{waiting}",
+            first.mode.name(),
+            name_of(first)
+        );
     }
     if let Some(ask) = &view.ask {
         let place = match ask.ahead {

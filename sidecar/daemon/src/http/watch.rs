@@ -80,7 +80,9 @@ async fn tell(mut events: Receiver<Watch>, writer: Writer, format: Format, prefi
                 let event = WatchEvent::new(&watch);
                 write(&writer, format, event.event, &event).await
             }
-            Err(RecvError::Lagged(count)) => write(&writer, format, "missed", &Missed { event: "missed", count }).await,
+            Err(RecvError::Lagged(count)) => {
+                write(&writer, format, "missed", &Missed { event: "missed", count }).await
+            }
             Err(RecvError::Closed) => return,
         };
         if written == Err(Gone) {
@@ -100,7 +102,11 @@ async fn write(writer: &Writer, format: Format, name: &str, event: &impl Seriali
 impl Format {
     fn wanted(headers: &HeaderMap) -> Format {
         let accepts = |media_type: &str| {
-            headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok()).any(|value| value.contains(media_type))
+            headers
+                .get_all(ACCEPT)
+                .iter()
+                .filter_map(|value| value.to_str().ok())
+                .any(|value| value.contains(media_type))
         };
         if accepts("text/event-stream") { Format::ServerSent } else { Format::Lines }
     }
@@ -139,7 +145,9 @@ impl WatchEvent {
                 let detail = Some(crate::reply::code(refusal).name());
                 WatchEvent { event: "refused", waited: seconds(waited), detail, ..base }
             }
-            EventKind::Cancelled { waited } => WatchEvent { event: "cancelled", waited: seconds(waited), ..base },
+            EventKind::Cancelled { waited } => {
+                WatchEvent { event: "cancelled", waited: seconds(waited), ..base }
+            }
             EventKind::Released { fence, held } => {
                 WatchEvent { event: "released", fence: Some(*fence), held: seconds(held), ..base }
             }

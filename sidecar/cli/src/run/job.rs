@@ -1,0 +1,135 @@
+//! The command that `run` protects: its process group, its signals, its end.
+//!
+//! Owns starting the command in a group of its own, lending it the terminal, passing signals on, and what happens to it
+//! when we die. Must not know leases: `run` decides when to send which signal.
+
+use nix::sys::prctl;
+use nix::sys::signal::{SigSet, Signal, killpg};
+use nix::unistd::{Pid, getpgrp, getpid, getppid, tcgetpgrp, tcsetpgrp};
+use std::ffi::OsString;
+use std::io;
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
+use tokio::process::{Child, Command};
+
+/// Exit code of a shell for a command that exists but can not be run.
+const CANNOT_RUN: u8 = 126;
+/// Exit code of a shell for a command that does not exist.
+const NOT_FOUND: u8 = 127;
+/// A shell adds this to the number of the signal that ended a command.
+const SIGNAL_BASE: i32 = 128;
+
+/// A command that runs.
+pub(super) struct Job {
+    child: Child,
+    group: Pid,
+    /// We lent the terminal to the command's group and must take it back.
+    lent: bool,
+}
+
+impl Job {
+    /// Starts `command` with `environment` added. It leads a process group of its own, gets the terminal if we had it,
+    /// is killed by the kernel if we die, and inherits no descriptor but the standard three (ours are close-on-exec).
+    pub(super) fn start(command: &[OsString], environment: &[(&str, String)]) -> io::Result<Job> {
+        let (program, arguments) = command
+            .split_first()
+            .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "there is no command to run"))?;
+        let us = getpid();
+        let mut builder = Command::new(program);
+        builder.args(arguments).envs(environment.iter().map(|(name, value)| (name, value))).process_group(0);
+        let die_with_us = move || {
+            prctl::set_pdeathsig(Signal::SIGKILL)?;
+            // We may have died between fork and prctl: then nobody would ever send that signal.
+            if getppid() == us { Ok(()) } else { Err(io::ErrorKind::BrokenPipe.into()) }
+        };
+        // SAFETY: between fork and exec the closure makes two system calls and allocates nothing.
+        unsafe { builder.pre_exec(die_with_us) };
+        let child = builder.spawn()?;
+        let group = child.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw);
+        let group = group.ok_or_else(|| io::Error::other("the command has no process id"))?;
+        let lent = lend_terminal(group);
+        Ok(Job { child, group, lent })
+    }
+
+    /// Sends a signal to the command and all it started in its group. Nobody left there is no error.
+    pub(super) fn signal(&self, signal: Signal) {
+        let _ = killpg(self.group, signal);
+    }
+
+    /// Waits until the command itself has ended.
+    pub(super) async fn ended(&mut self) -> io::Result<ExitStatus> {
+        self.child.wait().await
+    }
+}
+
+impl Drop for Job {
+    fn drop(&mut self) {
+        if self.lent {
+            let _ = tcsetpgrp(io::stdin(), getpgrp());
+        }
+    }
+}
+
+/// If we are the foreground job of a terminal, the command's group becomes it: otherwise the terminal would stop the
+/// command at its first read, and Ctrl-C would reach us instead of it.
+fn lend_terminal(group: Pid) -> bool {
+    if tcgetpgrp(io::stdin()) != Ok(getpgrp()) {
+        return false;
+    }
+    // Taking the terminal back happens from the background, where the kernel would stop us for it. Blocking the signal
+    // allows it; the standard library gives commands an empty mask, so none inherits this.
+    let mut stop = SigSet::empty();
+    stop.add(Signal::SIGTTOU);
+    if stop.thread_block().is_err() || tcsetpgrp(io::stdin(), group).is_err() {
+        return false;
+    }
+    // The command may have been stopped for reading before the terminal was its own.
+    let _ = killpg(group, Signal::SIGCONT);
+    true
+}
+
+/// The exit code that a shell would give for this end of a command.
+pub(super) fn exit_code(status: ExitStatus) -> u8 {
+    let code = status.code().or_else(|| status.signal().map(|signal| SIGNAL_BASE + signal));
+    code.and_then(|code| u8::try_from(code).ok()).unwrap_or(u8::MAX)
+}
+
+/// The exit code that a shell would give for a command that can not be started.
+pub(super) fn start_failure_code(error: &io::Error) -> u8 {
+    if error.kind() == io::ErrorKind::NotFound { NOT_FOUND } else { CANNOT_RUN }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn end_of(script: &str) -> u8 {
+        let command = ["sh", "-c", script].map(OsString::from);
+        let mut job = Job::start(&command, &[("SIDELOCK_FENCE", "7".to_owned())]).expect("sh exists");
+        exit_code(job.ended().await.expect("sh ends"))
+    }
+
+    #[tokio::test]
+    async fn the_commands_code_is_passed_on_as_a_shell_would() {
+        assert_eq!(end_of("exit 0").await, 0);
+        assert_eq!(end_of("exit 42").await, 42);
+        assert_eq!(end_of("kill -TERM $$").await, 143);
+        assert_eq!(end_of("exit $SIDELOCK_FENCE").await, 7, "the environment is handed over");
+    }
+
+    #[tokio::test]
+    async fn the_command_leads_its_own_group_and_dies_by_a_signal_to_it() {
+        let command = ["sh", "-c", "sleep 60 & wait"].map(OsString::from);
+        let mut job = Job::start(&command, &[]).expect("sh exists");
+        job.signal(Signal::SIGKILL);
+        assert_eq!(exit_code(job.ended().await.expect("sh ends")), 137);
+    }
+
+    #[tokio::test]
+    async fn what_can_not_be_started_has_a_shells_code() {
+        let missing = Job::start(&["/nonexistent/command".into()], &[]).err().expect("is not there");
+        assert_eq!(start_failure_code(&missing), 127);
+        let directory = Job::start(&["/".into()], &[]).err().expect("is no program");
+        assert_eq!(start_failure_code(&directory), 126);
+    }
+}

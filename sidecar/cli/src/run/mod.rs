@@ -1,0 +1,216 @@
+//! `sidelock run`: a command under a lock.
+//!
+//! Owns the order of things: first the lease, then the command; when the lease is lost, the command ends; when the
+//! command ends, the lease is released. Must not know how either works.
+
+mod job;
+
+use crate::failure::Failure;
+use crate::output::tell;
+use crate::socket::Socket;
+use crate::span::{Wait, span, wait};
+use crate::wish::{self, ModeArgs};
+use clap::{Args, ValueEnum};
+use job::{Job, exit_code, start_failure_code};
+use nix::sys::signal::Signal;
+use sidelock_client::{Lease, LostReason, Request};
+use sidelock_wire::{Code, Kind};
+use std::ffi::OsString;
+use std::future::pending;
+use std::task::Poll;
+use std::time::Duration;
+use tokio::signal::unix::{self, SignalKind};
+use tokio::time::{Instant, sleep_until};
+
+/// Signals that are meant for the command and are passed on to it.
+const PASSED_ON: [Signal; 6] =
+    [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGQUIT, Signal::SIGUSR1, Signal::SIGUSR2];
+
+/// Arguments of `run`.
+#[derive(Args, Debug)]
+pub(crate) struct RunArgs {
+    /// The key
+    key: String,
+    /// The command, after `--`
+    #[arg(last = true, value_name = "CMD", required_unless_present = "command")]
+    argv: Vec<OsString>,
+    /// The command as one line for $SHELL, as flock has it
+    #[arg(short = 'c', value_name = "LINE", conflicts_with = "argv")]
+    command: Option<OsString>,
+    /// How long to wait for the lock: 5s, 0 or forever; bare numbers are seconds
+    #[arg(long, short = 'w', value_name = "SPAN", value_parser = wait, default_value = "forever")]
+    wait: Wait,
+    /// Do not wait: as --wait 0
+    #[arg(short = 'n', conflicts_with = "wait")]
+    no_wait: bool,
+    #[command(flatten)]
+    mode: ModeArgs,
+    /// Exit code if somebody else has the lock, instead of 3 (held) and 124 (wait over)
+    #[arg(short = 'E', value_name = "N")]
+    conflict_code: Option<u8>,
+    /// Lose the lock so long after its grant, and with it the command
+    #[arg(long, value_name = "SPAN", value_parser = span)]
+    max_hold: Option<Duration>,
+    /// What to do with the command when the lock is lost
+    #[arg(long, value_enum, default_value = "term")]
+    on_lost: OnLost,
+    /// From SIGTERM to SIGKILL when the lock is lost
+    #[arg(long, value_name = "SPAN", value_parser = span, default_value = "10s")]
+    grace: Duration,
+    #[command(flatten)]
+    socket: Socket,
+}
+
+/// What becomes of the command when the lock is lost.
+#[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
+enum OnLost {
+    /// SIGTERM, and SIGKILL after the grace
+    Term,
+    /// SIGKILL at once
+    Kill,
+    /// Only a message
+    Warn,
+}
+
+/// Holds the key around the command; the exit code is the command's, or says why there was none.
+pub(crate) async fn run(args: RunArgs) -> Result<u8, Failure> {
+    let client = wish::connect(&args.socket, "sidelock run").await?;
+    let lease = match args.request(&client).acquire().await {
+        Ok(lease) => lease,
+        Err(error) => return args.not_acquired(error.into()),
+    };
+    // Before the command exists, so that no signal falls between the two.
+    let mut signals = Signals::listen()?;
+    let environment =
+        [("SIDELOCK_KEY", lease.key().to_owned()), ("SIDELOCK_FENCE", lease.fence().to_string())];
+    let command = args.command_line();
+    let mut job = match Job::start(&command, &environment) {
+        Ok(job) => job,
+        Err(error) => {
+            tell(format_args!(
+                "can not run {:?}: {error}",
+                command.first().unwrap_or(&args.key.clone().into())
+            ));
+            return Ok(start_failure_code(&error));
+        }
+    };
+    let code = watch_over(&args, &mut job, &lease, &mut signals).await?;
+    drop(job);
+    if let Err(error) = lease.release().await
+        && error.code().is_none_or(|code| code.kind() != Kind::LeaseLost)
+    {
+        tell(format_args!("the command is done, but the lock could not be released: {error}"));
+    }
+    Ok(code)
+}
+
+/// Until the command has ended: signals go to it, and the loss of the lease is its end.
+async fn watch_over(
+    args: &RunArgs,
+    job: &mut Job,
+    lease: &Lease,
+    signals: &mut Signals,
+) -> Result<u8, Failure> {
+    let mut lost = false;
+    let mut ended_by_us = false;
+    let mut kill_at: Option<Instant> = None;
+    loop {
+        tokio::select! {
+            status = job.ended() => {
+                let status = status.map_err(|error| Failure::broken(format!("can not wait for the command: {error}")))?;
+                return Ok(if ended_by_us { Code::LeaseLost.exit_code() } else { exit_code(status) });
+            }
+            signal = signals.next() => job.signal(signal),
+            reason = lease.lost(), if !lost => {
+                lost = true;
+                ended_by_us = args.on_lost != OnLost::Warn;
+                kill_at = args.end_command(job, reason);
+            }
+            () = at(kill_at) => {
+                kill_at = None;
+                tell(format_args!("the command did not end within {:?}; killing it", args.grace));
+                job.signal(Signal::SIGKILL);
+            }
+        }
+    }
+}
+
+/// At that time, if there is one.
+async fn at(time: Option<Instant>) {
+    match time {
+        Some(time) => sleep_until(time).await,
+        None => pending().await,
+    }
+}
+
+impl RunArgs {
+    fn request(&self, client: &sidelock_client::Client) -> Request {
+        let request = self.mode.request(client, &self.key);
+        let request = match self.wait {
+            _ if self.no_wait => request.wait(Duration::ZERO),
+            Wait::Forever => request.wait_forever(),
+            Wait::For(span) => request.wait(span),
+        };
+        self.max_hold.into_iter().fold(request, |request, span| request.max_hold(span))
+    }
+
+    /// The command, with `-c` as flock runs it.
+    fn command_line(&self) -> Vec<OsString> {
+        match &self.command {
+            Some(line) => {
+                let shell = std::env::var_os("SHELL").unwrap_or_else(|| "/bin/sh".into());
+                vec![shell, "-c".into(), line.clone()]
+            }
+            None => self.argv.clone(),
+        }
+    }
+
+    fn not_acquired(&self, failure: Failure) -> Result<u8, Failure> {
+        let held = failure.code().is_some_and(|code| code.kind() == Kind::WaitTimeout);
+        match self.conflict_code.filter(|_| held) {
+            Some(code) => Ok(code),
+            None => Err(failure),
+        }
+    }
+
+    /// The lock is lost: the first step against the command. When the second one is due.
+    fn end_command(&self, job: &Job, reason: LostReason) -> Option<Instant> {
+        let key = &self.key;
+        match self.on_lost {
+            OnLost::Warn => {
+                tell(format_args!("the lock of {key} is lost ({reason}); the command goes on without it"))
+            }
+            OnLost::Kill => {
+                tell(format_args!("the lock of {key} is lost ({reason}); killing the command"));
+                job.signal(Signal::SIGKILL);
+            }
+            OnLost::Term => {
+                tell(format_args!("the lock of {key} is lost ({reason}); ending the command"));
+                job.signal(Signal::SIGTERM);
+                return Instant::now().checked_add(self.grace);
+            }
+        }
+        None
+    }
+}
+
+/// Signals to us that are meant for the command.
+struct Signals(Vec<(Signal, unix::Signal)>);
+
+impl Signals {
+    fn listen() -> Result<Signals, Failure> {
+        let listen = |signal: Signal| Ok((signal, unix::signal(SignalKind::from_raw(signal as i32))?));
+        let signals: std::io::Result<Vec<_>> = PASSED_ON.into_iter().map(listen).collect();
+        signals.map(Signals).map_err(|error| Failure::broken(format!("can not listen for signals: {error}")))
+    }
+
+    async fn next(&mut self) -> Signal {
+        std::future::poll_fn(|cx| {
+            let mut streams = self.0.iter_mut();
+            let ready =
+                streams.find_map(|(signal, stream)| stream.poll_recv(cx).is_ready().then_some(*signal));
+            ready.map_or(Poll::Pending, Poll::Ready)
+        })
+        .await
+    }
+}

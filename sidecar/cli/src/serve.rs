@@ -1,0 +1,189 @@
+//! `sidelock serve`: from flags to a running sidecar.
+//!
+//! Owns the flags, the choice of log format, and what a person sees at the start. Must not know how a sidecar works:
+//! that is the daemon library.
+
+use crate::failure::Failure;
+use crate::output::say;
+use clap::Args;
+use sidelock_daemon::config::Sources;
+use sidelock_daemon::{ServeError, SocketError, Started};
+use std::io::IsTerminal;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use tracing_subscriber::EnvFilter;
+
+/// Flags of `serve`. Each wins over its environment variable, which wins over the file. `config` takes them too.
+#[derive(Args, Debug, Default)]
+pub(crate) struct ServeArgs {
+    /// Where locks live; redis if --redis is given, else memory: this host only
+    #[arg(long, value_name = "memory|redis")]
+    store: Option<String>,
+    /// Redis to share locks through: redis://HOST:6379/0, rediss:// for TLS, unix:///PATH; several for Sentinel, Cluster
+    #[arg(long, value_name = "URL", num_args = 1..)]
+    redis: Vec<String>,
+    /// What kind of Redis it is
+    #[arg(long, value_name = "single|sentinel|cluster")]
+    redis_mode: Option<String>,
+    /// ACL user at Redis
+    #[arg(long, value_name = "NAME")]
+    redis_username: Option<String>,
+    /// File whose first line is the password for Redis
+    #[arg(long, value_name = "FILE")]
+    redis_password_file: Option<String>,
+    /// Authorities that the certificate of Redis must come from, PEM
+    #[arg(long, value_name = "FILE")]
+    redis_ca_file: Option<String>,
+    /// Our own certificate for Redis, PEM
+    #[arg(long, value_name = "FILE")]
+    redis_cert_file: Option<String>,
+    /// Its key, PEM
+    #[arg(long, value_name = "FILE")]
+    redis_key_file: Option<String>,
+    /// Where clients connect
+    #[arg(long, value_name = "PATH")]
+    socket: Option<String>,
+    /// Where operators connect [default: admin.sock beside the socket]
+    #[arg(long, value_name = "PATH")]
+    admin_socket: Option<String>,
+    /// User ids that may connect, instead of our own, root and the socket's group
+    #[arg(long, value_name = "UID", num_args = 1..)]
+    allow_uid: Vec<u32>,
+    /// Group ids whose members may connect, likewise
+    #[arg(long, value_name = "GID", num_args = 1..)]
+    allow_gid: Vec<u32>,
+    /// Serve health and metrics on this address too, and nothing else there
+    #[arg(long, value_name = "ADDR:PORT")]
+    probe_listen: Option<SocketAddr>,
+    /// Sidecars of one namespace share their locks
+    #[arg(long, value_name = "NS")]
+    namespace: Option<String>,
+    /// Settings, TOML; `sidelock config print --default` shows all of them
+    #[arg(long, value_name = "FILE", env = "SIDELOCK_CONFIG")]
+    config: Option<PathBuf>,
+}
+
+impl ServeArgs {
+    /// Everything that settings come from: these flags, the environment, the file.
+    pub(crate) fn sources(&self) -> Sources {
+        let mut flags = Vec::new();
+        let mut set =
+            |name: &'static str, value: Option<String>| flags.extend(value.map(|value| (name, value)));
+        set("store", self.store.clone());
+        set("redis.mode", self.redis_mode.clone());
+        set("redis.username", self.redis_username.clone());
+        set("redis.password_file", self.redis_password_file.clone());
+        set("redis.ca_file", self.redis_ca_file.clone());
+        set("redis.cert_file", self.redis_cert_file.clone());
+        set("redis.key_file", self.redis_key_file.clone());
+        set("socket", self.socket.clone());
+        set("admin_socket", self.admin_socket.clone());
+        set("probe_listen", self.probe_listen.map(|address| address.to_string()));
+        set("namespace", self.namespace.clone());
+        self.redis.iter().for_each(|url| set("redis.url", Some(url.clone())));
+        self.allow_uid.iter().for_each(|uid| set("allow_uid", Some(uid.to_string())));
+        self.allow_gid.iter().for_each(|gid| set("allow_gid", Some(gid.to_string())));
+        Sources { file: self.config.clone(), environment: environment(), flags }
+    }
+}
+
+/// The environment, as far as it is text: the rest can name no setting.
+fn environment() -> Vec<(String, String)> {
+    let text = |value: std::ffi::OsString| value.into_string().ok();
+    std::env::vars_os().filter_map(|(name, value)| Some((text(name)?, text(value)?))).collect()
+}
+
+/// Which log lines are written: `info`, `debug`, `sidelock_daemon=trace`, …
+const LOG_VARIABLE: &str = "SIDELOCK_LOG";
+/// `json` for machines, else text.
+const LOG_FORMAT_VARIABLE: &str = "SIDELOCK_LOG_FORMAT";
+
+/// Serves until a signal or an operator ends it.
+pub(crate) fn serve(args: &ServeArgs) -> Result<(), Failure> {
+    start_log()?;
+    sidelock_daemon::serve(&args.sources(), introduce).map_err(|error| match &error {
+        // What the caller said is wrong; everything else is how things are.
+        ServeError::Config(_)
+        | ServeError::Socket(SocketError::TooLong { .. })
+        | ServeError::MemoryInKubernetes => Failure::usage(error.to_string()),
+        _ => Failure::broken(error.to_string()),
+    })
+}
+
+/// What a person sees once it serves: where, and a line to try it with.
+fn introduce(started: &Started) {
+    let socket = started.socket.display();
+    let (store, scope) = (started.place.store.name(), started.place.scope);
+    let greeting = format!(
+        "sidelock serves at {socket} (store {store}, scope {scope}). To take a lease, paste:\n  \
+         curl --unix-socket {} -X POST http://sidelock/v1/locks/orders/42\n",
+        quoted(&started.socket)
+    );
+    // Serving goes on if nobody reads this.
+    drop(say(&greeting));
+}
+
+/// A path as a shell takes it for one word.
+fn quoted(path: &Path) -> String {
+    let text = path.to_string_lossy();
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-".contains(&byte);
+    match text.bytes().all(plain) {
+        true => text.into_owned(),
+        false => format!("'{}'", text.replace('\'', r"'\''")),
+    }
+}
+
+/// The log goes to standard error: standard output belongs to answers.
+fn start_log() -> Result<(), Failure> {
+    let wanted = std::env::var(LOG_VARIABLE).unwrap_or_else(|_| "info".to_owned());
+    let filter = EnvFilter::builder().parse(&wanted).map_err(|error| {
+        Failure::usage(format!("{LOG_VARIABLE}={wanted}: {error}; write info, debug or target=level"))
+    })?;
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match std::env::var(LOG_FORMAT_VARIABLE).as_deref() {
+        Ok("json") => log.json().init(),
+        _ => log.with_ansi(std::io::stderr().is_terminal()).with_target(false).init(),
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_one_word_to_a_shell() {
+        assert_eq!(quoted(Path::new("/run/s.sock")), "/run/s.sock");
+        assert_eq!(quoted(Path::new("/a b/it's")), r"'/a b/it'\''s'");
+    }
+
+    #[test]
+    fn flags_name_settings_that_exist() {
+        let args = ServeArgs {
+            redis: vec!["redis://h".into()],
+            redis_mode: Some("single".into()),
+            redis_username: Some("u".into()),
+            redis_password_file: Some("/p".into()),
+            redis_ca_file: Some("/ca".into()),
+            redis_cert_file: Some("/cert".into()),
+            redis_key_file: Some("/key".into()),
+            store: Some("redis".into()),
+            socket: Some("/s".into()),
+            admin_socket: Some("/a".into()),
+            allow_uid: vec![1, 2],
+            allow_gid: vec![3],
+            probe_listen: "127.0.0.1:9".parse().ok(),
+            namespace: Some("n".into()),
+            config: None,
+        };
+        let sources = Sources { environment: Vec::new(), ..args.sources() };
+        let config = sidelock_daemon::config::load(&sources).expect("is all right").config;
+        assert_eq!(config.redis.url.len(), 1);
+        assert_eq!(config.redis.username.as_deref(), Some("u"));
+        assert_eq!(config.redis.key_file.as_deref(), Some(Path::new("/key")));
+        assert_eq!((config.allow_uid, config.allow_gid), (vec![1, 2], vec![3]));
+        assert_eq!(config.admin_socket.as_deref(), Some(Path::new("/a")));
+        assert_eq!(config.probe_listen, args.probe_listen);
+        assert_eq!(config.namespace, "n");
+    }
+}

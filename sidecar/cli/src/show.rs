@@ -1,0 +1,137 @@
+//! `ls` and `why`: who holds what, and why it is not free.
+//!
+//! Owns how keys are shown. Must not change anything.
+
+use crate::door::{ask, escaped};
+use crate::failure::Failure;
+use crate::output::Output;
+use crate::socket::Socket;
+use crate::table::{shown, table};
+use clap::Args;
+use hyper::Method;
+use serde_json::Value;
+
+/// Arguments of `ls`.
+#[derive(Args, Debug)]
+pub(crate) struct LsArgs {
+    /// Only keys that begin with this
+    prefix: Option<String>,
+    #[command(flatten)]
+    output: Output,
+    #[command(flatten)]
+    socket: Socket,
+}
+
+/// Arguments of `why`.
+#[derive(Args, Debug)]
+pub(crate) struct WhyArgs {
+    /// The key
+    key: String,
+    #[command(flatten)]
+    output: Output,
+    #[command(flatten)]
+    socket: Socket,
+}
+
+/// Lists the keys in use.
+pub(crate) async fn ls(args: LsArgs) -> Result<(), Failure> {
+    let path = match &args.prefix {
+        Some(prefix) => format!("/v1/locks?prefix={}", escaped(prefix)),
+        None => "/v1/locks".to_owned(),
+    };
+    let answer = ask(&args.socket, Method::GET, &path, None).await?;
+    args.output.write(&answer, |answer| {
+        let mut text = table(
+            &["KEY", "LIMIT", "HOLDERS", "QUEUE", "WHY"],
+            &list(&answer["keys"]).map(row).collect::<Vec<_>>(),
+        );
+        if answer["truncated"] == true {
+            text.push_str("there are more; ask with a longer prefix\n");
+        }
+        text
+    })
+}
+
+/// Shows one key.
+pub(crate) async fn why(args: WhyArgs) -> Result<(), Failure> {
+    let answer = ask(&args.socket, Method::GET, &format!("/v1/locks/{}", escaped(&args.key)), None).await?;
+    args.output.write(&answer, |key| {
+        let mut text = format!("{}: {}\n", word(&key["key"]), word(&key["why"]));
+        let holders: Vec<_> = list(&key["holders"]).map(holder).collect();
+        if !holders.is_empty() {
+            text.push('\n');
+            text.push_str(&table(&["HOLDER", "UID", "OWNER", "MODE", "FENCE", "HELD", "EXPIRES"], &holders));
+        }
+        let queue: Vec<_> = list(&key["queue"]).map(waiter).collect();
+        if !queue.is_empty() {
+            text.push('\n');
+            text.push_str(&table(&["WAITER", "UID", "OWNER", "MODE", "PRIORITY", "WAITS"], &queue));
+        }
+        text
+    })
+}
+
+fn row(key: &Value) -> Vec<String> {
+    let limit = if key["limit"].is_null() { "lock".to_owned() } else { word(&key["limit"]) };
+    let count = |field: &str| list(&key[field]).count().to_string();
+    vec![word(&key["key"]), limit, count("holders"), count("queue"), word(&key["why"])]
+}
+
+fn holder(holder: &Value) -> Vec<String> {
+    let name = match holder["ref"].as_str() {
+        Some(reference) => format!("timed lease {reference}"),
+        None => word(&holder["app"]),
+    };
+    let (fence, held, expires) =
+        (word(&holder["fence"]), seconds(&holder["held_for"]), seconds(&holder["expires_in"]));
+    vec![name, word(&holder["uid"]), word(&holder["owner"]), mode(holder), fence, held, expires]
+}
+
+fn waiter(waiter: &Value) -> Vec<String> {
+    let (priority, waits) = (word(&waiter["priority"]), seconds(&waiter["waiting_for"]));
+    vec![word(&waiter["app"]), word(&waiter["uid"]), word(&waiter["owner"]), mode(waiter), priority, waits]
+}
+
+fn mode(who: &Value) -> String {
+    match who["permits"].as_u64() {
+        Some(permits) => format!("permits {permits}"),
+        None => word(&who["mode"]),
+    }
+}
+
+fn list(values: &Value) -> impl Iterator<Item = &Value> {
+    values.as_array().into_iter().flatten()
+}
+
+/// A value as a word of a table; what is missing is a dash.
+fn word(value: &Value) -> String {
+    match value {
+        Value::String(text) if !text.is_empty() => shown(text),
+        Value::Number(number) => number.to_string(),
+        _ => "-".to_owned(),
+    }
+}
+
+fn seconds(value: &Value) -> String {
+    value.as_f64().map_or_else(|| "-".to_owned(), |seconds| format!("{seconds:.1}s"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_timed_lease_is_shown_by_its_reference() {
+        let shown = holder(
+            &json!({"ref": "00ab", "uid": 7, "mode": "permits", "permits": 2, "fence": 9, "held_for": 1.25}),
+        );
+        assert_eq!(shown, ["timed lease 00ab", "7", "-", "permits 2", "9", "1.2s", "-"]);
+    }
+
+    #[test]
+    fn a_key_of_the_listing_counts_its_holders_and_its_queue() {
+        let shown = row(&json!({"key": "a", "limit": null, "holders": [1], "queue": [1, 2], "why": "held"}));
+        assert_eq!(shown, ["a", "lock", "1", "2", "held"]);
+    }
+}

@@ -1,0 +1,51 @@
+//! Which sidecar a verb speaks to.
+//!
+//! Owns the flag. Where sockets usually are is the SDK's knowledge, so that verbs and programs find the same one.
+
+use crate::failure::Failure;
+use clap::Args;
+use std::path::{Path, PathBuf};
+use tokio::net::UnixStream;
+
+/// Name of the operators' socket, beside the clients' one.
+const ADMIN_NAME: &str = "admin.sock";
+
+/// The sidecar to speak to.
+#[derive(Args, Debug, Clone)]
+pub(crate) struct Socket {
+    /// The sidecar's socket [default: $SIDELOCK_SOCKET, then the first that exists of the usual places]
+    #[arg(long, value_name = "PATH")]
+    socket: Option<PathBuf>,
+}
+
+impl Socket {
+    /// This one.
+    pub(crate) fn at(path: PathBuf) -> Socket {
+        Socket { socket: Some(path) }
+    }
+
+    /// What the caller said, if anything.
+    pub(crate) fn said(&self) -> Option<&Path> {
+        self.socket.as_deref()
+    }
+
+    /// Where it is.
+    pub(crate) fn path(&self) -> Result<PathBuf, Failure> {
+        match &self.socket {
+            Some(path) => Ok(path.clone()),
+            None => Ok(sidelock_client::socket_path()?),
+        }
+    }
+
+    /// The operators' socket that belongs to it.
+    pub(crate) fn admin(&self) -> Result<Socket, Failure> {
+        Ok(Socket::at(self.path()?.with_file_name(ADMIN_NAME)))
+    }
+
+    /// Connects to it.
+    pub(crate) async fn connect(&self) -> Result<UnixStream, Failure> {
+        let path = self.path()?;
+        let connected = UnixStream::connect(&path).await;
+        connected.map_err(|error| Failure::Unreachable { path, error })
+    }
+}

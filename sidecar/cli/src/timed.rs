@@ -1,0 +1,145 @@
+//! `lock`, `renew`, `unlock`: timed leases, for shells. They outlive the process that took them.
+//!
+//! Owns what is printed of a lease. Must not keep one: whoever has its id has it.
+
+use crate::door::ask;
+use crate::failure::Failure;
+use crate::output::{Output, say};
+use crate::socket::Socket;
+use crate::span::{Wait, span, wait, written};
+use crate::wish::ModeArgs;
+use clap::Args;
+use hyper::Method;
+use serde_json::{Value, json};
+use std::time::Duration;
+
+/// Arguments of `lock`.
+#[derive(Args, Debug)]
+pub(crate) struct LockArgs {
+    /// The key
+    key: String,
+    /// How long to wait for it: 5s, 0 or forever
+    #[arg(long, value_name = "SPAN", value_parser = wait, default_value = "forever")]
+    wait: Wait,
+    /// How long the lease lives without a renewal
+    #[arg(long, value_name = "SPAN", value_parser = span, default_value = "30s")]
+    ttl: Duration,
+    /// Lose the lease so long after its grant, whatever renews it
+    #[arg(long, value_name = "SPAN", value_parser = span)]
+    max_hold: Option<Duration>,
+    #[command(flatten)]
+    mode: ModeArgs,
+    #[command(flatten)]
+    output: Output,
+    #[command(flatten)]
+    socket: Socket,
+}
+
+/// Arguments of `renew`.
+#[derive(Args, Debug)]
+pub(crate) struct RenewArgs {
+    #[command(flatten)]
+    lease: LeaseArg,
+    /// How long it lives from now
+    #[arg(long, value_name = "SPAN", value_parser = span, default_value = "30s")]
+    ttl: Duration,
+    #[command(flatten)]
+    output: Output,
+    #[command(flatten)]
+    socket: Socket,
+}
+
+/// Arguments of `unlock`.
+#[derive(Args, Debug)]
+pub(crate) struct UnlockArgs {
+    #[command(flatten)]
+    lease: LeaseArg,
+    #[command(flatten)]
+    socket: Socket,
+}
+
+/// Which lease.
+#[derive(Args, Debug)]
+struct LeaseArg {
+    /// The lease, as `lock` printed it
+    #[arg(env = "SIDELOCK_LEASE", hide_env_values = true)]
+    lease: String,
+}
+
+impl LeaseArg {
+    /// Its path. An id is plain hexadecimal; anything else must not become another path.
+    fn path(&self) -> Result<String, Failure> {
+        match self.lease.bytes().all(|byte| byte.is_ascii_alphanumeric()) && !self.lease.is_empty() {
+            true => Ok(format!("/v1/leases/{}", self.lease)),
+            false => {
+                Err(Failure::usage("that is no lease; give what `sidelock lock` printed as SIDELOCK_LEASE"))
+            }
+        }
+    }
+}
+
+/// Takes a timed lease and prints it so that a shell can evaluate it.
+pub(crate) async fn lock(args: LockArgs) -> Result<(), Failure> {
+    let client = crate::wish::connect(&args.socket, "sidelock lock").await?;
+    let request = args.mode.request(&client, &args.key);
+    let request = match args.wait {
+        Wait::Forever => request.wait_forever(),
+        Wait::For(span) => request.wait(span),
+    };
+    let request = args.max_hold.into_iter().fold(request, |request, span| request.max_hold(span));
+    let lease = request.acquire_timed(args.ttl).await?;
+    // As the HTTP door writes it: with the sidecar's life, so that a later one knows that the lease is gone.
+    let life = client.sidecar().map_or(0, |sidecar| sidecar.incarnation >> 96);
+    let answer = json!({
+        "lease": format!("{}{life:08x}", lease.id),
+        "key": *lease.key,
+        "fence": lease.fence,
+        "deadline_boottime_ns": u64::try_from(lease.deadline.as_nanos()).unwrap_or(u64::MAX),
+    });
+    args.output.write(&answer, evaluable)
+}
+
+/// Two lines for `eval "$(sidelock lock KEY)"`; exported, so that `sidelock unlock` finds the lease too.
+fn evaluable(answer: &Value) -> String {
+    let lease = answer["lease"].as_str().unwrap_or_default();
+    format!(
+        "SIDELOCK_LEASE={lease} SIDELOCK_FENCE={}\nexport SIDELOCK_LEASE SIDELOCK_FENCE\n",
+        answer["fence"]
+    )
+}
+
+/// Lets a lease live for so long from now.
+pub(crate) async fn renew(args: RenewArgs) -> Result<(), Failure> {
+    let body = json!({ "ttl": written(args.ttl) });
+    let answer = ask(&args.socket, Method::PUT, &args.lease.path()?, Some(&body)).await?;
+    match args.output.is_json() {
+        true => say(&format!("{answer:#}\n")),
+        false => Ok(()),
+    }
+}
+
+/// Gives a lease back.
+pub(crate) async fn unlock(args: UnlockArgs) -> Result<(), Failure> {
+    ask(&args.socket, Method::DELETE, &args.lease.path()?, None).await.map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shell_can_evaluate_a_lease() {
+        let text = evaluable(&json!({"lease": "00ff", "fence": 17}));
+        let script = format!("{text}sh -c 'echo $SIDELOCK_LEASE $SIDELOCK_FENCE'");
+        let output = std::process::Command::new("sh").args(["-c", &script]).output().expect("sh exists");
+        assert_eq!(String::from_utf8_lossy(&output.stdout), "00ff 17\n");
+    }
+
+    #[test]
+    fn a_lease_can_not_lead_to_another_path() {
+        for text in ["", "../locks", "a b", "a?b", "a/b", "é"] {
+            assert!(LeaseArg { lease: text.to_owned() }.path().is_err(), "{text}");
+        }
+        assert!(LeaseArg { lease: "00ff".to_owned() }.path().is_ok());
+    }
+}
