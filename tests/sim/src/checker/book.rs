@@ -1,0 +1,174 @@
+//! Who is who in a history: sessions, their requests, and where each stands.
+//!
+//! Owns what more than one rule needs to look up. Must not judge, except whether the history makes sense at all.
+
+use super::history::{Acquire, Answer, At, Event, Req, Sent, Wait};
+use super::{Findings, Rule, slot};
+
+/// A session.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Session {
+    pub(super) known: bool,
+    pub(super) sidecar: u32,
+    pub(super) uid: u32,
+    /// The client hung up, or saw that the sidecar did and did not come back.
+    pub(super) closed: bool,
+    pub(super) requests: Vec<Option<Request>>,
+}
+
+/// A request, of any kind.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Request {
+    pub(super) sent_at: At,
+    pub(super) what: Sent,
+    pub(super) answers: u32,
+    pub(super) cancels: u32,
+    pub(super) cancels_answered: u32,
+    /// Of an acquire: the sidecar decided to grant it then.
+    pub(super) issued_at: Option<At>,
+    pub(super) arrived: bool,
+    /// Its connection is gone: nobody will read an answer.
+    pub(super) void: bool,
+}
+
+/// An incarnation of a sidecar.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Sidecar {
+    pub(super) crashed: bool,
+    /// Bounds on time do not hold before.
+    pub(super) disturbed_until: At,
+    pub(super) froze_at: Option<At>,
+}
+
+/// Who is who.
+#[derive(Debug, Default)]
+pub(super) struct Book {
+    pub(super) sessions: Vec<Session>,
+    pub(super) sidecars: Vec<Sidecar>,
+    /// Bounds on time that concern all sidecars do not hold before.
+    pub(super) disturbed_until: At,
+    /// The store lost its data then, last.
+    pub(super) flushed_at: Option<At>,
+}
+
+impl Book {
+    pub(super) fn session(&self, number: u32) -> Option<&Session> {
+        self.sessions.get(number as usize).filter(|session| session.known)
+    }
+
+    pub(super) fn request(&self, of: Req) -> Option<&Request> {
+        self.session(of.session)?
+            .requests
+            .get(of.request as usize)?
+            .as_ref()
+    }
+
+    /// The acquire of this name, and the sidecar it was sent to.
+    pub(super) fn acquire(&self, of: Req) -> Option<(Acquire, u32)> {
+        match self.request(of)?.what {
+            Sent::Acquire(acquire) => Some((acquire, self.session(of.session)?.sidecar)),
+            _ => None,
+        }
+    }
+
+    /// Whether who sent `of` may speak for `lease`: its session, or for a timed lease a session of the same user on the
+    /// same incarnation (S4, S5).
+    pub(super) fn entitled(&self, of: Req, lease: Req) -> bool {
+        let (Some(speaker), Some(holder)) = (self.session(of.session), self.session(lease.session)) else {
+            return false;
+        };
+        let timed = self.acquire(lease).is_some_and(|(acquire, _)| acquire.timed);
+        of.session == lease.session || (timed && speaker.uid == holder.uid && speaker.sidecar == holder.sidecar)
+    }
+
+    pub(super) fn sidecar(&self, number: u32) -> Sidecar {
+        self.sidecars.get(number as usize).copied().unwrap_or_default()
+    }
+
+    pub(super) fn see(&mut self, at: At, event: &Event, found: &mut Findings) {
+        match *event {
+            Event::Opened { session, sidecar, uid } => {
+                let entry = slot(&mut self.sessions, session);
+                if entry.known {
+                    found.add(Rule::Recording, || format!("session {session} opened twice"));
+                }
+                *entry = Session {
+                    known: true,
+                    sidecar,
+                    uid,
+                    ..Session::default()
+                };
+            }
+            Event::Sent { of, what } => self.sent(at, of, what, found),
+            Event::Answered { of, answer } => match self.request_mut(of) {
+                Some(request) if answer == Answer::Cancelled => request.cancels_answered += 1,
+                Some(request) => request.answers += 1,
+                None => {}
+            },
+            Event::HungUp { session } | Event::EofSeen { session } => {
+                let entry = slot(&mut self.sessions, session);
+                entry.closed = true;
+                for request in entry.requests.iter_mut().flatten() {
+                    request.void = true;
+                }
+            }
+            Event::Resumed { session } => slot(&mut self.sessions, session).closed = false,
+            Event::Arrived { of } => match self.request_mut(of) {
+                Some(request) => request.arrived = true,
+                None => found.add(Rule::Recording, || format!("{of} arrived but was never sent")),
+            },
+            Event::Issued { lease, .. } => match self.request_mut(lease) {
+                Some(request) => request.issued_at = Some(at),
+                None => found.add(Rule::OneAnswer, || format!("{lease} was granted but never sent")),
+            },
+            Event::Crashed { sidecar } => slot(&mut self.sidecars, sidecar).crashed = true,
+            Event::Froze { sidecar } => slot(&mut self.sidecars, sidecar).froze_at = Some(at),
+            Event::Disturbed { sidecar, until } => {
+                let entry = slot(&mut self.sidecars, sidecar);
+                entry.disturbed_until = entry.disturbed_until.max(until);
+                self.disturbed_until = self.disturbed_until.max(until);
+            }
+            Event::Flushed => self.flushed_at = Some(at),
+            _ => {}
+        }
+    }
+
+    fn sent(&mut self, at: At, of: Req, what: Sent, found: &mut Findings) {
+        if !slot(&mut self.sessions, of.session).known {
+            found.add(Rule::Recording, || format!("{of} was sent before its session was opened"));
+        }
+        let entry = slot(&mut slot(&mut self.sessions, of.session).requests, of.request);
+        match (entry, what) {
+            (Some(request), Sent::Cancel) => request.cancels += 1,
+            (Some(_), _) => found.add(Rule::Recording, || format!("{of} was sent twice")),
+            (None, Sent::Cancel) => found.add(Rule::Recording, || format!("{of} was cancelled, never sent")),
+            (entry, what) => {
+                *entry = Some(Request {
+                    sent_at: at,
+                    what,
+                    answers: 0,
+                    cancels: 0,
+                    cancels_answered: 0,
+                    issued_at: None,
+                    arrived: false,
+                    void: false,
+                });
+            }
+        }
+    }
+
+    fn request_mut(&mut self, of: Req) -> Option<&mut Request> {
+        self.sessions
+            .get_mut(of.session as usize)?
+            .requests
+            .get_mut(of.request as usize)?
+            .as_mut()
+    }
+}
+
+impl Request {
+    /// A try.
+    pub(super) fn is_try(&self) -> bool {
+        matches!(self.what, Sent::Acquire(acquire) if acquire.wait == Wait::Try)
+    }
+}

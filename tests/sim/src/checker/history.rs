@@ -1,0 +1,466 @@
+//! What happened in a run, as plain data: who asked, who was told what, what the store decided, when.
+//!
+//! Owns the vocabulary that the rules are written in. Must not know the engine, the simulator or where the records come
+//! from: the simulator writes them from its virtual world, tests on real processes write them from theirs. Every time is
+//! *true* time, of one clock that no fault touches; a recorder translates deadlines told on a host's clock.
+//!
+//! As text a history is JSON lines: the [`Bounds`] first, then one [`Record`] a line.
+
+use serde::{Deserialize, Serialize};
+use std::io::{self, BufRead, Write};
+use std::time::Duration;
+
+/// An instant of true time, in nanoseconds since the recording began.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct At(pub u64);
+
+impl At {
+    /// How long `earlier` lies back; zero if it does not.
+    pub fn since(self, earlier: At) -> Duration {
+        Duration::from_nanos(self.0.saturating_sub(earlier.0))
+    }
+}
+
+impl std::ops::Add<Duration> for At {
+    type Output = At;
+    fn add(self, span: Duration) -> At {
+        At(self
+            .0
+            .saturating_add(u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)))
+    }
+}
+
+impl std::fmt::Display for At {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}.{:06}s", self.0 / 1_000_000_000, self.0 / 1_000 % 1_000_000)
+    }
+}
+
+/// A session's request. Sessions, and the requests of one session, are numbered densely from 0 by the recorder; a
+/// session number is never used again, whatever sidecar it was on. A lease is named by the acquire that got it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Req {
+    /// The session.
+    pub session: u32,
+    /// Its request.
+    pub request: u32,
+}
+
+impl std::fmt::Display for Req {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "session {} request {}", self.session, self.request)
+    }
+}
+
+/// One thing that happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Record {
+    /// When.
+    pub at: At,
+    /// What.
+    pub event: Event,
+}
+
+/// What a client asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Sent {
+    /// A lease.
+    Acquire(Acquire),
+    /// More time for a lease. The request is the renewal's own number.
+    Renew {
+        /// Which lease.
+        lease: Req,
+    },
+    /// The end of a lease. The request is the release's own number. The client uses the lease no more.
+    Release {
+        /// Which lease.
+        lease: Req,
+    },
+    /// No lease after all, under the number of the acquire.
+    Cancel,
+}
+
+/// An acquire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Acquire {
+    /// Of which key. Keys are numbered densely from 0 by the recorder.
+    pub key: u32,
+    /// Units wanted.
+    pub units: u32,
+    /// Units that exist. A lock has `u32::MAX`, exclusive takes all, shared takes one.
+    pub limit: u32,
+    /// How long the client is ready to wait.
+    pub wait: Wait,
+    /// Ahead of lower ones; one point is worth a second.
+    pub priority: i32,
+    /// The lease belongs to a bearer and outlives its connection.
+    pub timed: bool,
+}
+
+/// How long an acquire waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Wait {
+    /// Not at all.
+    Try,
+    /// At most so long.
+    AtMost(Duration),
+    /// Until it is served.
+    Forever,
+}
+
+/// What a client was answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Answer {
+    /// To acquire. It counts as a lease only if its deadline lies ahead when the client reads it.
+    Granted {
+        /// Its token.
+        fence: u64,
+        /// The deadline told.
+        deadline: At,
+    },
+    /// To renew.
+    Renewed {
+        /// The new deadline told.
+        deadline: At,
+    },
+    /// To release.
+    Released,
+    /// To cancel, under the acquire's number.
+    Cancelled,
+    /// To any.
+    Refused(Refused),
+}
+
+/// Why the answer was no, as far as rules care.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Refused {
+    /// A try met a holder.
+    Held,
+    /// The wait was over.
+    WaitTimeout,
+    /// Not the speaker's lease, no such lease, or gone.
+    NotYours,
+    /// Anything else.
+    Other,
+}
+
+/// What can happen. The first group is seen by clients and suffices for the rules on windows, fences, answers and
+/// progress; the others sharpen the rules where the recorder can see sidecars and the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Event {
+    // ── clients ──
+    /// A session began, on this incarnation of a sidecar (numbered densely from 0), as this user.
+    Opened {
+        /// The session.
+        session: u32,
+        /// The incarnation of a sidecar.
+        sidecar: u32,
+        /// User id.
+        uid: u32,
+    },
+    /// A client sent something.
+    Sent {
+        /// Its number.
+        of: Req,
+        /// What.
+        what: Sent,
+    },
+    /// A client read an answer.
+    Answered {
+        /// To what.
+        of: Req,
+        /// The answer.
+        answer: Answer,
+    },
+    /// A client read that its lease lasts until then (the sooner of what was told and the lease's cap).
+    Extended {
+        /// The lease.
+        lease: Req,
+        /// Its deadline.
+        until: At,
+    },
+    /// A client read that its lease is lost, or found its deadline passed and gave it up.
+    LostSeen {
+        /// The lease.
+        lease: Req,
+    },
+    /// A client closed its connection or died.
+    HungUp {
+        /// Its session.
+        session: u32,
+    },
+    /// A client saw its connection closed by the other side.
+    EofSeen {
+        /// Its session.
+        session: u32,
+    },
+    /// A client came back to the same session and uses its leases again, as far as their deadlines allow.
+    Resumed {
+        /// Its session.
+        session: u32,
+    },
+    /// The holder read the fenced register of a key, which raises what the register has seen.
+    Read {
+        /// The key.
+        key: u32,
+        /// The reader's token.
+        fence: u64,
+        /// Which write it saw: 0 none, 1 the first …
+        version: u32,
+    },
+    /// A holder, or one who believes to be one, wrote what it computed from what it had read.
+    Wrote {
+        /// The key.
+        key: u32,
+        /// The writer's token.
+        fence: u64,
+        /// The version it had read.
+        base: u32,
+        /// Whether the register took it.
+        accepted: bool,
+    },
+    // ── sidecars ──
+    /// An acquire reached its sidecar.
+    Arrived {
+        /// The acquire.
+        of: Req,
+    },
+    /// A sidecar decided to grant.
+    Issued {
+        /// The acquire.
+        lease: Req,
+        /// The token.
+        fence: u64,
+        /// The deadline told.
+        deadline: At,
+    },
+    /// A sidecar took a waiter out of its queue without a grant.
+    Dropped {
+        /// The acquire.
+        of: Req,
+    },
+    /// A sidecar ended a lease: released, lost or forced.
+    Done {
+        /// The lease.
+        lease: Req,
+    },
+    /// A sidecar closed a session's connection.
+    CutOff {
+        /// The session.
+        session: u32,
+    },
+    /// A sidecar heard from the store, or by a push, whether others wait for a key it has a tenure of.
+    Learned {
+        /// The sidecar.
+        sidecar: u32,
+        /// The key.
+        key: u32,
+        /// Whether they do.
+        contended: bool,
+    },
+    /// A sidecar died.
+    Crashed {
+        /// The sidecar.
+        sidecar: u32,
+    },
+    /// Bounds on time do not hold for this sidecar from now until then: it is paused, or its store is away or late.
+    Disturbed {
+        /// The sidecar.
+        sidecar: u32,
+        /// Until when.
+        until: At,
+    },
+    /// A host's clock stopped while time went on, which breaks assumption A1 for what was granted before.
+    Froze {
+        /// The host's sidecar.
+        sidecar: u32,
+    },
+    // ── the store ──
+    /// An ask entered the queue, or kept its place, and stays until then unless it asks again.
+    Entered {
+        /// The asking sidecar.
+        sidecar: u32,
+        /// The key.
+        key: u32,
+        /// Number of the ask: another one of the same sidecar is a new place.
+        ask: u64,
+        /// When the entry lapses.
+        until: At,
+    },
+    /// The asks of a sidecar left the queue of a key: withdrawn or granted.
+    Left {
+        /// The sidecar.
+        sidecar: u32,
+        /// The key.
+        key: u32,
+    },
+    /// An entry was offered what it asks for.
+    Offered {
+        /// The sidecar.
+        sidecar: u32,
+        /// The key.
+        key: u32,
+        /// The ask.
+        ask: u64,
+    },
+    /// A tenure got these fences.
+    Reserved {
+        /// The sidecar.
+        sidecar: u32,
+        /// The key.
+        key: u32,
+        /// The first of them.
+        first: u64,
+        /// The last of them.
+        last: u64,
+    },
+    /// An ask became a tenure of so many units.
+    Seated {
+        /// The sidecar.
+        sidecar: u32,
+        /// The key.
+        key: u32,
+        /// The ask.
+        ask: u64,
+    },
+    /// A tenure stands until then in the store.
+    Confirmed {
+        /// The sidecar.
+        sidecar: u32,
+        /// The key.
+        key: u32,
+        /// When it lapses there.
+        until: At,
+    },
+    /// A tenure was given back whole.
+    Returned {
+        /// The sidecar.
+        sidecar: u32,
+        /// The key.
+        key: u32,
+    },
+    /// The store lost its data.
+    Flushed,
+    // ── the end ──
+    /// Everything was healed, every client is gone, the longest tenure has run out: what is left over. The run is over.
+    Rest(Rest),
+}
+
+/// What is left at rest; all of it should be zero.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Rest {
+    /// Live leases in sidecars.
+    pub leases: u32,
+    /// Waiters in sidecars.
+    pub waiters: u32,
+    /// Tenures in sidecars.
+    pub tenures: u32,
+    /// Keys known to sidecars.
+    pub keys: u32,
+    /// Store calls never answered.
+    pub calls: u32,
+    /// Records in the store.
+    pub records: u32,
+}
+
+/// What the rules may assume about a run, and the numbers they judge by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bounds {
+    /// The clocks kept within A1: windows must be disjoint, told deadlines confirmed.
+    pub clocks_agree: bool,
+    /// The store's clock never went back: fences must rise.
+    pub store_clock_monotone: bool,
+    /// Pushes arrive, once and soon: a try and a wake may rely on them.
+    pub pushes_arrive: bool,
+    /// Time to live of a tenure.
+    pub tenure_ttl: Duration,
+    /// The longest time that any tenure was ever confirmed for: `tenure_ttl` or the longest timed lease, whichever is
+    /// longer. A sidecar's death, or the loss of the store's data, costs at most this.
+    pub longest: Duration,
+    /// How long an idle tenure is retained.
+    pub retention: Duration,
+    /// Grants to local waiters once another sidecar is known to wait.
+    pub handoffs_max: u32,
+    /// … and for how long.
+    pub handoff_time_max: Duration,
+    /// How long a busy tenure goes without contact to the store.
+    pub contact_every: Duration,
+    /// How long a waiter goes without asking again (L1).
+    pub wake_max: Duration,
+    /// How long after a disturbance its traces may still be seen: offers to nobody, entries of nobody.
+    pub settle: Duration,
+    /// Longest undisturbed time from a sidecar to the store and back, queueing included.
+    pub round_trip: Duration,
+    /// Leeway on every bound on time: timers and messages between client and sidecar.
+    pub slack: Duration,
+}
+
+impl Default for Bounds {
+    /// The defaults of a sidecar on a well-behaved local store.
+    fn default() -> Bounds {
+        Bounds {
+            clocks_agree: true,
+            store_clock_monotone: true,
+            pushes_arrive: false,
+            tenure_ttl: Duration::from_secs(10),
+            longest: Duration::from_secs(10),
+            retention: Duration::from_secs(1),
+            handoffs_max: 32,
+            handoff_time_max: Duration::from_millis(50),
+            contact_every: Duration::from_millis(50),
+            wake_max: Duration::from_secs(1),
+            settle: Duration::from_secs(4),
+            round_trip: Duration::from_millis(20),
+            slack: Duration::from_millis(20),
+        }
+    }
+}
+
+/// A run: what may be assumed, and what happened, in the order of time.
+#[derive(Clone, Debug, Default)]
+pub struct History {
+    /// What may be assumed.
+    pub bounds: Bounds,
+    /// What happened.
+    pub records: Vec<Record>,
+}
+
+impl History {
+    /// Reads JSON lines.
+    ///
+    /// # Errors
+    /// `InvalidData` with the line's number if a line is not what it should be; the reader's own errors.
+    pub fn read(from: impl BufRead) -> io::Result<History> {
+        let bad = |n: usize, e: serde_json::Error| {
+            io::Error::new(io::ErrorKind::InvalidData, format!("history line {}: {e}", n + 1))
+        };
+        let mut lines = from.lines().enumerate();
+        let Some((n, first)) = lines.next() else {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "the history is empty"));
+        };
+        let bounds = serde_json::from_str(&first?).map_err(|e| bad(n, e))?;
+        let records = lines
+            .map(|(n, line)| serde_json::from_str(&line?).map_err(|e| bad(n, e)))
+            .collect::<io::Result<_>>()?;
+        Ok(History { bounds, records })
+    }
+
+    /// Writes JSON lines.
+    ///
+    /// # Errors
+    /// The writer's own.
+    pub fn write(&self, mut to: impl Write) -> io::Result<()> {
+        serde_json::to_writer(&mut to, &self.bounds)?;
+        writeln!(to)?;
+        for record in &self.records {
+            serde_json::to_writer(&mut to, record)?;
+            writeln!(to)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,163 @@
+//! The history checker: reads what happened and says which promise was broken, if one was.
+//!
+//! Owns the rules by which a run is judged, one file per promise of GUARANTEES.md. Shared by the simulator and by the
+//! tests on real processes, so it must not know either: all it sees is a [`History`].
+
+pub mod history;
+mod answers;
+mod book;
+mod fences;
+mod order;
+mod overtaking;
+mod progress;
+mod store_truth;
+mod windows;
+#[cfg(test)]
+mod tests;
+
+use book::Book;
+use history::{At, Event, History, Rest};
+use std::fmt;
+
+/// A promise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Rule {
+    /// S2: conflicting leases are never held at the same time.
+    Exclusion,
+    /// S2, on the sidecar's own side: nobody is granted before the last holder's end was decided.
+    GrantBeforeEnd,
+    /// P4: no client is told more time than the store confirmed.
+    Unconfirmed,
+    /// S9: a grant has time left when it is issued.
+    DeadTenure,
+    /// S3: no token twice.
+    FenceTwice,
+    /// S3: of two conflicting leases the later has the greater token.
+    FenceOrder,
+    /// S3: a token comes from what the store reserved for that sidecar, and reservations do not interleave.
+    FenceUnreserved,
+    /// S3: a resource that honours tokens loses no update.
+    LostUpdate,
+    /// Every request is answered exactly once.
+    OneAnswer,
+    /// L5: no grant after an acknowledged cancel.
+    GrantAfterCancel,
+    /// S4: only the holder, or the bearer with the same uid, renews and releases.
+    Trespass,
+    /// S5: a new incarnation does not serve what an older one granted.
+    OldIncarnation,
+    /// L2: first come first served within a sidecar, by priority.
+    LocalOrder,
+    /// L2: first come first served between sidecars.
+    StoreOrder,
+    /// L2: while another sidecar is known to wait, few local grants follow.
+    Overtaking,
+    /// L2: a busy sidecar notices soon that another waits, also without pushes.
+    Learning,
+    /// L1: an offer is taken up in time.
+    Wake,
+    /// L1, L3, S8: a key that nobody holds is granted in time to one who waits.
+    Idle,
+    /// P10: a try fails only where somebody holds.
+    TryRefused,
+    /// The clean end: nothing is left over.
+    Leftovers,
+    /// The history contradicts itself: the recorder is wrong, not the sidecar.
+    Recording,
+}
+
+impl fmt::Display for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, f)
+    }
+}
+
+/// A broken promise.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    /// Which.
+    pub rule: Rule,
+    /// When it showed.
+    pub at: At,
+    /// What exactly.
+    pub text: String,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} at {}: {}", self.rule, self.at, self.text)
+    }
+}
+
+/// Where rules write down what they find.
+#[derive(Default)]
+struct Findings {
+    at: At,
+    list: Vec<Violation>,
+}
+
+impl Findings {
+    /// More than this tells no more.
+    const MAX: usize = 20;
+
+    fn add(&mut self, rule: Rule, text: impl FnOnce() -> String) {
+        if self.list.len() < Findings::MAX {
+            self.list.push(Violation {
+                rule,
+                at: self.at,
+                text: text(),
+            });
+        }
+    }
+}
+
+/// Judges a history. An empty list: every promise was kept, as far as the history shows.
+pub fn check(history: &History) -> Vec<Violation> {
+    let bounds = &history.bounds;
+    let mut found = Findings::default();
+    let mut book = Book::default();
+    let mut answers = answers::Answers::default();
+    let mut windows = windows::Windows::default();
+    let mut fences = fences::Fences::default();
+    let mut truth = store_truth::StoreTruth::default();
+    let mut order = order::Order::default();
+    let mut overtaking = overtaking::Overtaking::default();
+    let mut progress = progress::Progress::default();
+    for record in &history.records {
+        if record.at < found.at {
+            found.add(Rule::Recording, || format!("a record of {} follows", record.at));
+        }
+        found.at = record.at;
+        book.see(record.at, &record.event, &mut found);
+        answers.see(&record.event, &book, &mut found);
+        windows.see(record.at, &record.event, &book, bounds, &mut found);
+        fences.see(record.at, &record.event, &book, bounds, &mut found);
+        truth.see(record.at, &record.event, &book, bounds, &mut found);
+        order.see(record.at, &record.event, &book, bounds, &mut found);
+        overtaking.see(record.at, &record.event, &book, bounds, &mut found);
+        progress.see(record.at, &record.event, &book, bounds, &mut found);
+        if let Event::Rest(rest) = record.event {
+            at_rest(rest, &mut found);
+            answers.at_rest(&book, &mut found);
+        }
+        if found.list.len() == Findings::MAX {
+            break;
+        }
+    }
+    found.list
+}
+
+fn at_rest(rest: Rest, found: &mut Findings) {
+    if rest != Rest::default() {
+        found.add(Rule::Leftovers, || format!("at rest, but {rest:?}"));
+    }
+}
+
+/// The element at `index`, made if it is not there yet.
+fn slot<T: Default>(list: &mut Vec<T>, index: u32) -> &mut T {
+    let index = index as usize;
+    if list.len() <= index {
+        list.resize_with(index + 1, T::default);
+    }
+    &mut list[index]
+}

@@ -1,0 +1,156 @@
+//! First come, first served: within a sidecar by priority, between sidecars in the store's queue.
+//!
+//! Owns the FIFO half of L2. Must not know how long anything takes.
+
+use super::book::Book;
+use super::history::{At, Bounds, Event, Req};
+use super::{Findings, Rule, slot};
+use std::time::Duration;
+
+/// Clocks differ by a hundredth at most: so much may a second of priority be worth more or less.
+const PRIORITY_LEEWAY_NS: i64 = 10_000_000;
+/// What one point of priority is worth.
+const PRIORITY_NS: i64 = 1_000_000_000;
+
+/// A waiter in a sidecar.
+#[derive(Clone, Copy)]
+struct Waiter {
+    of: Req,
+    priority: i32,
+    /// Arrival less what its priority is worth: who is lower comes first.
+    rank: i64,
+}
+
+/// A sidecar's place in a key's queue in the store.
+#[derive(Clone, Copy)]
+struct Entry {
+    sidecar: u32,
+    ask: u64,
+    since: At,
+    until: At,
+    offered: bool,
+}
+
+/// The rules on order.
+#[derive(Default)]
+pub(super) struct Order {
+    /// Per sidecar and key.
+    waiters: Vec<Vec<Vec<Waiter>>>,
+    /// Per key, in order of arrival.
+    entries: Vec<Vec<Entry>>,
+}
+
+impl Order {
+    pub(super) fn see(&mut self, at: At, event: &Event, book: &Book, bounds: &Bounds, found: &mut Findings) {
+        match *event {
+            Event::Arrived { of } => self.arrived(at, of, book),
+            Event::Issued { lease, .. } => self.granted(lease, book, found),
+            Event::Dropped { of } => {
+                if let Some((acquire, sidecar)) = book.acquire(of) {
+                    self.queue(sidecar, acquire.key).retain(|waiter| waiter.of != of);
+                }
+            }
+            Event::Crashed { sidecar } => slot(&mut self.waiters, sidecar).clear(),
+            Event::Entered {
+                sidecar,
+                key,
+                ask,
+                until,
+            } => self.entered(at, key, sidecar, ask, until),
+            Event::Left { sidecar, key } => {
+                slot(&mut self.entries, key).retain(|entry| entry.sidecar != sidecar);
+            }
+            Event::Offered { sidecar, key, ask } => {
+                let entries = slot(&mut self.entries, key).iter_mut();
+                for entry in entries.filter(|entry| entry.sidecar == sidecar && entry.ask == ask) {
+                    entry.offered = true;
+                }
+            }
+            Event::Seated { sidecar, key, ask } => self.seated(at, key, sidecar, ask, bounds, found),
+            Event::Flushed => self.entries.clear(),
+            _ => {}
+        }
+    }
+
+    fn queue(&mut self, sidecar: u32, key: u32) -> &mut Vec<Waiter> {
+        slot(slot(&mut self.waiters, sidecar), key)
+    }
+
+    fn arrived(&mut self, at: At, of: Req, book: &Book) {
+        let Some((acquire, sidecar)) = book.acquire(of) else {
+            return;
+        };
+        let now = i64::try_from(at.0).expect("a run shorter than three centuries");
+        self.queue(sidecar, acquire.key).push(Waiter {
+            of,
+            priority: acquire.priority,
+            rank: now - i64::from(acquire.priority) * PRIORITY_NS,
+        });
+    }
+
+    fn granted(&mut self, lease: Req, book: &Book, found: &mut Findings) {
+        let Some((acquire, sidecar)) = book.acquire(lease) else {
+            return;
+        };
+        let queue = self.queue(sidecar, acquire.key);
+        let Some(index) = queue.iter().position(|waiter| waiter.of == lease) else {
+            return;
+        };
+        let me = queue.swap_remove(index);
+        let ahead = queue.iter().find(|other| {
+            let leeway = i64::from((me.priority - other.priority).abs()) * PRIORITY_LEEWAY_NS;
+            other.rank + leeway < me.rank
+        });
+        if let Some(ahead) = ahead {
+            found.add(Rule::LocalOrder, || {
+                format!("key {}: {lease} was served before {}, which was ahead", acquire.key, ahead.of)
+            });
+        }
+    }
+
+    fn entered(&mut self, at: At, key: u32, sidecar: u32, ask: u64, until: At) {
+        let entries = slot(&mut self.entries, key);
+        let same = entries
+            .iter()
+            .position(|entry| entry.sidecar == sidecar && entry.ask == ask && !entry.offered && entry.until > at);
+        match same {
+            Some(index) => entries[index].until = until,
+            None => {
+                entries.retain(|entry| entry.sidecar != sidecar);
+                entries.push(Entry {
+                    sidecar,
+                    ask,
+                    since: at,
+                    until,
+                    offered: false,
+                });
+            }
+        }
+    }
+
+    /// A sidecar got a tenure: nobody who entered before it still waits.
+    fn seated(&mut self, at: At, key: u32, sidecar: u32, ask: u64, bounds: &Bounds, found: &mut Findings) {
+        let entries = slot(&mut self.entries, key);
+        let mine = entries
+            .iter()
+            .find(|entry| entry.sidecar == sidecar && entry.ask == ask)
+            .map_or(at, |entry| entry.since);
+        let ahead = entries.iter().find(|entry| {
+            entry.sidecar != sidecar
+                && entry.since < mine
+                && !entry.offered
+                && entry.until > at + Duration::from_millis(50)
+        });
+        if let Some(ahead) = ahead
+            && bounds.clocks_agree
+        {
+            found.add(Rule::StoreOrder, || {
+                format!(
+                    "key {key}: sidecar {sidecar} was served before sidecar {}, which waits since {}",
+                    ahead.sidecar, ahead.since
+                )
+            });
+        }
+        entries.retain(|entry| entry.sidecar != sidecar);
+    }
+}

@@ -1,0 +1,162 @@
+//! How long a sidecar may go on serving its own waiters while another sidecar waits.
+//!
+//! Owns the bounds of L2: the budget once it knows, and how soon it must know. Histories without the store's queue pass.
+
+use super::book::Book;
+use super::history::{At, Bounds, Event, Req};
+use super::{Findings, Rule, slot};
+
+/// What one holder did while one entry waited.
+#[derive(Clone, Copy)]
+struct Overtaker {
+    sidecar: u32,
+    /// Grants since it knew.
+    grants: u32,
+    /// Its first grant after which it must have been in contact with the store.
+    first_use: Option<At>,
+}
+
+/// A sidecar that waits in the store's queue.
+struct Entry {
+    sidecar: u32,
+    ask: u64,
+    since: At,
+    until: At,
+    offered: bool,
+    overtakers: Vec<Overtaker>,
+}
+
+/// One key.
+#[derive(Default)]
+struct KeyQueue {
+    entries: Vec<Entry>,
+    /// Per sidecar: since when it knows that others wait.
+    learned: Vec<Option<At>>,
+}
+
+/// The rules on overtaking.
+#[derive(Default)]
+pub(super) struct Overtaking {
+    keys: Vec<KeyQueue>,
+}
+
+impl Overtaking {
+    pub(super) fn see(&mut self, at: At, event: &Event, book: &Book, bounds: &Bounds, found: &mut Findings) {
+        match *event {
+            Event::Entered {
+                sidecar,
+                key,
+                ask,
+                until,
+            } => self.entered(at, key, sidecar, ask, until),
+            Event::Left { sidecar, key } => {
+                slot(&mut self.keys, key)
+                    .entries
+                    .retain(|entry| entry.sidecar != sidecar);
+            }
+            Event::Offered { sidecar, key, ask } => {
+                for entry in &mut slot(&mut self.keys, key).entries {
+                    entry.offered |= entry.sidecar == sidecar && entry.ask == ask;
+                }
+            }
+            Event::Seated { sidecar, key, .. } => {
+                let queue = slot(&mut self.keys, key);
+                queue.entries.retain(|entry| entry.sidecar != sidecar);
+                for entry in &mut queue.entries {
+                    entry.overtakers.retain(|overtaker| overtaker.sidecar != sidecar);
+                }
+                *slot(&mut queue.learned, sidecar) = None;
+            }
+            Event::Returned { sidecar, key } => *slot(&mut slot(&mut self.keys, key).learned, sidecar) = None,
+            Event::Learned {
+                sidecar,
+                key,
+                contended,
+            } => {
+                let learned = slot(&mut slot(&mut self.keys, key).learned, sidecar);
+                *learned = contended.then(|| learned.unwrap_or(at));
+            }
+            Event::Flushed => self.keys.iter_mut().for_each(|queue| queue.entries.clear()),
+            Event::Issued { lease, .. } => self.granted(at, lease, book, bounds, found),
+            _ => {}
+        }
+    }
+
+    fn entered(&mut self, at: At, key: u32, sidecar: u32, ask: u64, until: At) {
+        let entries = &mut slot(&mut self.keys, key).entries;
+        let same = |entry: &&mut Entry| {
+            entry.sidecar == sidecar && entry.ask == ask && !entry.offered && entry.until > at
+        };
+        match entries.iter_mut().find(same) {
+            Some(entry) => entry.until = until,
+            None => {
+                entries.retain(|entry| entry.sidecar != sidecar);
+                entries.push(Entry {
+                    sidecar,
+                    ask,
+                    since: at,
+                    until,
+                    offered: false,
+                    overtakers: Vec::new(),
+                });
+            }
+        }
+    }
+
+    fn granted(&mut self, at: At, lease: Req, book: &Book, bounds: &Bounds, found: &mut Findings) {
+        let (Some((acquire, sidecar)), Some(request)) = (book.acquire(lease), book.request(lease)) else {
+            return;
+        };
+        let queue = slot(&mut self.keys, acquire.key);
+        let learned = *slot(&mut queue.learned, sidecar);
+        for entry in &mut queue.entries {
+            if entry.sidecar == sidecar || entry.offered || entry.until <= at {
+                continue;
+            }
+            let seen = overtaker(&mut entry.overtakers, sidecar);
+            let mut say = |rule, text: String| {
+                found.add(rule, || {
+                    format!(
+                        "key {}: {lease} was granted by sidecar {sidecar} while sidecar {} waits since {}, {text}",
+                        acquire.key, entry.sidecar, entry.since
+                    )
+                });
+            };
+            if let Some(learned) = learned {
+                let known = learned.max(entry.since);
+                seen.grants += 1;
+                if seen.grants > bounds.handoffs_max {
+                    say(Rule::Overtaking, format!("known since {known}: {} grants", seen.grants));
+                }
+                if at > known + bounds.handoff_time_max + bounds.slack {
+                    say(Rule::Overtaking, format!("known since {known}"));
+                }
+                if request.sent_at > known + bounds.slack {
+                    say(Rule::Overtaking, format!("known since {known}, asked for at {}", request.sent_at));
+                }
+            }
+            if book.sidecar(sidecar).disturbed_until > entry.since {
+                continue;
+            }
+            if at >= entry.since + bounds.contact_every + bounds.round_trip {
+                let first = *seen.first_use.get_or_insert(at);
+                if at > first + bounds.round_trip + bounds.handoff_time_max + bounds.slack {
+                    say(Rule::Learning, format!("in use since {first}"));
+                }
+            }
+        }
+    }
+}
+
+fn overtaker(list: &mut Vec<Overtaker>, sidecar: u32) -> &mut Overtaker {
+    let index = list.iter().position(|overtaker| overtaker.sidecar == sidecar);
+    let index = index.unwrap_or_else(|| {
+        list.push(Overtaker {
+            sidecar,
+            grants: 0,
+            first_use: None,
+        });
+        list.len() - 1
+    });
+    &mut list[index]
+}

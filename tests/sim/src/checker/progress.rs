@@ -1,0 +1,188 @@
+//! That things move: offers are taken up, free keys are granted, tries succeed where nobody holds.
+//!
+//! Owns L1, L3, S8's "after that it moves on", and P10. All bounds are on time, so none is judged while a sidecar is
+//! disturbed, nor for [`Bounds::settle`] after.
+
+use super::book::Book;
+use super::history::{Answer, At, Bounds, Event, Refused, Req};
+use super::{Findings, Rule, slot};
+use std::time::Duration;
+
+/// One key, as the sidecars see it.
+#[derive(Default)]
+struct KeyState {
+    /// Leases, with their sidecars.
+    live: Vec<(Req, u32)>,
+    /// Acquires in a sidecar, not answered yet: name, sidecar, since when, and whether it is a try.
+    present: Vec<(Req, u32, At, bool)>,
+    /// The last lease ended then.
+    idle_since: At,
+    /// A waiter went away then, and what it had asked for in the store with it.
+    last_dropped: At,
+    /// Somebody held or somebody else asked until then.
+    busy_until: At,
+    /// A sidecar died: what it held is free by then.
+    recovered: At,
+    /// Tries that were refused though nobody held or asked meanwhile.
+    odd_tries: Vec<Req>,
+    /// Offers, by sidecar: since when.
+    offers: Vec<(u32, At)>,
+}
+
+/// The rules on progress.
+#[derive(Default)]
+pub(super) struct Progress {
+    keys: Vec<KeyState>,
+}
+
+impl Progress {
+    pub(super) fn see(&mut self, at: At, event: &Event, book: &Book, bounds: &Bounds, found: &mut Findings) {
+        match *event {
+            Event::Arrived { of } => {
+                if let (Some((acquire, sidecar)), Some(request)) = (book.acquire(of), book.request(of)) {
+                    let state = slot(&mut self.keys, acquire.key);
+                    state.touch(at);
+                    state.present.push((of, sidecar, at, request.is_try()));
+                    state.touch(at);
+                }
+            }
+            Event::Issued { lease, .. } => self.issued(at, lease, book, bounds, found),
+            Event::Dropped { of } => self.dropped(at, of, book, bounds, found),
+            Event::Done { lease } => {
+                if let Some((acquire, _)) = book.acquire(lease) {
+                    slot(&mut self.keys, acquire.key).done(at, |(other, _)| *other == lease);
+                }
+            }
+            Event::Answered {
+                of,
+                answer: Answer::Refused(Refused::Held),
+            } => self.held(of, book, found),
+            Event::Crashed { sidecar } => self.crashed(at, sidecar, bounds),
+            Event::Offered { sidecar, key, .. } => slot(&mut self.keys, key).offers.push((sidecar, at)),
+            Event::Seated { sidecar, key, .. } | Event::Left { sidecar, key } | Event::Entered { sidecar, key, .. } => {
+                self.answered_offer(at, sidecar, key, book, bounds, found);
+            }
+            Event::Flushed => self.keys.iter_mut().for_each(|state| state.offers.clear()),
+            Event::Rest(_) => {
+                for key in 0..self.keys.len() {
+                    self.idle(at, key, book, bounds, found);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn issued(&mut self, at: At, lease: Req, book: &Book, bounds: &Bounds, found: &mut Findings) {
+        let Some((acquire, sidecar)) = book.acquire(lease) else {
+            return;
+        };
+        self.idle(at, acquire.key as usize, book, bounds, found);
+        let state = slot(&mut self.keys, acquire.key);
+        state.touch(at);
+        state.present.retain(|(of, ..)| *of != lease);
+        state.live.push((lease, sidecar));
+    }
+
+    fn dropped(&mut self, at: At, of: Req, book: &Book, bounds: &Bounds, found: &mut Findings) {
+        let Some((acquire, _)) = book.acquire(of) else {
+            return;
+        };
+        self.idle(at, acquire.key as usize, book, bounds, found);
+        let state = slot(&mut self.keys, acquire.key);
+        state.touch(at);
+        let Some(index) = state.present.iter().position(|(other, ..)| *other == of) else {
+            return;
+        };
+        let (_, _, since, is_try) = state.present.swap_remove(index);
+        let calm = book.disturbed_until + bounds.settle <= since && state.recovered <= since;
+        if is_try && calm && state.busy_until < since && bounds.pushes_arrive {
+            state.odd_tries.push(of);
+        }
+        state.last_dropped = at;
+    }
+
+    fn held(&mut self, of: Req, book: &Book, found: &mut Findings) {
+        if let Some((acquire, _)) = book.acquire(of)
+            && slot(&mut self.keys, acquire.key).odd_tries.contains(&of)
+        {
+            found.add(Rule::TryRefused, || {
+                format!("key {}: {of} was refused as held, but nobody held or waited", acquire.key)
+            });
+        }
+    }
+
+    fn crashed(&mut self, at: At, sidecar: u32, bounds: &Bounds) {
+        for state in &mut self.keys {
+            state.touch(at);
+            state.done(at, |(_, on)| *on == sidecar);
+            state.present.retain(|(_, on, ..)| *on != sidecar);
+            state.offers.retain(|(on, _)| *on != sidecar);
+            state.recovered = at + bounds.longest.mul_f64(1.01) + Duration::from_secs(1) + bounds.slack;
+        }
+    }
+
+    /// Nobody holds the key: had one who waits to be served by now?
+    fn idle(&mut self, at: At, key: usize, book: &Book, bounds: &Bounds, found: &mut Findings) {
+        let Some(state) = self.keys.get(key) else {
+            return;
+        };
+        let waiters = state.present.iter().filter(|(.., is_try)| !is_try);
+        let Some((of, _, since, _)) = waiters.min_by_key(|(_, _, since, _)| *since) else {
+            return;
+        };
+        if !state.live.is_empty() {
+            return;
+        }
+        let calm = book.disturbed_until + bounds.settle;
+        let from = (*since).max(state.idle_since).max(state.last_dropped).max(calm);
+        let by = from + bounds.retention + bounds.wake_max + 2 * bounds.round_trip + bounds.slack;
+        if at > by.max(state.recovered) {
+            found.add(Rule::Idle, || {
+                format!(
+                    "key {key}: nobody holds it since {}, {of} waits since {since} and should have got it by {by}",
+                    state.idle_since
+                )
+            });
+        }
+    }
+
+    fn answered_offer(
+        &mut self,
+        at: At,
+        sidecar: u32,
+        key: u32,
+        book: &Book,
+        bounds: &Bounds,
+        found: &mut Findings,
+    ) {
+        let offers = &mut slot(&mut self.keys, key).offers;
+        let Some(index) = offers.iter().position(|(to, _)| *to == sidecar) else {
+            return;
+        };
+        let (_, since) = offers.swap_remove(index);
+        let disturbed = book.sidecar(sidecar).disturbed_until;
+        if disturbed <= since && at > since + bounds.wake_max + bounds.round_trip + bounds.slack {
+            found.add(Rule::Wake, || {
+                format!("key {key}: sidecar {sidecar} did not take up or decline the offer of {since}")
+            });
+        }
+    }
+}
+
+impl KeyState {
+    /// Notes whether somebody holds, or more than one asks, around a change at `at`.
+    fn touch(&mut self, at: At) {
+        if !self.live.is_empty() || self.present.len() > 1 {
+            self.busy_until = at;
+        }
+    }
+
+    fn done(&mut self, at: At, which: impl Fn(&(Req, u32)) -> bool) {
+        self.touch(at);
+        let before = self.live.len();
+        self.live.retain(|live| !which(live));
+        if self.live.is_empty() && before > 0 {
+            self.idle_since = at;
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! Exclusion, from the holder's point of view: [grant received, min(last deadline told, release sent, lost or EOF seen)).
+//!
+//! Owns S2, and its sidecar-side half: a sidecar decides the end of one lease before it grants a conflicting one. Must
+//! not know how leases come about.
+
+use super::book::Book;
+use super::history::{Answer, At, Bounds, Event, Req, Sent};
+use super::{Findings, Rule, slot};
+
+/// A lease that a client holds.
+#[derive(Clone, Copy, Debug)]
+struct Window {
+    lease: Req,
+    sidecar: u32,
+    units: u32,
+    limit: u32,
+    deadline: At,
+    timed: bool,
+    /// The client saw EOF; the lease is its again if it resumes.
+    asleep: bool,
+}
+
+/// A lease that a sidecar counts as live.
+#[derive(Clone, Copy, Debug)]
+struct Live {
+    lease: Req,
+    sidecar: u32,
+    units: u32,
+    limit: u32,
+}
+
+/// The rule on windows.
+#[derive(Default)]
+pub(super) struct Windows {
+    /// Per key.
+    open: Vec<Vec<Window>>,
+    /// Per key.
+    live: Vec<Vec<Live>>,
+}
+
+impl Windows {
+    pub(super) fn see(&mut self, at: At, event: &Event, book: &Book, bounds: &Bounds, found: &mut Findings) {
+        match *event {
+            Event::Answered { of, answer } => match answer {
+                Answer::Granted { deadline, .. } => self.open(at, of, deadline, book, bounds, found),
+                Answer::Renewed { deadline } => {
+                    if let Some(Sent::Renew { lease }) = book.request(of).map(|request| request.what) {
+                        self.extend(at, lease, deadline, book, bounds, found);
+                    }
+                }
+                _ => {}
+            },
+            Event::Extended { lease, until } => self.extend(at, lease, until, book, bounds, found),
+            Event::Sent {
+                of,
+                what: Sent::Release { lease },
+            } if book.entitled(of, lease) => self.close(lease, book),
+            Event::Sent {
+                of: lease,
+                what: Sent::Cancel,
+            }
+            | Event::LostSeen { lease } => self.close(lease, book),
+            Event::HungUp { session } => self.each(session, |window| window.timed),
+            Event::EofSeen { session } => self.each(session, |window| {
+                window.asleep |= !window.timed;
+                true
+            }),
+            Event::Resumed { session } => self.resumed(at, session, book, bounds, found),
+            Event::Issued { lease, .. } => self.issued(lease, book, found),
+            Event::Done { lease } => {
+                if let Some((acquire, _)) = book.acquire(lease) {
+                    slot(&mut self.live, acquire.key).retain(|live| live.lease != lease);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Keeps those windows of a session for which `keep` says so.
+    fn each(&mut self, session: u32, mut keep: impl FnMut(&mut Window) -> bool) {
+        for windows in &mut self.open {
+            windows.retain_mut(|window| window.lease.session != session || keep(window));
+        }
+    }
+
+    fn close(&mut self, lease: Req, book: &Book) {
+        if let Some((acquire, _)) = book.acquire(lease) {
+            slot(&mut self.open, acquire.key).retain(|window| window.lease != lease);
+        }
+    }
+
+    fn open(&mut self, at: At, lease: Req, deadline: At, book: &Book, bounds: &Bounds, found: &mut Findings) {
+        let Some((acquire, sidecar)) = book.acquire(lease) else {
+            return;
+        };
+        let cancelled = book.request(lease).is_some_and(|request| request.cancels > 0);
+        if cancelled || deadline <= at {
+            return;
+        }
+        let window = Window {
+            lease,
+            sidecar,
+            units: acquire.units,
+            limit: acquire.limit,
+            deadline,
+            timed: acquire.timed,
+            asleep: false,
+        };
+        self.conflicts(at, &window, acquire.key, book, bounds, found);
+        slot(&mut self.open, acquire.key).push(window);
+    }
+
+    fn extend(&mut self, at: At, lease: Req, until: At, book: &Book, bounds: &Bounds, found: &mut Findings) {
+        let Some((acquire, _)) = book.acquire(lease) else {
+            return;
+        };
+        let windows = slot(&mut self.open, acquire.key);
+        let Some(index) = windows.iter().position(|window| window.lease == lease) else {
+            return;
+        };
+        let lapsed = windows[index].deadline <= at;
+        windows[index].deadline = until;
+        if lapsed && until > at {
+            let window = windows.swap_remove(index);
+            self.conflicts(at, &window, acquire.key, book, bounds, found);
+            slot(&mut self.open, acquire.key).push(window);
+        }
+    }
+
+    fn resumed(&mut self, at: At, session: u32, book: &Book, bounds: &Bounds, found: &mut Findings) {
+        for key in 0..self.open.len() {
+            let mine = |window: &Window| window.lease.session == session && window.asleep;
+            while let Some(index) = self.open[key].iter().position(mine) {
+                let window = Window {
+                    asleep: false,
+                    ..self.open[key].swap_remove(index)
+                };
+                if window.deadline > at {
+                    let number = u32::try_from(key).expect("keys are numbered in 32 bits");
+                    self.conflicts(at, &window, number, book, bounds, found);
+                    self.open[key].push(window);
+                }
+            }
+        }
+    }
+
+    /// A window opens: does it fit beside the others on its key?
+    fn conflicts(&mut self, at: At, new: &Window, key: u32, book: &Book, bounds: &Bounds, found: &mut Findings) {
+        let windows = slot(&mut self.open, key);
+        windows.retain(|window| window.deadline > at);
+        if !bounds.clocks_agree {
+            return;
+        }
+        // The store lost its data: until the old leases have run out the new ones may overlap them (S6, `bounded`).
+        let amnesia = book.flushed_at.is_some_and(|flushed| at <= flushed + bounds.longest);
+        let rivals = windows.iter().filter(|window| {
+            let granted_before = book
+                .request(window.lease)
+                .map(|request| request.issued_at.unwrap_or(request.sent_at));
+            let frozen = book.sidecar(window.sidecar).froze_at;
+            !window.asleep
+                && !(amnesia && window.sidecar != new.sidecar)
+                && !(frozen.is_some() && granted_before <= frozen)
+        });
+        let taken: u64 = rivals.clone().map(|window| u64::from(window.units)).sum();
+        let other_limit = rivals.clone().any(|window| window.limit != new.limit);
+        if taken + u64::from(new.units) > u64::from(new.limit) || other_limit {
+            found.add(Rule::Exclusion, || {
+                let held: Vec<_> = rivals
+                    .map(|window| format!("{} ({} units until {})", window.lease, window.units, window.deadline))
+                    .collect();
+                format!(
+                    "key {key}: {} holds {} of {} units beside {}",
+                    new.lease,
+                    new.units,
+                    new.limit,
+                    held.join(", ")
+                )
+            });
+        }
+    }
+
+    /// The same within one sidecar, by its own account.
+    fn issued(&mut self, lease: Req, book: &Book, found: &mut Findings) {
+        let Some((acquire, sidecar)) = book.acquire(lease) else {
+            return;
+        };
+        let live = slot(&mut self.live, acquire.key);
+        let beside = live.iter().filter(|live| live.sidecar == sidecar);
+        let taken: u64 = beside.clone().map(|live| u64::from(live.units)).sum();
+        let other_limit = beside.clone().any(|live| live.limit != acquire.limit);
+        if taken + u64::from(acquire.units) > u64::from(acquire.limit) || other_limit {
+            found.add(Rule::GrantBeforeEnd, || {
+                let held: Vec<_> = beside.map(|live| live.lease.to_string()).collect();
+                format!("key {}: {lease} was granted beside {}", acquire.key, held.join(", "))
+            });
+        }
+        live.push(Live {
+            lease,
+            sidecar,
+            units: acquire.units,
+            limit: acquire.limit,
+        });
+    }
+}

@@ -1,0 +1,178 @@
+//! `sim`: simulated fleets by the thousand, each decided by a seed, each judged by the history checker.
+
+use clap::{Parser, Subcommand};
+use sidelock_engine::mutant::Mutant;
+use sidelock_sim::runner::{self, Campaign, RARE_MIN, RARE_SEEDS, Verdict};
+use sidelock_sim::world::Totals;
+use std::io::{self, Write};
+use std::process::ExitCode;
+use std::time::Instant;
+
+/// Failing seeds told about at length.
+const TOLD_MAX: usize = 10;
+/// A mutant that lives longer has survived.
+const MUTANT_SEEDS: u64 = 10_000;
+
+#[derive(Parser)]
+#[command(name = "sim", about = "Simulates fleets of sidecars and judges what they did")]
+struct Args {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Run many seeds.
+    Run {
+        /// How many.
+        #[arg(long, default_value_t = 10_000)]
+        seeds: u64,
+        /// The first.
+        #[arg(long, default_value_t = 0)]
+        from: u64,
+        /// On so many threads.
+        #[arg(long, default_value_t = 2)]
+        threads: usize,
+    },
+    /// Run one seed.
+    Seed {
+        /// Which.
+        seed: u64,
+        /// Tell the story.
+        #[arg(long)]
+        trace: bool,
+        /// With this deliberate bug.
+        #[arg(long)]
+        mutant: Option<String>,
+    },
+    /// Switch every deliberate bug on in turn, and demand that it is noticed.
+    Mutants {
+        /// Only those whose name contains this.
+        #[arg(default_value = "")]
+        name: String,
+        /// On so many threads.
+        #[arg(long, default_value_t = 2)]
+        threads: usize,
+    },
+}
+
+fn main() -> ExitCode {
+    let mut out = io::stdout().lock();
+    let passed = match Args::parse().verb {
+        Verb::Run { seeds, from, threads } => run(&mut out, from, seeds, threads),
+        Verb::Seed { seed, trace, mutant } => one(&mut out, seed, trace, mutant.as_deref()),
+        Verb::Mutants { name, threads } => mutants(&mut out, &name, threads),
+    };
+    match passed {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        // Nobody reads on: not a failure of the simulation.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+fn run(out: &mut impl Write, from: u64, seeds: u64, threads: usize) -> io::Result<bool> {
+    writeln!(out, "seeds {from} to {} on {threads} threads", from + seeds - 1)?;
+    let begun = Instant::now();
+    let campaign = runner::campaign(from..from + seeds, threads, None, false);
+    let seconds = begun.elapsed().as_secs_f64();
+    for verdict in campaign.failed.iter().take(TOLD_MAX) {
+        tell(out, verdict)?;
+    }
+    sums(out, &campaign)?;
+    let neglected = campaign.neglected();
+    for (name, count) in &neglected {
+        writeln!(out, "too rare to be tested: {name}, {count} times in {} seeds", campaign.seeds)?;
+    }
+    if seeds < RARE_SEEDS {
+        writeln!(out, "rare things are demanded from {RARE_SEEDS} seeds on, {RARE_MIN} times each")?;
+    }
+    let failed = campaign.failed.len() as u64;
+    writeln!(out, "{seconds:.1} s")?;
+    writeln!(out, "{} passed, {} failed", seeds - failed, failed + neglected.len() as u64)?;
+    Ok(failed == 0 && neglected.is_empty())
+}
+
+fn tell(out: &mut impl Write, verdict: &Verdict) -> io::Result<()> {
+    writeln!(out, "seed {} failed; `sim seed {} --trace` tells its story", verdict.seed, verdict.seed)?;
+    for violation in verdict.violations.iter().take(3) {
+        writeln!(out, "    {violation}")?;
+    }
+    Ok(())
+}
+
+fn sums(out: &mut impl Write, campaign: &Campaign) -> io::Result<()> {
+    let Totals {
+        inputs,
+        grants,
+        handoffs,
+        lost,
+        operations,
+        refused,
+        alarms,
+    } = campaign.totals;
+    let per_seed = inputs / campaign.seeds.max(1);
+    writeln!(
+        out,
+        "{inputs} inputs ({per_seed} per seed), {grants} grants, {handoffs} of them handoffs, {lost} leases lost, {refused} \
+         refused or cancelled, {operations} store operations, {alarms} alarms"
+    )?;
+    for (name, count) in campaign.rare.counts() {
+        writeln!(out, "{count:>10}  {name}")?;
+    }
+    Ok(())
+}
+
+fn one(out: &mut impl Write, seed: u64, trace: bool, mutant: Option<&str>) -> io::Result<bool> {
+    writeln!(out, "seed {seed}")?;
+    let mutant = match mutant {
+        None => None,
+        Some(name) => match Mutant::ALL.into_iter().find(|mutant| format!("{mutant:?}") == name) {
+            Some(mutant) => Some(mutant),
+            None => {
+                writeln!(out, "there is no mutant {name}; there are {:?}", Mutant::ALL)?;
+                return Ok(false);
+            }
+        },
+    };
+    let begun = Instant::now();
+    let verdict = runner::judge(seed, mutant, trace);
+    let seconds = begun.elapsed().as_secs_f64();
+    for line in &verdict.story {
+        writeln!(out, "{line}")?;
+    }
+    for violation in &verdict.violations {
+        writeln!(out, "{violation}")?;
+    }
+    let failed = usize::from(!verdict.violations.is_empty());
+    writeln!(out, "{} inputs, digest {:016x}, {seconds:.3} s", verdict.totals.inputs, verdict.digest)?;
+    writeln!(out, "{} passed, {failed} failed", 1 - failed)?;
+    Ok(failed == 0)
+}
+
+fn mutants(out: &mut impl Write, name: &str, threads: usize) -> io::Result<bool> {
+    let begun = Instant::now();
+    let (mut killed, mut survived) = (0, 0);
+    for mutant in Mutant::ALL {
+        if !format!("{mutant:?}").contains(name) {
+            continue;
+        }
+        let campaign = runner::campaign(0..MUTANT_SEEDS, threads, Some(mutant), true);
+        match campaign.failed.first() {
+            Some(verdict) => {
+                killed += 1;
+                let seeds = campaign.seeds;
+                let violation = &verdict.violations[0];
+                writeln!(out, "{mutant:?}: killed after {seeds} seeds, by seed {}: {violation}", verdict.seed)?;
+            }
+            None => {
+                survived += 1;
+                writeln!(out, "{mutant:?}: survived {} seeds", campaign.seeds)?;
+            }
+        }
+    }
+    writeln!(out, "{:.1} s", begun.elapsed().as_secs_f64())?;
+    writeln!(out, "{killed} passed, {survived} failed")?;
+    Ok(survived == 0)
+}

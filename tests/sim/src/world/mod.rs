@@ -1,0 +1,312 @@
+//! A simulated fleet: engines, a model store, a network, clients, and everything that can go wrong between them.
+//!
+//! Owns the world's state and the order in which it moves. One number, the seed, decides it all: [`run`] twice gives the
+//! same history twice. Must not judge: it writes down what happens, and the checker reads that.
+//!
+//! Read on in `plan` (what a seed draws), `hosts` (sidecars), `network` (the way to the store), `truth` (what the store
+//! decided), `clients` and `tasks` (who asks), `troubles` (what goes wrong), `rare` (what must not stay untested).
+
+mod agenda;
+mod clients;
+mod clock;
+mod dice;
+mod holding;
+mod hosts;
+mod log;
+mod network;
+mod plan;
+pub mod rare;
+mod tasks;
+mod troubles;
+mod truth;
+
+use crate::checker::history::{At, Event, History, Rest};
+use agenda::Agenda;
+use clients::{Client, ClientMail, Session};
+use clock::StoreClock;
+use dice::Dice;
+use holding::Register;
+use hosts::{Host, Mail};
+use log::Log;
+use network::Pipeline;
+use plan::{FAULTY, HEALED, PROGRESS_MAX, Plan, Trouble};
+use rare::Rare;
+use sidelock_engine::mutant::Mutant;
+use sidelock_engine::store::{CallId, Outcome};
+use sidelock_engine::{Effect, Key};
+use sidelock_store::Memory;
+use std::sync::Arc;
+use std::time::Duration;
+use tasks::{Secret, Step};
+use truth::Truth;
+
+/// What a run leaves behind.
+pub struct Run {
+    /// What happened, for the checker.
+    pub history: History,
+    /// How often rare things happened.
+    pub rare: Rare,
+    /// How much happened.
+    pub totals: Totals,
+    /// The story in words, if it was asked for.
+    pub story: Vec<String>,
+}
+
+/// How much happened.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Totals {
+    /// Inputs handled by engines.
+    pub inputs: u64,
+    /// Grants.
+    pub grants: u64,
+    /// Grants inside a tenure.
+    pub handoffs: u64,
+    /// Leases lost.
+    pub lost: u64,
+    /// Operations that the store ran.
+    pub operations: u64,
+    /// Requests refused or cancelled.
+    pub refused: u64,
+    /// Alarms that the store's clock went back.
+    pub alarms: u64,
+}
+
+impl std::ops::AddAssign for Totals {
+    fn add_assign(&mut self, other: Totals) {
+        self.inputs += other.inputs;
+        self.grants += other.grants;
+        self.handoffs += other.handoffs;
+        self.lost += other.lost;
+        self.operations += other.operations;
+        self.refused += other.refused;
+        self.alarms += other.alarms;
+    }
+}
+
+/// Something to come.
+enum Happening {
+    /// An engine's timer.
+    Tick { host: usize, sidecar: u32 },
+    /// Something reaches a sidecar.
+    Mail { host: usize, sidecar: u32, mail: Mail },
+    /// A stopped sidecar goes on.
+    Continue { host: usize, sidecar: u32 },
+    /// A sidecar dies.
+    Dies { host: usize, sidecar: u32 },
+    /// A sidecar starts.
+    Starts { host: usize },
+    /// A sidecar is connected to the store again.
+    Connected { host: usize, sidecar: u32 },
+    /// A sidecar hears pushes again.
+    Subscribed { host: usize, sidecar: u32 },
+    /// Calls reach the store.
+    AtStore(Pipeline),
+    /// Answers reach a sidecar.
+    Answers {
+        host: usize,
+        sidecar: u32,
+        connection: u32,
+        answers: Vec<(CallId, Outcome)>,
+    },
+    /// A sidecar stops waiting for answers.
+    GivesUp {
+        host: usize,
+        sidecar: u32,
+        calls: Vec<CallId>,
+    },
+    /// Something reaches a client.
+    ToClient { client: usize, mail: ClientMail },
+    /// A stopped client goes on.
+    ClientContinues { client: usize },
+    /// A client's own timer.
+    Step {
+        client: usize,
+        task: usize,
+        generation: u32,
+        step: Step,
+    },
+    /// Something goes wrong.
+    Trouble(Trouble),
+    /// Everything is well from now on.
+    Heal,
+    /// Is everybody done?
+    Look,
+    /// Everything has run out: what is left?
+    Rest,
+}
+
+/// The world.
+pub(crate) struct World {
+    plan: Plan,
+    mutant: Option<Mutant>,
+    dice: Dice,
+    now: At,
+    agenda: Agenda<Happening>,
+    hosts: Vec<Host>,
+    clients: Vec<Client>,
+    sessions: Vec<Session>,
+    keys: Vec<Key>,
+    registers: Vec<Register>,
+    secrets: Vec<Secret>,
+    store: Memory,
+    store_clock: StoreClock,
+    store_away_until: Option<At>,
+    truth: Truth,
+    log: Log,
+    rare: Rare,
+    totals: Totals,
+    /// Incarnations so far.
+    sidecars: u32,
+    healed: bool,
+    /// No new requests.
+    closing: bool,
+    rested: bool,
+    /// What all clients call themselves.
+    app: Arc<str>,
+    /// Scratch.
+    effects: Vec<Effect>,
+}
+
+/// Runs the world of a seed to its end.
+pub fn run(seed: u64, mutant: Option<Mutant>, trace: bool) -> Run {
+    let mut world = World::new(seed, mutant, trace);
+    world.begin();
+    while !world.rested {
+        let (at, happening) = world.agenda.pop().expect("a world comes to rest before it runs out of events");
+        world.now = at;
+        world.log.now = at;
+        world.happen(happening);
+    }
+    Run {
+        history: world.log.history,
+        rare: world.rare,
+        totals: world.totals,
+        story: world.log.story,
+    }
+}
+
+impl World {
+    fn new(seed: u64, mutant: Option<Mutant>, trace: bool) -> World {
+        let mut dice = Dice::new(seed);
+        let plan = Plan::draw(&mut dice);
+        let keys = (0..plan.keys.len()).map(|index| Key::new(&index.to_string()).expect("digits make a key"));
+        World {
+            keys: keys.collect(),
+            registers: plan.keys.iter().map(|_| Register::default()).collect(),
+            secrets: Vec::new(),
+            store: Memory::with_mutant(mutant),
+            store_clock: StoreClock::new(&mut dice),
+            store_away_until: None,
+            truth: Truth::new(plan.keys.len()),
+            log: Log::new(plan.bounds, trace),
+            rare: Rare::default(),
+            totals: Totals::default(),
+            agenda: Agenda::new(),
+            hosts: Vec::new(),
+            clients: Vec::new(),
+            sessions: Vec::new(),
+            now: At(0),
+            sidecars: 0,
+            healed: false,
+            closing: false,
+            rested: false,
+            app: "sim".into(),
+            effects: Vec::new(),
+            plan,
+            mutant,
+            dice,
+        }
+    }
+
+    fn begin(&mut self) {
+        for host in 0..self.plan.hosts {
+            self.hosts.push(Host::new(&mut self.dice));
+            self.agenda.put(At(0), Happening::Starts { host });
+        }
+        for index in 0..self.plan.clients {
+            self.clients.push(Client::new(index % self.plan.hosts, index));
+            self.begin_later(index, 0, Duration::from_millis(20));
+            self.begin_later(index, 1, self.plan.habits.think);
+        }
+        for (at, trouble) in self.plan.troubles.clone() {
+            self.agenda.put(at, Happening::Trouble(trouble));
+        }
+        self.agenda.put(At(0) + FAULTY, Happening::Heal);
+        self.agenda.put(At(0) + FAULTY + HEALED, Happening::Look);
+    }
+
+    fn happen(&mut self, happening: Happening) {
+        match happening {
+            Happening::Tick { host, sidecar } => self.tick(host, sidecar),
+            Happening::Mail { host, sidecar, mail } => self.mail(host, sidecar, mail),
+            Happening::Continue { host, sidecar } => self.sidecar_continues(host, sidecar),
+            Happening::Dies { host, sidecar } => self.sidecar_dies(host, sidecar),
+            Happening::Starts { host } => self.sidecar_starts(host),
+            Happening::Connected { host, sidecar } => self.connected(host, sidecar),
+            Happening::Subscribed { host, sidecar } => self.subscribed(host, sidecar),
+            Happening::AtStore(pipeline) => self.at_store(pipeline),
+            Happening::Answers {
+                host,
+                sidecar,
+                connection,
+                answers,
+            } => self.answers(host, sidecar, connection, answers),
+            Happening::GivesUp { host, sidecar, calls } => self.gives_up(host, sidecar, &calls),
+            Happening::ToClient { client, mail } => self.to_client(client, mail),
+            Happening::ClientContinues { client } => self.client_continues(client),
+            Happening::Step {
+                client,
+                task,
+                generation,
+                step,
+            } => self.step(client, task, generation, step),
+            Happening::Trouble(trouble) => self.trouble(trouble),
+            Happening::Heal => self.heal(),
+            Happening::Look => self.look(),
+            Happening::Rest => self.rest(),
+        }
+    }
+
+    /// From now on nothing new goes wrong. What is stopped or away comes back by itself, within seconds.
+    fn heal(&mut self) {
+        self.log.say(|| "—— healed ——".to_owned());
+        self.healed = true;
+    }
+
+    /// No more requests; when everybody has their answers the world may come to rest.
+    fn look(&mut self) {
+        self.closing = true;
+        let overdue = self.now > At(0) + FAULTY + HEALED + PROGRESS_MAX;
+        if overdue || self.clients.iter().all(Client::is_done) {
+            self.log.say(|| "—— everybody is done ——".to_owned());
+            let settle = self.plan.bounds.longest.mul_f64(1.02) + Duration::from_secs(6);
+            self.agenda.put(self.now + settle, Happening::Rest);
+        } else {
+            self.agenda.put(self.now + Duration::from_millis(500), Happening::Look);
+        }
+    }
+
+    fn rest(&mut self) {
+        let now = self.store_clock.read(self.now);
+        let mut rest = Rest::default();
+        for engine in self.hosts.iter().filter_map(|host| host.engine.as_ref()) {
+            let counts = engine.counts();
+            let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+            rest.leases += count(counts.leases);
+            rest.waiters += count(counts.waiters);
+            rest.tenures += count(counts.tenures);
+            rest.keys += count(counts.keys);
+            rest.calls += count(counts.calls);
+        }
+        for key in &self.keys {
+            let alive = self.store.record(key).is_some_and(|record| {
+                record.tenures.iter().any(|tenure| tenure.until > now)
+                    || record.queue.iter().any(|entry| entry.until > now)
+                    || record.done.iter().any(|done| done.until > now)
+            });
+            rest.records += u32::from(alive);
+        }
+        self.log.record(Event::Rest(rest));
+        self.rested = true;
+    }
+}

@@ -1,0 +1,455 @@
+//! The way between a sidecar and the store, with everything that can happen on it.
+//!
+//! Owns pipelines and their fates, connections, pushes, and what is in flight. A pipeline's calls run in order; those of
+//! one connection arrive in order; those of a broken one may still arrive, late. Must not know what the calls mean, except
+//! to count rare things.
+
+use super::hosts::{From, Mail, number, sidecar_of};
+use super::rare::{Kind, Racer, Rare};
+use super::{Happening, World};
+use crate::checker::history::{At, Event, Req};
+use sidelock_engine::store::{Call, CallId, Fault, Op, Outcome, Push, Reply, Wake};
+use sidelock_engine::{AskId, Input};
+use std::time::Duration;
+
+/// A call under way.
+struct Flight {
+    call: CallId,
+    key: usize,
+    ask: Option<AskId>,
+}
+
+/// An acquire that a sidecar has not granted yet, or one that went away while a claim for its key was under way.
+struct Claimant {
+    of: Req,
+    key: usize,
+    cancelled: bool,
+    gone: bool,
+}
+
+/// A sidecar's end of the way.
+#[derive(Default)]
+pub(crate) struct Link {
+    pub(crate) up: bool,
+    /// The inbox is not heard.
+    pub(crate) deaf: bool,
+    connection: u32,
+    /// Nothing on this connection arrives before.
+    last_there: At,
+    last_back: At,
+    flights: Vec<Flight>,
+    claimants: Vec<Claimant>,
+    /// Recalls under way, per key.
+    recalls: [u32; 8],
+}
+
+/// Calls on their way to the store.
+pub(crate) struct Pipeline {
+    host: usize,
+    sidecar: u32,
+    connection: u32,
+    calls: Vec<Call>,
+    fate: Fate,
+}
+
+/// What becomes of a pipeline.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Fate {
+    /// It runs, and the answer comes.
+    Good,
+    /// It runs, and the answer is lost.
+    Unheard,
+    /// The store says that it can not.
+    Unready,
+}
+
+impl Link {
+    pub(crate) fn broken(&mut self) {
+        self.up = false;
+        self.connection += 1;
+        self.flights.clear();
+    }
+
+    pub(crate) fn recalls_in_flight(&self, key: usize) -> bool {
+        self.recalls[key] > 0
+    }
+
+    pub(crate) fn push_arrives(&mut self, input: &Input, rare: &mut Rare) {
+        let Input::Pushed(push) = input else {
+            return;
+        };
+        match push {
+            Push::Recall { key, .. } => {
+                let key = usize::from(key.as_str().as_bytes()[0] - b'0');
+                self.recalls[key] = self.recalls[key].saturating_sub(1);
+            }
+            Push::Offer { ask, .. } | Push::Busy { ask, .. } => {
+                if self.flights.iter().any(|flight| flight.ask == Some(*ask)) {
+                    rare.saw(Kind::PushBeforeReply);
+                }
+            }
+        }
+    }
+
+    /// An acquire reached the sidecar.
+    pub(crate) fn asked(&mut self, of: Req, key: usize) {
+        self.claimants.push(Claimant {
+            of,
+            key,
+            cancelled: false,
+            gone: false,
+        });
+    }
+
+    pub(crate) fn cancelled(&mut self, of: Req) {
+        for claimant in self.claimants.iter_mut().filter(|claimant| claimant.of == of) {
+            claimant.cancelled = true;
+            claimant.gone = true;
+        }
+    }
+
+    pub(crate) fn session_over(&mut self, session: usize, now: At, rare: &mut Rare) {
+        let session = number(session);
+        for claimant in self.claimants.iter_mut().filter(|claimant| claimant.of.session == session) {
+            claimant.gone = true;
+            rare.race(now, claimant.of, Racer::Eof);
+        }
+        rare.session_over(now, session);
+    }
+
+    /// An acquire was answered.
+    pub(crate) fn settled(&mut self, of: Req) {
+        self.claimants.retain(|claimant| claimant.gone || claimant.of != of);
+        if self.claimants.len() > 100 {
+            self.claimants.retain(|claimant| !claimant.gone);
+        }
+    }
+
+    /// A claim was granted: for those who went away meanwhile it comes too late.
+    fn claim_granted(&mut self, key: usize, now: At, rare: &mut Rare) {
+        for claimant in self.claimants.iter().filter(|claimant| claimant.key == key && claimant.gone) {
+            rare.race(now, claimant.of, Racer::Grant);
+            if claimant.cancelled {
+                rare.saw(Kind::ClaimAfterCancel);
+            }
+        }
+        self.claimants.retain(|claimant| claimant.key != key || !claimant.gone);
+    }
+}
+
+impl World {
+    fn one_way(&mut self) -> Duration {
+        self.plan.one_way + self.dice.span(Duration::ZERO, self.plan.jitter)
+    }
+
+    fn is_stormy(&self) -> bool {
+        !self.healed && self.plan.stormy(self.now)
+    }
+
+    pub(crate) fn send_calls(&mut self, host: usize, calls: Vec<Call>) {
+        let sidecar = self.hosts[host].sidecar;
+        for call in &calls {
+            let key = self.key_index(call.op.key());
+            let ask = if let Op::Ask(ask) = &call.op { Some(ask.id) } else { None };
+            self.hosts[host].link.flights.push(Flight {
+                call: call.id,
+                key,
+                ask,
+            });
+        }
+        if !self.hosts[host].link.up {
+            let down = |call: &Call| (call.id, Outcome::NotApplied(Fault::Down));
+            let answers = calls.iter().map(down).collect();
+            self.answer(host, self.now + Duration::from_micros(5), answers);
+            return;
+        }
+        let delay = self.one_way();
+        let link = &mut self.hosts[host].link;
+        link.last_there = link.last_there.max(self.now + delay);
+        let (there, connection) = (link.last_there, link.connection);
+        let pipeline = Pipeline {
+            host,
+            sidecar,
+            connection,
+            calls,
+            fate: Fate::Good,
+        };
+        match self.is_stormy() {
+            true => self.send_in_storm(there, pipeline),
+            false => self.agenda.put(there, Happening::AtStore(pipeline)),
+        }
+    }
+
+    fn send_in_storm(&mut self, there: At, mut pipeline: Pipeline) {
+        let faults = self.plan.calls.clone();
+        let host = pipeline.host;
+        let calls: Vec<CallId> = pipeline.calls.iter().map(|call| call.id).collect();
+        let late = self.dice.about(Duration::from_millis(700)).min(Duration::from_secs(6));
+        if self.dice.chance(faults.unready) {
+            pipeline.fate = Fate::Unready;
+            self.disturb(host, Duration::from_millis(200));
+            return self.agenda.put(there, Happening::AtStore(pipeline));
+        }
+        if self.dice.chance(faults.twice) {
+            let again = Pipeline {
+                calls: pipeline.calls.clone(),
+                fate: Fate::Unheard,
+                ..pipeline
+            };
+            self.disturb(host, late);
+            self.agenda.put(self.now + late, Happening::AtStore(again));
+            return self.agenda.put(there, Happening::AtStore(pipeline));
+        }
+        pipeline.fate = Fate::Unheard;
+        let timeout = self.plan.call_timeout;
+        if self.dice.chance(faults.request_lost) {
+            self.log.say(|| format!("the pipeline {calls:?} is lost"));
+        } else if self.dice.chance(faults.late) {
+            self.log.say(|| format!("the pipeline {calls:?} is late by {late:?}"));
+            self.agenda.put(there + late, Happening::AtStore(pipeline));
+        } else if self.dice.chance(faults.reply_lost) {
+            self.log.say(|| format!("the answer to {calls:?} will be lost"));
+            self.agenda.put(there, Happening::AtStore(pipeline));
+        } else {
+            pipeline.fate = Fate::Good;
+            return self.agenda.put(there, Happening::AtStore(pipeline));
+        }
+        self.disturb(host, late.max(timeout) + Duration::from_millis(50));
+        if self.dice.chance(faults.breaks_connection) {
+            self.disconnect(host);
+        } else {
+            let sidecar = self.hosts[host].sidecar;
+            self.agenda.put(self.now + timeout, Happening::GivesUp { host, sidecar, calls });
+        }
+    }
+
+    pub(crate) fn at_store(&mut self, mut pipeline: Pipeline) {
+        let Pipeline { host, sidecar, connection, .. } = pipeline;
+        let running = self.is_running(host, sidecar);
+        let stale = !running || self.hosts[host].link.connection != connection;
+        if stale && pipeline.fate == Fate::Good {
+            // What was under way on a connection that broke may be lost, may arrive, may arrive much later.
+            pipeline.fate = Fate::Unheard;
+            if self.dice.chance(0.4) {
+                return;
+            }
+            if self.dice.chance(0.4) {
+                let late = self.dice.about(Duration::from_millis(700)).min(Duration::from_secs(5));
+                if running {
+                    self.disturb(host, late);
+                }
+                return self.agenda.put(self.now + late, Happening::AtStore(pipeline));
+            }
+        }
+        let mut answers = Vec::with_capacity(pipeline.calls.len());
+        for call in &pipeline.calls {
+            let outcome = match pipeline.fate {
+                Fate::Unready => Outcome::NotApplied(Fault::Unready("LOADING".to_owned())),
+                _ => self.apply(call),
+            };
+            answers.push((call.id, outcome));
+        }
+        if pipeline.fate != Fate::Unheard {
+            let delay = self.one_way();
+            self.answer(host, self.now + delay, answers);
+        }
+    }
+
+    fn answer(&mut self, host: usize, at: At, answers: Vec<(CallId, Outcome)>) {
+        let (sidecar, link) = (self.hosts[host].sidecar, &mut self.hosts[host].link);
+        link.last_back = link.last_back.max(at);
+        let (at, connection) = (link.last_back, link.connection);
+        self.agenda.put(
+            at,
+            Happening::Answers {
+                host,
+                sidecar,
+                connection,
+                answers,
+            },
+        );
+    }
+
+    /// The store runs one operation.
+    fn apply(&mut self, call: &Call) -> Outcome {
+        let at = self.store_clock.read(self.now);
+        let key = self.key_index(call.op.key());
+        let (reply, wakes) = self.store.apply(at, &call.op);
+        self.totals.operations += 1;
+        self.log.say(|| format!("store: {:?} → {reply:?}", call.op));
+        match (&call.op, &reply) {
+            (Op::Ask(ask), Reply::Granted(_)) if self.truth.stood(key, ask.id) => {
+                self.rare.saw(Kind::DuplicateClaim);
+            }
+            (Op::Return(back), Reply::Gone) if self.truth.stood(key, back.tenure) => {
+                self.rare.saw(Kind::ExpiryDuringYield);
+            }
+            _ => {}
+        }
+        self.observe(key);
+        for wake in wakes {
+            self.push(wake);
+        }
+        Outcome::Applied { at, reply }
+    }
+
+    fn push(&mut self, wake: Wake) {
+        let sidecar = sidecar_of(wake.to);
+        let Some(host) = (0..self.hosts.len()).find(|&host| self.is_running(host, sidecar)) else {
+            return;
+        };
+        let lossy = !self.healed || self.plan.push_lost >= 1.0;
+        if !self.hosts[host].link.up || (lossy && self.dice.chance(self.plan.push_lost)) {
+            return;
+        }
+        let copies = if self.dice.chance(self.plan.push_twice) { 2 } else { 1 };
+        for _ in 0..copies {
+            let mut delay = self.one_way();
+            if !self.healed && self.dice.chance(self.plan.push_late) {
+                delay += self.dice.about(Duration::from_millis(300));
+            }
+            if let Push::Recall { key, .. } = &wake.push {
+                let key = self.key_index(key);
+                self.hosts[host].link.recalls[key] += 1;
+            }
+            let mail = Mail {
+                from: From::Inbox,
+                input: Input::Pushed(wake.push.clone()),
+            };
+            self.agenda.put(self.now + delay, Happening::Mail { host, sidecar, mail });
+        }
+    }
+
+    pub(crate) fn answers(
+        &mut self,
+        host: usize,
+        sidecar: u32,
+        connection: u32,
+        answers: Vec<(CallId, Outcome)>,
+    ) {
+        if !self.is_running(host, sidecar) || self.hosts[host].link.connection != connection {
+            return;
+        }
+        for (call, outcome) in answers {
+            self.outcome(host, call, outcome);
+        }
+    }
+
+    pub(crate) fn gives_up(&mut self, host: usize, sidecar: u32, calls: &[CallId]) {
+        if self.is_running(host, sidecar) {
+            for &call in calls {
+                self.outcome(host, call, Outcome::Unknown(Fault::Down));
+            }
+        }
+    }
+
+    /// Tells the engine what became of a call, unless it was told before.
+    fn outcome(&mut self, host: usize, call: CallId, outcome: Outcome) {
+        let flights = &mut self.hosts[host].link.flights;
+        let Some(index) = flights.iter().position(|flight| flight.call == call) else {
+            return;
+        };
+        let flight = flights.swap_remove(index);
+        let (sidecar, key) = (self.hosts[host].sidecar, flight.key);
+        let learned = match &outcome {
+            Outcome::Applied { reply: Reply::Granted(tenancy), .. } => {
+                let now = self.now;
+                self.hosts[host].link.claim_granted(key, now, &mut self.rare);
+                Some(tenancy.contended)
+            }
+            Outcome::Applied { reply: Reply::Renewed { contended, .. }, .. } => {
+                self.notice_renewal(host, key);
+                Some(*contended)
+            }
+            _ => None,
+        };
+        if let Some(contended) = learned {
+            let key = number(key);
+            self.log.record(Event::Learned {
+                sidecar,
+                key,
+                contended,
+            });
+        }
+        let mail = Mail {
+            from: From::Store,
+            input: Input::Store { call, outcome },
+        };
+        self.mail(host, sidecar, mail);
+    }
+
+    fn notice_renewal(&mut self, host: usize, key: usize) {
+        let now = self.boottime(host);
+        let view = self.hosts[host].engine.as_ref().and_then(|engine| engine.look(&self.keys[key]));
+        if view.is_some_and(|view| view.tenure.is_none_or(|tenure| tenure.deadline <= now)) {
+            self.rare.saw(Kind::RenewalAfterDeadline);
+        }
+    }
+
+    /// The connection breaks: what is under way has no known outcome. It comes back after a while.
+    pub(crate) fn disconnect(&mut self, host: usize) {
+        if self.hosts[host].engine.is_none() || !self.hosts[host].link.up {
+            return;
+        }
+        let sidecar = self.hosts[host].sidecar;
+        self.log.say(|| format!("sidecar {sidecar} loses its connection to the store"));
+        let lost: Vec<CallId> = self.hosts[host].link.flights.drain(..).map(|flight| flight.call).collect();
+        self.hosts[host].link.broken();
+        let unknown = |call| Input::Store {
+            call,
+            outcome: Outcome::Unknown(Fault::Down),
+        };
+        let mut inputs: Vec<Input> = lost.into_iter().map(unknown).collect();
+        match self.dice.chance(0.5) {
+            true => inputs.insert(0, Input::StoreDown),
+            false => inputs.push(Input::StoreDown),
+        }
+        for input in inputs {
+            let mail = Mail { from: From::Store, input };
+            self.agenda.put(self.now, Happening::Mail { host, sidecar, mail });
+        }
+        let delay = match self.healed {
+            true => Duration::from_millis(50),
+            false => self.dice.about(Duration::from_millis(400)).min(Duration::from_secs(8)),
+        };
+        self.reconnect(host, delay);
+    }
+
+    /// Plans the next connection.
+    pub(crate) fn reconnect(&mut self, host: usize, delay: Duration) {
+        let sidecar = self.hosts[host].sidecar;
+        self.disturb(host, delay + Duration::from_millis(100));
+        self.agenda.put(self.now + delay, Happening::Connected { host, sidecar });
+    }
+
+    pub(crate) fn connected(&mut self, host: usize, sidecar: u32) {
+        if !self.is_running(host, sidecar) || self.hosts[host].link.up {
+            return;
+        }
+        if let Some(back) = self.store_away_until.filter(|back| *back > self.now) {
+            let delay = back.since(self.now) + self.dice.span(Duration::ZERO, Duration::from_millis(500));
+            return self.reconnect(host, delay);
+        }
+        let link = &mut self.hosts[host].link;
+        link.up = true;
+        link.deaf = false;
+        link.last_there = self.now;
+        link.last_back = self.now;
+        let at = self.store_clock.read(self.now);
+        for input in [Input::StoreUp { at }, Input::Subscribed] {
+            let mail = Mail { from: From::Store, input };
+            self.mail(host, sidecar, mail);
+        }
+    }
+
+    pub(crate) fn subscribed(&mut self, host: usize, sidecar: u32) {
+        if self.is_running(host, sidecar) && self.hosts[host].link.up {
+            self.hosts[host].link.deaf = false;
+            let mail = Mail {
+                from: From::Store,
+                input: Input::Subscribed,
+            };
+            self.mail(host, sidecar, mail);
+        }
+    }
+}

@@ -1,0 +1,183 @@
+//! What goes wrong in a simulated world, apart from calls and pushes.
+//!
+//! Owns how each planned trouble strikes. Must not know how the struck react.
+
+use super::clients::ClientMail;
+use super::hosts::number;
+use super::plan::Trouble;
+use super::rare::Kind;
+use super::{Happening, World};
+use crate::checker::history::Event;
+use sidelock_engine::{EndedBy, Input, SessionId};
+use std::time::Duration;
+
+impl World {
+    pub(crate) fn trouble(&mut self, trouble: Trouble) {
+        if self.healed {
+            return;
+        }
+        self.log.say(|| format!("—— {trouble:?} ——"));
+        let host = self.dice.below(self.hosts.len());
+        match trouble {
+            Trouble::Crash => self.sidecar_dies(host, self.hosts[host].sidecar),
+            Trouble::Drain => self.drain(host),
+            Trouble::Pause => {
+                let span = self.pause_span();
+                self.sidecar_stops(host, span);
+            }
+            Trouble::Suspend => {
+                let span = self.pause_span();
+                self.host_stops(host, span);
+            }
+            Trouble::Freeze => self.freeze(host),
+            Trouble::WallStep => self.wall_step(host),
+            Trouble::Disconnect if self.dice.chance(0.3) => self.deafen(host),
+            Trouble::Disconnect => self.disconnect(host),
+            Trouble::ClientPause => {
+                let client = self.dice.below(self.clients.len());
+                let span = self.pause_span();
+                self.client_stops(client, span);
+            }
+            Trouble::CutOff => self.cut_off(),
+            Trouble::StoreAway => self.store_away(),
+            Trouble::Flush => self.flush(),
+            Trouble::StoreClockAhead => {
+                let by = self.dice.between(1_000_000, 20_000_000_000);
+                self.step_store_clock(i64::try_from(by).expect("seconds"));
+            }
+            Trouble::StoreClockBack => {
+                let by = self.dice.between(1_000_000, 20_000_000_000);
+                self.step_store_clock(-i64::try_from(by).expect("seconds"));
+            }
+            Trouble::Burst => self.burst(),
+        }
+    }
+
+    /// Mostly short, sometimes longer than any tenure.
+    fn pause_span(&mut self) -> Duration {
+        match self.dice.chance(0.5) {
+            true => self.dice.span(Duration::from_millis(20), Duration::from_secs(3)),
+            false => self.dice.span(Duration::from_secs(3), Duration::from_secs(14)),
+        }
+    }
+
+    fn drain(&mut self, host: usize) {
+        let sidecar = self.hosts[host].sidecar;
+        if self.hosts[host].engine.is_none() || self.hosts[host].stopped || self.hosts[host].draining {
+            return;
+        }
+        self.hosts[host].draining = true;
+        self.feed(host, Input::Drain);
+        let grace = self.dice.span(Duration::ZERO, Duration::from_secs(3));
+        self.disturb(host, grace);
+        self.agenda.put(self.now + grace, Happening::Dies { host, sidecar });
+    }
+
+    fn host_stops(&mut self, host: usize, span: Duration) {
+        self.sidecar_stops(host, span);
+        for client in 0..self.clients.len() {
+            if self.clients[client].host == host {
+                self.client_stops(client, span);
+            }
+        }
+    }
+
+    /// The whole host stands still, its boottime too: the wall clock shows it afterwards.
+    fn freeze(&mut self, host: usize) {
+        let sidecar = self.hosts[host].sidecar;
+        if self.hosts[host].engine.is_none() || self.hosts[host].stopped {
+            return;
+        }
+        let span = self.dice.span(Duration::from_millis(1100), Duration::from_secs(12));
+        self.log.record(Event::Froze { sidecar });
+        self.host_stops(host, span);
+        self.disturb(host, span + Duration::from_secs(1));
+        self.hosts[host].frozen_for = span;
+    }
+
+    fn wall_step(&mut self, host: usize) {
+        if self.hosts[host].engine.is_some() && !self.hosts[host].stopped {
+            self.disturb(host, Duration::from_secs(1));
+            self.feed(host, Input::ClockStepped);
+        }
+    }
+
+    /// The inbox is not heard for a while, the store is.
+    fn deafen(&mut self, host: usize) {
+        if self.hosts[host].engine.is_none() || !self.hosts[host].link.up {
+            return;
+        }
+        let sidecar = self.hosts[host].sidecar;
+        self.hosts[host].link.deaf = true;
+        let span = self.dice.about(Duration::from_secs(1));
+        self.disturb(host, span);
+        self.agenda.put(self.now + span, Happening::Subscribed { host, sidecar });
+    }
+
+    fn cut_off(&mut self) {
+        let open: Vec<usize> = (0..self.sessions.len()).filter(|&session| self.sessions[session].connected).collect();
+        if open.is_empty() {
+            return;
+        }
+        let session = open[self.dice.below(open.len())];
+        let host = self.sessions[session].host;
+        if !self.is_running(host, self.sessions[session].sidecar) || self.hosts[host].stopped {
+            return;
+        }
+        let number = number(session);
+        self.log.record(Event::CutOff { session: number });
+        self.sessions[session].sidecar_side += 1;
+        self.post_to_client(session, ClientMail::Eof(number));
+        self.sessions[session].connected = false;
+        self.feed(
+            host,
+            Input::SessionEnded {
+                session: SessionId(u64::from(number)),
+                by: EndedBy::Sidecar,
+            },
+        );
+    }
+
+    fn store_away(&mut self) {
+        let span = self.dice.span(Duration::from_millis(100), Duration::from_secs(6));
+        self.store_away_until = Some(self.now + span);
+        if self.dice.chance(0.3) {
+            self.flush();
+        }
+        for host in 0..self.hosts.len() {
+            self.disturb(host, span + Duration::from_secs(1));
+            self.disconnect(host);
+        }
+    }
+
+    fn flush(&mut self) {
+        if self.truth.anybody_queued() {
+            self.rare.saw(Kind::FlushWhileQueued);
+        }
+        self.store.flush();
+        self.truth.flush();
+        self.log.record(Event::Flushed);
+        for host in 0..self.hosts.len() {
+            self.disturb(host, Duration::from_secs(1));
+        }
+    }
+
+    /// Bounds on time do not hold until what was counted on the old clock has run out.
+    fn step_store_clock(&mut self, by_ns: i64) {
+        self.store_clock.step(by_ns);
+        let longest = self.plan.bounds.longest + Duration::from_nanos(by_ns.unsigned_abs());
+        for host in 0..self.hosts.len() {
+            self.disturb(host, longest + Duration::from_secs(2));
+        }
+    }
+
+    fn burst(&mut self) {
+        let key = self.dice.below(self.keys.len());
+        let span = self.dice.span(Duration::from_millis(150), Duration::from_millis(400));
+        for client in 0..self.clients.len() {
+            if self.dice.chance(0.7) {
+                self.heat(client, key, span);
+            }
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! What the store decided, read off its record after every operation.
+//!
+//! Owns the comparison with the record as it was before. Must not know who asked for what.
+
+use super::World;
+use super::hosts::sidecar_of;
+use crate::checker::history::{At, Event};
+use sidelock_store::record::{Entry, Tenure};
+
+/// A record's tenures and queue as they were.
+#[derive(Default)]
+struct Shadow {
+    tenures: Vec<Tenure>,
+    queue: Vec<Entry>,
+}
+
+/// All records as they were.
+pub(crate) struct Truth(Vec<Shadow>);
+
+impl Truth {
+    pub(crate) fn new(keys: usize) -> Truth {
+        Truth((0..keys).map(|_| Shadow::default()).collect())
+    }
+
+    pub(crate) fn flush(&mut self) {
+        for shadow in &mut self.0 {
+            *shadow = Shadow::default();
+        }
+    }
+
+    /// Whether anybody waits in any queue.
+    pub(crate) fn anybody_queued(&self) -> bool {
+        self.0.iter().any(|shadow| !shadow.queue.is_empty())
+    }
+
+    /// Whether an offer to this sidecar stands.
+    pub(crate) fn offered(&self, sidecar: u32) -> bool {
+        let mut entries = self.0.iter().flat_map(|shadow| &shadow.queue);
+        entries.any(|entry| entry.offered && sidecar_of(entry.id.incarnation) == sidecar)
+    }
+
+    /// Whether this tenure stood, before the operation under way.
+    pub(crate) fn stood(&self, key: usize, id: sidelock_engine::AskId) -> bool {
+        self.0[key].tenures.iter().any(|tenure| tenure.id == id)
+    }
+}
+
+impl World {
+    /// An operation ran on a key: writes down what it changed.
+    pub(crate) fn observe(&mut self, key: usize) {
+        let number = u32::try_from(key).expect("few keys");
+        let before = std::mem::take(&mut self.truth.0[key]);
+        let mut after = Shadow::default();
+        if let Some(record) = self.store.record(&self.keys[key]) {
+            after.tenures.clone_from(&record.tenures);
+            after.queue.clone_from(&record.queue);
+        }
+        for tenure in &before.tenures {
+            if !after.tenures.iter().any(|other| other.id == tenure.id) {
+                let sidecar = sidecar_of(tenure.id.incarnation);
+                self.log.record(Event::Returned { sidecar, key: number });
+            }
+        }
+        for entry in &before.queue {
+            let incarnation = entry.id.incarnation;
+            let stays = after.queue.iter().any(|other| other.id.incarnation == incarnation);
+            if !stays && !after.tenures.iter().any(|tenure| tenure.id == entry.id) {
+                let sidecar = sidecar_of(incarnation);
+                self.log.record(Event::Left { sidecar, key: number });
+            }
+        }
+        for tenure in &after.tenures {
+            let was = before.tenures.iter().find(|other| other.id == tenure.id);
+            self.observe_tenure(number, was, tenure);
+        }
+        for entry in &after.queue {
+            let was = before.queue.iter().find(|other| other.id == entry.id);
+            self.observe_entry(number, was, entry);
+        }
+        self.truth.0[key] = after;
+    }
+
+    fn observe_tenure(&mut self, key: u32, was: Option<&Tenure>, is: &Tenure) {
+        let sidecar = sidecar_of(is.id.incarnation);
+        if was.is_none() {
+            let ask = is.id.seq;
+            self.log.record(Event::Seated { sidecar, key, ask });
+        }
+        if was.is_none_or(|was| was.range != is.range) {
+            let (first, last) = (is.range.first, is.range.last);
+            self.log.record(Event::Reserved {
+                sidecar,
+                key,
+                first,
+                last,
+            });
+        }
+        if was.is_none_or(|was| was.until != is.until) {
+            let until: At = self.store_clock.when(is.until);
+            self.log.record(Event::Confirmed { sidecar, key, until });
+        }
+    }
+
+    fn observe_entry(&mut self, key: u32, was: Option<&Entry>, is: &Entry) {
+        let sidecar = sidecar_of(is.id.incarnation);
+        let ask = is.id.seq;
+        let newly_offered = is.offered && !was.is_some_and(|was| was.offered);
+        if was.is_none() || (!is.offered && was != Some(is)) {
+            let until = self.store_clock.when(is.until);
+            self.log.record(Event::Entered {
+                sidecar,
+                key,
+                ask,
+                until,
+            });
+        }
+        if newly_offered {
+            self.log.record(Event::Offered { sidecar, key, ask });
+        }
+    }
+}
