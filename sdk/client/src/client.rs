@@ -8,6 +8,8 @@ use crate::error::{Error, Result};
 use crate::handshake::{self, Introduction, Welcomed};
 use crate::link;
 use crate::shared::{Phase, Session, Shared};
+#[cfg(feature = "embedded")]
+use sidelock_daemon::Embedded;
 use sidelock_wire::{Code, Guarantee, Scope};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -38,6 +40,9 @@ pub struct Client {
 pub(crate) struct Handle {
     pub(crate) shared: Arc<Shared>,
     pub(crate) default_wait: Option<Duration>,
+    /// The sidecar in this process, which lives as long as its client.
+    #[cfg(feature = "embedded")]
+    embedded: Option<Arc<Embedded>>,
 }
 
 impl Drop for Handle {
@@ -85,6 +90,17 @@ impl Client {
     /// As [`Client::connect_default`].
     pub async fn connect(path: impl AsRef<Path>) -> Result<Client> {
         Builder::new().socket(path).connect().await
+    }
+
+    /// Starts a sidecar inside this process and connects to it: locks between the tasks and threads of one program, on
+    /// the memory store. It ends with the last clone, request and lease of this client.
+    ///
+    /// # Errors
+    /// [`Error::SidecarUnreachable`] if the system gives no thread, [`Error::Invalid`] if the environment demands a
+    /// larger scope than `process`.
+    #[cfg(feature = "embedded")]
+    pub async fn embedded() -> Result<Client> {
+        Builder::new().embedded().await
     }
 
     /// Options before connecting.
@@ -155,10 +171,25 @@ impl Builder {
         let target = self.target.clone().map_or_else(Target::from_environment, Target::Path);
         let introduction = self.introduction()?;
         let welcomed = handshake::connect(&target, &introduction, None).await?;
-        Ok(self.start(target, introduction, welcomed))
+        Ok(Client { handle: Arc::new(self.start(target, introduction, welcomed)) })
     }
 
-    pub(crate) fn introduction(&self) -> Result<Introduction> {
+    /// Starts a sidecar inside this process and connects to it, as [`Client::embedded`].
+    ///
+    /// # Errors
+    /// As [`Client::embedded`].
+    #[cfg(feature = "embedded")]
+    pub async fn embedded(self) -> Result<Client> {
+        let introduction = self.introduction()?;
+        let embedded = sidelock_daemon::embedded().map_err(|error| Error::unreachable(Vec::new(), error))?;
+        let embedded = Arc::new(embedded);
+        let target = Target::Embedded(Arc::downgrade(&embedded));
+        let welcomed = handshake::connect(&target, &introduction, None).await?;
+        let handle = Handle { embedded: Some(embedded), ..self.start(target, introduction, welcomed) };
+        Ok(Client { handle: Arc::new(handle) })
+    }
+
+    fn introduction(&self) -> Result<Introduction> {
         let require_scope = match self.require_scope {
             Some(scope) => Some(scope),
             None => scope_from_environment()?,
@@ -166,11 +197,16 @@ impl Builder {
         Ok(Introduction { app: self.app.clone().unwrap_or_else(executable_name), require_scope })
     }
 
-    pub(crate) fn start(self, target: Target, introduction: Introduction, welcomed: Welcomed) -> Client {
+    fn start(&self, target: Target, introduction: Introduction, welcomed: Welcomed) -> Handle {
         let alive_until_ns = clock::after(welcomed.said_hello_ns, welcomed.session.session_ttl);
         let shared = Arc::new(Shared::new(welcomed.session.clone(), alive_until_ns, self.unreachable_after));
         tokio::spawn(link::keep(shared.clone(), target, introduction, welcomed));
-        Client { handle: Arc::new(Handle { shared, default_wait: self.default_wait }) }
+        Handle {
+            shared,
+            default_wait: self.default_wait,
+            #[cfg(feature = "embedded")]
+            embedded: None,
+        }
     }
 }
 

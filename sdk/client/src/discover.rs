@@ -4,7 +4,12 @@
 //! of the usual places.
 
 use crate::error::Error;
+#[cfg(feature = "embedded")]
+use sidelock_daemon::Embedded;
 use std::path::{Path, PathBuf};
+#[cfg(feature = "embedded")]
+use std::sync::Weak;
+use tokio::net::UnixStream;
 
 /// The variable that names the socket, for sidecar, command line and SDKs alike.
 pub(crate) const SOCKET_VARIABLE: &str = "SIDELOCK_SOCKET";
@@ -16,9 +21,9 @@ pub(crate) enum Target {
     Path(PathBuf),
     /// In the first of the usual places that exists.
     UsualPlaces,
-    /// Nowhere: the one connection that was handed in is all there will be.
-    #[cfg_attr(not(feature = "embedded"), allow(dead_code, reason = "only the embedded sidecar has no path"))]
-    Given,
+    /// In this process, for as long as the client that started it lives.
+    #[cfg(feature = "embedded")]
+    Embedded(Weak<Embedded>),
 }
 
 impl Target {
@@ -30,14 +35,40 @@ impl Target {
         }
     }
 
-    /// The path to connect to now.
-    pub(crate) fn find(&self) -> Result<PathBuf, Error> {
+    /// A new connection to it.
+    pub(crate) async fn open(&self) -> Result<UnixStream, Error> {
+        let path = match self {
+            Target::Path(path) => path.clone(),
+            Target::UsualPlaces => first_existing(usual_places())?,
+            #[cfg(feature = "embedded")]
+            Target::Embedded(embedded) => return open_embedded(embedded),
+        };
+        UnixStream::connect(&path).await.map_err(|error| {
+            let cause = format!("{error}; is `sidelock serve` running, and may this user open its socket?");
+            Error::unreachable(vec![path], cause)
+        })
+    }
+
+    /// The paths to name when a connection came to nothing.
+    pub(crate) fn tried(&self) -> Vec<PathBuf> {
         match self {
-            Target::Path(path) => Ok(path.clone()),
-            Target::UsualPlaces => first_existing(usual_places()),
-            Target::Given => Err(Error::unreachable(Vec::new(), "the embedded sidecar has ended")),
+            Target::Path(path) => vec![path.clone()],
+            Target::UsualPlaces => first_existing(usual_places()).into_iter().collect(),
+            #[cfg(feature = "embedded")]
+            Target::Embedded(_) => Vec::new(),
         }
     }
+}
+
+#[cfg(feature = "embedded")]
+fn open_embedded(embedded: &Weak<Embedded>) -> Result<UnixStream, Error> {
+    let ended = || std::io::Error::other("the embedded sidecar ended with its client");
+    let open = || {
+        let stream = embedded.upgrade().ok_or_else(ended)?.connect()?;
+        stream.set_nonblocking(true)?;
+        UnixStream::from_std(stream)
+    };
+    open().map_err(|error| Error::unreachable(Vec::new(), error))
 }
 
 /// The socket that [`crate::Client::connect_default`] would connect to now: for programs that speak HTTP to it.
@@ -45,7 +76,10 @@ impl Target {
 /// # Errors
 /// [`Error::SidecarUnreachable`] with the places that were looked at.
 pub fn socket_path() -> Result<PathBuf, Error> {
-    Target::from_environment().find()
+    match Target::from_environment() {
+        Target::Path(path) => Ok(path),
+        _ => first_existing(usual_places()),
+    }
 }
 
 fn first_existing(places: Vec<PathBuf>) -> Result<PathBuf, Error> {

@@ -46,21 +46,17 @@ pub(crate) async fn connect(
     introduction: &Introduction,
     resume: Option<Resume>,
 ) -> Result<Welcomed, Error> {
-    let path = target.find()?;
-    let at = |cause: String| Error::unreachable(vec![path.clone()], cause);
-    let stream = UnixStream::connect(&path).await.map_err(|error| {
-        at(format!("{error}; is `sidelock serve` running, and may this user open the socket?"))
-    })?;
+    let stream = target.open().await?;
     introduce(stream, introduction, resume).await.map_err(|error| match error {
         Error::SidecarUnreachable { cause, code, .. } => {
-            Error::SidecarUnreachable { tried: vec![path.clone()], cause, code }
+            Error::SidecarUnreachable { tried: target.tried(), cause, code }
         }
         other => other,
     })
 }
 
 /// Says hello on a fresh connection and waits for the welcome.
-pub(crate) async fn introduce(
+async fn introduce(
     mut stream: UnixStream,
     introduction: &Introduction,
     resume: Option<Resume>,

@@ -17,6 +17,7 @@
 //! `dispatch` (what an answer changes) → [`Lease`].
 
 mod acquire;
+pub mod blocking;
 mod client;
 mod clock;
 mod command;

@@ -71,34 +71,28 @@ pub(crate) async fn keep(shared: Arc<Shared>, target: Target, introduction: Intr
         shared.disconnected(ended);
         drop(link);
         tokio::select! {
-            again = reconnect(&shared, &target, &introduction, resume) => match again {
-                Some(again) => welcomed = again,
-                None => return,
-            },
+            again = reconnect(&shared, &target, &introduction, resume) => welcomed = again,
             () = shared.closing.notified() => return,
         }
     }
 }
 
-/// Tries until it succeeds. `None`: there is nowhere to connect to.
+/// Tries until it succeeds.
 async fn reconnect(
     shared: &Shared,
     target: &Target,
     introduction: &Introduction,
     resume: Resume,
-) -> Option<Welcomed> {
+) -> Welcomed {
     let mut pause = PAUSE_MIN;
     loop {
         match handshake::connect(target, introduction, Some(resume)).await {
             Ok(welcomed) => {
                 shared.alive_until(clock::after(welcomed.said_hello_ns, welcomed.session.session_ttl));
                 shared.connected(welcomed.session.clone(), welcomed.resumed.as_deref());
-                return Some(welcomed);
+                return welcomed;
             }
             Err(error) => shared.still_away(error),
-        }
-        if matches!(target, Target::Given) {
-            return None;
         }
         let give_up = shared.next_give_up_ns().map_or(PAUSE_MAX, clock::until);
         tokio::time::sleep(pause.min(give_up).max(PAUSE_MIN)).await;

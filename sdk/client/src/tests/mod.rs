@@ -1,6 +1,7 @@
 //! The SDK against a scripted peer: a test double of the wire protocol that says exactly what a case needs, in the order
 //! that it needs. How the real sidecar answers is tested in `tests/e2e`.
 
+mod blocking;
 mod cancel;
 mod leases;
 mod peer;

@@ -5,7 +5,7 @@
 
 use crate::support;
 use serde_json::{Value, json};
-use sidelock_wire::{Decoder, FRAME_BYTES_MAX, FrameError, ToClient, ToSidecar};
+use sidelock_wire::{Code, Decoder, FRAME_BYTES_MAX, FrameError, ToClient, ToSidecar};
 use std::path::PathBuf;
 
 fn hex(bytes: &[u8]) -> String {
@@ -131,4 +131,13 @@ fn the_specification_shows_golden_bytes() {
         shown += 1;
     }
     assert!(shown >= 6, "only {shown} dumps");
+}
+
+#[test]
+fn the_specification_lists_each_code() {
+    let text = include_str!("../../PROTOCOL.md");
+    for code in Code::all() {
+        let cell = format!("| {} | {} |", code.number(), code.name());
+        assert!(text.contains(&cell), "{cell}");
+    }
 }

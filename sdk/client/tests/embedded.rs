@@ -1,0 +1,135 @@
+//! The SDK on a real sidecar inside this process: `cargo test -p sidelock-client --features embedded`.
+#![cfg(feature = "embedded")]
+
+use sidelock_client::{Client, Error, Scope, blocking};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+#[tokio::test]
+async fn locks_exclude_and_fences_rise() {
+    let sl = Client::embedded().await.expect("starts");
+    assert_eq!(sl.sidecar().expect("connected").scope, Scope::Process);
+    let first = sl.lock("k").await.expect("free");
+    assert!(sl.lock("k").try_acquire().await.expect("answered").is_none());
+    let fence = first.fence();
+    first.release().await.expect("held");
+    let second = sl.lock("k").try_acquire().await.expect("answered").expect("free again");
+    assert!(second.fence() > fence);
+    assert!(second.is_valid());
+}
+
+#[tokio::test]
+async fn tasks_take_turns() {
+    let sl = Client::embedded().await.expect("starts");
+    let inside = Arc::new(AtomicU32::new(0));
+    let tasks: Vec<_> = (0..32)
+        .map(|_| {
+            let (request, inside) = (sl.lock("k"), inside.clone());
+            tokio::spawn(async move {
+                for _ in 0..20 {
+                    let lease = request.acquire().await.expect("granted in turn");
+                    assert_eq!(inside.fetch_add(1, Ordering::SeqCst), 0, "two inside");
+                    tokio::task::yield_now().await;
+                    inside.fetch_sub(1, Ordering::SeqCst);
+                    drop(lease);
+                }
+            })
+        })
+        .collect();
+    for task in tasks {
+        task.await.expect("no task fails");
+    }
+}
+
+#[tokio::test]
+async fn readers_share_and_a_writer_waits_for_them() {
+    let sl = Client::embedded().await.expect("starts");
+    let catalog = sl.rwlock("catalog");
+    let (one, two) = (catalog.read().await.expect("free"), catalog.read().await.expect("shared"));
+    assert!(catalog.write().try_acquire().await.expect("answered").is_none());
+    drop((one, two));
+    let writer = catalog.write().await.expect("free again");
+    assert!(catalog.read().try_acquire().await.expect("answered").is_none());
+    drop(writer);
+}
+
+#[tokio::test]
+async fn a_semaphore_has_so_many_permits_and_one_limit() {
+    let sl = Client::embedded().await.expect("starts");
+    let api = sl.semaphore("api", 3);
+    let two = api.permits(2).await.expect("free");
+    assert!(api.permits(2).try_acquire().await.expect("answered").is_none());
+    let one = api.acquire().await.expect("one is left");
+    let other_limit = sl.semaphore("api", 4).permits(1).try_acquire().await;
+    assert!(matches!(other_limit, Err(Error::Conflict(refusal)) if refusal.limit == Some(3)));
+    drop((one, two));
+    let _all = api.permits(3).await.expect("free again");
+}
+
+#[tokio::test]
+async fn a_dropped_wait_leaves_the_queue() {
+    let sl = Client::embedded().await.expect("starts");
+    let held = sl.lock("k").await.expect("free");
+    let waited = tokio::time::timeout(Duration::from_millis(20), sl.lock("k").acquire()).await;
+    assert!(waited.is_err(), "it is held");
+    drop(held);
+    let _lease = sl.lock("k").try_acquire().await.expect("answered").expect("nobody else waits");
+}
+
+#[tokio::test]
+async fn a_wait_ends_and_says_so() {
+    let sl = Client::embedded().await.expect("starts");
+    let _held = sl.lock("k").await.expect("free");
+    let error = sl.lock("k").wait(Duration::from_millis(20)).await.expect_err("it is held");
+    assert!(matches!(error, Error::WaitTimeout(_)), "{error}");
+}
+
+#[tokio::test]
+async fn a_ttl_is_renewed_or_lost() {
+    let sl = Client::embedded().await.expect("starts");
+    let lease = sl.lock("k").ttl(Duration::from_millis(200)).await.expect("free");
+    let first = lease.deadline();
+    lease.renew(Duration::from_secs(5)).await.expect("in time");
+    assert!(lease.deadline() > first);
+    lease.renew(Duration::from_millis(100)).await.expect("in time");
+    assert_eq!(lease.lost().await, sidelock_client::LostReason::Expired);
+    assert!(matches!(lease.release().await, Err(Error::LeaseLost { .. })));
+    let _next = sl.lock("k").wait(Duration::from_secs(2)).await.expect("free again");
+}
+
+#[tokio::test]
+async fn a_timed_lease_lives_without_its_client() {
+    let sl = Client::embedded().await.expect("starts");
+    let lease = sl.lock("k").acquire_timed(Duration::from_secs(5)).await.expect("free");
+    assert!(sl.lock("k").try_acquire().await.expect("answered").is_none());
+    let deadline = sl.renew_timed(lease.id, Duration::from_secs(8)).await.expect("held");
+    assert!(deadline > lease.deadline);
+    sl.release_timed(lease.id).await.expect("held");
+    let _free = sl.lock("k").try_acquire().await.expect("answered").expect("free again");
+}
+
+#[tokio::test]
+async fn an_unknown_timed_lease_is_not_found() {
+    let sl = Client::embedded().await.expect("starts");
+    let id = "00000000000000000000000000000001".parse().expect("a name");
+    assert!(matches!(sl.release_timed(id).await, Err(Error::NotFound(_))));
+}
+
+#[test]
+fn the_blocking_flavour_takes_turns_between_threads() {
+    let sl = blocking::Client::embedded().expect("starts");
+    let inside = AtomicU32::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for _ in 0..50 {
+                    let lease = sl.lock("k").acquire().expect("granted in turn");
+                    assert_eq!(inside.fetch_add(1, Ordering::SeqCst), 0, "two inside");
+                    inside.fetch_sub(1, Ordering::SeqCst);
+                    lease.release().expect("held");
+                }
+            });
+        }
+    });
+}
