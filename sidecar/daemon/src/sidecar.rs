@@ -62,7 +62,11 @@ impl Sidecar {
     }
 }
 
-fn connect(config: &Config, place: &Place, home: Home, _metrics: &Metrics) -> Result<StoreLink, String> {
+#[cfg_attr(
+    not(feature = "redis"),
+    expect(unused_variables, reason = "the memory store has nothing to measure")
+)]
+fn connect(config: &Config, place: &Place, home: Home, metrics: &Metrics) -> Result<StoreLink, String> {
     match (config.store(), home) {
         (StoreKind::Memory, Home::Embedded) => {
             Ok(StoreLink::Memory(MemoryLink::new(place.incarnation, None)))
@@ -70,6 +74,12 @@ fn connect(config: &Config, place: &Place, home: Home, _metrics: &Metrics) -> Re
         (StoreKind::Memory, Home::Host(mark)) => {
             Ok(StoreLink::Memory(MemoryLink::new(place.incarnation, mark)))
         }
+        #[cfg(feature = "redis")]
+        (StoreKind::Redis, _) => {
+            let link = crate::store_link::RedisLink::start(config, place.incarnation, metrics.store())?;
+            Ok(StoreLink::Redis(link))
+        }
+        #[cfg(not(feature = "redis"))]
         (StoreKind::Redis, _) => Err("this build has no Redis store".into()),
     }
 }

@@ -1,5 +1,7 @@
 //! The frame door from outside, on an embedded sidecar: greeting, requests, and the ways in which connections end.
 
+#![allow(clippy::unwrap_used, reason = "helpers of a test are a test")]
+
 use sidelock_daemon::{Embedded, boottime, embedded};
 use sidelock_wire::{
     Acquire, Code, Decoder, FRAME_BYTES_MAX, Hello, LeaseName, Life, LostReason, MAGIC, Mode, Resume,
@@ -184,7 +186,7 @@ fn what_the_gate_refuses_is_told_by_field_and_the_connection_goes_on() {
 #[test]
 fn a_client_that_can_not_work_with_us_is_told_why() {
     let sidecar = embedded().unwrap();
-    let mut refused = |hello: Hello<'static>| {
+    let refused = |hello: Hello<'static>| {
         let mut client = Client::connect(&sidecar);
         client.say(&ToSidecar::Hello(hello));
         let Heard::Goodbye(code, message) = client.hear() else { panic!("a goodbye") };

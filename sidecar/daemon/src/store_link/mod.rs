@@ -3,8 +3,12 @@
 //! Owns which store it is. Must not know what a call means.
 
 mod memory;
+#[cfg(feature = "redis")]
+mod redis;
 
 pub(crate) use memory::{HighWater, MemoryLink};
+#[cfg(feature = "redis")]
+pub(crate) use redis::RedisLink;
 
 use sidelock_engine::store::Call;
 use sidelock_engine::{Input, Time};
@@ -13,6 +17,9 @@ use sidelock_engine::{Input, Time};
 pub(crate) enum StoreLink {
     /// In this process: answers on the spot.
     Memory(MemoryLink),
+    /// In Redis: answers later.
+    #[cfg(feature = "redis")]
+    Redis(RedisLink),
 }
 
 impl StoreLink {
@@ -20,6 +27,11 @@ impl StoreLink {
     pub(crate) fn send(&mut self, now: Time, call: Call) -> Vec<Input> {
         match self {
             StoreLink::Memory(link) => link.send(now, &call),
+            #[cfg(feature = "redis")]
+            StoreLink::Redis(link) => {
+                link.send(call);
+                Vec::new()
+            }
         }
     }
 
@@ -27,6 +39,8 @@ impl StoreLink {
     pub(crate) fn depart(&mut self) {
         match self {
             StoreLink::Memory(_) => {}
+            #[cfg(feature = "redis")]
+            StoreLink::Redis(link) => link.depart(),
         }
     }
 
@@ -34,6 +48,8 @@ impl StoreLink {
     pub(crate) async fn news(&mut self) -> Input {
         match self {
             StoreLink::Memory(link) => link.news().await,
+            #[cfg(feature = "redis")]
+            StoreLink::Redis(link) => link.news().await,
         }
     }
 
@@ -41,6 +57,8 @@ impl StoreLink {
     pub(crate) fn try_news(&mut self) -> Option<Input> {
         match self {
             StoreLink::Memory(_) => None,
+            #[cfg(feature = "redis")]
+            StoreLink::Redis(link) => link.try_news(),
         }
     }
 }
