@@ -16,17 +16,18 @@ pub(crate) struct Interest {
 }
 
 impl Interest {
-    pub(crate) fn learned(now: Time, next_arrival: u64, config: &Config) -> Interest {
+    /// Learned at `now`, when the next waiter to come has this number; `served`: the tenure has served somebody already.
+    pub(crate) fn learned(now: Time, next_arrival: u64, served: bool, config: &Config) -> Interest {
         Interest {
             cutoff: next_arrival,
             grants_left: config.handoffs_max,
             until: now + config.handoff_time_max,
-            served: false,
+            served,
         }
     }
 
-    /// May this waiter still be served? The first one that was there always may: a tenure that came at our turn must
-    /// serve somebody, or two slow sidecars would pass it to each other for ever.
+    /// May this waiter still be served? The first of a tenure always may, if it was there: a tenure that came at our turn
+    /// must serve somebody, or two slow sidecars would pass it to each other for ever.
     pub(crate) fn allows(&self, now: Time, arrival: u64) -> bool {
         arrival < self.cutoff && (!self.served || (self.grants_left > 0 && now < self.until))
     }
@@ -52,7 +53,7 @@ mod tests {
     fn the_budget_ends_by_count_by_time_and_by_arrival() {
         let config = Config { handoffs_max: 2, ..Config::new(Incarnation(1)) };
         let now = Time(1_000);
-        let mut interest = Interest::learned(now, 5, &config);
+        let mut interest = Interest::learned(now, 5, false, &config);
         assert!(interest.allows(now, 4) && !interest.allows(now, 5));
         let late = now + Duration::from_secs(1);
         assert!(interest.allows(late, 4), "the first is always served");
@@ -60,5 +61,6 @@ mod tests {
         assert!(interest.allows(now, 4) && !interest.allows(late, 4));
         interest.count_grant();
         assert!(!interest.allows(now, 4));
+        assert!(!Interest::learned(now, 5, true, &config).allows(late, 4), "the tenure had its turn");
     }
 }

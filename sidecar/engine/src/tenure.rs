@@ -147,7 +147,7 @@ impl Engine {
         if let Some(tenure) = &mut self.resources[resource].tenure
             && tenure.interest.is_none()
         {
-            let interest = Interest::learned(now, self.arrivals, &self.config);
+            let interest = Interest::learned(now, self.arrivals, tenure.served > 0, &self.config);
             tenure.budget_alarm = interest.until();
             tenure.interest = Some(interest);
         }
