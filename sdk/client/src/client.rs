@@ -42,6 +42,7 @@ pub(crate) struct Handle {
     pub(crate) default_wait: Option<Duration>,
     /// The sidecar in this process, which lives as long as its client.
     #[cfg(feature = "embedded")]
+    #[expect(dead_code, reason = "kept for its drop")]
     embedded: Option<Arc<Embedded>>,
 }
 
@@ -185,7 +186,8 @@ impl Builder {
         let embedded = Arc::new(embedded);
         let target = Target::Embedded(Arc::downgrade(&embedded));
         let welcomed = handshake::connect(&target, &introduction, None).await?;
-        let handle = Handle { embedded: Some(embedded), ..self.start(target, introduction, welcomed) };
+        let mut handle = self.start(target, introduction, welcomed);
+        handle.embedded = Some(embedded);
         Ok(Client { handle: Arc::new(handle) })
     }
 

@@ -1,0 +1,30 @@
+//! Stored records: what a store, or somebody with a Redis shell, says that a key's state is.
+//!
+//! What must hold: no panic, and a record that was understood reads the same when it is written again.
+
+use sidelock_engine::{AskId, FenceRange, Incarnation, StoreTime};
+use sidelock_store::record::{Done, Entry, Record, Tenure};
+
+pub(crate) fn seeds() -> Vec<Vec<u8>> {
+    let id = |seq| AskId { incarnation: Incarnation(0x0123_4567_89ab_cdef), seq };
+    let until = StoreTime(1_764_000_000_000_000);
+    let tenure = |seq| Tenure { id: id(seq), units: 2, until, range: FenceRange { first: 100, last: 200 } };
+    let entry = |seq, offered| Entry { id: id(seq), units: 1, offered, until };
+    let done = |seq| Done { incarnation: Incarnation(7), seq, until };
+    let bare = Record { last: 99, limit: u32::MAX, tenures: vec![], queue: vec![], done: vec![] };
+    let held = Record { last: 200, tenures: vec![tenure(1)], ..bare.clone() };
+    let busy = Record {
+        limit: 10,
+        tenures: vec![tenure(1), tenure(2)],
+        queue: vec![entry(3, true), entry(4, false), entry(5, false)],
+        done: vec![done(6)],
+        ..held.clone()
+    };
+    [bare, held, busy].iter().map(Record::encode).collect()
+}
+
+pub(crate) fn check(bytes: &[u8]) {
+    if let Ok(record) = Record::decode(bytes) {
+        assert_eq!(Record::decode(&record.encode()), Ok(record), "written again");
+    }
+}
