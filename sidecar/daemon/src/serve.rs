@@ -83,7 +83,7 @@ pub fn serve(sources: &Sources, started: impl FnOnce(&Started)) -> Result<(), Se
 
 async fn live(config: &Config, sources: &Sources, started: impl FnOnce(&Started)) -> Result<(), ServeError> {
     let mut signals = Signals::new()?;
-    check_store(config)?;
+    memory_is_meant(config)?;
     let listener = Listener::open(config.socket.as_deref())?;
     let socket = listener.path().to_owned();
     let admin_listener = Listener::bind(&admin_path(config, &socket))?;
@@ -98,6 +98,11 @@ async fn live(config: &Config, sources: &Sources, started: impl FnOnce(&Started)
         spawn_local(Entrance::new(operators, Allow::operators(), sidecar.handle.clone()).run(admin_listener));
     }
     sidecar.handle.health().set_started();
+    if config.store() == StoreKind::Memory {
+        tracing::warn!(
+            "memory store: locks reach this host only, and end with this process; --redis URL for more"
+        );
+    }
     let place = sidecar.handle.gate().place().clone();
     tracing::info!(socket = %socket.display(), store = place.store.name(), scope = %place.scope,
         guarantee = %place.guarantee, incarnation = %place.incarnation, "serving");
@@ -109,15 +114,11 @@ async fn live(config: &Config, sources: &Sources, started: impl FnOnce(&Started)
     Ok(())
 }
 
-/// One clear word about how far the locks reach.
-fn check_store(config: &Config) -> Result<(), ServeError> {
-    if config.store() == StoreKind::Memory {
-        if config.store.is_none() && std::env::var_os("KUBERNETES_SERVICE_HOST").is_some() {
-            return Err(ServeError::MemoryInKubernetes);
-        }
-        tracing::warn!(
-            "memory store: locks reach this host only, and end with this process; --redis URL for more"
-        );
+/// Inside a cluster of hosts, locks of one pod are most likely a mistake.
+fn memory_is_meant(config: &Config) -> Result<(), ServeError> {
+    let unsaid = config.store.is_none() && config.store() == StoreKind::Memory;
+    if unsaid && std::env::var_os("KUBERNETES_SERVICE_HOST").is_some() {
+        return Err(ServeError::MemoryInKubernetes);
     }
     Ok(())
 }
