@@ -105,7 +105,8 @@ impl Wish {
             max_hold: self.max_hold.map(|span| span.0),
             owner: self.owner.as_deref(),
             priority: self.priority,
-            notify_queued: streamed,
+            // A try never queues, whatever the sidecar does behind the scenes to answer it (P10).
+            notify_queued: streamed && !wait.is_zero(),
         }
     }
 }

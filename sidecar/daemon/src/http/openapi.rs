@@ -235,6 +235,16 @@ mod tests {
         serde_json::from_str(&DOCUMENT).expect("is JSON")
     }
 
+    fn method(row: &Row) -> Method {
+        match row.method {
+            HttpMethod::Get => Method::GET,
+            HttpMethod::Post => Method::POST,
+            HttpMethod::Put => Method::PUT,
+            HttpMethod::Delete => Method::DELETE,
+            _ => panic!("{} has a method that no route has", row.path),
+        }
+    }
+
     /// A path as a client would write it.
     fn example(path: &str) -> String {
         path.replace("{key}", "orders/42").replace("{id}", &"0".repeat(40))
@@ -244,7 +254,7 @@ mod tests {
     fn every_operation_is_a_route_and_takes_the_same_parameters() {
         for row in ROWS {
             let resource = Resource::parse(&example(row.path)).expect(row.path);
-            let method: Method = format!("{:?}", row.method).to_uppercase().parse().expect("is a method");
+            let method = method(row);
             assert!(resource.methods().contains(&method), "{method} {}", row.path);
             let query = row.parameters.iter().filter(|(_, place, _)| matches!(place, ParameterIn::Query));
             let names: Vec<_> = query.map(|(name, ..)| *name).collect();
