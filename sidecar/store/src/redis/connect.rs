@@ -172,7 +172,8 @@ fn news(info: &PushInfo) -> Option<News> {
 /// What went wrong, and what to do where that is known.
 pub(super) fn reason(error: &RedisError) -> String {
     let code = error.code().unwrap_or_default();
-    let detail = error.detail().unwrap_or_default();
+    let whole = error.to_string();
+    let detail = error.detail().unwrap_or(&whole);
     match (code, error.kind()) {
         ("WRONGPASS", _) | (_, ErrorKind::AuthenticationFailed) => {
             "Redis refuses this user or password: check them".into()
@@ -182,7 +183,7 @@ pub(super) fn reason(error: &RedisError) -> String {
         (_, ErrorKind::RESP3NotSupported) => {
             format!("this server is too old: Sidelock needs Redis {MAJOR_MIN}.0 or newer")
         }
-        ("", _) => error.to_string(),
+        ("", _) => whole,
         _ => format!("{code} {detail}"),
     }
 }

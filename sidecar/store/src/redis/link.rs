@@ -115,12 +115,12 @@ impl Link {
         }
         self.tell(StoreEvent::Up { at: connection.at }).await?;
         self.tell(StoreEvent::Subscribed).await?;
-        let (mut outbox, mut flight) = (Outbox::default(), Flight::default());
+        let (mut outbox, mut flight, mut open) = (Outbox::default(), Flight::default(), true);
         let reason = loop {
             while flight.turns.len() < IN_FLIGHT_MAX && !outbox.is_empty() {
                 flight.launch(&connection, Turn { calls: outbox.take().into(), reload: false, again: false });
             }
-            if flight.turns.is_empty() && self.calls.is_closed() && self.calls.is_empty() {
+            if flight.turns.is_empty() && !open {
                 return ControlFlow::Break(());
             }
             tokio::select! {
@@ -136,8 +136,9 @@ impl Link {
                     News::Push(push) => drop(self.events.try_send(StoreEvent::Push(push))),
                     News::Closed => break "Redis closed the connection".into(),
                 },
-                Some(calls) = self.calls.recv() => {
-                    outbox.extend(calls);
+                calls = self.calls.recv(), if open => {
+                    open = calls.is_some();
+                    outbox.extend(calls.unwrap_or_default());
                     while let Ok(calls) = self.calls.try_recv() {
                         outbox.extend(calls);
                     }

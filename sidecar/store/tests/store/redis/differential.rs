@@ -1,0 +1,207 @@
+//! Random operations on Redis, and the same at the same instants on memory: the same answers, wakes and records.
+
+use super::subject::RedisSubject;
+use crate::subject::Subject;
+use proptest::prelude::*;
+use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
+use sidelock_engine::store::{Ask, Fault, GiveBack, Op, Outcome, Renew, Return, Tell, Withdraw};
+use sidelock_engine::{AskId, Incarnation, Key, StoreTime, WHOLE};
+use sidelock_store::Memory;
+use sidelock_store::record::Record;
+use std::time::Duration;
+
+const SEQUENCES: u32 = 120;
+const OPERATIONS: usize = 50;
+
+/// An operation of which times are only known when it is its turn.
+#[derive(Clone, Debug)]
+struct Draft {
+    op: Op,
+    /// Counted from the store's clock: refuse-after, floor and tombstone, in microseconds.
+    refuse_after: i64,
+    floor: i64,
+    tombstone: Option<i64>,
+    /// Pause before it.
+    pause: Duration,
+}
+
+impl Draft {
+    fn at(self, now: StoreTime) -> Op {
+        let when = |offset: i64| StoreTime(now.0.saturating_add_signed(offset));
+        let (refuse_after, floor) = (when(self.refuse_after), when(self.floor).0);
+        let tombstone = self.tombstone.map(when);
+        match self.op {
+            Op::Ask(ask) => Op::Ask(Ask { refuse_after, floor, ..ask }),
+            Op::Renew(renew) => Op::Renew(Renew { floor, ..renew }),
+            Op::Return(back) => Op::Return(Return { tombstone, ..back }),
+            Op::Withdraw(withdraw) => Op::Withdraw(Withdraw { tombstone, ..withdraw }),
+            Op::Tell(tell) => Op::Tell(tell),
+        }
+    }
+}
+
+fn key(n: u8) -> Key {
+    Key::new(["a", "{b}:%/ключ"][usize::from(n)]).unwrap()
+}
+
+fn ask_id() -> impl Strategy<Value = AskId> {
+    (1..5u128, 1..8u64).prop_map(|(n, seq)| AskId { incarnation: Incarnation(n << 100 | n), seq })
+}
+
+/// Times to live: some gone within a few operations.
+fn ttl() -> impl Strategy<Value = Duration> {
+    prop_oneof![4 => Just(Duration::from_secs(10)), 1 => (1..4000u64).prop_map(Duration::from_micros)]
+}
+
+fn units() -> impl Strategy<Value = u32> {
+    prop_oneof![4 => 0..6u32, 1 => Just(WHOLE)]
+}
+
+fn operation() -> impl Strategy<Value = Op> {
+    let limit = prop_oneof![12 => Just(4u32), 1 => Just(WHOLE), 1 => Just(5u32)];
+    let back = (1..8u64, units(), any::<bool>()).prop_map(|(seq, keep, _)| GiveBack {
+        seq,
+        keep: keep.min(3),
+        issued: 0,
+    });
+    let ask = (0..2u8, ask_id(), 1..5u32, limit, ttl(), ttl(), prop::option::weighted(0.3, back)).prop_map(
+        |(k, id, units, limit, ttl, entry_ttl, give_back)| {
+            let (floor, refuse_after) = (0, StoreTime(0));
+            Op::Ask(Ask { key: key(k), id, units, limit, ttl, entry_ttl, floor, refuse_after, give_back })
+        },
+    );
+    let renew = (0..2u8, ask_id(), ttl(), any::<bool>())
+        .prop_map(|(k, tenure, ttl, top_up)| Op::Renew(Renew { key: key(k), tenure, ttl, floor: 0, top_up }));
+    let back = (0..2u8, ask_id(), units(), any::<bool>()).prop_map(|(k, tenure, keep, full)| {
+        let keep = if full { 0 } else { keep };
+        Op::Return(Return { key: key(k), tenure, keep, issued: 0, tombstone: None })
+    });
+    let withdraw = (0..2u8, ask_id(), units(), any::<bool>()).prop_map(|(k, id, keep, full)| {
+        Op::Withdraw(Withdraw { key: key(k), id, keep: if full { 0 } else { keep }, tombstone: None })
+    });
+    let tell = (0..2u8, ask_id()).prop_map(|(k, ask)| Op::Tell(Tell { key: key(k), ask }));
+    prop_oneof![12 => ask, 3 => renew, 6 => back, 3 => withdraw, 1 => tell]
+}
+
+fn draft() -> impl Strategy<Value = Draft> {
+    let refuse_after = prop_oneof![12 => Just(2_000_000i64), 1 => Just(-1_000i64)];
+    // None to speak of, a little ahead of what was reserved, and more than a day ahead.
+    let floor = prop_oneof![10 => Just(-50_000_000i64), 3 => 0..500_000i64, 1 => Just(90_000_000_000i64)];
+    let tombstone = prop::option::weighted(0.3, prop_oneof![Just(2_000_000i64), 500..3_000i64]);
+    let pause = prop_oneof![15 => Just(0u64), 1 => 500..3_000u64].prop_map(Duration::from_micros);
+    (operation(), refuse_after, floor, tombstone, pause).prop_map(
+        |(op, refuse_after, floor, tombstone, pause)| Draft { op, refuse_after, floor, tombstone, pause },
+    )
+}
+
+/// `issued` only means something for a tenure that stands: half of its range.
+fn with_issued(op: Op, memory: &Memory) -> Op {
+    let issued = |seq: u64, incarnation, key: &Key| {
+        let id = AskId { incarnation, seq };
+        let tenure = memory.record(key)?.tenures.iter().find(|tenure| tenure.id == id)?;
+        Some(tenure.range.first + (tenure.range.last - tenure.range.first) / 2)
+    };
+    match op {
+        Op::Return(back) => {
+            let issued = issued(back.tenure.seq, back.tenure.incarnation, &back.key).unwrap_or(0);
+            Op::Return(Return { issued, ..back })
+        }
+        Op::Ask(ask) => {
+            let give_back = ask.give_back.map(|back| {
+                let issued = issued(back.seq, ask.id.incarnation, &ask.key).unwrap_or(0);
+                GiveBack { issued, ..back }
+            });
+            Op::Ask(Ask { give_back, ..ask })
+        }
+        other => other,
+    }
+}
+
+#[test]
+fn memory_and_redis_answer_alike() {
+    let mut redis = RedisSubject::start();
+    let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &[7; 32]);
+    let config = Config { cases: SEQUENCES, failure_persistence: None, ..Config::default() };
+    let mut runner = TestRunner::new_with_rng(config, rng);
+    let seen = std::cell::RefCell::new(std::collections::BTreeMap::<String, u32>::new());
+    let redis = std::cell::RefCell::new(&mut redis);
+    let drafts = prop::collection::vec(draft(), OPERATIONS);
+    let compared = runner.run(&drafts, |drafts| {
+        let mut redis = redis.borrow_mut();
+        redis.flush();
+        let mut memory = Memory::default();
+        for draft in drafts {
+            redis.wait(draft.pause);
+            let op = with_issued(draft.clone().at(redis.now()), &memory);
+            let done = redis.apply(&op);
+            let (reply, wakes) = memory.apply(done.at, &op);
+            prop_assert_eq!((&done.reply, &done.wakes), (&reply, &wakes), "{:?}", op);
+            compare_records(&mut redis, &memory)?;
+            let word = format!("{reply:?}");
+            let word = word.split([' ', '(']).next().unwrap_or_default().to_string();
+            *seen.borrow_mut().entry(word).or_default() += 1;
+        }
+        Ok(())
+    });
+    if let Err(difference) = compared {
+        panic!("{difference}");
+    }
+    let seen = seen.into_inner();
+    println!("{seen:?}");
+    let replies = [
+        "ClockRegressed",
+        "Gone",
+        "Granted",
+        "LimitMismatch",
+        "Queued",
+        "Renewed",
+        "Returned",
+        "Stale",
+        "Told",
+        "TooLate",
+        "Withdrawn",
+    ];
+    for reply in replies {
+        assert!(seen.get(reply).is_some_and(|n| *n >= 20), "{reply} hardly occurs: the test lost its worth");
+    }
+}
+
+/// Both stores hold the same record, to the byte.
+fn compare_records(redis: &mut RedisSubject, memory: &Memory) -> Result<(), TestCaseError> {
+    for (key, escaped) in [(key(0), "a"), (key(1), "%7Bb%7D%3A%25/ключ")] {
+        let stored = redis.raw(escaped);
+        let expected = memory.record(&key);
+        prop_assert_eq!(stored.as_deref().map(Record::decode), expected.map(|record| Ok(record.clone())));
+        prop_assert_eq!(stored, expected.map(Record::encode));
+    }
+    Ok(())
+}
+
+#[test]
+fn what_is_no_record_is_corrupt_and_left_alone() {
+    let mut redis = RedisSubject::start();
+    let name = b"sl:1:default:{a}:lock";
+    let op = Op::Withdraw(Withdraw {
+        key: key(0),
+        id: AskId { incarnation: Incarnation(1), seq: 1 },
+        keep: 0,
+        tombstone: None,
+    });
+    let mut newer = Record::default().encode();
+    newer[2] = 2;
+    let mut cut = Record::default().encode();
+    cut.pop();
+    for bytes in [b"".to_vec(), b"hello".to_vec(), cut, newer.clone(), [newer, vec![0; 52]].concat()] {
+        let _: String = redis.command(&[b"SET", name, &bytes]);
+        let Outcome::NotApplied(Fault::Corrupt(why)) = redis.outcome(&op) else {
+            panic!("{bytes:?} was taken for a record");
+        };
+        let expected = if bytes.get(2) == Some(&2) { "record_too_new" } else { "corrupt" };
+        assert!(why.starts_with(expected), "{why}");
+        assert_eq!(redis.raw("a"), Some(bytes));
+    }
+    let _: String = redis.command(&[b"FLUSHALL"]);
+    let _: i64 = redis.command(&[b"LPUSH", name, b"somebody's list"]);
+    let outcome = redis.outcome(&op);
+    assert!(matches!(outcome, Outcome::NotApplied(Fault::Corrupt(_))), "{outcome:?}");
+}

@@ -1,0 +1,6 @@
+//! Tests that need a real Redis.
+
+pub(crate) mod server;
+pub(crate) mod subject;
+mod differential;
+mod transport;

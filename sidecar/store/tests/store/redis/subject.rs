@@ -1,0 +1,129 @@
+//! The Redis store as a subject: the real adapter, and a listener that sees every inbox.
+
+use super::server::Server;
+use crate::subject::{Done, Subject};
+use ::redis::aio::MultiplexedConnection;
+use ::redis::{AsyncConnectionConfig, PushInfo, PushKind, Value};
+use sidelock_engine::store::{Call, CallId, Op, Outcome, Push, Wake};
+use sidelock_engine::{AskId, Incarnation, Key, StoreTime};
+use sidelock_store::redis::{RedisConfig, RedisHandle, RedisStore, StoreEvent};
+use std::time::Duration;
+use tokio::runtime::Runtime;
+use tokio::sync::mpsc;
+
+pub(crate) struct RedisSubject {
+    runtime: Runtime,
+    /// Beside the adapter: reads the clock, flushes, listens.
+    admin: MultiplexedConnection,
+    inboxes: mpsc::UnboundedReceiver<PushInfo>,
+    handle: RedisHandle,
+    events: mpsc::Receiver<StoreEvent>,
+    calls: u64,
+    _server: Server,
+}
+
+impl RedisSubject {
+    pub(crate) fn start() -> RedisSubject {
+        let server = Server::start(&[]);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let config = RedisConfig::new(server.url());
+        let (tap, inboxes) = mpsc::unbounded_channel();
+        let (events, mut from_store) = mpsc::channel(1024);
+        let (handle, admin) = runtime.block_on(async {
+            let client = ::redis::Client::open(format!("{}?protocol=resp3", server.url())).unwrap();
+            let tapped = AsyncConnectionConfig::new().set_push_sender(tap);
+            let mut admin = client.get_multiplexed_async_connection_with_config(&tapped).await.unwrap();
+            admin.psubscribe("sl:1:default:inbox:*").await.unwrap();
+            let handle = RedisStore::start(config, Incarnation(1), events).unwrap();
+            while !matches!(from_store.recv().await, Some(StoreEvent::Subscribed)) {}
+            (handle, admin)
+        });
+        RedisSubject { runtime, admin, inboxes, handle, events: from_store, calls: 0, _server: server }
+    }
+
+    /// The record of a key as it stands in Redis.
+    pub(crate) fn raw(&mut self, key: &str) -> Option<Vec<u8>> {
+        let name = format!("sl:1:default:{{{key}}}:lock");
+        self.runtime.block_on(::redis::cmd("GET").arg(name).query_async(&mut self.admin)).unwrap()
+    }
+
+    /// What became of an operation.
+    pub(crate) fn outcome(&mut self, op: &Op) -> Outcome {
+        self.calls += 1;
+        let id = CallId(self.calls);
+        self.handle.send(vec![Call { id, op: op.clone() }]);
+        self.runtime.block_on(async {
+            loop {
+                match self.events.recv().await {
+                    Some(StoreEvent::Answer { call, outcome }) if call == id => return outcome,
+                    Some(StoreEvent::Pipeline { .. } | StoreEvent::Push(_)) => {}
+                    other => panic!("instead of an answer: {other:?}"),
+                }
+            }
+        })
+    }
+
+    /// Runs one command beside the adapter.
+    pub(crate) fn command<T: ::redis::FromRedisValue>(&mut self, words: &[&[u8]]) -> T {
+        let mut command = ::redis::Cmd::new();
+        for word in words {
+            command.arg(*word);
+        }
+        self.runtime.block_on(command.query_async(&mut self.admin)).unwrap()
+    }
+
+    /// What was published so far: an answer on the listening connection comes after everything published before.
+    fn wakes(&mut self) -> Vec<Wake> {
+        let _: String = self.command(&[b"PING"]);
+        std::iter::from_fn(|| self.inboxes.try_recv().ok()).filter_map(|info| wake(&info)).collect()
+    }
+}
+
+impl Subject for RedisSubject {
+    fn apply(&mut self, op: &Op) -> Done {
+        match self.outcome(op) {
+            Outcome::Applied { at, reply } => Done { at, reply, wakes: self.wakes() },
+            other => panic!("{op:?}: {other:?}"),
+        }
+    }
+
+    fn now(&mut self) -> StoreTime {
+        let (seconds, micros): (u64, u64) = self.command(&[b"TIME"]);
+        StoreTime(seconds * 1_000_000 + micros)
+    }
+
+    fn wait(&mut self, span: Duration) {
+        self.runtime.block_on(async { tokio::time::sleep(span).await });
+    }
+
+    fn flush(&mut self) {
+        let _: String = self.command(&[b"FLUSHALL"]);
+    }
+
+    fn keys(&mut self) -> usize {
+        self.command(&[b"DBSIZE"])
+    }
+}
+
+/// A message of an inbox, read by hand from what `scripts/turn.lua` says about it.
+fn wake(info: &PushInfo) -> Option<Wake> {
+    let (PushKind::PMessage, [_, Value::BulkString(channel), Value::BulkString(message)]) =
+        (&info.kind, info.data.as_slice())
+    else {
+        return None;
+    };
+    let channel = std::str::from_utf8(channel).unwrap();
+    let to = Incarnation(u128::from_str_radix(channel.rsplit(':').next().unwrap(), 16).unwrap());
+    let incarnation = Incarnation(u128::from_be_bytes(message[1..17].try_into().unwrap()));
+    let ask = AskId { incarnation, seq: u64::from_le_bytes(message[17..25].try_into().unwrap()) };
+    let escaped = std::str::from_utf8(&message[25..]).unwrap();
+    let plain = escaped.replace("%7B", "{").replace("%7D", "}").replace("%3A", ":").replace("%25", "%");
+    let key = Key::new(&plain).unwrap();
+    let push = match message[0] {
+        1 => Push::Offer { key, ask },
+        2 => Push::Recall { key, ask },
+        3 => Push::Busy { key, ask },
+        other => panic!("a push of kind {other}"),
+    };
+    Some(Wake { to, push })
+}

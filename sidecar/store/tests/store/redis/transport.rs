@@ -1,0 +1,417 @@
+//! The adapter: batching, reloading, faults of Redis, and that every call gets exactly one outcome.
+
+use super::server::Server;
+use sidelock_engine::store::{
+    Ask, Call, CallId, Fault, Op, Outcome, Push, REFUSE_AFTER, Renew, Reply, Return, Tell,
+};
+use sidelock_engine::{AskId, Incarnation, Key, StoreTime, WHOLE};
+use sidelock_store::redis::{RedisConfig, RedisConfigError, RedisHandle, RedisStore, StoreEvent};
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+/// Nothing here takes as long.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// An adapter with its events.
+struct Link {
+    incarnation: Incarnation,
+    handle: RedisHandle,
+    events: mpsc::Receiver<StoreEvent>,
+    at: StoreTime,
+    next: u64,
+}
+
+impl Link {
+    fn start(config: RedisConfig, n: u128) -> Link {
+        let incarnation = Incarnation(n);
+        let (sender, events) = mpsc::channel(65_536);
+        let handle = RedisStore::start(config, incarnation, sender).unwrap();
+        Link { incarnation, handle, events, at: StoreTime(0), next: 0 }
+    }
+
+    async fn up(server: &Server, n: u128) -> Link {
+        let mut link = Link::start(RedisConfig::new(server.url()), n);
+        link.await_up().await;
+        link
+    }
+
+    async fn event(&mut self) -> StoreEvent {
+        timeout(PATIENCE, self.events.recv()).await.expect("an event in time").expect("the task runs")
+    }
+
+    async fn await_up(&mut self) {
+        loop {
+            match self.event().await {
+                StoreEvent::Up { at } => self.at = at,
+                StoreEvent::Subscribed => return,
+                StoreEvent::Down { .. } | StoreEvent::Warning(_) => {}
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    async fn await_down(&mut self) -> String {
+        loop {
+            if let StoreEvent::Down { reason } = self.event().await {
+                return reason;
+            }
+        }
+    }
+
+    fn ask(&self, key: &str) -> Op {
+        Op::Ask(Ask {
+            key: Key::new(key).unwrap(),
+            id: AskId { incarnation: self.incarnation, seq: 1 },
+            units: WHOLE,
+            limit: WHOLE,
+            ttl: Duration::from_secs(10),
+            entry_ttl: Duration::from_secs(3),
+            floor: 0,
+            refuse_after: self.at + REFUSE_AFTER * 100,
+            give_back: None,
+        })
+    }
+
+    fn renew(&self, key: &str) -> Op {
+        Op::Renew(Renew {
+            key: Key::new(key).unwrap(),
+            tenure: AskId { incarnation: self.incarnation, seq: 1 },
+            ttl: Duration::from_secs(10),
+            floor: 0,
+            top_up: true,
+        })
+    }
+
+    fn give_back(&self, key: &str) -> Op {
+        Op::Return(Return {
+            key: Key::new(key).unwrap(),
+            tenure: AskId { incarnation: self.incarnation, seq: 1 },
+            keep: 0,
+            issued: 0,
+            tombstone: None,
+        })
+    }
+
+    /// Sends in one go.
+    fn send(&mut self, ops: Vec<Op>) -> Vec<CallId> {
+        let mut call = |op| {
+            self.next += 1;
+            Call { id: CallId(self.next), op }
+        };
+        let calls: Vec<Call> = ops.into_iter().map(&mut call).collect();
+        let ids = calls.iter().map(|call| call.id).collect();
+        self.handle.send(calls);
+        ids
+    }
+
+    /// Sends in one go; the outcomes in the order of the operations, and no second one.
+    async fn all(&mut self, ops: Vec<Op>) -> Vec<Outcome> {
+        let ids = self.send(ops);
+        let mut outcomes = BTreeMap::new();
+        while outcomes.len() < ids.len() {
+            if let StoreEvent::Answer { call, outcome } = self.event().await {
+                assert!(ids.contains(&call));
+                assert_eq!(outcomes.insert(call, outcome), None, "answered twice");
+            }
+        }
+        outcomes.into_values().collect()
+    }
+
+    async fn one(&mut self, op: Op) -> Outcome {
+        self.all(vec![op]).await.remove(0)
+    }
+}
+
+fn granted(outcome: &Outcome) -> bool {
+    matches!(outcome, Outcome::Applied { reply: Reply::Granted(_), .. })
+}
+
+fn applied(outcome: &Outcome) -> bool {
+    matches!(outcome, Outcome::Applied { .. })
+}
+
+#[track_caller]
+fn assert_unready(outcome: &Outcome, code: &str) {
+    let so = matches!(outcome, Outcome::NotApplied(Fault::Unready(text)) if text.starts_with(code));
+    assert!(so, "{outcome:?} is not {code}");
+}
+
+/// A connection beside the adapter.
+async fn admin(server: &Server) -> ::redis::aio::MultiplexedConnection {
+    let client = ::redis::Client::open(server.url()).unwrap();
+    client.get_multiplexed_async_connection().await.unwrap()
+}
+
+async fn command<T: ::redis::FromRedisValue>(server: &Server, words: &str) -> T {
+    let mut command = ::redis::Cmd::new();
+    for word in words.split(' ') {
+        command.arg(word);
+    }
+    command.query_async(&mut admin(server).await).await.unwrap()
+}
+
+#[tokio::test]
+async fn the_calls_of_a_turn_are_one_request() {
+    let server = Server::start(&[]);
+    let mut link = Link::up(&server, 1).await;
+    let ops = (0..64).map(|n| link.ask(&format!("key/{n}"))).collect();
+    link.send(ops);
+    let StoreEvent::Pipeline { calls, requests, .. } = link.event().await else { panic!("no pipeline") };
+    assert_eq!((calls, requests), (64, 1));
+    for _ in 0..64 {
+        let StoreEvent::Answer { outcome, .. } = link.event().await else { panic!("no answer") };
+        assert!(granted(&outcome));
+    }
+}
+
+#[tokio::test]
+async fn the_order_of_calls_on_a_key_is_kept() {
+    let server = Server::start(&[]);
+    let mut link = Link::up(&server, 1).await;
+    for _ in 0..50 {
+        let outcomes =
+            link.all(vec![link.ask("k"), link.give_back("k"), link.ask("k"), link.give_back("k")]).await;
+        assert!(outcomes.iter().all(applied), "{outcomes:?}");
+        assert_eq!(command::<usize>(&server, "DBSIZE").await, 0);
+    }
+}
+
+#[tokio::test]
+async fn forgotten_scripts_are_loaded_again_and_every_call_runs_once() {
+    let server = Server::start(&[]);
+    let mut link = Link::up(&server, 1).await;
+    for round in 0..20 {
+        let () = command(&server, "SCRIPT FLUSH").await;
+        let ops = (0..300).map(|n| link.ask(&format!("key/{round}/{n}"))).collect();
+        let outcomes = link.all(ops).await;
+        assert!(outcomes.iter().all(granted));
+    }
+    assert_eq!(command::<usize>(&server, "DBSIZE").await, 20 * 300);
+}
+
+#[tokio::test]
+async fn out_of_memory_refuses_asks_and_lets_the_rest_through() {
+    let server = Server::start(&[]);
+    let mut link = Link::up(&server, 1).await;
+    assert!(granted(&link.one(link.ask("a")).await));
+    let () = command(&server, "CONFIG SET maxmemory 1").await;
+    let outcomes = link.all(vec![link.ask("b"), link.renew("a"), link.ask("c"), link.give_back("a")]).await;
+    assert_unready(&outcomes[0], "OOM");
+    assert_unready(&outcomes[2], "OOM");
+    assert!(matches!(outcomes[3], Outcome::Applied { reply: Reply::Returned, .. }), "{outcomes:?}");
+    assert!(applied(&outcomes[1]), "{outcomes:?}");
+    let () = command(&server, "CONFIG SET maxmemory 0").await;
+    assert!(granted(&link.one(link.ask("b")).await));
+}
+
+#[tokio::test]
+async fn what_redis_refuses_is_typed_and_not_applied() {
+    let server = Server::start(&[]);
+    let mut link = Link::up(&server, 1).await;
+    let () = command(&server, "CONFIG SET min-replicas-to-write 1").await;
+    assert_unready(&link.one(link.ask("k")).await, "NOREPLICAS");
+    let () = command(&server, "CONFIG SET min-replicas-to-write 0").await;
+    let () = command(&server, "REPLICAOF 127.0.0.1 1").await;
+    assert_unready(&link.one(link.ask("k")).await, "READONLY");
+    let () = command(&server, "REPLICAOF NO ONE").await;
+    assert!(granted(&link.one(link.ask("k")).await));
+}
+
+#[tokio::test]
+async fn a_script_of_somebody_else_that_does_not_end_is_busy() {
+    let server = Server::start(&["--busy-reply-threshold", "50"]);
+    let mut link = Link::up(&server, 1).await;
+    let mut other = admin(&server).await;
+    let endless = tokio::spawn(async move {
+        let _: Result<(), _> =
+            ::redis::cmd("EVAL").arg("while true do end").arg(0).query_async(&mut other).await;
+    });
+    let outcome = loop {
+        let outcome = link.one(link.ask("k")).await;
+        if !granted(&outcome) {
+            break outcome;
+        }
+    };
+    assert_unready(&outcome, "BUSY");
+    let () = command(&server, "SCRIPT KILL").await;
+    endless.await.unwrap();
+    assert!(granted(&link.one(link.ask("k")).await));
+}
+
+#[tokio::test]
+async fn pushes_arrive() {
+    let server = Server::start(&[]);
+    let (mut a, mut b) = (Link::up(&server, 1).await, Link::up(&server, 2).await);
+    let key = Key::new("k").unwrap();
+    assert!(granted(&a.one(a.ask("k")).await));
+    b.send(vec![b.ask("k")]);
+    let ask = AskId { incarnation: b.incarnation, seq: 1 };
+    let recall = Push::Recall { key: key.clone(), ask };
+    while !matches!(a.event().await, StoreEvent::Push(push) if push == recall) {}
+    a.send(vec![Op::Tell(Tell { key: key.clone(), ask }), a.give_back("k")]);
+    for wanted in [Push::Busy { key: key.clone(), ask }, Push::Offer { key, ask }] {
+        loop {
+            if let StoreEvent::Push(push) = b.event().await {
+                assert_eq!(push, wanted);
+                break;
+            }
+        }
+    }
+    assert!(granted(&b.one(b.ask("k")).await));
+}
+
+#[tokio::test]
+async fn after_a_crash_every_call_has_one_outcome_and_grants_resume() {
+    let mut server = Server::start(&[]);
+    let mut link = Link::up(&server, 1).await;
+    server.kill();
+    let reason = link.await_down().await;
+    assert!(!reason.is_empty());
+    let outcome = link.one(link.ask("k")).await;
+    assert_eq!(
+        outcome,
+        Outcome::NotApplied(Fault::Down),
+        "nothing is written to a connection that is not there"
+    );
+    server.restart();
+    let back = Instant::now();
+    link.await_up().await;
+    assert!(granted(&link.one(link.ask("k")).await));
+    assert!(back.elapsed() < Duration::from_secs(2), "{:?}", back.elapsed());
+}
+
+#[tokio::test]
+async fn calls_under_way_when_the_connection_breaks_are_unknown() {
+    let server = Server::start(&[]);
+    let mut link = Link::up(&server, 1).await;
+    server.signal("-STOP");
+    // The first two pipelines are written, what gathers meanwhile is not.
+    let first = link.send(vec![link.ask("a")]);
+    tokio::task::yield_now().await;
+    let asked = Instant::now();
+    let mut outcomes = BTreeMap::new();
+    let mut ids = first.clone();
+    while outcomes.len() < ids.len() {
+        match link.event().await {
+            StoreEvent::Answer { call, outcome } => drop(outcomes.insert(call, outcome)),
+            StoreEvent::Down { .. } => ids.extend(link.send(vec![link.ask("b")])),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(asked.elapsed() < Duration::from_millis(2500), "noticed within a quarter of the TTL");
+    assert_eq!(outcomes[&first[0]], Outcome::Unknown(Fault::Down));
+    assert_eq!(outcomes[ids.last().unwrap()], Outcome::NotApplied(Fault::Down));
+    server.signal("-CONT");
+    let back = Instant::now();
+    link.await_up().await;
+    assert!(granted(&link.one(link.ask("c")).await));
+    assert!(back.elapsed() < Duration::from_secs(2), "{:?}", back.elapsed());
+}
+
+#[tokio::test]
+async fn a_silent_redis_is_noticed_though_nothing_is_asked() {
+    let server = Server::start(&[]);
+    let mut link = Link::up(&server, 1).await;
+    server.signal("-STOP");
+    let stopped = Instant::now();
+    link.await_down().await;
+    assert!(stopped.elapsed() < Duration::from_millis(2500), "{:?}", stopped.elapsed());
+    server.signal("-CONT");
+    link.await_up().await;
+}
+
+#[tokio::test]
+async fn a_killed_connection_comes_back_subscribed() {
+    let server = Server::start(&[]);
+    let (mut a, mut b) = (Link::up(&server, 1).await, Link::up(&server, 2).await);
+    let _: u64 = command(&server, "CLIENT KILL TYPE pubsub").await;
+    a.await_up().await;
+    b.await_up().await;
+    assert!(granted(&a.one(a.ask("k")).await));
+    assert!(applied(&b.one(b.ask("k")).await));
+    while !matches!(a.event().await, StoreEvent::Push(Push::Recall { .. })) {}
+}
+
+#[tokio::test]
+async fn an_idle_link_sends_one_ping_an_interval() {
+    let server = Server::start(&[]);
+    let mut config = RedisConfig::new(server.url());
+    config.ping_interval = Duration::from_millis(50);
+    let mut link = Link::start(config, 1);
+    link.await_up().await;
+    let () = command(&server, "CONFIG RESETSTAT").await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let stats: String = command(&server, "INFO commandstats").await;
+    let ours = stats.lines().filter(|line| !line.contains("cmdstat_client|setinfo"));
+    let commands: Vec<&str> =
+        ours.filter_map(|line| line.strip_prefix("cmdstat_")?.split(':').next()).collect();
+    assert!(
+        commands.iter().all(|name| matches!(*name, "ping" | "config|resetstat" | "hello")),
+        "{commands:?}"
+    );
+    let calls = |line: &str| line.split(['=', ',']).nth(1).and_then(|n| n.parse::<u32>().ok());
+    let pings = stats.lines().find(|line| line.starts_with("cmdstat_ping")).and_then(calls).unwrap();
+    assert!((5..=10).contains(&pings), "{pings} pings");
+}
+
+#[tokio::test]
+async fn a_wrong_password_is_said_without_telling_it() {
+    let server = Server::start(&["--requirepass", "right-one"]);
+    let mut config = RedisConfig::new(server.url());
+    let reason = Link::start(config.clone(), 1).await_down().await;
+    assert!(reason.contains("password"), "{reason}");
+    config.password = Some("wrong-one".into());
+    let reason = Link::start(config.clone(), 2).await_down().await;
+    assert!(reason.contains("password") && !reason.contains("wrong-one"), "{reason}");
+    assert!(!format!("{config:?}").contains("wrong-one"));
+    config.password = Some("right-one".into());
+    Link::start(config, 3).await_up().await;
+}
+
+#[tokio::test]
+async fn a_user_without_rights_is_told_which() {
+    let server = Server::start(&[]);
+    let () = command(&server, "ACL SETUSER weak on >pw ~* &* +@all -evalsha -script").await;
+    let mut config = RedisConfig::new(server.url());
+    (config.username, config.password) = (Some("weak".into()), Some("pw".into()));
+    let reason = Link::start(config, 1).await_down().await;
+    assert!(reason.contains("script"), "{reason}");
+}
+
+#[tokio::test]
+async fn eviction_is_warned_of() {
+    let server = Server::start(&["--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru"]);
+    let mut link = Link::start(RedisConfig::new(server.url()), 1);
+    let StoreEvent::Warning(text) = link.event().await else { panic!("no warning") };
+    assert!(text.contains("allkeys-lru") && text.contains("noeviction"), "{text}");
+    link.await_up().await;
+}
+
+#[tokio::test]
+async fn urls_that_can_not_work_are_refused_without_repeating_them() {
+    let refused = |url: &str| {
+        let (events, _) = mpsc::channel(1);
+        RedisStore::start(RedisConfig::new(url), Incarnation(1), events).unwrap_err()
+    };
+    assert_eq!(refused("rediss://:secret@host"), RedisConfigError::Tls);
+    for url in ["http://:secret@host", "redis://:secret@", "redis://:secret@host/x", "nonsense secret"] {
+        let error = refused(url).to_string();
+        assert!(error.contains("redis://") && !error.contains("secret"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn dropping_the_handle_ends_the_task_when_all_is_answered() {
+    let server = Server::start(&[]);
+    let mut link = Link::up(&server, 1).await;
+    let ops = (0..500).map(|n| link.ask(&format!("key/{n}"))).collect();
+    link.send(ops);
+    drop(link.handle);
+    let mut answers = 0;
+    while let Some(event) = timeout(PATIENCE, link.events.recv()).await.unwrap() {
+        answers += u32::from(matches!(event, StoreEvent::Answer { .. }));
+    }
+    assert_eq!(answers, 500);
+}
