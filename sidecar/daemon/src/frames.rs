@@ -5,7 +5,7 @@
 use crate::clock::boottime;
 use crate::frame_outlet::FrameOutlet;
 use crate::handle::{Handle, Peer, SESSION_BATCH_MAX, Session};
-use crate::outlet::Outlet;
+use crate::outlet::{Outlet, Overflow};
 use crate::place::Place;
 use crate::problem::Problem;
 use crate::reply;
@@ -50,6 +50,14 @@ enum End {
 impl From<FrameError> for End {
     fn from(error: FrameError) -> End {
         End::Sidecar(Some(Problem::new(error.code(), error.to_string())))
+    }
+}
+
+impl From<Overflow> for End {
+    /// Nothing is said about it: it would not be read either.
+    fn from(_: Overflow) -> End {
+        tracing::warn!("slow_reader: unread answers exceed outbound_bytes_max; cut off");
+        End::Sidecar(None)
     }
 }
 
@@ -100,7 +108,7 @@ impl FrameDoor {
                 let version = self.check(&hello)?;
                 let app = shortened(hello.app).to_owned();
                 let (features, resume) = (hello.features & FEATURES, hello.resume);
-                return Ok(self.welcome(&frames.outlet, peer, version, features, &app, resume).await);
+                return self.welcome(&frames.outlet, peer, version, features, &app, resume).await;
             }
             frames.read().await?;
         }
@@ -131,7 +139,7 @@ impl FrameDoor {
         features: u64,
         app: &str,
         resume: Option<Resume>,
-    ) -> (Session, Secret) {
+    ) -> Result<(Session, Secret), End> {
         let secret = self.resumable.secret();
         let old = match resume {
             Some(resume) => self.come_back(resume, peer).await,
@@ -161,13 +169,13 @@ impl FrameDoor {
             },
             namespace: namespace.into(),
             resumed: old.as_ref().map(|(_, held)| held.iter().map(|request| request.0).collect()),
-        }));
+        }))?;
         outlet.flush();
         let session = match old {
             Some((id, _)) => self.handle.resume(id, outlet.clone()),
             None => self.handle.open_as(session, peer, app, Some(SESSION_TTL), outlet.clone()),
         };
-        (session, secret)
+        Ok((session, secret))
     }
 
     /// The old session and what it still holds, if the client may have it back and it is not over.
@@ -204,7 +212,7 @@ impl FrameDoor {
             taken += 1;
             let Some(message) = ToSidecar::decode(payload)? else { continue };
             if let Some(answer) = self.take(session, &message)? {
-                frames.outlet.say(&answer);
+                frames.outlet.say(&answer)?;
                 answered = true;
             }
         }
@@ -252,7 +260,7 @@ impl Frames {
         let outlet = self.outlet.clone();
         tokio::select! {
             biased;
-            read = self.read(), if !outlet.is_choked() => read,
+            read = self.read() => read,
             progress = outlet.progress() => progress.map_err(|_| End::Peer),
         }
     }
@@ -266,13 +274,80 @@ impl Frames {
 
     /// Says why, as far as the socket takes it, and lets the connection drop.
     fn goodbye(&self, problem: &Problem) {
-        self.outlet.say(&ToClient::Goodbye { code: problem.code, message: problem.message.clone() });
+        let said =
+            self.outlet.say(&ToClient::Goodbye { code: problem.code, message: problem.message.clone() });
         // The client is sent away whether it listens or not.
-        let _ = self.outlet.write();
+        let _ = said.map(|()| self.outlet.write());
     }
 }
 
 fn shortened(app: &str) -> &str {
     let end = (0..=APP_BYTES_MAX).rev().find(|end| app.is_char_boundary(*end));
     if app.len() <= APP_BYTES_MAX { app } else { &app[..end.unwrap_or(0)] }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use crate::sidecar::{Home, Sidecar};
+    use sidelock_wire::MAGIC;
+    use tokio::io::AsyncWriteExt;
+    use tokio::task::{LocalSet, spawn_local};
+
+    const PEER: Peer = Peer { uid: 0, gid: 0 };
+
+    /// A client that was greeted, and everything it says after that already in its socket.
+    async fn client(door: &Rc<FrameDoor>, says: &[u8]) -> UnixStream {
+        let (mut ours, theirs) = UnixStream::pair().unwrap();
+        let door = door.clone();
+        spawn_local(async move { door.serve(theirs, PEER).await });
+        let mut bytes = MAGIC.to_vec();
+        let hello = Hello {
+            version_min: VERSION_MIN,
+            version_max: VERSION_MAX,
+            features: 0,
+            boottime_ns: boottime().0,
+            app: "test",
+            require_scope: None,
+            resume: None,
+        };
+        ToSidecar::Hello(hello).encode(&mut bytes);
+        bytes.extend(says);
+        ours.write_all(&bytes).await.unwrap();
+        ours
+    }
+
+    /// H15. A flood already in the socket is served in batches, between which everybody else has a turn.
+    #[tokio::test]
+    async fn a_flood_does_not_starve_others() {
+        const FLOOD: usize = 5_000;
+        let flooded = async {
+            let sidecar = Sidecar::start(&Config::default(), Home::Embedded).unwrap();
+            let door = Rc::new(sidecar.frames());
+            let (mut pings, mut ping) = (Vec::new(), Vec::new());
+            (0..FLOOD).for_each(|_| ToSidecar::Ping.encode(&mut pings));
+            ToSidecar::Ping.encode(&mut ping);
+            let flooder = client(&door, &pings).await;
+            let mut other = client(&door, &ping).await;
+            let mut decoder = Decoder::new(1024);
+            let mut heard = 0;
+            while heard < 2 {
+                other.read_buf(decoder.space()).await.unwrap();
+                while decoder.next_frame().unwrap().is_some() {
+                    heard += 1;
+                }
+            }
+            let mut answers = vec![0; 1 << 20];
+            let mut answered = 0;
+            while let Ok(count) = flooder.try_read(&mut answers) {
+                answered += count;
+            }
+            let mut pong = Vec::new();
+            ToClient::Pong { boottime_ns: 0 }.encode(&mut pong);
+            answered / pong.len()
+        };
+        let answered = LocalSet::new().run_until(flooded).await;
+        assert!(answered < 8 * SESSION_BATCH_MAX, "{answered} of the flood went first");
+    }
 }

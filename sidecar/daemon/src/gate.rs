@@ -5,6 +5,7 @@
 //! connections: both doors bring the same requests here.
 
 use crate::config::{Class, Limits, format_duration};
+use crate::metrics::Metrics;
 use crate::place::{Place, draw};
 use crate::problem::Problem;
 use crate::rules::{InForce, Rules};
@@ -28,15 +29,16 @@ impl Admitted {
 }
 
 /// See the module. Cheap to clone.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Gate {
     in_force: InForce,
     place: Rc<Place>,
+    metrics: Rc<Metrics>,
 }
 
 impl Gate {
-    pub(crate) fn new(in_force: InForce, place: Rc<Place>) -> Gate {
-        Gate { in_force, place }
+    pub(crate) fn new(in_force: InForce, place: Rc<Place>, metrics: Rc<Metrics>) -> Gate {
+        Gate { in_force, place, metrics }
     }
 
     /// Limits and classes of this moment.
@@ -68,6 +70,11 @@ impl Gate {
     /// A request for a lease. A wait that is not said is the class's `default_wait`, else for ever. A timed lease's
     /// secret is drawn here.
     pub(crate) fn acquire(&self, session: SessionId, ask: &wire::Acquire<'_>) -> Result<Admitted, Problem> {
+        let checked = self.check_acquire(session, ask);
+        self.counted("acquire", checked)
+    }
+
+    fn check_acquire(&self, session: SessionId, ask: &wire::Acquire<'_>) -> Result<Input, Problem> {
         let rules = self.in_force.now();
         let key = admit_key(ask.key, &rules.limits)?;
         let class = rules.class_of(key.as_str());
@@ -82,7 +89,7 @@ impl Gate {
                 format_args!("-{PRIORITY_MAX} to {PRIORITY_MAX} are allowed"),
             ));
         }
-        Ok(Admitted(Input::Acquire(engine::Acquire {
+        Ok(Input::Acquire(engine::Acquire {
             session,
             request: RequestId(ask.request),
             mode,
@@ -93,7 +100,7 @@ impl Gate {
             priority: ask.priority,
             notify_queued: ask.notify_queued,
             key,
-        })))
+        }))
     }
 
     /// The client no longer wants what it asked for.
@@ -110,12 +117,11 @@ impl Gate {
         lease: wire::LeaseName,
         ttl: Duration,
     ) -> Result<Admitted, Problem> {
-        Ok(Admitted(Input::Renew(engine::Renew {
-            session,
-            request: RequestId(request),
-            lease: lease_name(lease),
-            ttl: admit_ttl(ttl, &self.in_force.now().limits)?,
-        })))
+        let renewal = |ttl| {
+            let (request, lease) = (RequestId(request), lease_name(lease));
+            Input::Renew(engine::Renew { session, request, lease, ttl })
+        };
+        self.counted("renew", admit_ttl(ttl, &self.in_force.now().limits).map(renewal))
     }
 
     /// Give a lease back.
@@ -125,6 +131,11 @@ impl Gate {
             request: RequestId(request),
             lease: lease_name(lease),
         }))
+    }
+
+    /// What is refused here never becomes an event, so it is counted here.
+    fn counted(&self, op: &'static str, checked: Result<Input, Problem>) -> Result<Admitted, Problem> {
+        checked.map(Admitted).inspect_err(|problem| self.metrics.bare_request(op, problem.code.name()))
     }
 
     /// A sign of life.

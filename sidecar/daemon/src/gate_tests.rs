@@ -3,7 +3,8 @@ use crate::config::{Config, StoreKind};
 
 fn gate(config: &Config) -> Gate {
     let place = Place::new(StoreKind::Memory, "default", false);
-    Gate::new(InForce::new(Rules::from(config)), Rc::new(place))
+    let metrics = Rc::new(Metrics::new(&place));
+    Gate::new(InForce::new(Rules::from(config)), Rc::new(place), metrics)
 }
 
 fn ask(key: &[u8]) -> wire::Acquire<'_> {
@@ -67,6 +68,11 @@ fn what_is_out_of_range_is_refused_by_name() {
     }
     let problem = gate.renew(SessionId(7), 1, wire::LeaseName::Session(1), year).expect_err("a year");
     assert_eq!(problem.field, Some("ttl"));
+    let page = gate.metrics.page(engine::Time::ZERO, &engine::view::Counts::default(), true);
+    for (op, count) in [("acquire", 14), ("renew", 1)] {
+        let line = format!(r#"{{op="{op}",mode="",class="",outcome="bad_request"}} {count}"#);
+        assert!(page.contains(&line), "{line} is missing in\n{page}");
+    }
 }
 
 #[test]
@@ -124,7 +130,8 @@ fn a_reload_changes_what_applies_but_not_what_the_engine_was_built_with() {
     let mut config = Config::default();
     let in_force = InForce::new(Rules::from(&config));
     let place = Rc::new(Place::new(StoreKind::Memory, "default", true));
-    let gate = Gate::new(in_force.clone(), place);
+    let metrics = Rc::new(Metrics::new(&place));
+    let gate = Gate::new(in_force.clone(), place, metrics);
     config.limits.ttl_max = Duration::from_secs(1);
     config.limits.waiters_per_key_max = 1;
     in_force.replace(Rules::from(&config));

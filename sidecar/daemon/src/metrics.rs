@@ -140,6 +140,11 @@ impl Metrics {
         self.requests.get_or_create(labels).inc();
     }
 
+    /// A request whose answer says nothing of mode and class.
+    pub(crate) fn bare_request(&self, op: &'static str, outcome: &'static str) {
+        self.request(&RequestLabels { op, mode: "", class: Arc::from(""), outcome });
+    }
+
     pub(crate) fn granted(&self, path: Path, waited: Duration) {
         let path = match path {
             Path::Handoff => "handoff",

@@ -8,7 +8,6 @@ use crate::rules::InForce;
 use crate::watch::Watch;
 use sidelock_engine::{Engine, Event, EventKind, Key, Refusal, Reply, RequestId, SessionId, Time};
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::broadcast;
 
@@ -50,7 +49,7 @@ impl Observer {
             }
             _ => return,
         };
-        self.metrics.request(&RequestLabels { op, mode: "", class: Arc::from(""), outcome });
+        self.metrics.bare_request(op, outcome);
     }
 
     pub(crate) fn happened(&mut self, now: Time, event: Event) {

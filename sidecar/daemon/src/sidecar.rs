@@ -47,7 +47,7 @@ impl Sidecar {
         let in_force = InForce::new(Rules::from(config));
         let health = Rc::new(Health::default());
         let (events, _) = broadcast::channel(WATCH_LAG_MAX);
-        let gate = Gate::new(in_force.clone(), place.clone());
+        let gate = Gate::new(in_force.clone(), place.clone(), metrics.clone());
         let (handle, mail) = Handle::new(gate, events.clone(), health.clone());
         let store = connect(config, &place, home, &metrics)?;
         let observer = Observer::new(metrics.clone(), in_force.clone(), events);

@@ -9,7 +9,7 @@ use sidelock_wire::{
 };
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// What a test waits at most for something that has to come.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -256,56 +256,23 @@ fn bytes_that_are_no_frames_end_the_connection_and_nothing_else() {
     later.granted(1);
 }
 
-/// A client that asks and asks and never reads is asked to wait by not being read from; when pushes still pile up beyond
-/// its bound it is cut off, and others do not notice.
+/// H11. A client that asks and never reads is cut off; its leases stay until their deadline, and others do not notice.
 #[test]
-fn a_client_that_never_reads_hurts_nobody() {
+fn a_client_that_never_reads_is_cut_off_and_keeps_its_leases() {
     let sidecar = embedded().unwrap();
     let mut deaf = Client::greeted(&sidecar);
-    deaf.stream.set_write_timeout(Some(Duration::from_millis(200))).unwrap();
-    let mut bytes = Vec::new();
+    deaf.acquire(1, "k", None);
+    deaf.granted(1);
+    let mut pings = Vec::new();
     for _ in 0..1000 {
-        ToSidecar::Ping.encode(&mut bytes);
+        ToSidecar::Ping.encode(&mut pings);
     }
-    let stalled = (0..10_000).any(|_| deaf.stream.write_all(&bytes).is_err());
-    assert!(stalled, "its requests wait");
+    // Far more than the socket's buffers and the bound together.
+    let cut_off = (0..10_000).any(|_| deaf.stream.write_all(&pings).is_err());
+    assert!(cut_off);
     let mut other = Client::greeted(&sidecar);
-    other.acquire(1, "k", None);
-    other.granted(1);
-}
-
-/// H15. The flooder's requests come in batches between which everybody else has a turn.
-#[test]
-fn a_flood_does_not_starve_others() {
-    let sidecar = embedded().unwrap();
-    let flooder = Client::greeted(&sidecar);
-    let mut writer = flooder.stream.try_clone().unwrap();
-    let reader = std::thread::spawn(move || {
-        let mut flooder = flooder;
-        while flooder.hear() != Heard::End {}
-    });
-    let mut bytes = Vec::new();
-    for request in 0..1000 {
-        ToSidecar::Release { request, lease: LeaseName::Session(1 << 40) }.encode(&mut bytes);
-    }
-    let (stop, stopped) = std::sync::mpsc::channel::<()>();
-    let flood = std::thread::spawn(move || {
-        while stopped.try_recv().is_err() {
-            writer.write_all(&bytes).unwrap();
-        }
-        writer.shutdown(std::net::Shutdown::Both).unwrap();
-    });
-    let mut other = Client::greeted(&sidecar);
-    let start = Instant::now();
-    for round in 0..200 {
-        other.acquire(2 * round, "k", None);
-        other.granted(2 * round);
-        other.release(2 * round + 1, 2 * round);
-        assert_eq!(other.hear(), Heard::Released(2 * round + 1));
-    }
-    // 400 answers; without turns each would wait for all that the flooder has in the socket's buffer.
-    assert!(start.elapsed() < PATIENCE, "{:?}", start.elapsed());
-    stop.send(()).unwrap();
-    flood.join().unwrap();
-    reader.join().unwrap();
+    other.acquire(1, "k", Some(Duration::ZERO));
+    assert!(matches!(other.hear(), Heard::Refused(1, Code::Held, _)));
+    other.acquire(2, "another", None);
+    other.granted(2);
 }
