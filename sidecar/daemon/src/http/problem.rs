@@ -8,12 +8,13 @@ use crate::problem::Problem;
 use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use hyper::{Method, StatusCode};
 use serde::Serialize;
+use sidelock_engine::WHOLE;
 use sidelock_wire::Code;
 use std::time::Duration;
 use utoipa::ToSchema;
 
-/// What a client is asked to stay away for when nothing better is known: `Retry-After` counts in whole seconds.
-const RETRY_AFTER_MIN: Duration = Duration::from_secs(1);
+/// Seconds that a client is asked to stay away for when nothing better is known.
+const RETRY_AFTER_MIN: u32 = 1;
 
 /// A refusal. Becomes an `application/problem+json` answer (RFC 9457).
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
@@ -25,18 +26,21 @@ pub(crate) struct ProblemDocument {
     /// What happened, as a word to decide on: `held`, `wait_timeout`, `bad_request`, …
     code: &'static str,
     /// The same for people, with what to do now.
-    detail: String,
+    #[schema(value_type = String)]
+    detail: Box<str>,
     /// The field, parameter or header that is wrong.
     #[serde(skip_serializing_if = "Option::is_none")]
-    field: Option<String>,
+    #[schema(value_type = Option<String>)]
+    field: Option<Box<str>>,
     /// Why the lease was lost.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'static str>,
     /// The limit that was hit, or is in force.
     #[serde(skip_serializing_if = "Option::is_none")]
     limit: Option<u32>,
+    /// For `Retry-After`, which counts in whole seconds.
     #[serde(skip)]
-    retry_after: Option<Duration>,
+    retry_after: Option<u32>,
     #[serde(skip)]
     allow: Option<&'static [Method]>,
 }
@@ -48,7 +52,7 @@ impl ProblemDocument {
             title: code.name(),
             status: code.http_status(),
             code: code.name(),
-            detail: format!("{detail}: {}", code.advice()),
+            detail: format!("{detail}; {}", code.advice()).into(),
             field: None,
             reason: None,
             limit: None,
@@ -60,8 +64,8 @@ impl ProblemDocument {
     /// `field` is wrong; `what` completes the sentence.
     pub(crate) fn bad_field(field: &str, what: &str) -> ProblemDocument {
         ProblemDocument {
-            detail: format!("{field}: {what}"),
-            field: Some(field.to_owned()),
+            detail: format!("{field}: {what}").into(),
+            field: Some(field.into()),
             ..ProblemDocument::new(Code::BadRequest, "")
         }
     }
@@ -79,7 +83,7 @@ impl ProblemDocument {
     /// Nothing is at `path`.
     pub(crate) fn no_such_path(path: &str) -> ProblemDocument {
         let detail = format!("there is nothing at {path}; GET /v1/openapi.json lists what there is");
-        ProblemDocument { detail, ..ProblemDocument::new(Code::NotFound, "") }
+        ProblemDocument { detail: detail.into(), ..ProblemDocument::new(Code::NotFound, "") }
     }
 
     /// The id is none that this sidecar could have given out.
@@ -89,7 +93,7 @@ impl ProblemDocument {
 
     /// The resource exists and has other methods.
     pub(crate) fn wrong_method(method: &Method, allow: &'static [Method]) -> ProblemDocument {
-        let detail = format!("{method} is not possible here; there is {}", names(allow));
+        let detail = format!("{method} is not possible here; there is {}", names(allow)).into();
         let status = StatusCode::METHOD_NOT_ALLOWED.as_u16();
         ProblemDocument { status, detail, allow: Some(allow), ..ProblemDocument::new(Code::BadRequest, "") }
     }
@@ -117,10 +121,8 @@ impl ProblemDocument {
         let mut answer = json(status, &self);
         let headers = answer.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-        if let Some(span) = self.retry_after {
-            // Rounded up: coming back too early is only refused again.
-            let seconds = span.as_millis().div_ceil(1000).max(1);
-            headers.insert(RETRY_AFTER, HeaderValue::from(u64::try_from(seconds).unwrap_or(u64::MAX)));
+        if let Some(seconds) = self.retry_after {
+            headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
         }
         if let Some(allow) = self.allow.and_then(|allow| names(allow).parse().ok()) {
             headers.insert(ALLOW, allow);
@@ -133,14 +135,20 @@ impl From<Problem> for ProblemDocument {
     fn from(problem: Problem) -> ProblemDocument {
         let base = ProblemDocument::new(problem.code, "");
         ProblemDocument {
-            detail: problem.message.into_owned(),
-            field: problem.field.map(str::to_owned),
+            detail: problem.message.into(),
+            field: problem.field.map(Box::from),
             reason: problem.detail.reason.map(|reason| reason.name()),
-            limit: problem.detail.limit,
-            retry_after: problem.detail.retry_after.or(base.retry_after),
+            // A lock has no limit that a person would know; the message says that it is one.
+            limit: problem.detail.limit.filter(|limit| *limit != WHOLE),
+            retry_after: problem.detail.retry_after.map(whole_seconds).or(base.retry_after),
             ..base
         }
     }
+}
+
+/// Rounded up: coming back too early is only refused again.
+fn whole_seconds(span: Duration) -> u32 {
+    u32::try_from(span.as_millis().div_ceil(1000)).unwrap_or(u32::MAX).max(RETRY_AFTER_MIN)
 }
 
 fn names(methods: &[Method]) -> String {
