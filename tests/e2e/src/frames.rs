@@ -9,7 +9,7 @@ use sidelock_wire::{
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A connection that speaks frames.
 pub struct Peer {
@@ -50,9 +50,11 @@ impl Peer {
     /// Listens until a message satisfies `wanted`; false if the sidecar hangs up first.
     ///
     /// # Panics
-    /// If nothing is heard for a long time.
+    /// If neither happens within [`PATIENCE`].
     pub fn hears(&mut self, what: &str, mut wanted: impl FnMut(&ToClient<'_>) -> bool) -> bool {
+        let deadline = Instant::now() + PATIENCE;
         loop {
+            assert!(Instant::now() < deadline, "nothing is heard of {what}");
             while let Some(payload) = self.decoder.next_frame().expect("the sidecar speaks frames") {
                 let message = ToClient::decode(payload).expect("the sidecar speaks frames");
                 if message.is_some_and(|message| wanted(&message)) {

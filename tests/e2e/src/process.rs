@@ -107,9 +107,9 @@ impl Process {
     /// Waits for its end and for the last of its output.
     ///
     /// # Panics
-    /// If it still runs after [`PATIENCE`].
-    pub fn ended(&mut self) -> ExitStatus {
-        let deadline = Instant::now() + PATIENCE;
+    /// If it still runs after `limit`.
+    pub fn ended_within(&mut self, limit: Duration) -> ExitStatus {
+        let deadline = Instant::now() + limit;
         let mut state = self.output.lock();
         while state.ended < 2 {
             let left = deadline.saturating_duration_since(Instant::now());
@@ -121,8 +121,11 @@ impl Process {
     }
 
     /// Waits for its end and returns its exit code, 128 + n for signal n as a shell says it.
+    ///
+    /// # Panics
+    /// If it still runs after [`PATIENCE`].
     pub fn code(&mut self) -> i32 {
-        let status = self.ended();
+        let status = self.ended_within(PATIENCE);
         status
             .code()
             .or_else(|| status.signal().map(|signal| 128 + signal))

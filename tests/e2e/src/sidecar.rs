@@ -75,7 +75,7 @@ impl Sidecar {
     /// With these flags, on this socket.
     pub fn at(socket: &Path, flags: &[&str]) -> Sidecar {
         let process = Process::spawn(Sidecar::command(socket, flags));
-        process.line("that it listens", |line| line.contains(&*socket.to_string_lossy()));
+        process.line("that it serves", |line| line.starts_with("sidelock serves at"));
         Sidecar { process, socket: socket.to_owned(), folder: None }
     }
 
