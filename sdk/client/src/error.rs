@@ -162,8 +162,11 @@ impl fmt::Display for Refusal {
         if !self.key.is_empty() {
             write!(f, "{:?}: ", self.key)?;
         }
-        let said = if self.message.is_empty() { self.code.name() } else { &self.message };
-        write!(f, "{said} ({}): {}", self.code, self.code.advice())
+        match self.message.is_empty() {
+            true => write!(f, "{}: {}", self.code, self.code.advice()),
+            // The sidecar's own message says what to do.
+            false => write!(f, "{} ({})", self.message, self.code),
+        }
     }
 }
 
