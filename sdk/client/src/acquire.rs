@@ -95,8 +95,8 @@ impl Asking {
         let key = &self.wish.key;
         Some(match answer {
             Answer::Again => return None,
-            // Lost before anybody saw it: as if it had not been granted.
-            Answer::Granted(hold) if hold.end().is_some() => {
+            // Lost or over before anybody saw it: as if it had not been granted.
+            Answer::Granted(hold) if hold.end().is_some() || hold.deadline_ns() <= clock::boottime_ns() => {
                 self.shared.change(|state| state.release_unheard(hold.request));
                 return None;
             }
@@ -141,7 +141,9 @@ impl Future for Asking {
 
 impl Drop for Asking {
     fn drop(&mut self) {
-        if let Stage::Asked(number) = self.stage {
+        if let Stage::Asked(number) = self.stage
+            && self.shared.is_own_process()
+        {
             self.shared.change(|state| abandon(state, number));
         }
     }

@@ -42,13 +42,14 @@ pub(crate) struct Handle {
     pub(crate) default_wait: Option<Duration>,
     /// The sidecar in this process, which lives as long as its client.
     #[cfg(feature = "embedded")]
-    #[expect(dead_code, reason = "kept for its drop")]
     embedded: Option<Arc<Embedded>>,
 }
 
 impl Drop for Handle {
     fn drop(&mut self) {
-        self.shared.closing.notify_one();
+        if self.shared.is_own_process() {
+            self.shared.closing.notify_one();
+        }
     }
 }
 
@@ -109,8 +110,11 @@ impl Client {
         Builder::new()
     }
 
-    /// What the sidecar said of itself last. `None` while there is no connection.
+    /// What the sidecar said of itself last. `None` while there is no connection, and in a forked child.
     pub fn sidecar(&self) -> Option<Sidecar> {
+        if !self.handle.shared.is_own_process() {
+            return None;
+        }
         match &self.handle.shared.lock().phase {
             Phase::Up(Session { scope, guarantee, namespace, incarnation, .. }) => Some(Sidecar {
                 scope: *scope,

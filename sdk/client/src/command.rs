@@ -84,7 +84,7 @@ impl Future for Command {
 
 impl Drop for Command {
     fn drop(&mut self) {
-        let Some(number) = self.number else { return };
+        let Some(number) = self.number.filter(|_| self.shared.is_own_process()) else { return };
         let mut state = self.shared.lock();
         match state.slots.get_mut(number) {
             Some(slot @ Slot::Waiting { .. }) => *slot = Slot::Ignored,

@@ -1,13 +1,26 @@
-//! Noticing that this process is a forked child.
+//! Noticing that this process is a forked child, and letting go of what it inherited.
 //!
 //! A child inherits the connection's descriptor and the memory that says "held", but not the right to either: its parent
-//! still uses them. Counting forks in a child handler makes the check on every use one load instead of a system call.
+//! still uses them. A descriptor that stayed open in the child would keep the session alive after the parent's death, so
+//! a child handler puts `/dev/null` in its place. (In its place, and not nothing: what owns the descriptor will close it
+//! once more.) Counting forks in the same handler makes the check on every use one load instead of a system call.
+//!
+//! A fork by raw system call runs no handlers: there, nothing of this happens.
+#![allow(unsafe_code, reason = "there is no safe way to register a fork handler, or to act in one")]
 
+use std::os::fd::{AsRawFd, RawFd};
 use std::sync::Once;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
+
+/// Connections of a process that a child lets go of. A program has one; a test has some. More are not let go of.
+const CONNECTIONS_MAX: usize = 64;
+/// No descriptor.
+const NONE: RawFd = -1;
 
 /// Forks between the process that first used the SDK and this one.
 static FORKS: AtomicU32 = AtomicU32::new(0);
+/// The connections of this process.
+static CONNECTIONS: [AtomicI32; CONNECTIONS_MAX] = [const { AtomicI32::new(NONE) }; CONNECTIONS_MAX];
 static REGISTERED: Once = Once::new();
 
 /// Which process of a line of forks something belongs to.
@@ -27,15 +40,53 @@ impl ProcessMark {
     }
 }
 
-extern "C" fn in_child() {
-    FORKS.fetch_add(1, Ordering::Relaxed);
+/// While it lives, a forked child lets go of the descriptor. To be dropped before the descriptor is closed.
+#[derive(Debug)]
+pub(crate) struct LetGoInChild(Option<&'static AtomicI32>);
+
+impl LetGoInChild {
+    pub(crate) fn new(connection: &impl AsRawFd) -> LetGoInChild {
+        REGISTERED.call_once(register);
+        let fd = connection.as_raw_fd();
+        let place = CONNECTIONS
+            .iter()
+            .find(|place| place.compare_exchange(NONE, fd, Ordering::AcqRel, Ordering::Relaxed).is_ok());
+        LetGoInChild(place)
+    }
 }
 
-#[allow(unsafe_code, reason = "there is no safe way to register a fork handler")]
+impl Drop for LetGoInChild {
+    fn drop(&mut self) {
+        if let Some(place) = self.0 {
+            place.store(NONE, Ordering::Release);
+        }
+    }
+}
+
 fn register() {
-    // SAFETY: the handler is a plain function that lives for ever and only touches an atomic, which is allowed between
-    // fork and exec. A failure (out of memory) leaves forks unnoticed, as in a program that forks by raw system call.
+    // SAFETY: the handler is a plain function that lives for ever. A failure (out of memory) leaves forks unnoticed, as in
+    // a program that forks by raw system call.
     unsafe {
         libc::pthread_atfork(None, None, Some(in_child));
+    }
+}
+
+/// Only touches atomics and calls what is safe between fork and exec.
+extern "C" fn in_child() {
+    FORKS.fetch_add(1, Ordering::Relaxed);
+    // SAFETY: plain system calls with a constant path and descriptors that this process has; errors leave things as they
+    // were.
+    unsafe {
+        let null = libc::open(c"/dev/null".as_ptr(), libc::O_RDWR | libc::O_CLOEXEC);
+        if null < 0 {
+            return;
+        }
+        for place in &CONNECTIONS {
+            let fd = place.swap(NONE, Ordering::Relaxed);
+            if fd != NONE {
+                libc::dup3(null, fd, libc::O_CLOEXEC);
+            }
+        }
+        libc::close(null);
     }
 }

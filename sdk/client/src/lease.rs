@@ -3,7 +3,7 @@
 //! Owns what its holder may do: look, renew, wait for its loss, give it back. A lease tells the truth: it is not valid
 //! one instant longer than the sidecar is bound to keep it.
 
-use crate::acquire::lost;
+use crate::acquire::{forked, lost};
 use crate::client::Handle;
 use crate::clock;
 use crate::command::Command;
@@ -95,11 +95,12 @@ impl Lease {
         let before = hold.end();
         hold.finish(End::Released);
         let command = match before {
-            None => Ok(Command::release(&handle.shared, LeaseName::Session(hold.request))),
             Some(end) => Err(lost(key, end)),
+            None if !handle.shared.is_own_process() => Err(forked(key)),
+            None => Ok(Command::release(&handle.shared, LeaseName::Session(hold.request))),
         };
         hold.tell();
-        Releasing { command, key: key.clone() }
+        Releasing { command, handle: handle.clone(), key: key.clone() }
     }
 
     /// A look at it for somebody else.
@@ -152,6 +153,9 @@ impl LeaseView {
             if hold.is_orphaned() {
                 return Err(Error::LeaseLost { key: key.clone(), reason: LostReason::SidecarRestarted });
             }
+            if !handle.shared.is_own_process() {
+                return Err(forked(key));
+            }
             hold.renewing(ttl);
             let name = LeaseName::Session(hold.request);
             match Command::renew(&handle.shared, name, ttl, Some(hold)).await {
@@ -167,8 +171,8 @@ impl LeaseView {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        if !self.released {
-            let LeaseView { handle, hold, .. } = &self.view;
+        let LeaseView { handle, hold, .. } = &self.view;
+        if !self.released && handle.shared.is_own_process() {
             hold.finish(End::Released);
             handle.shared.change(|state| state.release_unheard(hold.request));
         }
@@ -179,6 +183,9 @@ impl Drop for Lease {
 #[derive(Debug)]
 pub struct Releasing {
     command: Result<Command>,
+    /// Keeps the connection until it is answered.
+    #[expect(dead_code, reason = "kept for its drop")]
+    handle: Arc<Handle>,
     key: Arc<str>,
 }
 

@@ -6,6 +6,7 @@
 use crate::clock;
 use crate::discover::Target;
 use crate::error::Error;
+use crate::fork::LetGoInChild;
 use crate::handshake::{self, Introduction, Welcomed};
 use crate::shared::{Shared, Wakes};
 use sidelock_wire::{Decoder, Resume, ToClient, ToSidecar};
@@ -32,6 +33,8 @@ const BUFFER_KEPT: usize = 64 * 1024;
 /// A connection in use.
 struct Link {
     shared: Arc<Shared>,
+    /// Before the stream, so that it is dropped first.
+    _let_go: LetGoInChild,
     stream: UnixStream,
     decoder: Decoder,
     /// Being written, from `written` on.
@@ -63,10 +66,17 @@ pub(crate) async fn keep(shared: Arc<Shared>, target: Target, introduction: Intr
     loop {
         let resume = welcomed.session.resume;
         let mut link = Link::new(shared.clone(), welcomed);
-        let ended = tokio::select! {
-            ended = poll_fn(|cx| link.turn(cx)) => ended,
-            () = shared.closing.notified() => return link.say_farewell().await,
+        // What came right behind the welcome is here already.
+        let ended = match link.take_in() {
+            Err(ended) => ended,
+            Ok(()) => tokio::select! {
+                ended = poll_fn(|cx| link.turn(cx)) => ended,
+                () = shared.closing.notified() => return link.say_farewell().await,
+            },
         };
+        if !shared.is_own_process() {
+            return;
+        }
         // Before the socket closes: that makes the sidecar free the leases, unless it had closed first (P6).
         shared.disconnected(ended);
         drop(link);
@@ -108,6 +118,7 @@ impl Link {
         pings.reset();
         Link {
             shared,
+            _let_go: LetGoInChild::new(&welcomed.stream),
             stream: welcomed.stream,
             decoder: welcomed.decoder,
             outgoing: Vec::new(),
@@ -132,15 +143,13 @@ impl Link {
     /// Takes in all there is to read.
     fn read(&mut self, cx: &mut Context<'_>) -> Result<(), Ended> {
         loop {
-            // What came behind the welcome, or with the last read.
-            self.take_in()?;
             let got = pin!(self.stream.read_buf(self.decoder.space())).poll(cx);
             match got {
                 Poll::Pending => return Ok(()),
                 Poll::Ready(Ok(0)) => {
                     return Err(Ended::BySidecar(broken("the sidecar closed it, or is gone")));
                 }
-                Poll::Ready(Ok(_)) => {}
+                Poll::Ready(Ok(_)) => self.take_in()?,
                 Poll::Ready(Err(error)) => return Err(Ended::BySidecar(broken(error))),
             }
         }

@@ -2,10 +2,10 @@
 //!
 //! Owns their names and what their bearer may do. Whoever knows the name, and has the same user id, has the right.
 
+use crate::acquire::forked;
 use crate::client::Client;
 use crate::command::Command;
-use crate::error::Error;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::lease::{out_of_turn, released};
 use crate::slots::Answer;
 use sidelock_wire::{LeaseName, Secret};
@@ -62,6 +62,9 @@ impl Client {
     pub async fn renew_timed(&self, id: LeaseId, ttl: Duration) -> Result<Duration> {
         let nameless = Arc::from("");
         loop {
+            if !self.handle.shared.is_own_process() {
+                return Err(forked(&nameless));
+            }
             match Command::renew(&self.handle.shared, LeaseName::Timed(id.0), ttl, None).await {
                 Answer::Renewed(renewed) => return Ok(Duration::from_nanos(renewed.deadline_ns)),
                 Answer::Refused(refused) => return Err(Error::refused(&nameless, refused)),
@@ -77,8 +80,12 @@ impl Client {
     /// # Errors
     /// As [`Client::renew_timed`], and [`Error::OutcomeUnknown`] if the connection broke first.
     pub async fn release_timed(&self, id: LeaseId) -> Result<()> {
+        let nameless = Arc::from("");
+        if !self.handle.shared.is_own_process() {
+            return Err(forked(&nameless));
+        }
         let answer = Command::release(&self.handle.shared, LeaseName::Timed(id.0)).await;
-        released(&Arc::from(""), answer)
+        released(&nameless, answer)
     }
 }
 

@@ -53,13 +53,40 @@ async fn an_extension_before_a_grant_does_not_move_it() {
 async fn validity_ends_with_the_deadline_without_a_word() {
     let place = Place::new();
     let (client, mut peer) = place.meet(Scope::Fleet).await;
-    let (past, _) = granted(&client, &mut peer, clock::boottime_ns(), None).await;
-    assert!(!past.is_valid());
-    assert_eq!(past.lost().await, LostReason::Store);
+    let soon = clock::boottime_ns() + SECOND_NS / 50;
+    let (free, _) = granted(&client, &mut peer, soon, None).await;
+    assert_eq!(free.lost().await, LostReason::Store);
+    assert!(!free.is_valid());
     let soon = clock::boottime_ns() + SECOND_NS / 50;
     let (short, _) = granted(&client, &mut peer, soon, Some(soon)).await;
     assert_eq!(short.lost().await, LostReason::Expired);
     assert!(!short.is_valid());
+}
+
+#[tokio::test]
+async fn a_grant_whose_deadline_passed_on_the_way_is_given_back_and_asked_for_again() {
+    let place = Place::new();
+    let (client, mut peer) = place.meet(Scope::Fleet).await;
+    let asking = tokio::spawn(client.lock("k").acquire());
+    let (first, _) = peer.acquire("k").await;
+    peer.grant_until(first, 7, clock::boottime_ns(), None).await;
+    assert_eq!(peer.release().await.1, first);
+    let (second, _) = peer.acquire("k").await;
+    peer.grant(second, 8).await;
+    assert_eq!(asking.await.unwrap().unwrap().fence(), 8);
+}
+
+#[tokio::test]
+async fn a_release_keeps_the_connection_until_it_is_answered() {
+    let place = Place::new();
+    let (client, mut peer) = place.meet(Scope::Host).await;
+    let (lease, _) = granted(&client, &mut peer, u64::MAX, None).await;
+    drop(client);
+    let releasing = lease.release();
+    let (request, _) = peer.release().await;
+    peer.say(&ToClient::Released { request }).await;
+    releasing.await.unwrap();
+    peer.hung_up().await;
 }
 
 #[tokio::test]

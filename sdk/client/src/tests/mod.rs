@@ -3,6 +3,7 @@
 
 mod blocking;
 mod cancel;
+mod fork;
 mod leases;
 mod peer;
 mod reconnect;
