@@ -133,6 +133,7 @@ impl Driver {
                         self.engine.handle(now, Input::SessionEnded { session, by });
                     }
                 }
+                Mail::Reload(config) => self.news.extend(self.store.reload(&config)),
                 Mail::Query(look) => look(&self.engine),
                 Mail::Drain { done } => {
                     self.engine.handle(now, Input::Drain);

@@ -6,6 +6,7 @@
 //! a door hands over at most [`SESSION_BATCH_MAX`] inputs of a session, then yields, and the driver takes
 //! all there is in every turn.
 
+use crate::config::Config;
 use crate::gate::{Admitted, Gate};
 use crate::health::Health;
 use crate::outlet::Outlet;
@@ -48,6 +49,8 @@ pub(crate) enum Mail {
     },
     /// A question about the state.
     Query(Query),
+    /// New settings; the driver takes those of the store that may change in a life.
+    Reload(Box<Config>),
     /// Grant nothing more.
     Drain {
         /// Told when nothing is left.
@@ -180,6 +183,11 @@ impl Handle {
     /// How the sidecar is.
     pub(crate) fn health(&self) -> &Health {
         &self.health
+    }
+
+    /// New settings for the store's connection.
+    pub(crate) fn reload(&self, config: Config) {
+        self.post(Mail::Reload(Box::new(config)));
     }
 
     /// Grants nothing more; idle tenures go back, sessions are told (H26). Done when nothing is held, waits, or is on its

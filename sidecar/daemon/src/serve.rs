@@ -7,7 +7,7 @@ use crate::handle::Handle;
 use crate::listener::{Listener, SocketError, beside};
 use crate::peer::Allow;
 use crate::place::Place;
-use crate::rules::{InForce, Rules};
+use crate::rules::Rules;
 use crate::sidecar::{Home, Sidecar};
 use crate::socket::{Doors, Entrance};
 use crate::store_link::HighWater;
@@ -66,8 +66,8 @@ pub struct Started {
 
 /// Runs a sidecar on this thread until a signal or an operator ends it. `started` is called once it serves.
 ///
-/// SIGTERM and SIGINT drain it; a second one ends it now. SIGHUP reads the same sources again and takes limits and
-/// classes from them.
+/// SIGTERM and SIGINT drain it; a second one ends it now. SIGHUP reads the same sources again and takes limits, classes
+/// and the store's credentials from them.
 ///
 /// # Errors
 /// It did not start. A sidecar that started ends well.
@@ -108,7 +108,7 @@ async fn live(config: &Config, sources: &Sources, started: impl FnOnce(&Started)
         guarantee = %place.guarantee, incarnation = %place.incarnation, "serving");
     started(&Started { socket, admin_socket, place });
 
-    signals.until_leaving(&leave, || reload(sources, &sidecar.in_force)).await;
+    signals.until_leaving(&leave, || reload(sources, &sidecar)).await;
     leaving.send_replace(true);
     drain(&sidecar.handle, config.drain_grace, &mut signals).await;
     Ok(())
@@ -138,13 +138,14 @@ fn mark(config: &Config, socket: &Path) -> Option<HighWater> {
         .ok()
 }
 
-fn reload(sources: &Sources, in_force: &InForce) {
+fn reload(sources: &Sources, sidecar: &Sidecar) {
     match config::load(sources) {
         Ok(loaded) => {
-            in_force.replace(Rules::from(&loaded.config));
-            tracing::info!("limits and classes reloaded");
+            sidecar.in_force.replace(Rules::from(&loaded.config));
+            sidecar.handle.reload(loaded.config);
+            tracing::info!("limits, classes and credentials reloaded");
         }
-        Err(error) => tracing::error!(%error, "the old limits and classes stay in force"),
+        Err(error) => tracing::error!(%error, "the old settings stay in force"),
     }
 }
 

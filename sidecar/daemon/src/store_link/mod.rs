@@ -10,6 +10,7 @@ pub(crate) use memory::{HighWater, MemoryLink};
 #[cfg(feature = "redis")]
 pub(crate) use redis::RedisLink;
 
+use crate::config::Config;
 use sidelock_engine::store::Call;
 use sidelock_engine::{Input, Time};
 
@@ -41,6 +42,22 @@ impl StoreLink {
             StoreLink::Memory(_) => {}
             #[cfg(feature = "redis")]
             StoreLink::Redis(link) => link.depart(),
+        }
+    }
+
+    /// Takes what may change in a life from new settings: credentials. What the engine has to know of it.
+    #[cfg_attr(
+        not(feature = "redis"),
+        expect(unused_variables, reason = "the memory store has no credentials")
+    )]
+    pub(crate) fn reload(&mut self, config: &Config) -> Option<Input> {
+        match self {
+            StoreLink::Memory(_) => None,
+            #[cfg(feature = "redis")]
+            StoreLink::Redis(link) => link.reload(config).unwrap_or_else(|error| {
+                tracing::error!(error, "the old credentials stay in use");
+                None
+            }),
         }
     }
 

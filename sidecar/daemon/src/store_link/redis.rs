@@ -8,6 +8,8 @@ use crate::metrics::StoreMetrics;
 use sidelock_engine::store::Call;
 use sidelock_engine::{Incarnation, Input};
 use sidelock_store::redis::{RedisConfig, RedisHandle, RedisStore, StoreEvent};
+use std::future::poll_fn;
+use std::task::Poll;
 use std::time::Duration;
 use tokio::sync::mpsc;
 
@@ -26,7 +28,14 @@ pub(crate) struct RedisLink {
     events: mpsc::Receiver<StoreEvent>,
     gathered: Vec<Call>,
     metrics: StoreMetrics,
+    incarnation: Incarnation,
+    /// User and password in use.
+    credentials: Credentials,
+    /// Connections with older credentials, until each call that left on them has its outcome.
+    leaving: Vec<mpsc::Receiver<StoreEvent>>,
 }
+
+type Credentials = (Option<String>, Option<String>);
 
 impl RedisLink {
     /// Starts to connect; the store is away until the first news says otherwise.
@@ -35,10 +44,27 @@ impl RedisLink {
         incarnation: Incarnation,
         metrics: StoreMetrics,
     ) -> Result<RedisLink, String> {
-        let (events, told) = mpsc::channel(EVENTS_MAX);
-        let handle = RedisStore::start(adapter_config(config)?, incarnation, events)
-            .map_err(|error| format!("redis.url: {error}"))?;
-        Ok(RedisLink { handle, events: told, gathered: Vec::new(), metrics })
+        let settings = adapter_config(config)?;
+        let credentials = (settings.username.clone(), settings.password.clone());
+        let (handle, events) = connect(settings, incarnation)?;
+        let (gathered, leaving) = (Vec::new(), Vec::new());
+        Ok(RedisLink { handle, events, gathered, metrics, incarnation, credentials, leaving })
+    }
+
+    /// Connects anew if user or password changed; the rest of the settings is fixed for a life. What the engine has to
+    /// know: until the new connection stands, the store is away.
+    pub(super) fn reload(&mut self, config: &Config) -> Result<Option<Input>, String> {
+        let settings = adapter_config(config)?;
+        let credentials = (settings.username.clone(), settings.password.clone());
+        if credentials == self.credentials {
+            return Ok(None);
+        }
+        let (handle, events) = connect(settings, self.incarnation)?;
+        tracing::info!("connecting to the store with new credentials");
+        self.depart();
+        self.leaving.push(std::mem::replace(&mut self.events, events));
+        (self.handle, self.credentials) = (handle, credentials);
+        Ok(Some(Input::StoreDown))
     }
 
     pub(super) fn send(&mut self, call: Call) {
@@ -53,8 +79,10 @@ impl RedisLink {
 
     pub(super) async fn news(&mut self) -> Input {
         loop {
-            let event =
-                self.events.recv().await.expect("the adapter runs as long as its handle, which is ours");
+            let event = tokio::select! {
+                event = self.events.recv() => event.expect("the adapter runs as long as its handle, which is ours"),
+                answer = last_answer(&mut self.leaving), if !self.leaving.is_empty() => return answer,
+            };
             if let Some(input) = self.hear(event) {
                 return input;
             }
@@ -96,6 +124,39 @@ impl RedisLink {
             }
         }
     }
+}
+
+fn connect(
+    settings: RedisConfig,
+    incarnation: Incarnation,
+) -> Result<(RedisHandle, mpsc::Receiver<StoreEvent>), String> {
+    let (events, told) = mpsc::channel(EVENTS_MAX);
+    let started = RedisStore::start(settings, incarnation, events);
+    Ok((started.map_err(|error| format!("redis.url: {error}"))?, told))
+}
+
+/// The next outcome from a connection that was given up. What else it says is no longer true.
+async fn last_answer(leaving: &mut Vec<mpsc::Receiver<StoreEvent>>) -> Input {
+    poll_fn(|context| {
+        let mut answer = None;
+        leaving.retain_mut(|events| {
+            loop {
+                if answer.is_some() {
+                    return true;
+                }
+                match events.poll_recv(context) {
+                    Poll::Ready(Some(StoreEvent::Answer { call, outcome })) => {
+                        answer = Some(Input::Store { call, outcome });
+                    }
+                    Poll::Ready(Some(_)) => {}
+                    Poll::Ready(None) => return false,
+                    Poll::Pending => return true,
+                }
+            }
+        });
+        answer.map_or(Poll::Pending, Poll::Ready)
+    })
+    .await
 }
 
 fn adapter_config(config: &Config) -> Result<RedisConfig, String> {

@@ -176,7 +176,7 @@ pub(super) fn reason(error: &RedisError) -> String {
     let detail = error.detail().unwrap_or(&whole);
     match (code, error.kind()) {
         ("WRONGPASS", _) | (_, ErrorKind::AuthenticationFailed) => {
-            "Redis refuses this user or password: check them".into()
+            "WRONGPASS: Redis refuses this user or password; correct them, then SIGHUP".into()
         }
         ("NOAUTH", _) => "Redis wants a password and none is configured".into(),
         ("NOPERM", _) => format!("Redis does not let this user do what Sidelock needs: {detail}"),
