@@ -40,7 +40,7 @@ pub(crate) struct Lease {
 }
 
 impl Lease {
-    pub(crate) fn new(now: Time, resource: usize, fence: Fence, waiter: &Waiter, confirmed: Time) -> Lease {
+    pub(crate) fn new(now: Time, resource: usize, fence: Fence, waiter: &Waiter, tellable: Time) -> Lease {
         let hold_until = waiter.max_hold.map_or(Time::MAX, |span| now + span);
         let (ttl, secret) = match waiter.life {
             Life::Session { ttl } => (ttl, None),
@@ -48,7 +48,7 @@ impl Lease {
         };
         let cap = ttl.map_or(Time::MAX, |ttl| now + ttl).min(hold_until);
         // A timed lease is granted once all of its time is confirmed, so its cap is its deadline.
-        let told = if secret.is_some() { cap } else { confirmed.min(cap) };
+        let told = if secret.is_some() { cap } else { tellable.min(cap) };
         Lease {
             resource,
             index: 0,

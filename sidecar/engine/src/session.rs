@@ -37,6 +37,8 @@ pub(crate) struct Session {
     /// When its leases' new deadlines are to be told; `MAX` if there is no news.
     extend_at: Time,
     extended: Time,
+    /// Its leases were told less than the store confirmed, because it is silent: more can be told once it is heard.
+    held_short: bool,
     armed: Time,
 }
 
@@ -77,9 +79,22 @@ impl Session {
         self.waiting
     }
 
+    /// Until then its silence costs it nothing. No deadline told to it reaches further: a client that wakes from a pause
+    /// must not find, among what it has not read, one that outlives its leases (S8).
+    fn alive_until(&self) -> Time {
+        self.ping_within.map_or(Time::MAX, |within| self.seen + within)
+    }
+
+    /// What may be told of a deadline now.
+    pub(crate) fn tellable(&mut self, deadline: Time) -> Time {
+        self.held_short |= deadline > self.alive_until();
+        deadline.min(self.alive_until())
+    }
+
     fn next_due(&self) -> Time {
-        let ping = self.ping_within.filter(|_| !self.cut && !self.slots.is_empty());
-        ping.map_or(Time::MAX, |within| self.seen + within).min(self.extend_at)
+        let is_watched = !self.cut && !self.slots.is_empty();
+        let silent_at = if is_watched { self.alive_until() } else { Time::MAX };
+        silent_at.min(self.extend_at)
     }
 }
 
@@ -105,6 +120,7 @@ impl Engine {
             lost_while_cut: Vec::new(),
             extend_at: Time::MAX,
             extended: Time::ZERO,
+            held_short: false,
             armed: Time::MAX,
         };
         self.sessions.insert(opened.session, session);
@@ -117,7 +133,10 @@ impl Engine {
     pub(crate) fn session_seen(&mut self, now: Time, id: SessionId) {
         if let Some(session) = self.sessions.get_mut(&id) {
             session.seen = now;
-            if session.armed == Time::MAX {
+            if std::mem::take(&mut session.held_short) {
+                session.extend_at = now;
+            }
+            if session.armed == Time::MAX || session.extend_at <= now {
                 self.arm_session(id);
             }
         }
@@ -279,8 +298,7 @@ impl Engine {
         let Some(session) = self.sessions.get_mut(&id) else {
             return;
         };
-        let Some(within) = session.ping_within else { return };
-        if session.cut || session.slots.is_empty() || session.seen + within > now {
+        if session.cut || session.slots.is_empty() || session.alive_until() > now {
             return;
         }
         self.leave_queues(now, id, Some(Refusal::LeaseLost(LostReason::Session)));
@@ -310,6 +328,7 @@ impl Engine {
         if !news || until == Time::MAX {
             return;
         }
+        let until = self.sessions.get_mut(&id).map_or(until, |session| session.tellable(until));
         for lease in session_leases() {
             let lease = &mut self.leases[lease];
             if lease.secret.is_none() && except.binary_search(&lease.request).is_err() {
