@@ -307,6 +307,7 @@ impl Engine {
 
     /// One notice for all leases of a session: until when they are valid, and which lag behind.
     fn tell_extended(&mut self, now: Time, id: SessionId) {
+        let alive_until = self.sessions.get(&id).map_or(Time::ZERO, Session::alive_until);
         let soon = now + self.config.tenure_ttl / 3;
         let mut until = Time::MAX;
         let mut except = Vec::new();
@@ -321,14 +322,17 @@ impl Engine {
                 lagging if lagging < soon => except.push(lease.request),
                 deadline => {
                     until = until.min(deadline);
-                    news |= deadline.min(lease.cap) > lease.told;
+                    news |= deadline.min(lease.cap).min(alive_until) > lease.told;
                 }
             }
         }
-        if !news || until == Time::MAX {
+        let until = match self.sessions.get_mut(&id) {
+            Some(session) if until < Time::MAX => session.tellable(until),
+            _ => return,
+        };
+        if !news {
             return;
         }
-        let until = self.sessions.get_mut(&id).map_or(until, |session| session.tellable(until));
         for lease in session_leases() {
             let lease = &mut self.leases[lease];
             if lease.secret.is_none() && except.binary_search(&lease.request).is_err() {
