@@ -38,9 +38,13 @@ fn acquire_and_release_from_plain_threads() {
     lease.release().unwrap();
     let other_thread = std::thread::spawn({
         let client = client.clone();
-        move || client.lock("k").acquire().unwrap().fence()
+        move || {
+            let lease = client.lock("k").acquire().unwrap();
+            assert_eq!(lease.fence(), 2);
+            lease.release().unwrap();
+        }
     });
-    assert_eq!(other_thread.join().unwrap(), 2);
+    other_thread.join().unwrap();
     drop(client);
     peer.join().unwrap();
 }

@@ -87,19 +87,20 @@ async fn answers_in_any_order_find_their_requests() {
     assert_eq!(open(&client), 0);
 }
 
-async fn refusal(code: Code, detail: Detail) -> Error {
+async fn refusal(code: Code, message: &'static str) -> Error {
     let place = Place::new();
     let (client, mut peer) = place.meet(Scope::Host).await;
     let asking = tokio::spawn(client.lock("k").acquire());
     let (request, _) = peer.acquire("k").await;
-    peer.say(&ToClient::Refused(Refused { request, code, message: "because".into(), detail })).await;
+    let detail = Detail { limit: Some(3), ..Detail::default() };
+    peer.say(&ToClient::Refused(Refused { request, code, message: message.into(), detail })).await;
     asking.await.unwrap().unwrap_err()
 }
 
 #[tokio::test]
 async fn each_refusal_becomes_its_error_and_says_what_to_do() {
     for code in Code::all() {
-        let error = refusal(code, Detail { limit: Some(3), ..Detail::default() }).await;
+        let error = refusal(code, "").await;
         assert_eq!(error.code(), Some(code), "{error:?}");
         match code {
             Code::Held | Code::WaitTimeout => assert!(matches!(error, Error::WaitTimeout(_))),
@@ -110,6 +111,8 @@ async fn each_refusal_becomes_its_error_and_says_what_to_do() {
         }
         if !matches!(code, Code::LeaseLost | Code::OutcomeUnknown) {
             assert!(error.to_string().contains(code.advice()), "{error}");
+            let error = refusal(code, "because; do that").await;
+            assert!(error.to_string().contains("because; do that"), "{error}");
         }
     }
 }
