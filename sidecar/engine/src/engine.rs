@@ -101,8 +101,10 @@ impl Engine {
             Input::SessionResumed(session) => self.session_resumed(now, session),
             Input::Acquire(acquire) => {
                 let session = acquire.session;
-                self.acquire(now, acquire);
                 self.session_seen(now, session);
+                self.acquire(now, acquire);
+                // It may have nothing to lose before, and something now.
+                self.arm_session(session);
             }
             Input::Cancel { session, request } => {
                 self.session_seen(now, session);

@@ -264,7 +264,7 @@ impl Engine {
         self.answer_renewals(now, resource);
     }
 
-    fn arm_session(&mut self, id: SessionId) {
+    pub(crate) fn arm_session(&mut self, id: SessionId) {
         let Some(session) = self.sessions.get_mut(&id) else {
             return;
         };
