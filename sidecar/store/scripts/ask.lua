@@ -46,6 +46,8 @@ local function take_up(record, entry, place, ttl, floor)
     if not older then
         record.tenures[#record.tenures + 1] = tenure
     end
+    -- It may be smaller than the older one.
+    offer_on(record)
     return granted(record, tenure)
 end
 

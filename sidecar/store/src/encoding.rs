@@ -146,3 +146,7 @@ impl Reader<'_> {
         AskId { incarnation: Incarnation(u128::from_be_bytes(self.take())), seq: self.u64() }
     }
 }
+
+#[cfg(test)]
+#[path = "tests/encoding.rs"]
+mod tests;

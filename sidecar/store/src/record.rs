@@ -247,6 +247,8 @@ impl Step<'_> {
             }
             None => self.record.tenures.push(tenure),
         }
+        // It may be smaller than the older one.
+        self.offer_on();
         Reply::Granted(self.tenancy(&tenure))
     }
 
@@ -388,3 +390,7 @@ impl Step<'_> {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "tests/record.rs"]
+mod tests;

@@ -9,10 +9,12 @@ use super::turn::{Answered, Turn};
 use super::{RedisConfig, StoreEvent};
 use sidelock_engine::store::{Call, CallId, Fault, Outcome};
 use std::collections::VecDeque;
+use std::future::poll_fn;
 use std::ops::ControlFlow;
+use std::pin::Pin;
+use std::task::Poll;
 use std::time::Duration;
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 /// Pipelines in flight. With one, Redis idles while answers are read; with more, batches get small.
@@ -120,14 +122,14 @@ impl Link {
             while flight.turns.len() < IN_FLIGHT_MAX && !outbox.is_empty() {
                 flight.launch(&connection, Turn { calls: outbox.take().into(), reload: false, again: false });
             }
-            if flight.turns.is_empty() && !open {
+            if !open && flight.turns.is_empty() {
                 return ControlFlow::Break(());
             }
+            let (quiet, ping_at) = (flight.turns.is_empty(), flight.heard + self.ping_interval);
             tokio::select! {
                 biased;
-                Some(landed) = flight.tasks.join_next() => {
-                    let (number, took, answered) = landed.expect("a turn is neither cancelled nor panics");
-                    if let Some(reason) = self.land(&connection, &mut flight, number, took, answered).await? {
+                (sent, answered) = flight.landed(), if !quiet => {
+                    if let Some(reason) = self.land(&connection, &mut flight, sent, answered).await? {
                         break reason;
                     }
                 }
@@ -143,7 +145,7 @@ impl Link {
                         outbox.extend(calls);
                     }
                 }
-                () = tokio::time::sleep_until(flight.heard + self.ping_interval), if flight.turns.is_empty() => {
+                () = tokio::time::sleep_until(ping_at), if quiet => {
                     flight.launch(&connection, Turn { calls: [].into(), reload: false, again: false });
                 }
             }
@@ -151,7 +153,8 @@ impl Link {
         // Down first: the engine must not answer an outcome with another call to this connection.
         self.down(reason).await?;
         let unknown = |call: &Call| (call.id, Outcome::Unknown(Fault::Down));
-        self.answer(flight.turns.iter().flat_map(|turn| turn.calls.iter().map(unknown)).collect()).await?;
+        self.answer(flight.turns.iter().flat_map(|sent| sent.turn.calls.iter().map(unknown)).collect())
+            .await?;
         let refused = |call: Call| (call.id, Outcome::NotApplied(Fault::Down));
         self.answer(outbox.take_all().map(refused).collect()).await
     }
@@ -161,26 +164,25 @@ impl Link {
         &mut self,
         connection: &Connection,
         flight: &mut Flight,
-        number: u64,
-        took: Duration,
+        sent: Sent,
         answered: Answered,
     ) -> ControlFlow<(), Option<String>> {
-        if answered.lost.is_some() {
-            return ControlFlow::Continue(answered.lost);
+        let Answered { mut outcomes, again, reload, lost } = answered;
+        if lost.is_some() {
+            flight.turns.push_front(sent);
+            return ControlFlow::Continue(lost);
         }
-        let Answered { mut outcomes, again, reload, .. } = answered;
-        let turn = flight.remove(number);
-        let (calls, requests) = (turn.calls.len(), turn.requests());
         let (again, overtaken): (Vec<_>, Vec<_>) =
-            again.into_iter().partition(|call| !flight.carries_key_of(call, number));
+            again.into_iter().partition(|call| !flight.carries_key_of(call, sent.number));
         // Sent again they would run after a later call on their key.
         let refused = |call: Call| (call.id, Outcome::NotApplied(Fault::Unready("NOSCRIPT".into())));
         outcomes.extend(overtaken.into_iter().map(refused));
         if !again.is_empty() {
             flight.launch(connection, Turn { calls: again.into(), reload, again: true });
         }
-        if calls > 0 {
-            self.tell(StoreEvent::Pipeline { calls, requests, took }).await?;
+        if !sent.turn.calls.is_empty() {
+            let (calls, requests) = (sent.turn.calls.len(), sent.turn.requests());
+            self.tell(StoreEvent::Pipeline { calls, requests, took: sent.at.elapsed() }).await?;
         }
         self.answer(outcomes).await?;
         ControlFlow::Continue(None)
@@ -189,7 +191,6 @@ impl Link {
 
 /// Turns under way, in the order in which they were sent. Dropped, it gives them up.
 struct Flight {
-    tasks: JoinSet<(u64, Duration, Answered)>,
     turns: VecDeque<Sent>,
     next: u64,
     /// When Redis last gave a sign of life.
@@ -198,45 +199,48 @@ struct Flight {
 
 struct Sent {
     number: u64,
+    at: Instant,
     turn: Turn,
-}
-
-impl std::ops::Deref for Sent {
-    type Target = Turn;
-    fn deref(&self) -> &Turn {
-        &self.turn
-    }
+    answered: Pin<Box<dyn Future<Output = Answered> + Send>>,
 }
 
 impl Default for Flight {
     fn default() -> Flight {
-        Flight { tasks: JoinSet::new(), turns: VecDeque::new(), next: 0, heard: Instant::now() }
+        Flight { turns: VecDeque::new(), next: 0, heard: Instant::now() }
     }
 }
 
 impl Flight {
     fn launch(&mut self, connection: &Connection, turn: Turn) {
-        let number = self.next;
-        self.next += 1;
-        let (wire, names, scripts) =
-            (connection.wire.clone(), connection.names.clone(), connection.scripts.clone());
-        self.turns.push_back(Sent { number, turn: turn.clone() });
-        self.tasks.spawn(async move {
-            let sent = Instant::now();
-            let answered = turn.send(wire, names, scripts).await;
-            (number, sent.elapsed(), answered)
+        let answered =
+            turn.clone().send(connection.wire.clone(), connection.names.clone(), connection.scripts.clone());
+        self.turns.push_back(Sent {
+            number: self.next,
+            at: Instant::now(),
+            turn,
+            answered: Box::pin(answered),
         });
+        self.next += 1;
     }
 
-    fn remove(&mut self, number: u64) -> Turn {
-        self.heard = Instant::now();
-        let i = self.turns.iter().position(|sent| sent.number == number).expect("a turn lands once");
-        self.turns.remove(i).expect("the place was just found").turn
+    /// The next turn to be answered. All are polled: the first poll is what sends them.
+    async fn landed(&mut self) -> (Sent, Answered) {
+        poll_fn(|cx| {
+            for i in 0..self.turns.len() {
+                if let Poll::Ready(answered) = self.turns[i].answered.as_mut().poll(cx) {
+                    self.heard = Instant::now();
+                    let sent = self.turns.remove(i).expect("the place was just looked at");
+                    return Poll::Ready((sent, answered));
+                }
+            }
+            Poll::Pending
+        })
+        .await
     }
 
     /// Whether a turn that was sent after turn `number` has a call on the same key.
     fn carries_key_of(&self, call: &Call, number: u64) -> bool {
         let later = self.turns.iter().filter(|sent| sent.number > number);
-        later.flat_map(|sent| sent.calls.iter()).any(|other| other.op.key() == call.op.key())
+        later.flat_map(|sent| sent.turn.calls.iter()).any(|other| other.op.key() == call.op.key())
     }
 }

@@ -1,0 +1,134 @@
+//! What holds of every record after any sequence of operations.
+
+use super::*;
+use crate::Memory;
+use proptest::prelude::*;
+use sidelock_engine::store::{GiveBack, REFUSE_AFTER};
+use std::collections::BTreeSet;
+
+/// One step of a random life: time passes, then an operation, or everything is lost.
+#[derive(Clone, Debug)]
+enum Event {
+    Op(u64, Op),
+    Flush,
+}
+
+const SIDECARS: u128 = 4;
+const LIMIT: u32 = 4;
+
+fn key() -> Key {
+    Key::new("k").unwrap()
+}
+
+fn id() -> impl Strategy<Value = AskId> {
+    (1..=SIDECARS, 1..12u64).prop_map(|(n, seq)| AskId { incarnation: Incarnation(n), seq })
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    let ttl = || prop_oneof![Just(Duration::from_secs(10)), Just(Duration::from_millis(5))];
+    let back = prop::option::of((1..12u64, 0..LIMIT))
+        .prop_map(|back| back.map(|(seq, keep)| GiveBack { seq, keep, issued: 0 }));
+    let ask = (id(), 1..=LIMIT, ttl(), ttl(), back).prop_map(|(id, units, ttl, entry_ttl, give_back)| {
+        let (key, limit, floor, refuse_after) = (key(), LIMIT, 0, StoreTime(0));
+        Op::Ask(Ask { key, id, units, limit, ttl, entry_ttl, floor, refuse_after, give_back })
+    });
+    let renew = (id(), any::<bool>()).prop_map(|(tenure, top_up)| {
+        Op::Renew(Renew { key: key(), tenure, ttl: Duration::from_secs(10), floor: 0, top_up })
+    });
+    let back = (id(), prop_oneof![Just(0), 1..LIMIT]).prop_map(|(tenure, keep)| {
+        Op::Return(Return { key: key(), tenure, keep, issued: 0, tombstone: None })
+    });
+    let withdraw = (id(), 0..LIMIT, any::<bool>()).prop_map(|(id, keep, bury)| {
+        let tombstone = bury.then_some(StoreTime(0));
+        Op::Withdraw(Withdraw { key: key(), id, keep, tombstone })
+    });
+    prop_oneof![6 => ask, 2 => renew, 3 => back, 1 => withdraw]
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    let pause = prop_oneof![8 => 1..50u64, 3 => 50..10_000u64, 1 => Just(12_000_000u64)];
+    prop_oneof![30 => (pause, op()).prop_map(|(pause, op)| Event::Op(pause, op)), 1 => Just(Event::Flush)]
+}
+
+/// What the sidecars together know: they hand out the first fence of every range they get.
+#[derive(Default)]
+struct Fences {
+    issued: BTreeSet<u64>,
+    reserved_max: u64,
+}
+
+impl Fences {
+    fn got(&mut self, range: FenceRange) -> Result<(), TestCaseError> {
+        prop_assert!(range.first <= range.last);
+        if self.issued.contains(&range.first) {
+            return Ok(()); // A repeat of what was granted before.
+        }
+        prop_assert!(self.issued.last().is_none_or(|highest| range.first > *highest), "a fence went back");
+        self.issued.insert(range.first);
+        self.reserved_max = self.reserved_max.max(range.last);
+        Ok(())
+    }
+}
+
+/// Fills in what depends on the instant.
+fn timed(op: Op, now: StoreTime, fences: &Fences) -> Op {
+    let issued = fences.issued.last().copied().unwrap_or(0);
+    match op {
+        Op::Ask(ask) => {
+            let give_back = ask.give_back.map(|back| GiveBack { issued, ..back });
+            Op::Ask(Ask { refuse_after: now + REFUSE_AFTER, give_back, ..ask })
+        }
+        Op::Return(back) => Op::Return(Return { issued, ..back }),
+        Op::Withdraw(withdraw) => {
+            Op::Withdraw(Withdraw { tombstone: withdraw.tombstone.map(|_| now + REFUSE_AFTER), ..withdraw })
+        }
+        other => other,
+    }
+}
+
+fn check(record: &Record, now: StoreTime) -> Result<(), TestCaseError> {
+    prop_assert!(!record.is_empty(), "an empty record was kept");
+    let held: u64 = record.tenures.iter().map(|tenure| u64::from(tenure.units)).sum();
+    prop_assert!(held <= record.used() && record.used() <= u64::from(LIMIT), "more units than there are");
+    let unique = |ids: Vec<Incarnation>| ids.iter().collect::<BTreeSet<_>>().len() == ids.len();
+    prop_assert!(unique(record.tenures.iter().map(|tenure| tenure.id.incarnation).collect()));
+    prop_assert!(unique(record.queue.iter().map(|entry| entry.id.incarnation).collect()));
+    prop_assert!(unique(record.done.iter().map(|done| done.incarnation).collect()));
+    for tenure in &record.tenures {
+        prop_assert!(tenure.units > 0 && tenure.range.last <= record.last);
+    }
+    let mut again = record.clone();
+    let mut step = Step { now, key: &key(), record: &mut again, wakes: Vec::new(), mutant: None };
+    step.settle();
+    prop_assert!(step.wakes.is_empty(), "somebody who fits was not offered");
+    prop_assert_eq!(&again, record, "settle does everything at once");
+    prop_assert_eq!(Record::decode(&record.encode()), Ok(record.clone()));
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn units_and_fences_hold_whatever_happens(events in prop::collection::vec(event(), 1..150)) {
+        let (mut store, mut fences, mut now) = (Memory::default(), Fences::default(), StoreTime(1_700_000_000_000_000));
+        for event in events {
+            let Event::Op(pause, op) = event else {
+                store.flush();
+                continue;
+            };
+            now.0 += pause;
+            let op = timed(op, now, &fences);
+            let (reply, _) = store.apply(now, &op);
+            match reply {
+                Reply::Granted(tenancy) => fences.got(tenancy.range)?,
+                Reply::Renewed { range: Some(range), .. } => fences.got(range)?,
+                _ => {}
+            }
+            prop_assert!(fences.reserved_max <= now.0 + FENCE_LEAD_MAX_US + 2, "P1: the bound on which a fresh start relies");
+            if let Some(record) = store.record(&key()) {
+                check(record, now)?;
+            }
+        }
+    }
+}
