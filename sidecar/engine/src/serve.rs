@@ -146,7 +146,8 @@ impl Engine {
         }
         r.issued = tenure.fences.issued();
         let confirmed = tenure.deadline;
-        let tellable = self.sessions.get_mut(&waiter.session).map_or(confirmed, |session| session.tellable(confirmed));
+        let tellable =
+            self.sessions.get_mut(&waiter.session).map_or(confirmed, |session| session.tellable(confirmed));
         let lease = Lease::new(now, resource, fence, &waiter, tellable);
         let (told, cap, secret) = (lease.told, lease.cap, lease.secret);
         let index = self.leases.insert(lease);

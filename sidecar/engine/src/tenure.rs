@@ -38,6 +38,8 @@ pub(crate) struct Tenure {
     confirmed: Time,
     /// Last time anything was sent about it.
     contacted: Time,
+    /// When the store is to be contacted, only to learn whether others wait; `MAX` if nobody used it since the last time.
+    contact_at: Time,
     /// When an idle tenure goes back; `MAX` in use.
     idle_until: Time,
     /// When its leases hear that they are at risk; `MAX` once they did.
@@ -52,7 +54,8 @@ pub(crate) struct Tenure {
 
 impl Tenure {
     pub(crate) fn next_due(&self) -> Time {
-        self.deadline.min(self.renew_at).min(self.idle_until).min(self.at_risk_at).min(self.budget_alarm)
+        let upkeep = self.renew_at.min(self.contact_at).min(self.idle_until);
+        self.deadline.min(upkeep).min(self.at_risk_at).min(self.budget_alarm)
     }
 
     /// Enough certainty to hand out a lease that lives until `until`.
@@ -119,6 +122,7 @@ impl Engine {
             renewing: false,
             confirmed: sent,
             contacted: sent,
+            contact_at: Time::MAX,
             idle_until: Time::MAX,
             at_risk_at,
             budget_alarm: Time::MAX,
@@ -173,6 +177,9 @@ impl Engine {
             tenure.at_risk_at = Time::MAX;
             self.tell_at_risk(resource);
         }
+        if self.resources[resource].tenure.as_ref().is_some_and(|tenure| tenure.contact_at <= now) {
+            self.renew_tenure(now, resource, false);
+        }
         if self.resources[resource].tenure.as_ref().is_some_and(|tenure| tenure.renew_at <= now) {
             match self.is_wanted_longer(resource) {
                 true => self.renew_tenure(now, resource, false),
@@ -210,6 +217,7 @@ impl Engine {
         let r = &mut self.resources[resource];
         let Some(tenure) = &mut r.tenure else { return };
         tenure.renew_at = Time::MAX;
+        tenure.contact_at = Time::MAX;
         if tenure.renewing || !up {
             return;
         }
@@ -221,20 +229,21 @@ impl Engine {
         self.send(resource, Sent { kind: SentKind::Renew, resource, seq, at: now }, Op::Renew(op));
     }
 
-    /// A tenure that is used but not by the store's knowledge is told to the store now and then, and fences are reserved
-    /// before they run out (P1, P11). Called after each grant.
+    /// A tenure that is re-used behind the store's back is told to the store soon after, so that a waiter elsewhere whose
+    /// recall was lost is known within `contact_every` of use; and fences are reserved before they run out (P1, P11).
+    /// Called after each grant.
     pub(crate) fn keep_in_touch(&mut self, now: Time, resource: usize) {
         let waited_for = !self.resources[resource].queue.is_empty();
-        let Some(tenure) = &self.resources[resource].tenure else {
-            return;
-        };
+        let Some(tenure) = &mut self.resources[resource].tenure else { return };
         let reused = tenure.served > 1;
-        let silent = tenure.silence(now);
-        let contact = reused
-            && self.config.contact_every.is_some_and(|every| silent >= every)
-            && !Mutant::NoContact.is(self.config.mutant);
+        if let Some(every) = self.config.contact_every
+            && reused
+            && !Mutant::NoContact.is(self.config.mutant)
+        {
+            tenure.contact_at = tenure.contact_at.min(tenure.contacted + every);
+        }
         let low = (reused || waited_for) && tenure.fences.is_low();
-        if contact || low {
+        if low || tenure.contact_at <= now {
             self.renew_tenure(now, resource, low);
         }
     }
