@@ -9,7 +9,7 @@ use crate::peer::Allow;
 use crate::place::Place;
 use crate::rules::Rules;
 use crate::sidecar::{Home, Sidecar};
-use crate::socket::{Doors, Entrance};
+use crate::socket::{Doors, Entrance, fds_for_connections};
 use crate::store_link::HighWater;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -92,10 +92,13 @@ async fn live(config: &Config, sources: &Sources, started: impl FnOnce(&Started)
     let leave = Rc::new(Notify::new());
     let (leaving, is_leaving) = tokio::sync::watch::channel(false);
     let doors = Doors::open(config, &sidecar, &leave, is_leaving).await?;
+    let fds_max = fds_for_connections();
     let allow = Allow::new(config, listener.gid());
-    spawn_local(Entrance::new(doors.clients, allow, sidecar.handle.clone()).run(listener));
+    spawn_local(Entrance::new(doors.clients, allow, sidecar.handle.clone()).run(listener, fds_max));
     if let Some(operators) = doors.operators {
-        spawn_local(Entrance::new(operators, Allow::operators(), sidecar.handle.clone()).run(admin_listener));
+        spawn_local(
+            Entrance::new(operators, Allow::operators(), sidecar.handle.clone()).run(admin_listener, fds_max),
+        );
     }
     sidecar.handle.health().set_started();
     if config.store() == StoreKind::Memory {

@@ -65,9 +65,8 @@ impl Entrance {
         Rc::new(Entrance { doors, allow, handle, connections: Cell::new(0) })
     }
 
-    /// Accepts until the task is dropped.
-    pub(crate) async fn run(self: Rc<Self>, mut listener: Listener) {
-        let fds_max = raise_fd_limit().saturating_sub(FDS_RESERVED);
+    /// Accepts until the task is dropped. Connections get descriptors below `fds_max` only; see [`fds_for_connections`].
+    pub(crate) async fn run(self: Rc<Self>, mut listener: Listener, fds_max: u64) {
         let mut short = false;
         loop {
             let accepted = tokio::select! {
@@ -174,15 +173,16 @@ fn tell_once(short: &mut bool, error: &io::Error) {
     }
 }
 
-/// As many descriptors as we may have; how many that are.
-fn raise_fd_limit() -> u64 {
+/// Raises our limit of descriptors as far as it goes; how many of them connections may have. The kernel hands out the
+/// lowest free one, so that a connection with a higher one means that the reserve is being used.
+pub(crate) fn fds_for_connections() -> u64 {
     let mut limit = getrlimit(Resource::Nofile);
     if limit.current != limit.maximum {
         limit.current = limit.maximum;
         // What is refused leaves the old limit, which is read back.
         let _ = setrlimit(Resource::Nofile, limit);
     }
-    getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
+    getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX).saturating_sub(FDS_RESERVED)
 }
 
 /// The first byte, left where it is.
@@ -207,6 +207,8 @@ fn send_away(stream: &UnixStream, problem: &Problem, first: u8) {
     }
     // A fresh socket takes a few hundred bytes; who has hung up needs no answer.
     let _ = stream.try_write(&bytes);
+    // Closing on unread bytes would reset the connection, and a hasty reader would see that instead of the answer.
+    let _ = stream.try_read(&mut [0; 4096]);
 }
 
 /// A whole HTTP answer without an HTTP library: nothing of the request may be parsed. Our own messages need no escapes.
@@ -222,40 +224,5 @@ fn http_refusal(problem: &Problem) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::io::{Read, Write};
-
-    #[tokio::test]
-    async fn the_first_byte_is_seen_and_left() {
-        let (ours, mut theirs) = std::os::unix::net::UnixStream::pair().unwrap();
-        ours.set_nonblocking(true).unwrap();
-        let ours = UnixStream::from_std(ours).unwrap();
-        theirs.write_all(b"GET").unwrap();
-        assert_eq!(peek(&ours).await.unwrap(), b'G');
-        assert_eq!(peek(&ours).await.unwrap(), b'G');
-        drop(theirs);
-        let mut rest = [0; 8];
-        assert_eq!(ours.try_read(&mut rest).unwrap(), 3);
-        assert_eq!(peek(&ours).await.unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
-    }
-
-    #[tokio::test]
-    async fn who_is_sent_away_is_told_in_their_own_protocol() {
-        let problem =
-            Problem::new(Code::PeerRefused, "uid 7 is not served here; start the sidecar with --allow-uid 7");
-        for first in [b'G', 0xf5] {
-            let (ours, mut theirs) = std::os::unix::net::UnixStream::pair().unwrap();
-            ours.set_nonblocking(true).unwrap();
-            let ours = UnixStream::from_std(ours).unwrap();
-            ours.writable().await.unwrap();
-            send_away(&ours, &problem, first);
-            drop(ours);
-            let mut told = Vec::new();
-            theirs.read_to_end(&mut told).unwrap();
-            let text = String::from_utf8_lossy(&told);
-            assert!(text.contains("--allow-uid 7"), "{text}");
-            assert_eq!(text.starts_with("HTTP/1.1 403 peer_refused\r\n"), first == b'G', "{text}");
-        }
-    }
-}
+#[path = "socket_tests.rs"]
+mod tests;
