@@ -207,7 +207,7 @@ impl Engine {
                 Some(resource)
             }
             // The grant raced the cancel: nobody wants it.
-            Some(Slot::Held(lease)) => Some(self.end_lease(now, lease, End::Released)),
+            Some(Slot::Held(lease) | Slot::Timed(lease)) => Some(self.end_lease(now, lease, End::Released)),
             None => None,
         };
         self.reply(session, request, Reply::Cancelled);

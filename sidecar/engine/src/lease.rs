@@ -165,7 +165,7 @@ impl Engine {
         let (ended, uid) = match name {
             LeaseName::Session(request) => {
                 match speaker.and_then(|speaker| speaker.slot(request)) {
-                    Some(Slot::Held(index)) => return Ok(index),
+                    Some(Slot::Held(index) | Slot::Timed(index)) => return Ok(index),
                     Some(Slot::Waiting(_)) => return Err(Missing::Refused(Refusal::NotFound)),
                     None => {}
                 }

@@ -157,7 +157,8 @@ impl Engine {
             self.timed.insert(secret, index);
         }
         if let Some(session) = self.sessions.get_mut(&waiter.session) {
-            session.settle(waiter.request, Some(Slot::Held(index)));
+            let slot = if secret.is_some() { Slot::Timed(index) } else { Slot::Held(index) };
+            session.settle(waiter.request, Some(slot));
         }
         let key = self.resources[resource].key.clone();
         let waited = now.since(waiter.since);

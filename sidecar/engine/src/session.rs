@@ -19,8 +19,10 @@ use std::time::Duration;
 pub(crate) enum Slot {
     /// An acquire in a queue.
     Waiting(usize),
-    /// A lease.
+    /// A lease that ends with the session.
     Held(usize),
+    /// A timed lease: it outlives the session (P5).
+    Timed(usize),
 }
 
 /// One session.
@@ -31,6 +33,8 @@ pub(crate) struct Session {
     seen: Time,
     slots: BTreeMap<RequestId, Slot>,
     waiting: u32,
+    /// Its session leases.
+    held: u32,
     newest: Option<RequestId>,
     cut: bool,
     pub(crate) lost_while_cut: Vec<(RequestId, LostReason)>,
@@ -70,9 +74,14 @@ impl Session {
             Some(slot) => self.slots.insert(request, slot),
             None => self.slots.remove(&request),
         };
-        if matches!(before, Some(Slot::Waiting(_))) {
-            self.waiting -= 1;
-        }
+        self.waiting -= u32::from(matches!(before, Some(Slot::Waiting(_))));
+        self.held -= u32::from(matches!(before, Some(Slot::Held(_))));
+        self.held += u32::from(matches!(slot, Some(Slot::Held(_))));
+    }
+
+    /// Nothing would change for anybody if it ended.
+    fn is_bare(&self) -> bool {
+        self.waiting == 0 && self.held == 0
     }
 
     pub(crate) fn waiting(&self) -> u32 {
@@ -92,7 +101,7 @@ impl Session {
     }
 
     fn next_due(&self) -> Time {
-        let is_watched = !self.cut && !self.slots.is_empty();
+        let is_watched = !self.cut && !self.is_bare();
         let silent_at = if is_watched { self.alive_until() } else { Time::MAX };
         silent_at.min(self.extend_at)
     }
@@ -103,7 +112,7 @@ impl Engine {
     /// `None`: there is no such session.
     pub fn held_by(&self, id: SessionId) -> Option<Vec<RequestId>> {
         let session = self.sessions.get(&id)?;
-        let held = |slot: &Slot| matches!(slot, Slot::Held(lease) if self.leases[*lease].secret.is_none());
+        let held = |slot: &Slot| matches!(slot, Slot::Held(_));
         Some(session.slots.iter().filter(|(_, slot)| held(slot)).map(|(request, _)| *request).collect())
     }
 
@@ -115,6 +124,7 @@ impl Engine {
             seen: now,
             slots: BTreeMap::new(),
             waiting: 0,
+            held: 0,
             newest: None,
             cut: false,
             lost_while_cut: Vec::new(),
@@ -181,7 +191,7 @@ impl Engine {
 
     /// A session that was cut off and holds nothing any more has nothing to be resumed for.
     pub(crate) fn forget_if_over(&mut self, id: SessionId) {
-        let over = self.sessions.get(&id).is_some_and(|session| session.cut && session.slots.is_empty());
+        let over = self.sessions.get(&id).is_some_and(|session| session.cut && session.is_bare());
         if over && let Some(session) = self.sessions.remove(&id) {
             self.timers.disarm(session.armed, Timer::Session(id));
         }
@@ -206,9 +216,7 @@ impl Engine {
     fn end_leases_of(&mut self, now: Time, id: SessionId, end: End) {
         let mut resources = Vec::new();
         for slot in self.slots_of(id) {
-            if let Slot::Held(lease) = slot
-                && self.leases[lease].secret.is_none()
-            {
+            if let Slot::Held(lease) = slot {
                 resources.push(self.end_lease(now, lease, end));
             }
         }
@@ -225,9 +233,7 @@ impl Engine {
 
     fn freeze_leases(&mut self, id: SessionId, cut: bool) {
         for slot in self.slots_of(id) {
-            if let Slot::Held(lease) = slot
-                && self.leases[lease].secret.is_none()
-            {
+            if let Slot::Held(lease) = slot {
                 self.leases[lease].cut = cut;
                 self.arm_lease(lease);
             }
@@ -298,7 +304,7 @@ impl Engine {
         let Some(session) = self.sessions.get_mut(&id) else {
             return;
         };
-        if session.cut || session.slots.is_empty() || session.alive_until() > now {
+        if session.cut || session.is_bare() || session.alive_until() > now {
             return;
         }
         self.leave_queues(now, id, Some(Refusal::LeaseLost(LostReason::Session)));
@@ -335,7 +341,7 @@ impl Engine {
         }
         for lease in session_leases() {
             let lease = &mut self.leases[lease];
-            if lease.secret.is_none() && except.binary_search(&lease.request).is_err() {
+            if except.binary_search(&lease.request).is_err() {
                 lease.told = lease.told.max(until.min(lease.cap));
             }
         }
