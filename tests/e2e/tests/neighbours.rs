@@ -1,0 +1,130 @@
+//! Clients that disturb, by right or by wrong: foreign users, floods, too many connections. The others must not notice.
+
+use sidelock_e2e::frames::{Peer, try_lock};
+use sidelock_e2e::process::{Process, run, until};
+use sidelock_e2e::sidecar::{Sidecar, binary};
+use sidelock_e2e::{folder, http};
+use sidelock_wire::{Acquire, LeaseName, ToClient, ToSidecar};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+/// `nobody` on Debian.
+const FOREIGN_UID: &str = "65534";
+
+/// `curl` as this user; needs root.
+fn curl_as(uid: &str, socket: &Path, arguments: &[&str]) -> String {
+    let mut curl = Command::new("setpriv");
+    curl.args(["--reuid", uid, "--regid", uid, "--clear-groups", "curl", "--silent", "--unix-socket"]);
+    curl.arg(socket).args(arguments);
+    run(curl).1
+}
+
+fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+#[test]
+fn a_foreign_user_is_refused_and_told_how_to_change_that_and_cannot_touch_others_leases() {
+    if !is_root() {
+        println!("skipped: only root can become another user");
+        return;
+    }
+    let place = folder();
+    std::fs::set_permissions(place.path(), PermissionsExt::from_mode(0o755)).expect("our folder");
+    let socket = place.path().join("s.sock");
+    let strict = Sidecar::at(&socket, &["--store", "memory"]);
+    let answer = curl_as(FOREIGN_UID, &socket, &["-X", "POST", "http://sidelock/v1/locks/k"]);
+    assert!(answer.contains("peer_refused") && answer.contains("--allow-uid 65534"), "{answer}");
+    assert_eq!(strict.get("/v1/info").json()["leases"], 0);
+    drop(strict);
+
+    let open = Sidecar::at(&socket, &["--store", "memory", "--allow-uid", "0", FOREIGN_UID]);
+    let lease = open.lock("k", "");
+    let path = format!("http://sidelock/v1/leases/{}", lease["lease"].as_str().expect("a lease has an id"));
+    let answer = curl_as(FOREIGN_UID, &socket, &["-X", "DELETE", &path]);
+    assert!(answer.contains("not_held"), "knowing the id is not enough: {answer}");
+    let answer = curl_as(FOREIGN_UID, &socket, &["-X", "PUT", "-d", r#"{"ttl":"1s"}"#, &path]);
+    assert!(answer.contains("not_held"), "{answer}");
+    open.unlock(&lease);
+}
+
+#[test]
+fn a_session_cannot_release_what_another_session_holds() {
+    let sidecar = Sidecar::on_memory();
+    let mut holder = Peer::greeted(sidecar.socket());
+    assert_eq!(holder.acquires(try_lock(7, "k")), "granted");
+    let mut thief = Peer::greeted(sidecar.socket());
+    thief.say(&ToSidecar::Release { request: 1, lease: LeaseName::Session(7) });
+    assert!(thief.hears("a refusal", |message| matches!(message, ToClient::Refused(_))));
+    assert_eq!(thief.acquires(try_lock(2, "k")), "held");
+}
+
+#[test]
+fn a_flood_meets_its_limit_and_others_are_served_meanwhile() {
+    let sidecar = Sidecar::on_memory();
+    let mut flood = Peer::greeted(sidecar.socket());
+    assert_eq!(flood.acquires(try_lock(0, "k")), "granted");
+    for request in 1..=5_000 {
+        flood.say(&ToSidecar::Acquire(Acquire { wait: None, ..try_lock(request, "k") }));
+    }
+    let start = Instant::now();
+    let mut bystander = Peer::greeted(sidecar.socket());
+    for request in 0..100 {
+        assert_eq!(bystander.acquires(try_lock(request, &format!("other/{request}"))), "granted");
+    }
+    assert!(start.elapsed() < Duration::from_secs(2), "a hundred requests took {:?}", start.elapsed());
+    let mut refused = String::new();
+    flood.hears("that it is too much", |message| {
+        if let ToClient::Refused(no) = message {
+            refused = no.code.name().to_owned();
+        }
+        !refused.is_empty()
+    });
+    assert_eq!(refused, "too_many");
+    drop(flood);
+    // All 4095 waiters and the lease go with their session.
+    until(Duration::from_secs(5), "the flood is gone", || {
+        let info = sidecar.get("/v1/info").json();
+        (info["waiters"] == 0 && info["leases"] == 100).then_some(())
+    });
+}
+
+#[test]
+fn no_descriptors_left_hurts_nobody_who_is_in_and_does_not_spin() {
+    let place = folder();
+    let socket = place.path().join("s.sock");
+    let mut command = Command::new("sh");
+    let serve = format!(
+        "ulimit -n 64; exec {} serve --store memory --socket {}",
+        binary().display(),
+        socket.display()
+    );
+    command.args(["-c", &serve]);
+    let sidecar = Process::spawn(command);
+    sidecar.line("that it serves", |line| line.starts_with("sidelock serves at"));
+    let mut insider = Peer::greeted(&socket);
+    let crowd: Vec<_> = (0..100).map_while(|_| UnixStream::connect(&socket).ok()).collect();
+    assert!(crowd.len() > 64, "more connections than descriptors: {}", crowd.len());
+
+    let before = cpu_ticks(&sidecar);
+    for request in 0..100 {
+        assert_eq!(insider.acquires(try_lock(request, &format!("k/{request}"))), "granted");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let spent = cpu_ticks(&sidecar) - before;
+    assert!(spent < 50, "a second of little work cost {spent} hundredths of a second");
+    drop(crowd);
+    until(Duration::from_secs(5), "newcomers are served again", || {
+        (http::request(&socket, "GET", "/livez", "").status == 200).then_some(())
+    });
+}
+
+/// Processor time used, in hundredths of a second (proc(5), fields 14 and 15 of `stat`).
+fn cpu_ticks(process: &Process) -> u64 {
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", process.id())).expect("it runs");
+    let fields = stat.rsplit_once(") ").expect("the name ends").1.split(' ');
+    fields.skip(11).take(2).map(|ticks| ticks.parse::<u64>().expect("a number")).sum()
+}
