@@ -16,6 +16,9 @@ use std::time::Duration;
 const REASK_EVERY: Duration = Duration::from_secs(1);
 /// An entry in the store's queue lives for so many re-ask intervals.
 const ENTRY_TTL_INTERVALS: u32 = 3;
+/// A try waits at least so long for a recall to be obeyed (P10). A holder that can not obey says so at once, so this is
+/// spent only where a message was lost, or a machine too busy to pass four of them on.
+const GRACE_MIN: Duration = Duration::from_millis(100);
 /// An ask that was not applied is sent again after this long, while the link is up.
 const ASK_RETRY: Duration = Duration::from_millis(50);
 /// The outstanding ask of one key.
@@ -225,7 +228,7 @@ impl Engine {
 
     /// How long a try may wait for a recall to be obeyed (P10).
     pub(crate) fn grace(&self) -> Duration {
-        (self.link.round_trip() * 4).max(Duration::from_millis(25))
+        (self.link.round_trip() * 4).max(GRACE_MIN)
     }
 
     /// Idle holders were recalled by the answer; whoever still holds with another limit after the grace is right (for

@@ -121,7 +121,7 @@ impl Engine {
             renew_at,
             renewing: false,
             confirmed: sent,
-            contacted: sent,
+            contacted: now,
             contact_at: Time::MAX,
             idle_until: Time::MAX,
             at_risk_at,
@@ -229,15 +229,15 @@ impl Engine {
         self.send(resource, Sent { kind: SentKind::Renew, resource, seq, at: now }, Op::Renew(op));
     }
 
-    /// A tenure that is re-used behind the store's back is told to the store soon after, so that a waiter elsewhere whose
-    /// recall was lost is known within `contact_every` of use; and fences are reserved before they run out (P1, P11).
-    /// Called after each grant.
+    /// A tenure that is used again, or for the first time long after it was won, is told to the store soon after, so that a
+    /// waiter elsewhere whose recall was lost is known within `contact_every` of use; and fences are reserved before they
+    /// run out (P1, P11). Called after each grant.
     pub(crate) fn keep_in_touch(&mut self, now: Time, resource: usize) {
         let waited_for = !self.resources[resource].queue.is_empty();
         let Some(tenure) = &mut self.resources[resource].tenure else { return };
         let reused = tenure.served > 1;
         if let Some(every) = self.config.contact_every
-            && reused
+            && (reused || tenure.silence(now) >= every)
             && !Mutant::NoContact.is(self.config.mutant)
         {
             tenure.contact_at = tenure.contact_at.min(tenure.contacted + every);
