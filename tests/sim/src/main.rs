@@ -103,15 +103,7 @@ fn tell(out: &mut impl Write, verdict: &Verdict) -> io::Result<()> {
 }
 
 fn sums(out: &mut impl Write, campaign: &Campaign) -> io::Result<()> {
-    let Totals {
-        inputs,
-        grants,
-        handoffs,
-        lost,
-        operations,
-        refused,
-        alarms,
-    } = campaign.totals;
+    let Totals { inputs, grants, handoffs, lost, operations, refused, alarms } = campaign.totals;
     let per_seed = inputs / campaign.seeds.max(1);
     writeln!(
         out,
@@ -164,7 +156,11 @@ fn mutants(out: &mut impl Write, name: &str, threads: usize) -> io::Result<bool>
                 killed += 1;
                 let seeds = campaign.seeds;
                 let violation = &verdict.violations[0];
-                writeln!(out, "{mutant:?}: killed after {seeds} seeds, by seed {}: {violation}", verdict.seed)?;
+                writeln!(
+                    out,
+                    "{mutant:?}: killed after {seeds} seeds, by seed {}: {violation}",
+                    verdict.seed
+                )?;
             }
             None => {
                 survived += 1;

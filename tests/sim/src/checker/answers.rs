@@ -59,20 +59,16 @@ impl Answers {
 }
 
 fn unanswered(request: &Request) -> bool {
-    !request.void && (request.cancels_answered < request.cancels || (request.answers == 0 && request.cancels == 0))
+    !request.void
+        && (request.cancels_answered < request.cancels || (request.answers == 0 && request.cancels == 0))
 }
 
 fn fits(what: Sent, answer: Answer) -> bool {
     matches!(
         (what, answer),
-        (
-            Sent::Acquire(_),
-            Answer::Granted { .. } | Answer::Cancelled | Answer::Refused(_)
-        ) | (Sent::Renew { .. }, Answer::Renewed { .. } | Answer::Refused(_))
-            | (
-                Sent::Release { .. },
-                Answer::Released | Answer::Refused(Refused::NotYours | Refused::Other)
-            )
+        (Sent::Acquire(_), Answer::Granted { .. } | Answer::Cancelled | Answer::Refused(_))
+            | (Sent::Renew { .. }, Answer::Renewed { .. } | Answer::Refused(_))
+            | (Sent::Release { .. }, Answer::Released | Answer::Refused(Refused::NotYours | Refused::Other))
     )
 }
 

@@ -57,10 +57,7 @@ impl Book {
     }
 
     pub(super) fn request(&self, of: Req) -> Option<&Request> {
-        self.session(of.session)?
-            .requests
-            .get(of.request as usize)?
-            .as_ref()
+        self.session(of.session)?.requests.get(of.request as usize)?.as_ref()
     }
 
     /// The acquire of this name, and the sidecar it was sent to.
@@ -78,7 +75,8 @@ impl Book {
             return false;
         };
         let timed = self.acquire(lease).is_some_and(|(acquire, _)| acquire.timed);
-        of.session == lease.session || (timed && speaker.uid == holder.uid && speaker.sidecar == holder.sidecar)
+        of.session == lease.session
+            || (timed && speaker.uid == holder.uid && speaker.sidecar == holder.sidecar)
     }
 
     pub(super) fn sidecar(&self, number: u32) -> Sidecar {
@@ -92,12 +90,7 @@ impl Book {
                 if entry.known {
                     found.add(Rule::Recording, || format!("session {session} opened twice"));
                 }
-                *entry = Session {
-                    known: true,
-                    sidecar,
-                    uid,
-                    ..Session::default()
-                };
+                *entry = Session { known: true, sidecar, uid, ..Session::default() };
             }
             Event::Sent { of, what } => self.sent(at, of, what, found),
             Event::Answered { of, answer } => match self.request_mut(of) {
@@ -158,11 +151,7 @@ impl Book {
     }
 
     fn request_mut(&mut self, of: Req) -> Option<&mut Request> {
-        self.sessions
-            .get_mut(of.session as usize)?
-            .requests
-            .get_mut(of.request as usize)?
-            .as_mut()
+        self.sessions.get_mut(of.session as usize)?.requests.get_mut(of.request as usize)?.as_mut()
     }
 }
 

@@ -40,14 +40,15 @@ pub(super) struct Fences {
 impl Fences {
     pub(super) fn see(&mut self, at: At, event: &Event, book: &Book, bounds: &Bounds, found: &mut Findings) {
         match *event {
-            Event::Issued { lease, fence, .. } => self.unique(lease, fence, book, found),
-            Event::Answered {
-                of: lease,
-                answer: Answer::Granted { fence, deadline },
-            } => {
+            Event::Issued { lease, fence, .. } if bounds.store_clock_monotone => {
+                self.unique(lease, fence, book, found);
+            }
+            Event::Answered { of: lease, answer: Answer::Granted { fence, deadline } }
+                if bounds.store_clock_monotone =>
+            {
                 self.unique(lease, fence, book, found);
                 let gone = book.request(lease).is_none_or(|request| request.cancels > 0);
-                if bounds.store_clock_monotone && bounds.clocks_agree && deadline > at && !gone {
+                if bounds.clocks_agree && deadline > at && !gone {
                     self.rising(at, lease, fence, book, bounds, found);
                 }
             }
@@ -58,12 +59,9 @@ impl Fences {
                 }
                 register.seen = register.seen.max(fence);
             }
-            Event::Wrote {
-                key,
-                fence,
-                base,
-                accepted,
-            } => self.wrote(key, fence, base, accepted, bounds, found),
+            Event::Wrote { key, fence, base, accepted } => {
+                self.wrote(key, fence, base, accepted, bounds, found)
+            }
             _ => {}
         }
     }
@@ -98,11 +96,7 @@ impl Fences {
                 format!("key {}: {lease} got token {fence} after {above} was granted", acquire.key)
             });
         }
-        let mine = Highest {
-            units: acquire.units,
-            fence,
-            sidecar,
-        };
+        let mine = Highest { units: acquire.units, fence, sidecar };
         match highest.iter_mut().find(|other| other.units == acquire.units) {
             Some(other) if other.fence < fence => *other = mine,
             Some(_) => {}
@@ -110,7 +104,15 @@ impl Fences {
         }
     }
 
-    fn wrote(&mut self, key: u32, fence: u64, base: u32, accepted: bool, bounds: &Bounds, found: &mut Findings) {
+    fn wrote(
+        &mut self,
+        key: u32,
+        fence: u64,
+        base: u32,
+        accepted: bool,
+        bounds: &Bounds,
+        found: &mut Findings,
+    ) {
         let register = &mut slot(&mut self.keys, key).register;
         if accepted != (fence >= register.seen) {
             found.add(Rule::Recording, || {

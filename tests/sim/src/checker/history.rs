@@ -24,9 +24,7 @@ impl At {
 impl std::ops::Add<Duration> for At {
     type Output = At;
     fn add(self, span: Duration) -> At {
-        At(self
-            .0
-            .saturating_add(u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)))
+        At(self.0.saturating_add(u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)))
     }
 }
 
@@ -263,6 +261,13 @@ pub enum Event {
         /// Whether they do.
         contended: bool,
     },
+    /// A sidecar learned that an ask of its became a tenure.
+    Installed {
+        /// The sidecar.
+        sidecar: u32,
+        /// The key.
+        key: u32,
+    },
     /// A sidecar died.
     Crashed {
         /// The sidecar.
@@ -351,7 +356,7 @@ pub enum Event {
     Rest(Rest),
 }
 
-/// What is left at rest; all of it should be zero.
+/// What is left at rest; all of it should be zero, or false.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Rest {
     /// Live leases in sidecars.
@@ -366,6 +371,8 @@ pub struct Rest {
     pub calls: u32,
     /// Records in the store.
     pub records: u32,
+    /// It did not come to rest: there was no end of inputs.
+    pub restless: bool,
 }
 
 /// What the rules may assume about a run, and the numbers they judge by.

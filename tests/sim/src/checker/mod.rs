@@ -102,11 +102,7 @@ impl Findings {
 
     fn add(&mut self, rule: Rule, text: impl FnOnce() -> String) {
         if self.list.len() < Findings::MAX {
-            self.list.push(Violation {
-                rule,
-                at: self.at,
-                text: text(),
-            });
+            self.list.push(Violation { rule, at: self.at, text: text() });
         }
     }
 }

@@ -9,6 +9,8 @@ use std::time::Duration;
 
 /// Clocks differ by a hundredth at most: so much may a second of priority be worth more or less.
 const PRIORITY_LEEWAY_NS: i64 = 10_000_000;
+/// An entry that lapses this soon may have lapsed by the store's rounded clock.
+const LAPSE_LEEWAY: Duration = Duration::from_millis(2);
 /// What one point of priority is worth.
 const PRIORITY_NS: i64 = 1_000_000_000;
 
@@ -51,22 +53,21 @@ impl Order {
                 }
             }
             Event::Crashed { sidecar } => slot(&mut self.waiters, sidecar).clear(),
-            Event::Entered {
-                sidecar,
-                key,
-                ask,
-                until,
-            } => self.entered(at, key, sidecar, ask, until),
+            Event::Entered { sidecar, key, ask, until } => self.entered(at, key, sidecar, ask, until),
             Event::Left { sidecar, key } => {
                 slot(&mut self.entries, key).retain(|entry| entry.sidecar != sidecar);
             }
             Event::Offered { sidecar, key, ask } => {
+                self.turn(at, key, sidecar, ask, bounds, found);
                 let entries = slot(&mut self.entries, key).iter_mut();
                 for entry in entries.filter(|entry| entry.sidecar == sidecar && entry.ask == ask) {
                     entry.offered = true;
                 }
             }
-            Event::Seated { sidecar, key, ask } => self.seated(at, key, sidecar, ask, bounds, found),
+            Event::Seated { sidecar, key, ask } => {
+                self.turn(at, key, sidecar, ask, bounds, found);
+                slot(&mut self.entries, key).retain(|entry| entry.sidecar != sidecar);
+            }
             Event::Flushed => self.entries.clear(),
             _ => {}
         }
@@ -110,47 +111,39 @@ impl Order {
 
     fn entered(&mut self, at: At, key: u32, sidecar: u32, ask: u64, until: At) {
         let entries = slot(&mut self.entries, key);
-        let same = entries
-            .iter()
-            .position(|entry| entry.sidecar == sidecar && entry.ask == ask && !entry.offered && entry.until > at);
-        match same {
-            Some(index) => entries[index].until = until,
+        match entries.iter_mut().find(|entry| entry.sidecar == sidecar && entry.ask == ask) {
+            Some(entry) => {
+                entry.until = until;
+                entry.offered = false;
+            }
             None => {
                 entries.retain(|entry| entry.sidecar != sidecar);
-                entries.push(Entry {
-                    sidecar,
-                    ask,
-                    since: at,
-                    until,
-                    offered: false,
-                });
+                entries.push(Entry { sidecar, ask, since: at, until, offered: false });
             }
         }
     }
 
-    /// A sidecar got a tenure: nobody who entered before it still waits.
-    fn seated(&mut self, at: At, key: u32, sidecar: u32, ask: u64, bounds: &Bounds, found: &mut Findings) {
+    /// It is a sidecar's turn, by an offer or, without one, by a tenure: nobody who entered before it still waits.
+    fn turn(&mut self, at: At, key: u32, sidecar: u32, ask: u64, bounds: &Bounds, found: &mut Findings) {
         let entries = slot(&mut self.entries, key);
-        let mine = entries
-            .iter()
-            .find(|entry| entry.sidecar == sidecar && entry.ask == ask)
-            .map_or(at, |entry| entry.since);
+        let mine = entries.iter().find(|entry| entry.sidecar == sidecar && entry.ask == ask);
+        if mine.is_some_and(|mine| mine.offered) || !bounds.clocks_agree {
+            return;
+        }
+        let since = mine.map_or(at, |mine| mine.since);
         let ahead = entries.iter().find(|entry| {
             entry.sidecar != sidecar
-                && entry.since < mine
+                && entry.since < since
                 && !entry.offered
-                && entry.until > at + Duration::from_millis(50)
+                && entry.until > at + LAPSE_LEEWAY
         });
-        if let Some(ahead) = ahead
-            && bounds.clocks_agree
-        {
+        if let Some(ahead) = ahead {
             found.add(Rule::StoreOrder, || {
                 format!(
-                    "key {key}: sidecar {sidecar} was served before sidecar {}, which waits since {}",
+                    "key {key}: it was sidecar {sidecar}'s turn before that of sidecar {}, which waits since {}",
                     ahead.sidecar, ahead.since
                 )
             });
         }
-        entries.retain(|entry| entry.sidecar != sidecar);
     }
 }

@@ -26,12 +26,21 @@ struct Entry {
     overtakers: Vec<Overtaker>,
 }
 
+/// A sidecar that holds, or did.
+#[derive(Clone, Copy, Default)]
+struct Holder {
+    /// Since when it knows that others wait.
+    learned: Option<At>,
+    /// Grants under its tenure.
+    grants: u32,
+}
+
 /// One key.
 #[derive(Default)]
 struct KeyQueue {
     entries: Vec<Entry>,
-    /// Per sidecar: since when it knows that others wait.
-    learned: Vec<Option<At>>,
+    /// Per sidecar.
+    holders: Vec<Holder>,
 }
 
 /// The rules on overtaking.
@@ -43,16 +52,9 @@ pub(super) struct Overtaking {
 impl Overtaking {
     pub(super) fn see(&mut self, at: At, event: &Event, book: &Book, bounds: &Bounds, found: &mut Findings) {
         match *event {
-            Event::Entered {
-                sidecar,
-                key,
-                ask,
-                until,
-            } => self.entered(at, key, sidecar, ask, until),
+            Event::Entered { sidecar, key, ask, until } => self.entered(at, key, sidecar, ask, until),
             Event::Left { sidecar, key } => {
-                slot(&mut self.keys, key)
-                    .entries
-                    .retain(|entry| entry.sidecar != sidecar);
+                slot(&mut self.keys, key).entries.retain(|entry| entry.sidecar != sidecar);
             }
             Event::Offered { sidecar, key, ask } => {
                 for entry in &mut slot(&mut self.keys, key).entries {
@@ -65,16 +67,13 @@ impl Overtaking {
                 for entry in &mut queue.entries {
                     entry.overtakers.retain(|overtaker| overtaker.sidecar != sidecar);
                 }
-                *slot(&mut queue.learned, sidecar) = None;
             }
-            Event::Returned { sidecar, key } => *slot(&mut slot(&mut self.keys, key).learned, sidecar) = None,
-            Event::Learned {
-                sidecar,
-                key,
-                contended,
-            } => {
-                let learned = slot(&mut slot(&mut self.keys, key).learned, sidecar);
-                *learned = contended.then(|| learned.unwrap_or(at));
+            Event::Installed { sidecar, key } | Event::Returned { sidecar, key } => {
+                *slot(&mut slot(&mut self.keys, key).holders, sidecar) = Holder::default();
+            }
+            Event::Learned { sidecar, key, contended } => {
+                let holder = slot(&mut slot(&mut self.keys, key).holders, sidecar);
+                holder.learned = contended.then(|| holder.learned.unwrap_or(at));
             }
             Event::Flushed => self.keys.iter_mut().for_each(|queue| queue.entries.clear()),
             Event::Issued { lease, .. } => self.granted(at, lease, book, bounds, found),
@@ -84,9 +83,7 @@ impl Overtaking {
 
     fn entered(&mut self, at: At, key: u32, sidecar: u32, ask: u64, until: At) {
         let entries = &mut slot(&mut self.keys, key).entries;
-        let same = |entry: &&mut Entry| {
-            entry.sidecar == sidecar && entry.ask == ask && !entry.offered && entry.until > at
-        };
+        let same = |entry: &&mut Entry| entry.sidecar == sidecar && entry.ask == ask && !entry.offered;
         match entries.iter_mut().find(same) {
             Some(entry) => entry.until = until,
             None => {
@@ -108,7 +105,11 @@ impl Overtaking {
             return;
         };
         let queue = slot(&mut self.keys, acquire.key);
-        let learned = *slot(&mut queue.learned, sidecar);
+        let holder = slot(&mut queue.holders, sidecar);
+        // A tenure that came at its sidecar's turn serves somebody, or two slow sidecars would pass it on for ever.
+        let first = holder.grants == 0;
+        holder.grants += 1;
+        let learned = holder.learned.filter(|_| !first);
         for entry in &mut queue.entries {
             if entry.sidecar == sidecar || entry.offered || entry.until <= at {
                 continue;
@@ -151,11 +152,7 @@ impl Overtaking {
 fn overtaker(list: &mut Vec<Overtaker>, sidecar: u32) -> &mut Overtaker {
     let index = list.iter().position(|overtaker| overtaker.sidecar == sidecar);
     let index = index.unwrap_or_else(|| {
-        list.push(Overtaker {
-            sidecar,
-            grants: 0,
-            first_use: None,
-        });
+        list.push(Overtaker { sidecar, grants: 0, first_use: None });
         list.len() - 1
     });
     &mut list[index]

@@ -53,13 +53,12 @@ impl Progress {
                     slot(&mut self.keys, acquire.key).done(at, |(other, _)| *other == lease);
                 }
             }
-            Event::Answered {
-                of,
-                answer: Answer::Refused(Refused::Held),
-            } => self.held(of, book, found),
+            Event::Answered { of, answer: Answer::Refused(Refused::Held) } => self.held(of, book, found),
             Event::Crashed { sidecar } => self.crashed(at, sidecar, bounds),
             Event::Offered { sidecar, key, .. } => slot(&mut self.keys, key).offers.push((sidecar, at)),
-            Event::Seated { sidecar, key, .. } | Event::Left { sidecar, key } | Event::Entered { sidecar, key, .. } => {
+            Event::Seated { sidecar, key, .. }
+            | Event::Left { sidecar, key }
+            | Event::Entered { sidecar, key, .. } => {
                 self.answered_offer(at, sidecar, key, book, bounds, found);
             }
             Event::Flushed => self.keys.iter_mut().for_each(|state| state.offers.clear()),
@@ -161,7 +160,8 @@ impl Progress {
         };
         let (_, since) = offers.swap_remove(index);
         let disturbed = book.sidecar(sidecar).disturbed_until;
-        if disturbed <= since && at > since + bounds.wake_max + bounds.round_trip + bounds.slack {
+        let alive = !book.sidecar(sidecar).crashed;
+        if alive && disturbed <= since && at > since + bounds.wake_max + bounds.round_trip + bounds.slack {
             found.add(Rule::Wake, || {
                 format!("key {key}: sidecar {sidecar} did not take up or decline the offer of {since}")
             });

@@ -36,36 +36,24 @@ pub(super) struct StoreTruth {
 impl StoreTruth {
     pub(super) fn see(&mut self, at: At, event: &Event, book: &Book, bounds: &Bounds, found: &mut Findings) {
         match *event {
-            Event::Reserved {
-                sidecar,
-                key,
-                first,
-                last,
-            } => slot(&mut self.keys, key).reservations.push(Reservation {
-                sidecar,
-                first,
-                last,
-            }),
+            Event::Reserved { sidecar, key, first, last } => {
+                slot(&mut self.keys, key).reservations.push(Reservation { sidecar, first, last })
+            }
             Event::Confirmed { sidecar, key, until } => {
                 let confirmed = slot(&mut slot(&mut self.keys, key).confirmed, sidecar);
                 *confirmed = (*confirmed).max(Some(until));
             }
-            Event::Issued {
-                lease,
-                fence,
-                deadline,
-            } => {
+            Event::Issued { lease, fence, deadline } => {
                 if deadline <= at && bounds.clocks_agree {
-                    found.add(Rule::DeadTenure, || format!("{lease} was granted with its deadline {deadline} over"));
+                    found.add(Rule::DeadTenure, || {
+                        format!("{lease} was granted with its deadline {deadline} over")
+                    });
                 }
                 self.told(lease, deadline, book, bounds, found);
                 self.reserved(lease, fence, book, bounds, found);
             }
             Event::Extended { lease, until } => self.told(lease, until, book, bounds, found),
-            Event::Answered {
-                of,
-                answer: Answer::Renewed { deadline },
-            } => {
+            Event::Answered { of, answer: Answer::Renewed { deadline } } => {
                 if let Some(Sent::Renew { lease }) = book.request(of).map(|request| request.what) {
                     self.told(lease, deadline, book, bounds, found);
                 }

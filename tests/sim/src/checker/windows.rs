@@ -51,15 +51,12 @@ impl Windows {
                 _ => {}
             },
             Event::Extended { lease, until } => self.extend(at, lease, until, book, bounds, found),
-            Event::Sent {
-                of,
-                what: Sent::Release { lease },
-            } if book.entitled(of, lease) => self.close(lease, book),
-            Event::Sent {
-                of: lease,
-                what: Sent::Cancel,
+            Event::Sent { of, what: Sent::Release { lease } } if book.entitled(of, lease) => {
+                self.close(lease, book)
             }
-            | Event::LostSeen { lease } => self.close(lease, book),
+            Event::Sent { of: lease, what: Sent::Cancel } | Event::LostSeen { lease } => {
+                self.close(lease, book)
+            }
             Event::HungUp { session } => self.each(session, |window| window.timed),
             Event::EofSeen { session } => self.each(session, |window| {
                 window.asleep |= !window.timed;
@@ -131,10 +128,7 @@ impl Windows {
         for key in 0..self.open.len() {
             let mine = |window: &Window| window.lease.session == session && window.asleep;
             while let Some(index) = self.open[key].iter().position(mine) {
-                let window = Window {
-                    asleep: false,
-                    ..self.open[key].swap_remove(index)
-                };
+                let window = Window { asleep: false, ..self.open[key].swap_remove(index) };
                 if window.deadline > at {
                     let number = u32::try_from(key).expect("keys are numbered in 32 bits");
                     self.conflicts(at, &window, number, book, bounds, found);
@@ -145,7 +139,15 @@ impl Windows {
     }
 
     /// A window opens: does it fit beside the others on its key?
-    fn conflicts(&mut self, at: At, new: &Window, key: u32, book: &Book, bounds: &Bounds, found: &mut Findings) {
+    fn conflicts(
+        &mut self,
+        at: At,
+        new: &Window,
+        key: u32,
+        book: &Book,
+        bounds: &Bounds,
+        found: &mut Findings,
+    ) {
         let windows = slot(&mut self.open, key);
         windows.retain(|window| window.deadline > at);
         if !bounds.clocks_agree {
@@ -154,20 +156,19 @@ impl Windows {
         // The store lost its data: until the old leases have run out the new ones may overlap them (S6, `bounded`).
         let amnesia = book.flushed_at.is_some_and(|flushed| at <= flushed + bounds.longest);
         let rivals = windows.iter().filter(|window| {
-            let granted_before = book
-                .request(window.lease)
-                .map(|request| request.issued_at.unwrap_or(request.sent_at));
+            let granted_before =
+                book.request(window.lease).map(|request| request.issued_at.unwrap_or(request.sent_at));
             let frozen = book.sidecar(window.sidecar).froze_at;
-            !window.asleep
-                && !(amnesia && window.sidecar != new.sidecar)
-                && !(frozen.is_some() && granted_before <= frozen)
+            !window.asleep && !amnesia && !(frozen.is_some() && granted_before <= frozen)
         });
         let taken: u64 = rivals.clone().map(|window| u64::from(window.units)).sum();
         let other_limit = rivals.clone().any(|window| window.limit != new.limit);
         if taken + u64::from(new.units) > u64::from(new.limit) || other_limit {
             found.add(Rule::Exclusion, || {
                 let held: Vec<_> = rivals
-                    .map(|window| format!("{} ({} units until {})", window.lease, window.units, window.deadline))
+                    .map(|window| {
+                        format!("{} ({} units until {})", window.lease, window.units, window.deadline)
+                    })
                     .collect();
                 format!(
                     "key {key}: {} holds {} of {} units beside {}",
@@ -195,11 +196,6 @@ impl Windows {
                 format!("key {}: {lease} was granted beside {}", acquire.key, held.join(", "))
             });
         }
-        live.push(Live {
-            lease,
-            sidecar,
-            units: acquire.units,
-            limit: acquire.limit,
-        });
+        live.push(Live { lease, sidecar, units: acquire.units, limit: acquire.limit });
     }
 }

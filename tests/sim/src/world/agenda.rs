@@ -16,12 +16,7 @@ pub(crate) struct Agenda<T> {
 
 impl<T> Agenda<T> {
     pub(crate) fn new() -> Agenda<T> {
-        Agenda {
-            heap: BinaryHeap::new(),
-            bodies: Vec::new(),
-            free: Vec::new(),
-            next: 0,
-        }
+        Agenda { heap: BinaryHeap::new(), bodies: Vec::new(), free: Vec::new(), next: 0 }
     }
 
     pub(crate) fn put(&mut self, at: At, body: T) {

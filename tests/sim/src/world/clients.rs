@@ -36,11 +36,7 @@ pub(crate) struct Client {
 /// What waits for a stopped client.
 enum Waiting {
     Mail(ClientMail),
-    Step {
-        task: usize,
-        generation: u32,
-        step: Step,
-    },
+    Step { task: usize, generation: u32, step: Step },
 }
 
 /// Something for a client.
@@ -62,9 +58,13 @@ pub(crate) enum ClientMail {
         held: Option<Vec<RequestId>>,
     },
     /// A timer of the client: connect now.
-    Connect { plan: u32 },
+    Connect {
+        plan: u32,
+    },
     /// A timer of the client: show a sign of life.
-    Ping { session: u32 },
+    Ping {
+        session: u32,
+    },
 }
 
 /// A session, and both directions of its connection.
@@ -127,16 +127,10 @@ impl World {
         };
         let state = &mut self.sessions[session as usize];
         state.to_sidecar = state.to_sidecar.max(self.now + delay);
-        let (at, host, sidecar, connection) = (state.to_sidecar, state.host, state.sidecar, state.client_side);
+        let (at, host, sidecar, connection) =
+            (state.to_sidecar, state.host, state.sidecar, state.client_side);
         let from = From::Session { session, connection };
-        self.agenda.put(
-            at,
-            Happening::Mail {
-                host,
-                sidecar,
-                mail: Mail { from, input },
-            },
-        );
+        self.agenda.put(at, Happening::Mail { host, sidecar, mail: Mail { from, input } });
     }
 
     /// Sends something to the client of a session.
@@ -155,12 +149,11 @@ impl World {
         if self.clients[client].stopped {
             return self.clients[client].mailbox.push(Waiting::Mail(mail));
         }
+        // What was sent to a process that died is read by nobody.
+        let mine = |session: &SessionId| self.clients[client].session == Some(number(index(*session)));
         match mail {
-            ClientMail::Reply {
-                session,
-                request,
-                reply,
-            } => self.read_reply(client, session, request, reply),
+            ClientMail::Reply { session, .. } | ClientMail::Notice { session, .. } if !mine(&session) => {}
+            ClientMail::Reply { session, request, reply } => self.read_reply(client, session, request, reply),
             ClientMail::Notice { session, notice } => self.read_notice(client, session, notice),
             ClientMail::Eof(session) => self.read_eof(client, session),
             ClientMail::Resumed { session, held } => self.read_resumed(client, session, held),
@@ -272,13 +265,10 @@ impl World {
         let of = req(session, request);
         let clock = self.hosts[self.clients[client].host].clock;
         let answer = match &reply {
-            Reply::Granted(Grant { fence, deadline, .. }) => Answer::Granted {
-                fence: *fence,
-                deadline: clock.when(*deadline),
-            },
-            Reply::Renewed { deadline, .. } => Answer::Renewed {
-                deadline: clock.when(*deadline),
-            },
+            Reply::Granted(Grant { fence, deadline, .. }) => {
+                Answer::Granted { fence: *fence, deadline: clock.when(*deadline) }
+            }
+            Reply::Renewed { deadline, .. } => Answer::Renewed { deadline: clock.when(*deadline) },
             Reply::Released => Answer::Released,
             Reply::Cancelled => Answer::Cancelled,
             Reply::Refused(refusal) => Answer::Refused(match refusal {
@@ -306,7 +296,8 @@ impl World {
         }
         self.log.record(Event::EofSeen { session });
         self.clients[client].connected = false;
-        let sidecar_lives = self.is_running(self.clients[client].host, self.sessions[session as usize].sidecar);
+        let sidecar_lives =
+            self.is_running(self.clients[client].host, self.sessions[session as usize].sidecar);
         let comes_back = sidecar_lives && self.dice.chance(0.7);
         if !comes_back {
             self.clients[client].session = None;
@@ -345,10 +336,7 @@ impl World {
         self.log.record(Event::HungUp { session });
         let was_connected = self.clients[client].connected;
         if was_connected {
-            let input = Input::SessionEnded {
-                session: SessionId(u64::from(session)),
-                by: EndedBy::Peer,
-            };
+            let input = Input::SessionEnded { session: SessionId(u64::from(session)), by: EndedBy::Peer };
             let delay = self.hop();
             if self.dice.chance(0.4) {
                 // The driver may notice the hang-up before it has read what was sent last.

@@ -5,7 +5,6 @@
 use super::dice::Dice;
 use crate::checker::history::At;
 use sidelock_engine::{StoreTime, Time};
-use std::time::Duration;
 
 /// Clocks run this much too fast or too slow at most. A store at the fast and a host at the slow end differ by 0.9 %,
 /// inside A1's 1 %.
@@ -24,10 +23,7 @@ impl Line {
     fn new(start: u64, error: f64) -> Line {
         #[expect(clippy::cast_possible_truncation, reason = "about 2^32")]
         let rate = ((1.0 + error) * 4_294_967_296.0) as i128;
-        Line {
-            start: i128::from(start),
-            rate,
-        }
+        Line { start: i128::from(start), rate }
     }
 
     fn read(&self, at: At) -> u64 {
@@ -59,9 +55,9 @@ impl HostClock {
         self.0.when(shown.0)
     }
 
-    /// It stood still for so long while true time went on.
-    pub(crate) fn lose(&mut self, span: Duration) {
-        self.0.start -= i128::try_from(span.as_nanos()).unwrap_or(i128::MAX);
+    /// It stood still from `then` to `now`.
+    pub(crate) fn stood_still(&mut self, then: At, now: At) {
+        self.0.start -= i128::from(self.0.read(now) - self.0.read(then));
     }
 }
 

@@ -69,7 +69,7 @@ impl World {
         let hold = match () {
             () if self.hot(client, task).is_some() => Duration::from_micros(300),
             () if self.closing => Duration::from_millis(5),
-            () if self.dice.chance(self.plan.habits.overstays) => Duration::from_secs(15),
+            () if self.dice.chance(self.plan.habits.overstays) => Duration::from_secs(8),
             () => self.plan.habits.hold,
         };
         let hold = self.dice.about(hold);
@@ -78,6 +78,18 @@ impl World {
             && self.dice.chance(self.plan.habits.renews)
         {
             self.plan_step(client, task, ttl / 2, Step::Renew);
+        }
+    }
+
+    /// The world comes to its end: whoever holds is done soon.
+    pub(crate) fn finish_soon(&mut self) {
+        for client in 0..self.clients.len() {
+            for task in 0..self.clients[client].tasks.len() {
+                if self.holding(client, task).is_some() {
+                    let delay = self.dice.about(Duration::from_millis(200));
+                    self.plan_step(client, task, delay, Step::Finish);
+                }
+            }
         }
     }
 
@@ -177,14 +189,7 @@ impl World {
         self.write_register(&lease);
         let timed = lease.secret.is_some();
         if !timed && self.dice.chance(self.plan.habits.cancels * 0.3) {
-            self.set(
-                client,
-                task,
-                State::Waiting {
-                    of: lease.of,
-                    cancelled: true,
-                },
-            );
+            self.set(client, task, State::Waiting { of: lease.of, cancelled: true });
             return self.send_cancel(client, lease.of);
         }
         self.give_back(client, task, &lease);
@@ -248,11 +253,7 @@ impl World {
         }
         register.seen = lease.fence;
         let version = register.version;
-        self.log.record(Event::Read {
-            key: number(lease.key),
-            fence: lease.fence,
-            version,
-        });
+        self.log.record(Event::Read { key: number(lease.key), fence: lease.fence, version });
         Some(version)
     }
 
@@ -265,12 +266,7 @@ impl World {
         if accepted {
             register.version += 1;
         }
-        self.log.record(Event::Wrote {
-            key: number(lease.key),
-            fence: lease.fence,
-            base,
-            accepted,
-        });
+        self.log.record(Event::Wrote { key: number(lease.key), fence: lease.fence, base, accepted });
         // It read what it wrote.
         for client in 0..self.clients.len() {
             for task in 0..self.clients[client].tasks.len() {

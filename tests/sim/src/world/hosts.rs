@@ -27,8 +27,8 @@ pub(crate) struct Host {
     /// Stopped: what arrives waits here.
     pub(crate) stopped: bool,
     mailbox: Vec<Mail>,
-    /// Its clock stands still for so long while it is stopped.
-    pub(crate) frozen_for: Duration,
+    /// Its clock stands still since then.
+    pub(crate) frozen_since: Option<At>,
     /// When the next tick is planned.
     armed: At,
 }
@@ -62,7 +62,7 @@ impl Host {
             draining: false,
             stopped: false,
             mailbox: Vec::new(),
-            frozen_for: Duration::ZERO,
+            frozen_since: None,
             armed: At(u64::MAX),
         }
     }
@@ -122,6 +122,7 @@ impl World {
         running.stopped = false;
         running.mailbox.clear();
         running.link.broken();
+        running.frozen_since = None;
         self.log.record(Event::Crashed { sidecar });
         for session in 0..self.sessions.len() {
             if self.sessions[session].sidecar == sidecar && self.sessions[session].connected {
@@ -152,9 +153,8 @@ impl World {
         }
         self.log.say(|| format!("sidecar {sidecar} goes on"));
         self.hosts[host].stopped = false;
-        let frozen = std::mem::take(&mut self.hosts[host].frozen_for);
-        if !frozen.is_zero() {
-            self.hosts[host].clock.lose(frozen);
+        if let Some(since) = self.hosts[host].frozen_since.take() {
+            self.hosts[host].clock.stood_still(since, self.now);
             self.feed(host, Input::ClockStepped);
         }
         let mut mails = std::mem::take(&mut self.hosts[host].mailbox);
@@ -207,10 +207,7 @@ impl World {
         }
         self.hosts[host].armed = At(u64::MAX);
         if self.hosts[host].stopped {
-            let mail = Mail {
-                from: From::Timer,
-                input: Input::Tick,
-            };
+            let mail = Mail { from: From::Timer, input: Input::Tick };
             self.hosts[host].mailbox.push(mail);
         } else {
             self.feed(host, Input::Tick);
@@ -275,11 +272,7 @@ impl World {
         }
         match effect {
             Effect::Store(call) => calls.push(call),
-            Effect::Reply {
-                session,
-                request,
-                reply,
-            } => {
+            Effect::Reply { session, request, reply } => {
                 self.notice_reply(host, session, request, &reply);
                 self.post_to_client(index(session), ClientMail::Reply { session, request, reply });
             }
@@ -290,7 +283,7 @@ impl World {
             Effect::Event(event) => {
                 let of = req(event.session, event.request);
                 match event.kind {
-                    EventKind::Refused { .. } | EventKind::Cancelled { .. } => {
+                    EventKind::Cancelled { .. } => {
                         self.totals.refused += 1;
                         self.hosts[host].link.settled(of);
                         self.log.record(Event::Dropped { of });
@@ -300,17 +293,22 @@ impl World {
                         self.totals.lost += 1;
                         self.log.record(Event::Done { lease: of });
                     }
-                    EventKind::Queued | EventKind::Granted { .. } => {}
+                    EventKind::Queued | EventKind::Granted { .. } | EventKind::Refused { .. } => {}
                 }
             }
         }
     }
 
     fn notice_reply(&mut self, host: usize, session: SessionId, request: RequestId, reply: &Reply) {
+        let lease = req(session, request);
+        if let Reply::Refused(_) = reply {
+            self.totals.refused += 1;
+            self.hosts[host].link.settled(lease);
+            return self.log.record(Event::Dropped { of: lease });
+        }
         let Reply::Granted(grant) = reply else {
             return;
         };
-        let lease = req(session, request);
         self.totals.grants += 1;
         if grant.path == Path::Handoff {
             self.totals.handoffs += 1;
@@ -322,11 +320,7 @@ impl World {
         self.hosts[host].link.settled(lease);
         let deadline = self.hosts[host].clock.when(grant.deadline);
         let fence = grant.fence;
-        self.log.record(Event::Issued {
-            lease,
-            fence,
-            deadline,
-        });
+        self.log.record(Event::Issued { lease, fence, deadline });
     }
 
     /// Writes down what a sidecar is about to see.
@@ -350,11 +344,7 @@ impl World {
             }
             Input::Pushed(Push::Recall { key, .. }) => {
                 let (sidecar, key) = (self.hosts[host].sidecar, number(self.key_index(key)));
-                self.log.record(Event::Learned {
-                    sidecar,
-                    key,
-                    contended: true,
-                });
+                self.log.record(Event::Learned { sidecar, key, contended: true });
             }
             _ => {}
         }

@@ -14,16 +14,8 @@ pub(crate) struct Log {
 
 impl Log {
     pub(crate) fn new(bounds: Bounds, trace: bool) -> Log {
-        let history = History {
-            bounds,
-            records: Vec::with_capacity(16_384),
-        };
-        Log {
-            now: At(0),
-            history,
-            story: Vec::new(),
-            trace,
-        }
+        let history = History { bounds, records: Vec::with_capacity(16_384) };
+        Log { now: At(0), history, story: Vec::new(), trace }
     }
 
     pub(crate) fn record(&mut self, event: Event) {

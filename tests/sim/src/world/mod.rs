@@ -40,6 +40,9 @@ use std::time::Duration;
 use tasks::{Secret, Step};
 use truth::Truth;
 
+/// A world in which more happens than this will never come to rest.
+const INPUTS_MAX: u64 = 200_000;
+
 /// What a run leaves behind.
 pub struct Run {
     /// What happened, for the checker.
@@ -102,29 +105,15 @@ enum Happening {
     /// Calls reach the store.
     AtStore(Pipeline),
     /// Answers reach a sidecar.
-    Answers {
-        host: usize,
-        sidecar: u32,
-        connection: u32,
-        answers: Vec<(CallId, Outcome)>,
-    },
+    Answers { host: usize, sidecar: u32, connection: u32, answers: Vec<(CallId, Outcome)> },
     /// A sidecar stops waiting for answers.
-    GivesUp {
-        host: usize,
-        sidecar: u32,
-        calls: Vec<CallId>,
-    },
+    GivesUp { host: usize, sidecar: u32, calls: Vec<CallId> },
     /// Something reaches a client.
     ToClient { client: usize, mail: ClientMail },
     /// A stopped client goes on.
     ClientContinues { client: usize },
     /// A client's own timer.
-    Step {
-        client: usize,
-        task: usize,
-        generation: u32,
-        step: Step,
-    },
+    Step { client: usize, task: usize, generation: u32, step: Step },
     /// Something goes wrong.
     Trouble(Trouble),
     /// Everything is well from now on.
@@ -176,13 +165,11 @@ pub fn run(seed: u64, mutant: Option<Mutant>, trace: bool) -> Run {
         world.now = at;
         world.log.now = at;
         world.happen(happening);
+        if world.totals.inputs > INPUTS_MAX && !world.rested {
+            world.rest();
+        }
     }
-    Run {
-        history: world.log.history,
-        rare: world.rare,
-        totals: world.totals,
-        story: world.log.story,
-    }
+    Run { history: world.log.history, rare: world.rare, totals: world.totals, story: world.log.story }
 }
 
 impl World {
@@ -245,21 +232,13 @@ impl World {
             Happening::Connected { host, sidecar } => self.connected(host, sidecar),
             Happening::Subscribed { host, sidecar } => self.subscribed(host, sidecar),
             Happening::AtStore(pipeline) => self.at_store(pipeline),
-            Happening::Answers {
-                host,
-                sidecar,
-                connection,
-                answers,
-            } => self.answers(host, sidecar, connection, answers),
+            Happening::Answers { host, sidecar, connection, answers } => {
+                self.answers(host, sidecar, connection, answers)
+            }
             Happening::GivesUp { host, sidecar, calls } => self.gives_up(host, sidecar, &calls),
             Happening::ToClient { client, mail } => self.to_client(client, mail),
             Happening::ClientContinues { client } => self.client_continues(client),
-            Happening::Step {
-                client,
-                task,
-                generation,
-                step,
-            } => self.step(client, task, generation, step),
+            Happening::Step { client, task, generation, step } => self.step(client, task, generation, step),
             Happening::Trouble(trouble) => self.trouble(trouble),
             Happening::Heal => self.heal(),
             Happening::Look => self.look(),
@@ -275,11 +254,16 @@ impl World {
 
     /// No more requests; when everybody has their answers the world may come to rest.
     fn look(&mut self) {
-        self.closing = true;
+        if !self.closing {
+            self.closing = true;
+            self.finish_soon();
+        }
         let overdue = self.now > At(0) + FAULTY + HEALED + PROGRESS_MAX;
         if overdue || self.clients.iter().all(Client::is_done) {
             self.log.say(|| "—— everybody is done ——".to_owned());
-            let settle = self.plan.bounds.longest.mul_f64(1.02) + Duration::from_secs(6);
+            // What the store keeps until an instant of its clock stays longer after that clock was set back.
+            let set_back = if self.plan.bounds.store_clock_monotone { 0 } else { 25 };
+            let settle = self.plan.bounds.longest.mul_f64(1.02) + Duration::from_secs(6 + set_back);
             self.agenda.put(self.now + settle, Happening::Rest);
         } else {
             self.agenda.put(self.now + Duration::from_millis(500), Happening::Look);
@@ -306,6 +290,7 @@ impl World {
             });
             rest.records += u32::from(alive);
         }
+        rest.restless = self.totals.inputs > INPUTS_MAX;
         self.log.record(Event::Rest(rest));
         self.rested = true;
     }

@@ -93,12 +93,7 @@ impl Link {
 
     /// An acquire reached the sidecar.
     pub(crate) fn asked(&mut self, of: Req, key: usize) {
-        self.claimants.push(Claimant {
-            of,
-            key,
-            cancelled: false,
-            gone: false,
-        });
+        self.claimants.push(Claimant { of, key, cancelled: false, gone: false });
     }
 
     pub(crate) fn cancelled(&mut self, of: Req) {
@@ -151,11 +146,7 @@ impl World {
         for call in &calls {
             let key = self.key_index(call.op.key());
             let ask = if let Op::Ask(ask) = &call.op { Some(ask.id) } else { None };
-            self.hosts[host].link.flights.push(Flight {
-                call: call.id,
-                key,
-                ask,
-            });
+            self.hosts[host].link.flights.push(Flight { call: call.id, key, ask });
         }
         if !self.hosts[host].link.up {
             let down = |call: &Call| (call.id, Outcome::NotApplied(Fault::Down));
@@ -167,13 +158,7 @@ impl World {
         let link = &mut self.hosts[host].link;
         link.last_there = link.last_there.max(self.now + delay);
         let (there, connection) = (link.last_there, link.connection);
-        let pipeline = Pipeline {
-            host,
-            sidecar,
-            connection,
-            calls,
-            fate: Fate::Good,
-        };
+        let pipeline = Pipeline { host, sidecar, connection, calls, fate: Fate::Good };
         match self.is_stormy() {
             true => self.send_in_storm(there, pipeline),
             false => self.agenda.put(there, Happening::AtStore(pipeline)),
@@ -191,11 +176,7 @@ impl World {
             return self.agenda.put(there, Happening::AtStore(pipeline));
         }
         if self.dice.chance(faults.twice) {
-            let again = Pipeline {
-                calls: pipeline.calls.clone(),
-                fate: Fate::Unheard,
-                ..pipeline
-            };
+            let again = Pipeline { calls: pipeline.calls.clone(), fate: Fate::Unheard, ..pipeline };
             self.disturb(host, late);
             self.agenda.put(self.now + late, Happening::AtStore(again));
             return self.agenda.put(there, Happening::AtStore(pipeline));
@@ -259,15 +240,7 @@ impl World {
         let (sidecar, link) = (self.hosts[host].sidecar, &mut self.hosts[host].link);
         link.last_back = link.last_back.max(at);
         let (at, connection) = (link.last_back, link.connection);
-        self.agenda.put(
-            at,
-            Happening::Answers {
-                host,
-                sidecar,
-                connection,
-                answers,
-            },
-        );
+        self.agenda.put(at, Happening::Answers { host, sidecar, connection, answers });
     }
 
     /// The store runs one operation.
@@ -312,10 +285,7 @@ impl World {
                 let key = self.key_index(key);
                 self.hosts[host].link.recalls[key] += 1;
             }
-            let mail = Mail {
-                from: From::Inbox,
-                input: Input::Pushed(wake.push.clone()),
-            };
+            let mail = Mail { from: From::Inbox, input: Input::Pushed(wake.push.clone()) };
             self.agenda.put(self.now + delay, Happening::Mail { host, sidecar, mail });
         }
     }
@@ -355,6 +325,8 @@ impl World {
             Outcome::Applied { reply: Reply::Granted(tenancy), .. } => {
                 let now = self.now;
                 self.hosts[host].link.claim_granted(key, now, &mut self.rare);
+                let key = number(key);
+                self.log.record(Event::Installed { sidecar, key });
                 Some(tenancy.contended)
             }
             Outcome::Applied { reply: Reply::Renewed { contended, .. }, .. } => {
@@ -365,16 +337,9 @@ impl World {
         };
         if let Some(contended) = learned {
             let key = number(key);
-            self.log.record(Event::Learned {
-                sidecar,
-                key,
-                contended,
-            });
+            self.log.record(Event::Learned { sidecar, key, contended });
         }
-        let mail = Mail {
-            from: From::Store,
-            input: Input::Store { call, outcome },
-        };
+        let mail = Mail { from: From::Store, input: Input::Store { call, outcome } };
         self.mail(host, sidecar, mail);
     }
 
@@ -395,10 +360,7 @@ impl World {
         self.log.say(|| format!("sidecar {sidecar} loses its connection to the store"));
         let lost: Vec<CallId> = self.hosts[host].link.flights.drain(..).map(|flight| flight.call).collect();
         self.hosts[host].link.broken();
-        let unknown = |call| Input::Store {
-            call,
-            outcome: Outcome::Unknown(Fault::Down),
-        };
+        let unknown = |call| Input::Store { call, outcome: Outcome::Unknown(Fault::Down) };
         let mut inputs: Vec<Input> = lost.into_iter().map(unknown).collect();
         match self.dice.chance(0.5) {
             true => inputs.insert(0, Input::StoreDown),
@@ -445,10 +407,7 @@ impl World {
     pub(crate) fn subscribed(&mut self, host: usize, sidecar: u32) {
         if self.is_running(host, sidecar) && self.hosts[host].link.up {
             self.hosts[host].link.deaf = false;
-            let mail = Mail {
-                from: From::Store,
-                input: Input::Subscribed,
-            };
+            let mail = Mail { from: From::Store, input: Input::Subscribed };
             self.mail(host, sidecar, mail);
         }
     }

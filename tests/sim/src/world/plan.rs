@@ -163,12 +163,8 @@ impl Plan {
 
 fn key(dice: &mut Dice) -> KeyKind {
     match dice.chance(0.3) {
-        true => KeyKind::Semaphore {
-            limit: u32::try_from(dice.between(1, 6)).expect("a small number"),
-        },
-        false => KeyKind::Lock {
-            shared: dice.one_of(&[0.0, 0.0, 0.3, 0.8]),
-        },
+        true => KeyKind::Semaphore { limit: u32::try_from(dice.between(1, 6)).expect("a small number") },
+        false => KeyKind::Lock { shared: dice.one_of(&[0.0, 0.0, 0.3, 0.8]) },
     }
 }
 

@@ -71,15 +71,7 @@ impl World {
 
     pub(crate) fn plan_step(&mut self, client: usize, task: usize, delay: Duration, step: Step) {
         let generation = self.clients[client].tasks[task].generation;
-        self.agenda.put(
-            self.now + delay,
-            Happening::Step {
-                client,
-                task,
-                generation,
-                step,
-            },
-        );
+        self.agenda.put(self.now + delay, Happening::Step { client, task, generation, step });
     }
 
     /// Everything that a task was about to do is void.
@@ -157,12 +149,7 @@ impl World {
             if self.secrets.len() == SECRETS_MAX {
                 self.secrets.remove(0);
             }
-            self.secrets.push(Secret {
-                lease: of,
-                secret,
-                uid,
-                sidecar,
-            });
+            self.secrets.push(Secret { lease: of, secret, uid, sidecar });
         }
         self.clients[client].tasks[task].ttl = match acquire.life {
             Life::Session { ttl } => ttl,
@@ -193,10 +180,9 @@ impl World {
         let mode = match self.plan.keys[key] {
             KeyKind::Lock { shared } if self.dice.chance(shared) => Mode::Shared,
             KeyKind::Lock { .. } => Mode::Exclusive,
-            KeyKind::Semaphore { limit } => Mode::Permits {
-                permits: 1 + number(self.dice.below(limit as usize)),
-                limit,
-            },
+            KeyKind::Semaphore { limit } => {
+                Mode::Permits { permits: 1 + number(self.dice.below(limit as usize)), limit }
+            }
         };
         let wait = match () {
             () if hot => Some(Duration::from_secs(20)),
@@ -213,9 +199,7 @@ impl World {
                 secret: LeaseSecret(u128::from(of.session) << 64 | u128::from(of.request)),
                 ttl,
             },
-            () => Life::Session {
-                ttl: self.dice.chance(habits.ttl).then_some(ttl),
-            },
+            () => Life::Session { ttl: self.dice.chance(habits.ttl).then_some(ttl) },
         };
         let max_hold = self.dice.chance(habits.max_hold).then(|| self.dice.about(Duration::from_millis(800)));
         let priority = match self.dice.chance(habits.priority) {
@@ -287,7 +271,13 @@ impl World {
         };
     }
 
-    pub(crate) fn send_renew(&mut self, client: usize, lease: Req, name: LeaseName, ttl: Duration) -> Option<Req> {
+    pub(crate) fn send_renew(
+        &mut self,
+        client: usize,
+        lease: Req,
+        name: LeaseName,
+        ttl: Duration,
+    ) -> Option<Req> {
         let of = self.next_request(client)?;
         self.send(of, Sent::Renew { lease });
         let renew = Renew {
@@ -324,7 +314,9 @@ impl World {
                 (State::Waiting { of: mine, .. } | State::Releasing { of: mine }, _) if *mine == of => {
                     self.forget(client, task);
                 }
-                (State::Holding(lease), Reply::Renewed { deadline, cap, .. }) if lease.renewal == Some(of) => {
+                (State::Holding(lease), Reply::Renewed { deadline, cap, .. })
+                    if lease.renewal == Some(of) =>
+                {
                     self.renewed(client, task, *deadline, *cap);
                 }
                 _ => {}

@@ -92,7 +92,7 @@ impl World {
         self.log.record(Event::Froze { sidecar });
         self.host_stops(host, span);
         self.disturb(host, span + Duration::from_secs(1));
-        self.hosts[host].frozen_for = span;
+        self.hosts[host].frozen_since = Some(self.now);
     }
 
     fn wall_step(&mut self, host: usize) {
@@ -115,7 +115,8 @@ impl World {
     }
 
     fn cut_off(&mut self) {
-        let open: Vec<usize> = (0..self.sessions.len()).filter(|&session| self.sessions[session].connected).collect();
+        let open: Vec<usize> =
+            (0..self.sessions.len()).filter(|&session| self.sessions[session].connected).collect();
         if open.is_empty() {
             return;
         }
@@ -129,13 +130,7 @@ impl World {
         self.sessions[session].sidecar_side += 1;
         self.post_to_client(session, ClientMail::Eof(number));
         self.sessions[session].connected = false;
-        self.feed(
-            host,
-            Input::SessionEnded {
-                session: SessionId(u64::from(number)),
-                by: EndedBy::Sidecar,
-            },
-        );
+        self.feed(host, Input::SessionEnded { session: SessionId(u64::from(number)), by: EndedBy::Sidecar });
     }
 
     fn store_away(&mut self) {

@@ -49,8 +49,9 @@ impl World {
     /// An operation ran on a key: writes down what it changed.
     pub(crate) fn observe(&mut self, key: usize) {
         let number = u32::try_from(key).expect("few keys");
-        let before = std::mem::take(&mut self.truth.0[key]);
+        let mut before = std::mem::take(&mut self.truth.0[key]);
         let mut after = Shadow::default();
+        let now = self.store_clock.read(self.now);
         if let Some(record) = self.store.record(&self.keys[key]) {
             after.tenures.clone_from(&record.tenures);
             after.queue.clone_from(&record.queue);
@@ -63,19 +64,31 @@ impl World {
         }
         for entry in &before.queue {
             let incarnation = entry.id.incarnation;
-            let stays = after.queue.iter().any(|other| other.id.incarnation == incarnation);
-            if !stays && !after.tenures.iter().any(|tenure| tenure.id == entry.id) {
+            let stays = after.queue.iter().any(|other| other.id == entry.id);
+            let lapsed = entry.until <= now;
+            if (lapsed || !stays) && !after.tenures.iter().any(|tenure| tenure.id == entry.id) {
                 let sidecar = sidecar_of(incarnation);
                 self.log.record(Event::Left { sidecar, key: number });
             }
         }
-        for tenure in &after.tenures {
-            let was = before.tenures.iter().find(|other| other.id == tenure.id);
-            self.observe_tenure(number, was, tenure);
-        }
-        for entry in &after.queue {
-            let was = before.queue.iter().find(|other| other.id == entry.id);
-            self.observe_entry(number, was, entry);
+        before.queue.retain(|entry| entry.until > now);
+        // In the order of the queue as it was, newcomers last: so the store served them within the operation.
+        let place = |id| before.queue.iter().position(|entry| entry.id == id).unwrap_or(usize::MAX);
+        let entries = after.queue.iter().map(|entry| (place(entry.id), Ok(entry)));
+        let tenures = after.tenures.iter().map(|tenure| (place(tenure.id), Err(tenure)));
+        let mut changes: Vec<(usize, Result<&Entry, &Tenure>)> = entries.chain(tenures).collect();
+        changes.sort_by_key(|(place, _)| *place);
+        for (_, change) in changes {
+            match change {
+                Ok(entry) => {
+                    let was = before.queue.iter().find(|other| other.id == entry.id);
+                    self.observe_entry(number, was, entry);
+                }
+                Err(tenure) => {
+                    let was = before.tenures.iter().find(|other| other.id == tenure.id);
+                    self.observe_tenure(number, was, tenure);
+                }
+            }
         }
         self.truth.0[key] = after;
     }
@@ -88,12 +101,7 @@ impl World {
         }
         if was.is_none_or(|was| was.range != is.range) {
             let (first, last) = (is.range.first, is.range.last);
-            self.log.record(Event::Reserved {
-                sidecar,
-                key,
-                first,
-                last,
-            });
+            self.log.record(Event::Reserved { sidecar, key, first, last });
         }
         if was.is_none_or(|was| was.until != is.until) {
             let until: At = self.store_clock.when(is.until);
@@ -107,12 +115,7 @@ impl World {
         let newly_offered = is.offered && !was.is_some_and(|was| was.offered);
         if was.is_none() || (!is.offered && was != Some(is)) {
             let until = self.store_clock.when(is.until);
-            self.log.record(Event::Entered {
-                sidecar,
-                key,
-                ask,
-                until,
-            });
+            self.log.record(Event::Entered { sidecar, key, ask, until });
         }
         if newly_offered {
             self.log.record(Event::Offered { sidecar, key, ask });
