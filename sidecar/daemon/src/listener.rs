@@ -175,7 +175,12 @@ fn passed() -> Option<Result<Listener, SocketError>> {
     if number("LISTEN_PID")? != std::process::id() || number("LISTEN_FDS")? < 1 {
         return None;
     }
-    // SAFETY: the service manager passed this descriptor to this very process, for it to own; nobody else here takes it.
+    // SAFETY: a number and a flag go in. That it fails if there is no such descriptor is what it is called for.
+    if unsafe { libc::fcntl(PASSED_FD, libc::F_SETFD, libc::FD_CLOEXEC) } == -1 {
+        let error = io::Error::last_os_error();
+        return Some(Err(SocketError::Io { path: "LISTEN_FDS: descriptor 3".into(), error }));
+    }
+    // SAFETY: it is open, and the service manager passed it to this very process for it to own; nobody else here takes it.
     let listener = unsafe { StdListener::from_raw_fd(PASSED_FD) };
     let path = listener.local_addr().ok().and_then(|address| address.as_pathname().map(Path::to_owned));
     let path = path.unwrap_or_default();
