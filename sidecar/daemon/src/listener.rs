@@ -3,9 +3,10 @@
 //! Owns path, folder, lock and stale files. Must not know who connects.
 
 use rustix::fs::{FlockOperation, flock};
+use rustix::net::sockopt::socket_acceptconn;
 use std::fs::{DirBuilder, File, OpenOptions, Permissions};
 use std::io;
-use std::os::fd::FromRawFd;
+use std::os::fd::{BorrowedFd, FromRawFd};
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::os::unix::net::UnixListener as StdListener;
 use std::path::{Path, PathBuf};
@@ -175,12 +176,15 @@ fn passed() -> Option<Result<Listener, SocketError>> {
     if number("LISTEN_PID")? != std::process::id() || number("LISTEN_FDS")? < 1 {
         return None;
     }
-    // SAFETY: a number and a flag go in. That it fails if there is no such descriptor is what it is called for.
-    if unsafe { libc::fcntl(PASSED_FD, libc::F_SETFD, libc::FD_CLOEXEC) } == -1 {
-        let error = io::Error::last_os_error();
-        return Some(Err(SocketError::Io { path: "LISTEN_FDS: descriptor 3".into(), error }));
+    // SAFETY: numbers go in. That it fails if there is no such descriptor is what it is called for.
+    let open = unsafe { libc::fcntl(PASSED_FD, libc::F_SETFD, libc::FD_CLOEXEC) } != -1;
+    // SAFETY: it is open, and nobody closes it while it is asked what it is. It may be another part's, if none was passed.
+    let listens = open && socket_acceptconn(unsafe { BorrowedFd::borrow_raw(PASSED_FD) }) == Ok(true);
+    if !listens {
+        let error = io::Error::other("LISTEN_FDS says that it is a listening socket, and it is none");
+        return Some(Err(SocketError::Io { path: "descriptor 3".into(), error }));
     }
-    // SAFETY: it is open, and the service manager passed it to this very process for it to own; nobody else here takes it.
+    // SAFETY: it listens, as nothing else in this process does yet, so it is what was passed to us to own.
     let listener = unsafe { StdListener::from_raw_fd(PASSED_FD) };
     let path = listener.local_addr().ok().and_then(|address| address.as_pathname().map(Path::to_owned));
     let path = path.unwrap_or_default();
