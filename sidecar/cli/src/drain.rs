@@ -13,7 +13,7 @@ use std::path::PathBuf;
 #[derive(Args, Debug)]
 pub(crate) struct DrainArgs {
     /// The operators' socket [default: admin.sock beside the sidecar's socket]
-    #[arg(long, value_name = "PATH")]
+    #[arg(long, value_name = "PATH", env = "SIDELOCK_ADMIN_SOCKET")]
     admin_socket: Option<PathBuf>,
     #[command(flatten)]
     socket: Socket,

@@ -136,7 +136,6 @@ mod tests {
             "run -s --limit 2 k -- true",
             "run --permits 2 k -- true",
             "run -n -w 5 k -- true",
-            "run k l -- true",
             "lock k --ttl soon",
             "nonsense",
         ] {

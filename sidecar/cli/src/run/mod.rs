@@ -13,7 +13,7 @@ use crate::wish::{self, ModeArgs};
 use clap::{Args, ValueEnum};
 use job::{Job, exit_code, start_failure_code};
 use nix::sys::signal::Signal;
-use sidelock_client::{Lease, LostReason, Request};
+use sidelock_client::{Client, Lease, LostReason, Request};
 use sidelock_wire::{Code, Kind};
 use std::ffi::OsString;
 use std::future::pending;
@@ -30,7 +30,8 @@ const PASSED_ON: [Signal; 6] =
 #[derive(Args, Debug)]
 pub(crate) struct RunArgs {
     /// The key
-    key: String,
+    #[arg(required = true, value_name = "KEY")]
+    keys: Vec<String>,
     /// The command, after `--`
     #[arg(last = true, value_name = "CMD", required_unless_present = "command")]
     argv: Vec<OsString>,
@@ -74,8 +75,9 @@ enum OnLost {
 
 /// Holds the key around the command; the exit code is the command's, or says why there was none.
 pub(crate) async fn run(args: RunArgs) -> Result<u8, Failure> {
+    let key = args.key()?;
     let client = wish::connect(&args.socket, "sidelock run").await?;
-    let lease = match args.request(&client).acquire().await {
+    let lease = match args.request(&client, key).acquire().await {
         Ok(lease) => lease,
         Err(error) => return args.not_acquired(error.into()),
     };
@@ -87,10 +89,8 @@ pub(crate) async fn run(args: RunArgs) -> Result<u8, Failure> {
     let mut job = match Job::start(&command, &environment) {
         Ok(job) => job,
         Err(error) => {
-            tell(format_args!(
-                "can not run {:?}: {error}",
-                command.first().unwrap_or(&args.key.clone().into())
-            ));
+            let program = command.first().map(|program| program.to_string_lossy()).unwrap_or_default();
+            tell(format_args!("can not run {program}: {error}"));
             return Ok(start_failure_code(&error));
         }
     };
@@ -124,7 +124,7 @@ async fn watch_over(
             reason = lease.lost(), if !lost => {
                 lost = true;
                 ended_by_us = args.on_lost != OnLost::Warn;
-                kill_at = args.end_command(job, reason);
+                kill_at = args.end_command(job, lease, reason);
             }
             () = at(kill_at) => {
                 kill_at = None;
@@ -144,8 +144,18 @@ async fn at(time: Option<Instant>) {
 }
 
 impl RunArgs {
-    fn request(&self, client: &sidelock_client::Client) -> Request {
-        let request = self.mode.request(client, &self.key);
+    /// The one key. Several at once are all-or-nothing, which the sidecar does not do yet.
+    fn key(&self) -> Result<&str, Failure> {
+        match self.keys.as_slice() {
+            [key] => Ok(key),
+            _ => Err(Failure::usage(
+                "run holds one key; put `--` before the command, and for several keys nest `sidelock run` in one order",
+            )),
+        }
+    }
+
+    fn request(&self, client: &Client, key: &str) -> Request {
+        let request = self.mode.request(client, key);
         let request = match self.wait {
             _ if self.no_wait => request.wait(Duration::ZERO),
             Wait::Forever => request.wait_forever(),
@@ -174,8 +184,8 @@ impl RunArgs {
     }
 
     /// The lock is lost: the first step against the command. When the second one is due.
-    fn end_command(&self, job: &Job, reason: LostReason) -> Option<Instant> {
-        let key = &self.key;
+    fn end_command(&self, job: &Job, lease: &Lease, reason: LostReason) -> Option<Instant> {
+        let key = lease.key();
         match self.on_lost {
             OnLost::Warn => {
                 tell(format_args!("the lock of {key} is lost ({reason}); the command goes on without it"))
