@@ -203,6 +203,18 @@ impl Engine {
         }
     }
 
+    /// The answer to an ask that is over. One that was given up has left a debt, which settles the matter; one that was
+    /// granted stands, but its second answer may know of a waiter who came after the first.
+    fn ask_repeated(&mut self, now: Time, sent: Sent, outcome: Outcome) {
+        let tenure = self.resources[sent.resource].tenure.as_ref();
+        if let Outcome::Applied { reply: Reply::Granted(tenancy), .. } = outcome
+            && tenancy.contended
+            && tenure.is_some_and(|tenure| tenure.seq == sent.seq)
+        {
+            self.learn_interest(now, sent.resource);
+        }
+    }
+
     fn ask_queued(&mut self, now: Time, resource: usize, queued: Queued) {
         let grace = self.grace();
         let Some(ask) = &mut self.resources[resource].ask else {
