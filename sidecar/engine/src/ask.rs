@@ -151,11 +151,11 @@ impl Engine {
         }
     }
 
-    /// The answer to an ask. An ask that is over has left a debt, which settles the matter.
+    /// The answer to an ask.
     pub(crate) fn ask_answered(&mut self, now: Time, call: CallId, sent: Sent, outcome: Outcome) {
         let resource = sent.resource;
         let Some(ask) = self.resources[resource].ask.as_mut().filter(|ask| ask.seq == sent.seq) else {
-            return;
+            return self.ask_repeated(now, sent, outcome);
         };
         let reply = match outcome {
             Outcome::Applied { reply, .. } => reply,
