@@ -1,0 +1,5 @@
+//! The binary as a shell sees it, with a real sidecar on the memory store.
+
+mod run;
+mod support;
+mod verbs;

@@ -1,0 +1,152 @@
+//! `sidelock run`: the command, its exit code, its signals, and the lease around it.
+
+use crate::support::Sidecar;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Child, Stdio};
+
+/// A command under the lock `k` that says its process id and then waits for a line, or the end, of its input.
+struct Holder {
+    run: Child,
+    command: Pid,
+}
+
+impl Holder {
+    fn start(sidecar: &Sidecar) -> Holder {
+        Holder::prepared(sidecar, ":")
+    }
+
+    /// As [`Holder::start`], after this.
+    fn prepared(sidecar: &Sidecar, setup: &str) -> Holder {
+        let script = format!("{setup}; echo $$; read x");
+        let mut command = sidecar.command(["run", "k", "--", "sh", "-c", &script]);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut run = command.spawn().expect("it starts");
+        let mut first = String::new();
+        let mut out = BufReader::new(run.stdout.take().expect("stdout is piped"));
+        out.read_line(&mut first).expect("it says its id");
+        Holder { run, command: Pid::from_raw(first.trim().parse().expect("a process id")) }
+    }
+
+    fn signal(&self, signal: Signal) {
+        let id = i32::try_from(self.run.id()).expect("process ids are small");
+        kill(Pid::from_raw(id), signal).expect("it runs");
+    }
+
+    fn code(mut self) -> Option<i32> {
+        self.run.wait().expect("a child can be waited for").code()
+    }
+}
+
+#[test]
+fn the_commands_code_is_ours_and_it_knows_key_and_fence() {
+    let sidecar = Sidecar::start();
+    let said = sidecar
+        .script("sidelock run k -- sh -c 'echo $SIDELOCK_KEY $SIDELOCK_FENCE; exit 7' || echo code $?");
+    let words: Vec<_> = said.out.split_whitespace().collect();
+    assert_eq!((words[0], words[2], words[3]), ("k", "code", "7"), "{said:?}");
+    assert!(words[1].parse::<u64>().is_ok(), "{said:?}");
+    assert_eq!(sidecar.say("run k -- /nonexistent/command").code, 127);
+    assert_eq!(sidecar.say("run k -- /").code, 126);
+}
+
+#[test]
+fn flocks_spellings_do_what_flock_does() {
+    let sidecar = Sidecar::start();
+    let holder = Holder::start(&sidecar);
+    assert_eq!(sidecar.say("run -n k -- true").code, 3);
+    assert_eq!(sidecar.say("run -n -E 9 k -- true").code, 9);
+    assert_eq!(sidecar.say("run -w 0.05 k -- true").code, 124);
+    assert_eq!(sidecar.say("run --wait 50ms -E 9 k -- true").code, 9);
+    assert_eq!(sidecar.say("run -s -n k -- true").code, 3, "a reader waits for a writer");
+    drop(holder);
+    assert_eq!(sidecar.script("sidelock run other -c 'exit 4' || echo code $?").out, "code 4\n");
+    let both = sidecar.script("sidelock run -s r -- sidelock run -n -s r -- echo both");
+    assert_eq!(both.out, "both\n", "{both:?}");
+    let full = sidecar.script(
+        "sidelock run --limit 2 --permits 2 p -- sidelock run -n --limit 2 p -- true || echo code $?",
+    );
+    assert_eq!(full.out, "code 3\n", "{full:?}");
+}
+
+#[test]
+fn several_keys_are_refused_with_what_to_do() {
+    let sidecar = Sidecar::start();
+    let said = sidecar.say("run a b -- true");
+    assert_eq!(said.code, 2);
+    assert!(said.err.contains("one key"), "{said:?}");
+}
+
+#[test]
+fn signals_are_passed_on() {
+    let sidecar = Sidecar::start();
+    let holder = Holder::start(&sidecar);
+    holder.signal(Signal::SIGTERM);
+    assert_eq!(holder.code(), Some(128 + 15));
+    let holder = Holder::prepared(&sidecar, "trap 'exit 5' USR1");
+    holder.signal(Signal::SIGUSR1);
+    assert_eq!(holder.code(), Some(5));
+}
+
+#[test]
+fn the_end_of_the_command_is_the_end_of_the_lease() {
+    let sidecar = Sidecar::start();
+    let mut holder = Holder::start(&sidecar);
+    assert_eq!(sidecar.say("run -n k -- true").code, 3);
+    holder.run.stdin.take().expect("stdin is piped").write_all(b"go\n").expect("it reads");
+    assert_eq!(holder.code(), Some(0));
+    assert_eq!(sidecar.say("run -n k -- true").code, 0);
+}
+
+#[test]
+fn a_killed_run_takes_its_command_along_and_frees_the_key() {
+    let sidecar = Sidecar::start();
+    let holder = Holder::start(&sidecar);
+    let command = holder.command;
+    holder.signal(Signal::SIGKILL);
+    assert_eq!(holder.code(), None, "killed");
+    assert_eq!(sidecar.say("run -w 30 k -- true").code, 0, "the key is free");
+    // The kernel kills it; somebody has yet to reap it, so its state tells.
+    let state = || std::fs::read_to_string(format!("/proc/{command}/stat")).unwrap_or_default();
+    while state().contains(") S ") || state().contains(") R ") {
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn a_lost_lease_ends_the_command_with_code_6() {
+    let sidecar = Sidecar::start();
+    let said = sidecar.say("run --max-hold 100ms k -- sleep 60");
+    assert_eq!(said.code, 6, "{said:?}");
+    assert!(said.err.contains("sidelock: the lock of k is lost"), "{said:?}");
+    assert_eq!(sidecar.say("run --max-hold 100ms --on-lost kill k -- sleep 60").code, 6);
+}
+
+#[test]
+fn a_command_that_does_not_listen_is_killed_after_the_grace() {
+    let sidecar = Sidecar::start();
+    let deaf = "sidelock run --max-hold 100ms --grace 100ms k -- sh -c 'trap \"\" TERM; while :; do sleep 0.05; done' || echo code $?";
+    let said = sidecar.script(deaf);
+    assert_eq!(said.out, "code 6\n", "{said:?}");
+    assert!(said.err.contains("killing it"), "{said:?}");
+}
+
+#[test]
+fn with_warn_the_command_goes_on_and_its_code_counts() {
+    let sidecar = Sidecar::start();
+    // Ends only once the key was free for somebody else.
+    let script =
+        "sidelock run --max-hold 100ms --on-lost warn k -- sidelock run k -- sh -c 'exit 3' || echo code $?";
+    let said = sidecar.script(script);
+    assert_eq!(said.out, "code 3\n", "{said:?}");
+    assert!(said.err.contains("goes on without it"), "{said:?}");
+}
+
+#[test]
+fn the_end_of_the_sidecar_is_the_end_of_the_lease() {
+    let mut sidecar = Sidecar::start();
+    let holder = Holder::start(&sidecar);
+    sidecar.kill();
+    assert_eq!(holder.code(), Some(6), "its memory is gone, and the lease with it");
+}

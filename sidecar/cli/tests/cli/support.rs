@@ -1,0 +1,110 @@
+//! The built binary: one sidecar on the memory store per test, and verbs spoken to it.
+//!
+//! Owns starting and stopping. Nothing sleeps: a sidecar serves once it has said so.
+
+use std::ffi::OsStr;
+use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
+use std::process::{Child, Command, Output, Stdio};
+use tempfile::TempDir;
+
+/// A sidecar that serves as long as the value lives.
+pub(crate) struct Sidecar {
+    process: Child,
+    folder: TempDir,
+    /// What it said on standard output up to the line to paste.
+    pub(crate) greeting: String,
+}
+
+/// What a verb said, and its exit code.
+#[derive(Debug)]
+pub(crate) struct Said {
+    pub(crate) code: i32,
+    pub(crate) out: String,
+    pub(crate) err: String,
+}
+
+/// The binary, hearing nothing of our own environment.
+pub(crate) fn sidelock<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_sidelock"));
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("SIDELOCK_") {
+            command.env_remove(name);
+        }
+    }
+    command.args(arguments);
+    command
+}
+
+/// Runs a command to its end.
+pub(crate) fn finish(mut command: Command) -> Said {
+    let Output { status, stdout, stderr } = command.stdin(Stdio::null()).output().expect("it starts");
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("output is text");
+    Said { code: status.code().unwrap_or(-1), out: text(stdout), err: text(stderr) }
+}
+
+impl Sidecar {
+    /// Starts one and waits until it serves.
+    pub(crate) fn start() -> Sidecar {
+        let folder = tempfile::tempdir().expect("there is a folder for temporary files");
+        let mut command = sidelock(["serve", "--store", "memory", "--socket"]);
+        command.arg(folder.path().join("s.sock"));
+        let mut process = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("it starts");
+        let out = BufReader::new(process.stdout.take().expect("stdout is piped"));
+        let mut greeting = String::new();
+        for line in out.lines() {
+            greeting.push_str(&line.expect("output is text"));
+            greeting.push('\n');
+            if greeting.contains("curl") {
+                break;
+            }
+        }
+        Sidecar { process, folder, greeting }
+    }
+
+    /// Where it serves.
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.folder.path().join("s.sock")
+    }
+
+    /// A verb for this sidecar.
+    pub(crate) fn command<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Command {
+        let mut command = sidelock(arguments);
+        command.env("SIDELOCK_SOCKET", self.socket());
+        command
+    }
+
+    /// A verb, spoken to this sidecar; the words are separated by spaces.
+    pub(crate) fn say(&self, words: &str) -> Said {
+        finish(self.command(words.split(' ')))
+    }
+
+    /// A shell script whose `sidelock` is ours.
+    pub(crate) fn script(&self, script: &str) -> Said {
+        let mut command = Command::new("sh");
+        let folder = PathBuf::from(env!("CARGO_BIN_EXE_sidelock"));
+        let folder = folder.parent().expect("a file is in a folder").to_string_lossy().into_owned();
+        let path = format!("{folder}:{}", std::env::var("PATH").unwrap_or_default());
+        command.args(["-ec", script]).env("PATH", path).env("SIDELOCK_SOCKET", self.socket());
+        finish(command)
+    }
+
+    /// Kills it.
+    pub(crate) fn kill(&mut self) {
+        self.process.kill().expect("it runs");
+        self.ended();
+    }
+
+    /// Waits for its end; its exit code.
+    pub(crate) fn ended(&mut self) -> i32 {
+        self.process.wait().expect("a child can be waited for").code().unwrap_or(-1)
+    }
+}
+
+impl Drop for Sidecar {
+    fn drop(&mut self) {
+        // Already gone is as good.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}

@@ -1,0 +1,127 @@
+//! The verbs, as a shell speaks them to a real sidecar.
+
+use crate::support::{Sidecar, finish, sidelock};
+use serde_json::Value;
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
+
+fn json(text: &str) -> Value {
+    serde_json::from_str(text).unwrap_or_else(|error| panic!("{error} in {text}"))
+}
+
+#[test]
+fn the_greeting_has_a_line_that_takes_a_lease_when_pasted() {
+    let sidecar = Sidecar::start();
+    let line = sidecar.greeting.lines().find(|line| line.contains("curl")).expect("there is such a line");
+    let said = sidecar.script(line);
+    assert_eq!(json(&said.out)["key"], "orders/42", "{said:?}");
+}
+
+#[test]
+fn a_shell_takes_renews_and_releases_a_lease() {
+    let sidecar = Sidecar::start();
+    let said = sidecar.script(
+        r#"eval "$(sidelock lock k --ttl 20s)"
+           test -n "$SIDELOCK_FENCE"
+           sidelock renew --ttl 1m -o json
+           sidelock lock k --wait 0 || echo "code $?"
+           sidelock unlock
+           sidelock unlock "$SIDELOCK_LEASE"
+           sidelock lock k --wait 0 -o json"#,
+    );
+    assert_eq!(said.code, 0, "{said:?}");
+    assert!(said.out.contains("code 3"), "held while it is held: {said:?}");
+    assert!(said.err.contains("sidelock:") && said.err.contains("held"), "{said:?}");
+}
+
+#[test]
+fn an_id_that_is_none_is_refused_without_a_word_to_the_sidecar() {
+    let sidecar = Sidecar::start();
+    assert_eq!(sidecar.say("unlock ../locks/k").code, 2);
+    assert_eq!(sidecar.say("unlock 00").code, 1, "not found");
+    assert_eq!(sidecar.say("unlock").code, 2, "none is given and none is in the environment");
+}
+
+#[test]
+fn ls_and_why_show_a_holder_but_not_its_secret() {
+    let sidecar = Sidecar::start();
+    let lease = json(&sidecar.say("lock a/1 -o json").out);
+    sidecar.say("lock b/1");
+    let secret = &lease["lease"].as_str().expect("has an id")[..32];
+
+    let listed = sidecar.say("ls a/");
+    assert!(listed.out.contains("a/1") && !listed.out.contains("b/1"), "{listed:?}");
+    let why = sidecar.say("why a/1");
+    assert!(why.out.contains("timed lease") && why.out.contains(&lease["fence"].to_string()), "{why:?}");
+    assert!(!listed.out.contains(secret) && !why.out.contains(secret));
+
+    assert_eq!(json(&sidecar.say("ls -o json").out)["keys"].as_array().expect("a list").len(), 2);
+    assert_eq!(json(&sidecar.say("why a/1 -o json").out)["holders"][0]["fence"], lease["fence"]);
+}
+
+#[test]
+fn keys_of_any_spelling_come_through() {
+    let sidecar = Sidecar::start();
+    for key in ["a b", "50%", "a?b#c&d+e", "€/ü", "../x"] {
+        let taken = finish(sidecar.command(["lock", key, "-o", "json"]));
+        assert_eq!(json(&taken.out)["key"], key, "{taken:?}");
+        let why = finish(sidecar.command(["why", key, "-o", "json"]));
+        assert_eq!(json(&why.out)["key"], key, "{why:?}");
+        assert_eq!(json(&why.out)["holders"].as_array().expect("a list").len(), 1, "{key}");
+    }
+}
+
+#[test]
+fn watch_tells_what_happens() {
+    let sidecar = Sidecar::start();
+    let mut command = sidecar.command(["watch", "a/", "-o", "json"]);
+    let mut watching = command.stdout(Stdio::piped()).spawn().expect("it starts");
+    let mut lines = BufReader::new(watching.stdout.take().expect("stdout is piped")).lines();
+    // Whether it watches already shows only in what it tells: something happens until it does.
+    let first = std::thread::scope(|scope| {
+        let first = scope.spawn(|| lines.next().expect("an event").expect("text"));
+        while !first.is_finished() {
+            sidecar.script(
+                "sidelock unlock $(sidelock lock a/1 -o json | sed -n 's/.*\"lease\": \"\\(.*\\)\".*/\\1/p')",
+            );
+        }
+        first.join().expect("it was read")
+    });
+    assert_eq!(json(&first)["key"], "a/1");
+    watching.kill().expect("it still watches");
+    watching.wait().expect("it ends");
+}
+
+#[test]
+fn wait_and_healthcheck_see_a_sidecar_come_and_go() {
+    let mut sidecar = Sidecar::start();
+    assert_eq!(sidecar.say("wait --timeout 30s --store").code, 0);
+    assert_eq!(sidecar.say("healthcheck --store").code, 0);
+    assert_eq!(sidecar.say("drain").code, 0);
+    assert_eq!(sidecar.ended(), 0);
+    let said = sidecar.say("healthcheck");
+    assert_eq!(said.code, 5, "{said:?}");
+    assert!(said.err.contains("s.sock") && said.err.contains("sidelock serve"), "{said:?}");
+    assert_eq!(sidecar.say("wait --timeout 0").code, 5);
+}
+
+#[test]
+fn config_shows_what_would_apply_and_what_is_wrong() {
+    let shown =
+        finish(sidelock(["config", "print", "--namespace", "n1", "--redis", "redis://u:hunter2@h/0"]));
+    assert!(shown.out.contains("namespace = \"n1\""), "{shown:?}");
+    assert!(!shown.out.contains("hunter2") && !shown.err.contains("hunter2"), "{shown:?}");
+    assert!(shown.err.contains("sidelock: warning"), "a password among arguments: {shown:?}");
+
+    let defaults = finish(sidelock(["config", "print", "--default"]));
+    assert!(defaults.out.contains("[tenure]") && defaults.out.contains('#'), "{defaults:?}");
+    assert_eq!(finish(sidelock(["config", "check"])).code, 0);
+
+    let folder = tempfile::tempdir().expect("there is a folder for temporary files");
+    let file = folder.path().join("sidelock.toml");
+    std::fs::write(&file, "[tenure]\nretension = '1s'\n").expect("our folder");
+    let wrong =
+        finish(sidelock(["config".as_ref(), "check".as_ref(), "--config".as_ref(), file.as_os_str()]));
+    assert_eq!(wrong.code, 2, "{wrong:?}");
+    assert!(wrong.err.contains("did you mean `retention`"), "{wrong:?}");
+}
