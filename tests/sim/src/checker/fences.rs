@@ -13,7 +13,6 @@ use std::collections::HashMap;
 struct Highest {
     units: u32,
     fence: u64,
-    sidecar: u32,
 }
 
 /// A resource that refuses older tokens than it has seen.
@@ -81,22 +80,21 @@ impl Fences {
 
     /// A lease is received: its token is above those of all leases received before with which it conflicts.
     fn rising(&mut self, at: At, lease: Req, fence: u64, book: &Book, bounds: &Bounds, found: &mut Findings) {
-        let Some((acquire, sidecar)) = book.acquire(lease) else {
+        let Some((acquire, _)) = book.acquire(lease) else {
             return;
         };
         // After the store lost its data a tenure of before may still serve (S6): its tokens are *below* the new ones.
         let amnesia = book.flushed_at.is_some_and(|flushed| at <= flushed + bounds.longest);
         let highest = &mut slot(&mut self.keys, acquire.key).highest;
-        let above = highest.iter().find(|other| {
-            conflict(&acquire, other.units) && other.fence >= fence && !(amnesia && other.sidecar != sidecar)
-        });
+        let above =
+            highest.iter().find(|other| conflict(&acquire, other.units) && other.fence >= fence && !amnesia);
         if let Some(above) = above {
             let above = above.fence;
             found.add(Rule::FenceOrder, || {
                 format!("key {}: {lease} got token {fence} after {above} was granted", acquire.key)
             });
         }
-        let mine = Highest { units: acquire.units, fence, sidecar };
+        let mine = Highest { units: acquire.units, fence };
         match highest.iter_mut().find(|other| other.units == acquire.units) {
             Some(other) if other.fence < fence => *other = mine,
             Some(_) => {}

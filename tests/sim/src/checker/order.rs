@@ -98,7 +98,10 @@ impl Order {
             return;
         };
         let me = queue.swap_remove(index);
-        let ahead = queue.iter().find(|other| {
+        // A host whose clock stood still weighs priorities on a clock that the history does not show.
+        let frozen = book.sidecar(sidecar).froze_at.is_some();
+        let mut comparable = queue.iter().filter(|other| !frozen || other.priority == me.priority);
+        let ahead = comparable.find(|other| {
             let leeway = i64::from((me.priority - other.priority).abs()) * PRIORITY_LEEWAY_NS;
             other.rank + leeway < me.rank
         });

@@ -6,7 +6,7 @@
 use super::hosts::{From, Mail, index, number, req};
 use super::tasks::{State, Step, Task};
 use super::{Happening, World};
-use crate::checker::history::{Answer, At, Event, Refused, Req};
+use crate::checker::history::{Answer, At, Event, Refused, Req, Sent};
 use sidelock_engine::{EndedBy, Grant, Input, Notice, Refusal, Reply, RequestId, SessionId, SessionOpened};
 use std::sync::Arc;
 use std::time::Duration;
@@ -333,8 +333,11 @@ impl World {
             return;
         };
         self.log.say(|| format!("client {client} dies"));
-        self.log.record(Event::HungUp { session });
         let was_connected = self.clients[client].connected;
+        if was_connected {
+            self.last_words(client, session);
+        }
+        self.log.record(Event::HungUp { session });
         if was_connected {
             let input = Input::SessionEnded { session: SessionId(u64::from(session)), by: EndedBy::Peer };
             let delay = self.hop();
@@ -353,5 +356,29 @@ impl World {
         }
         let delay = self.dice.about(Duration::from_millis(400));
         self.connect_later(client, delay);
+    }
+
+    /// Some die with a cancel on the way, which the driver may read after it has noticed the hang-up.
+    fn last_words(&mut self, client: usize, session: u32) {
+        for task in 0..self.clients[client].tasks.len() {
+            let of = match &self.clients[client].tasks[task].state {
+                State::Waiting { of, cancelled: false } => *of,
+                State::Holding(lease) if lease.of.session == session => lease.of,
+                _ => continue,
+            };
+            if !self.dice.chance(0.4) {
+                continue;
+            }
+            self.send(of, Sent::Cancel);
+            let (host, sidecar) = (self.clients[client].host, self.sessions[session as usize].sidecar);
+            let connection = self.sessions[session as usize].client_side;
+            let input = Input::Cancel {
+                session: SessionId(u64::from(session)),
+                request: RequestId(u64::from(of.request)),
+            };
+            let mail = Mail { from: From::Session { session, connection }, input };
+            let delay = self.dice.span(Duration::ZERO, 4 * (self.plan.one_way + self.plan.jitter));
+            self.agenda.put(self.now + delay, Happening::Mail { host, sidecar, mail });
+        }
     }
 }

@@ -79,6 +79,10 @@ impl World {
         {
             self.plan_step(client, task, ttl / 2, Step::Renew);
         }
+        if !self.healed && self.dice.chance(self.plan.habits.dies) {
+            let delay = self.dice.span(Duration::ZERO, Duration::from_millis(2));
+            self.plan_step(client, task, delay, Step::Die);
+        }
     }
 
     /// The world comes to its end: whoever holds is done soon.

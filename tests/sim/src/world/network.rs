@@ -175,11 +175,17 @@ impl World {
             self.disturb(host, Duration::from_millis(200));
             return self.agenda.put(there, Happening::AtStore(pipeline));
         }
-        if self.dice.chance(faults.twice) {
+        // An ask that runs again after its answer was heard is outside the model: connections do not repeat themselves,
+        // senders do, and a sender that heard no answer knows that it did not (P7).
+        let asks = pipeline.calls.iter().any(|call| matches!(call.op, Op::Ask(_)));
+        let twice = self.dice.chance(faults.twice);
+        if twice {
             let again = Pipeline { calls: pipeline.calls.clone(), fate: Fate::Unheard, ..pipeline };
             self.disturb(host, late);
             self.agenda.put(self.now + late, Happening::AtStore(again));
-            return self.agenda.put(there, Happening::AtStore(pipeline));
+            if !asks {
+                return self.agenda.put(there, Happening::AtStore(pipeline));
+            }
         }
         pipeline.fate = Fate::Unheard;
         let timeout = self.plan.call_timeout;
@@ -188,7 +194,7 @@ impl World {
         } else if self.dice.chance(faults.late) {
             self.log.say(|| format!("the pipeline {calls:?} is late by {late:?}"));
             self.agenda.put(there + late, Happening::AtStore(pipeline));
-        } else if self.dice.chance(faults.reply_lost) {
+        } else if self.dice.chance(faults.reply_lost) || (twice && asks) {
             self.log.say(|| format!("the answer to {calls:?} will be lost"));
             self.agenda.put(there, Happening::AtStore(pipeline));
         } else {
