@@ -7,7 +7,7 @@ local function decode(raw)
     if #raw < HEADER_BYTES or raw:sub(1, 2) ~= 'SL' then
         error({ 'corrupt: it does not begin like a record' })
     end
-    local _, version, _, last, limit, tenures, queue, done, at = unpack_at(HEADER, raw)
+    local _, version, _, last, limit, tenures, queue, _, done, at = unpack_at(HEADER, raw)
     if version > VERSION then
         error({ 'record_too_new: it has format ' .. version .. ', this version reads up to ' .. VERSION })
     end
@@ -35,7 +35,7 @@ end
 
 -- The step's one write, and its last act.
 local function store(record)
-    local parts, first_due, last_due = { '' }, math.huge, 0
+    local parts, first_due, last_due, offers = { '' }, math.huge, 0, 0
     local function put(due, bytes)
         first_due, last_due = math.min(first_due, due), math.max(last_due, due)
         parts[#parts + 1] = bytes
@@ -44,6 +44,7 @@ local function store(record)
         put(t.due, pack(TENURE, t.inc, t.seq, t.units, t.due, t.first, t.last))
     end
     for _, e in ipairs(record.queue) do
+        offers = offers + (e.offered and 1 or 0)
         put(e.due, pack(ENTRY, e.inc, e.seq, e.units, e.due, e.offered and 1 or 0))
     end
     for _, d in ipairs(record.done) do
@@ -54,7 +55,7 @@ local function store(record)
         return
     end
     parts[1] = pack(HEADER, 'SL', VERSION, first_due, record.last, record.limit,
-        #record.tenures, #record.queue, #record.done)
+        #record.tenures, #record.queue, offers, #record.done)
     redis.call('SET', key, table.concat(parts), 'PX', math.ceil((last_due - now) / 1000) + GARBAGE_MS)
 end
 
@@ -168,10 +169,6 @@ local function bury(record, inc, seq, due)
     end
 end
 
-local function remaining_ms(tenure)
-    return math.max(0, math.floor((tenure.due - now) / 1000))
-end
-
 local function granted(record, t)
-    return GRANTED .. pack('<I4I8I8I8I1', t.units, remaining_ms(t), t.first, t.last, contended(record, t.inc))
+    return granted_answer(t.units, t.due - now, t.first, t.last, contended(record, t.inc))
 end

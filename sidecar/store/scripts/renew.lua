@@ -25,5 +25,5 @@ local function renew(raw, arg)
         range = pack('<I8I8', tenure.first, tenure.last)
     end
     tenure.due = math.max(tenure.due, now + ttl)
-    return RENEWED .. pack('<I8I1', remaining_ms(tenure), contended(record, me)) .. range, record
+    return RENEWED .. pack('<I8I1', math.floor((tenure.due - now) / 1000), contended(record, me)) .. range, record
 end

@@ -18,8 +18,19 @@ local function short_way(verb, raw, arg)
     if not raw then
         return verb == ASK and ask_unknown(arg)
     end
-    if #raw == SINGLE_BYTES and raw:sub(1, 3) == 'SL\1' then
-        return verb == GIVE_BACK and give_back_single(raw, arg) or verb == RENEW and renew_single(raw, arg)
+    if #raw < HEADER_BYTES or raw:sub(1, 3) ~= 'SL\1' then
+        return
+    end
+    local _, _, next_due, last, limit, tenures, queue, offers, done = unpack_at(HEADER, raw)
+    if #raw ~= HEADER_BYTES + tenures * TENURE_BYTES + queue * ENTRY_BYTES + done * DONE_BYTES or now >= next_due then
+        return
+    end
+    if verb == GIVE_BACK then
+        return #raw == SINGLE_BYTES and give_back_single(raw, arg)
+    elseif verb == RENEW then
+        return queue == 0 and renew_in_place(raw, arg, next_due, last, limit, tenures, done)
+    elseif verb == ASK then
+        return queue > 0 and offers + done == 0 and ask_in_place(raw, arg, next_due, last, limit, tenures, queue)
     end
 end
 

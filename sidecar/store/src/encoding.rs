@@ -10,7 +10,7 @@ use sidelock_engine::{AskId, FenceRange, Incarnation, StoreTime};
 pub const RECORD_VERSION: u8 = 1;
 
 const MAGIC: &[u8; 2] = b"SL";
-const HEADER_BYTES: usize = 35;
+const HEADER_BYTES: usize = 39;
 const TENURE_BYTES: usize = 52;
 const ENTRY_BYTES: usize = 37;
 const DONE_BYTES: usize = 32;
@@ -39,7 +39,8 @@ impl Record {
         out.u64(dues.min().unwrap_or_default().0);
         out.u64(self.last);
         out.u32(self.limit);
-        for count in [tenures.len(), queue.len(), done.len()] {
+        let offers = queue.iter().filter(|entry| entry.offered).count();
+        for count in [tenures.len(), queue.len(), offers, done.len()] {
             out.u32(u32::try_from(count).expect("a record of 4 billion sidecars does not fit in memory"));
         }
         for tenure in tenures {
@@ -75,7 +76,8 @@ impl Record {
         let mut from = Reader(&bytes[MAGIC.len() + 1..]);
         let _next_due = from.u64();
         let (last, limit) = (from.u64(), from.u32());
-        let [tenures, queue, done] = [from.u32(), from.u32(), from.u32()].map(|count| count as usize);
+        let [tenures, queue, _offers, done] =
+            [from.u32(), from.u32(), from.u32(), from.u32()].map(|count| count as usize);
         let body = [(tenures, TENURE_BYTES), (queue, ENTRY_BYTES), (done, DONE_BYTES)];
         let wanted: u128 = body.iter().map(|(count, bytes)| *count as u128 * *bytes as u128).sum();
         if from.0.len() as u128 != wanted {

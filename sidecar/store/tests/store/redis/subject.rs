@@ -47,6 +47,12 @@ impl RedisSubject {
         self.runtime.block_on(::redis::cmd("GET").arg(name).query_async(&mut self.admin)).unwrap()
     }
 
+    /// How long Redis keeps it.
+    pub(crate) fn time_to_live(&mut self, key: &str) -> Duration {
+        let name = format!("sl:1:default:{{{key}}}:lock");
+        Duration::from_millis(self.command(&[b"PTTL", name.as_bytes()]))
+    }
+
     /// What became of an operation.
     pub(crate) fn outcome(&mut self, op: &Op) -> Outcome {
         self.calls += 1;
