@@ -1,11 +1,11 @@
 //! Why a verb could not do its work: what is said about it, and the exit code.
 //!
-//! Owns the exit codes that no refusal of the sidecar has. Must not know verbs; the codes of refusals are the wire
-//! crate's one table.
+//! Owns the exit codes that no refusal of the sidecar has. Must not know verbs; the codes of refusals stand in
+//! the one table that the SDK shows too.
 
 use hyper::StatusCode;
 use serde_json::Value;
-use sidelock_wire::{Code, Kind};
+use sidelock_client::{Code, Error};
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
@@ -28,7 +28,7 @@ pub(crate) enum Failure {
         message: String,
     },
     /// The SDK gave up.
-    Sdk(sidelock_client::Error),
+    Sdk(Error),
     /// Nobody answers at this socket.
     Unreachable {
         /// The socket.
@@ -75,20 +75,10 @@ impl Failure {
         }
     }
 
-    /// Whether there was nobody to talk to.
-    pub(crate) fn is_unreachable(&self) -> bool {
-        match self {
-            Failure::Unreachable { .. } | Failure::Sdk(sidelock_client::Error::SidecarUnreachable { .. }) => {
-                true
-            }
-            other => other.code().is_some_and(|code| code.kind() == Kind::SidecarUnreachable),
-        }
-    }
-
     /// The exit code that stands for it.
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
-            _ if self.is_unreachable() => EXIT_UNREACHABLE,
+            Failure::Unreachable { .. } | Failure::Sdk(Error::SidecarUnreachable { .. }) => EXIT_UNREACHABLE,
             Failure::Usage(_) => EXIT_USAGE,
             other => other.code().map_or(EXIT_FAILED, Code::exit_code),
         }
@@ -111,8 +101,8 @@ impl fmt::Display for Failure {
     }
 }
 
-impl From<sidelock_client::Error> for Failure {
-    fn from(error: sidelock_client::Error) -> Failure {
+impl From<Error> for Failure {
+    fn from(error: Error) -> Failure {
         Failure::Sdk(error)
     }
 }

@@ -8,7 +8,7 @@ use crate::socket::Socket;
 use crate::span::{Wait, span, wait};
 use clap::Args;
 use hyper::{Method, StatusCode};
-use sidelock_wire::Code;
+use sidelock_client::Code;
 use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
 

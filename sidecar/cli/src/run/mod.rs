@@ -13,15 +13,16 @@ use crate::wish::{self, ModeArgs};
 use clap::{Args, ValueEnum};
 use job::{Job, exit_code, start_failure_code};
 use nix::sys::signal::Signal;
-use sidelock_client::{Client, Lease, LostReason, Request};
-use sidelock_wire::{Code, Kind};
+use sidelock_client::{Client, Code, Error, Lease, LostReason, Request};
 use std::ffi::OsString;
 use std::future::pending;
 use std::task::Poll;
 use std::time::Duration;
 use tokio::signal::unix::{self, SignalKind};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 
+/// How long the end of `run` waits for the sidecar's word that the key is free.
+const RELEASE_TIME_MAX: Duration = Duration::from_secs(1);
 /// Signals that are meant for the command and are passed on to it.
 const PASSED_ON: [Signal; 6] =
     [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGQUIT, Signal::SIGUSR1, Signal::SIGUSR2];
@@ -96,10 +97,13 @@ pub(crate) async fn run(args: RunArgs) -> Result<u8, Failure> {
     };
     let code = watch_over(&args, &mut job, &lease, &mut signals).await?;
     drop(job);
-    if let Err(error) = lease.release().await
-        && error.code().is_none_or(|code| code.kind() != Kind::LeaseLost)
-    {
-        tell(format_args!("the command is done, but the lock could not be released: {error}"));
+    // Awaited, so that whoever runs next finds it free. A sidecar that does not answer frees it when we are gone.
+    match timeout(RELEASE_TIME_MAX, lease.release()).await {
+        Ok(Ok(()) | Err(Error::LeaseLost { .. })) => {}
+        Ok(Err(error)) => {
+            tell(format_args!("the command is done, but the lock could not be released: {error}"))
+        }
+        Err(_) => tell("the command is done, but the sidecar does not confirm the release"),
     }
     Ok(code)
 }
@@ -176,7 +180,7 @@ impl RunArgs {
     }
 
     fn not_acquired(&self, failure: Failure) -> Result<u8, Failure> {
-        let held = failure.code().is_some_and(|code| code.kind() == Kind::WaitTimeout);
+        let held = matches!(failure.code(), Some(Code::Held | Code::WaitTimeout));
         match self.conflict_code.filter(|_| held) {
             Some(code) => Ok(code),
             None => Err(failure),

@@ -35,6 +35,8 @@ impl Holder {
     }
 
     fn code(mut self) -> Option<i32> {
+        // Kept open while it waits: the end of its input would end it too.
+        let _input = self.run.stdin.take();
         self.run.wait().expect("a child can be waited for").code()
     }
 }
