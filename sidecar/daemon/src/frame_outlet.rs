@@ -12,6 +12,9 @@ use std::io;
 use tokio::net::unix::OwnedWriteHalf;
 use tokio::sync::Notify;
 
+/// Memory for answers that a session keeps while it has none to write: a batch of some hundred.
+const KEPT_BYTES_MAX: usize = 16 * 1024;
+
 /// See the module. Shared by the driver, which fills and flushes it, and the session's task, which writes what the
 /// socket did not take at once.
 pub(crate) struct FrameOutlet {
@@ -64,8 +67,7 @@ impl FrameOutlet {
         let out = &mut *self.out.borrow_mut();
         loop {
             if out.waiting() == 0 {
-                out.bytes.clear();
-                out.written = 0;
+                out.start_over();
                 let Some(extended) = out.extended.take() else { return Ok(()) };
                 extended.encode(&mut out.bytes);
             }
@@ -83,11 +85,19 @@ impl Outbound {
         self.bytes.len() - self.written
     }
 
+    /// All is written. A burst's memory is not kept for a session that may stay silent for hours.
+    fn start_over(&mut self) {
+        if self.bytes.capacity() > KEPT_BYTES_MAX {
+            self.bytes = Vec::new();
+        }
+        self.bytes.clear();
+        self.written = 0;
+    }
+
     /// A pending `extended` speaks of the leases before this message, so it has to be read before it.
     fn append(&mut self, message: &ToClient<'_>) -> Result<(), Overflow> {
-        if self.written == self.bytes.len() {
-            self.bytes.clear();
-            self.written = 0;
+        if self.waiting() == 0 {
+            self.start_over();
         }
         if let Some(extended) = self.extended.take() {
             extended.encode(&mut self.bytes);

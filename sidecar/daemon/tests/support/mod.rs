@@ -3,10 +3,10 @@
 #![allow(clippy::unwrap_used, reason = "helpers of a test are a test")]
 #![allow(dead_code, reason = "each test file uses its part")]
 
-use sidelock_daemon::{Embedded, boottime, embedded};
+use sidelock_daemon::{Embedded, boottime};
 use sidelock_wire::{
-    Acquire, Code, Decoder, FRAME_BYTES_MAX, Hello, LeaseName, Life, LostReason, MAGIC, Mode, Resume,
-    ToClient, ToSidecar,
+    Acquire, Code, Decoder, FRAME_BYTES_MAX, Hello, LeaseName, Life, LostReason, MAGIC, Mode, ToClient,
+    ToSidecar,
 };
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
