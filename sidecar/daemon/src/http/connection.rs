@@ -1,6 +1,9 @@
 //! One connection: HTTP/1.1 by hyper, within limits.
 //!
 //! Owns what a connection may cost before and between requests, and noticing which side hung up. Must not know paths.
+//!
+//! hyper looks for the end of a connection while a request waits, unless the client has already sent its next request
+//! behind it: such a client that leaves is noticed when the wait ends, after `http_wait_max` at the latest.
 
 use super::Door;
 use super::call::Caller;
@@ -14,8 +17,10 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::cell::Cell;
 use std::convert::Infallible;
+use std::future::poll_fn;
 use std::pin::pin;
 use std::rc::Rc;
+use std::task::Poll;
 use std::time::Duration;
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::Notify;
@@ -59,9 +64,10 @@ pub(super) async fn serve(door: Rc<Door>, stream: UnixStream, peer: Peer, leavin
         let caller = Caller { door: door.clone(), line: line.clone(), peer, app };
         async move { Ok::<_, Infallible>(route::answer(caller, request).await) }
     });
-    let mut connection = pin!(builder().serve_connection(TokioIo::new(stream), service));
     let mut leaving = pin!(leaving);
-    let mut left = false;
+    // Who comes while it leaves is still told so, once: an idle connection would be closed without a word.
+    let mut left = poll_fn(|cx| Poll::Ready(leaving.as_mut().poll(cx).is_ready())).await;
+    let mut connection = pin!(builder().keep_alive(!left).serve_connection(TokioIo::new(stream), service));
     loop {
         tokio::select! {
             biased;

@@ -113,8 +113,10 @@ fn probes_answer_and_change_when_it_drains() {
             let head = rig.ask("HEAD", path, "").await;
             assert_eq!((head.status, head.body.as_str()), (200, ""), "{path}");
         }
+        rig.leaving.send_replace(true);
         rig.door.handle.drain().await;
-        assert_eq!(rig.get("/readyz").await.status, 503);
+        let answer = rig.get("/readyz").await;
+        assert_eq!((answer.status, answer.body.as_str()), (503, "draining\n"), "a newcomer is told");
         assert_eq!(rig.get("/livez").await.status, 200);
     });
 }
