@@ -179,6 +179,7 @@ impl Engine {
     }
 
     fn clock_stepped(&mut self, now: Time) {
+        self.link.clock_stepped(now);
         for resource in self.all_resources() {
             self.doubt_tenure(now, resource);
             self.look_again(now, resource);

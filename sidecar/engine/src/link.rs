@@ -40,6 +40,8 @@ pub(crate) struct Link {
     floor: u64,
     regressed: bool,
     round_trip: Duration,
+    /// When the wall clock was last seen to run ahead: what was sent before proves nothing any more (H9).
+    stepped: Time,
 }
 
 impl Link {
@@ -56,6 +58,15 @@ impl Link {
         self.up = true;
         self.clock = Some((at, now));
         self.floor = self.floor.max(at.0);
+    }
+
+    pub(crate) fn clock_stepped(&mut self, now: Time) {
+        self.stepped = now;
+    }
+
+    /// Whether deadlines may be counted from this sending.
+    pub(crate) fn is_proof(&self, sent: Time) -> bool {
+        sent >= self.stepped
     }
 
     pub(crate) fn went_down(&mut self) {

@@ -3,7 +3,7 @@
 //! Owns the decision about the head of the queue, and what follows from it for the store: ask, renew, give back. Must
 //! not know how requests came or how answers leave.
 
-use crate::effect::{Effect, EventKind, Grant, Path, Refusal, Reply};
+use crate::effect::{Effect, EventKind, Grant, LostReason, Path, Refusal, Reply};
 use crate::engine::Engine;
 use crate::input::Life;
 use crate::lease::Lease;
@@ -38,6 +38,7 @@ impl Engine {
     pub(crate) fn serve(&mut self, now: Time, resource: usize) {
         let verdict = loop {
             match self.judge_head(now, resource) {
+                Verdict::Grant if self.head_is_silent(now, resource) => self.refuse_head(now, resource),
                 Verdict::Grant => self.grant_head(now, resource),
                 other => break other,
             }
@@ -50,6 +51,18 @@ impl Engine {
         self.follow_up(now, resource, verdict);
         self.mark_use(now, resource);
         self.rearm_or_forget(resource);
+    }
+
+    /// The head's session has given no sign of life for too long: its timer is due in this very turn.
+    fn head_is_silent(&self, now: Time, resource: usize) -> bool {
+        let head = self.resources[resource].queue.first().map(|head| self.waiters[head].session);
+        head.and_then(|session| self.sessions.get(&session)).is_some_and(|session| session.is_silent(now))
+    }
+
+    fn refuse_head(&mut self, now: Time, resource: usize) {
+        if let Some(head) = self.resources[resource].queue.first() {
+            self.refuse_waiter(now, head, Refusal::LeaseLost(LostReason::Session));
+        }
     }
 
     fn judge_head(&self, now: Time, resource: usize) -> Verdict {

@@ -94,6 +94,11 @@ impl Session {
         self.ping_within.map_or(Time::MAX, |within| self.seen + within)
     }
 
+    /// Its patience is over.
+    pub(crate) fn is_silent(&self, now: Time) -> bool {
+        self.alive_until() <= now
+    }
+
     /// What may be told of a deadline now.
     pub(crate) fn tellable(&mut self, deadline: Time) -> Time {
         self.held_short |= deadline > self.alive_until();
@@ -304,7 +309,7 @@ impl Engine {
         let Some(session) = self.sessions.get_mut(&id) else {
             return;
         };
-        if session.cut || session.is_bare() || session.alive_until() > now {
+        if session.cut || session.is_bare() || !session.is_silent(now) {
             return;
         }
         self.leave_queues(now, id, Some(Refusal::LeaseLost(LostReason::Session)));

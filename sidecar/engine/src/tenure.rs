@@ -46,8 +46,8 @@ pub(crate) struct Tenure {
     at_risk_at: Time,
     /// When the overtaking budget ends; `MAX` when nobody waits for that.
     budget_alarm: Time,
-    /// The clock stepped at this time: only a renewal sent later proves anything (H9).
-    doubted: Option<Time>,
+    /// The clock stepped since what its deadline rests on was sent: only a later renewal proves anything (H9).
+    doubted: bool,
     /// Late copies of its ask may come until then (P7).
     tombstone: Option<StoreTime>,
 }
@@ -60,7 +60,7 @@ impl Tenure {
 
     /// Enough certainty to hand out a lease that lives until `until`.
     pub(crate) fn is_good_until(&self, until: Time) -> bool {
-        self.doubted.is_none() && self.deadline >= until
+        !self.doubted && self.deadline >= until
     }
 
     /// So long nothing was said to the store about it.
@@ -108,7 +108,8 @@ impl Engine {
         tombstone: Option<StoreTime>,
     ) {
         let deadline = self.proven_deadline(now, sent, tenancy.remaining);
-        let renew_at = self.renewal_due(resource, sent);
+        let doubted = !self.link.is_proof(sent);
+        let renew_at = if doubted { now } else { self.renewal_due(resource, sent) };
         let at_risk_at = deadline - self.config.tenure_ttl / 3;
         let r = &mut self.resources[resource];
         let tenure = Tenure {
@@ -126,7 +127,7 @@ impl Engine {
             idle_until: Time::MAX,
             at_risk_at,
             budget_alarm: Time::MAX,
-            doubted: None,
+            doubted,
             tombstone,
         };
         match r.tenure.replace(tenure) {
@@ -262,9 +263,7 @@ impl Engine {
                 if let Some(range) = range {
                     tenure.fences.top_up(range);
                 }
-                if tenure.doubted.is_some_and(|stepped| sent.at >= stepped) {
-                    tenure.doubted = None;
-                }
+                tenure.doubted &= !self.link.is_proof(sent.at);
                 tenure.confirmed = sent.at;
                 if !contended {
                     tenure.interest = None;
@@ -321,7 +320,7 @@ impl Engine {
     /// The wall clock ran ahead: nothing is handed out until a renewal sent after this is answered (H9).
     pub(crate) fn doubt_tenure(&mut self, now: Time, resource: usize) {
         if let Some(tenure) = &mut self.resources[resource].tenure {
-            tenure.doubted = Some(now);
+            tenure.doubted = true;
             tenure.at_risk_at = now;
             tenure.renew_at = now;
         }
