@@ -63,7 +63,8 @@ tests_of() {
 targets() {
     local folder file
     for folder in "$@"; do
-        for file in "$folder"/tests/*.rs; do
+        for file in "$folder"/tests/*.rs "$folder"/tests/*/main.rs; do
+            file=${file%/main.rs}
             if [[ -e $file ]]; then printf -- '--test\n%s\n' "$(basename "$file" .rs)"; fi
         done
     done
