@@ -4,10 +4,11 @@
 //! when we die. Must not know leases: `run` decides when to send which signal.
 
 use nix::sys::prctl;
-use nix::sys::signal::{SigSet, Signal, killpg};
+use nix::sys::signal::{SigSet, Signal, killpg, raise};
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::{Pid, getpgrp, getpid, getppid, tcgetpgrp, tcsetpgrp};
 use std::ffi::OsString;
-use std::io;
+use std::io::{self, IsTerminal};
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 use tokio::process::{Child, Command};
@@ -56,6 +57,29 @@ impl Job {
         let _ = killpg(self.group, signal);
     }
 
+    /// If the command was stopped at its terminal (Ctrl-Z), stops us too, so that the shell gets the terminal back; goes on
+    /// with the command when the shell lets us go on. To be called at every SIGCHLD.
+    pub(super) fn follow_stop(&mut self) {
+        let news = waitid(Id::Pid(self.group), WaitPidFlag::WSTOPPED | WaitPidFlag::WNOHANG);
+        let stopped = matches!(news, Ok(WaitStatus::Stopped(..)));
+        if !stopped || !io::stdin().is_terminal() {
+            return;
+        }
+        // In the foreground without having lent the terminal, it was the command's reading that stopped it.
+        if tcgetpgrp(io::stdin()) != Ok(getpgrp()) {
+            self.take_back();
+            let _ = raise(Signal::SIGSTOP);
+        }
+        self.lent = lend_terminal(self.group);
+        self.signal(Signal::SIGCONT);
+    }
+
+    fn take_back(&mut self) {
+        if std::mem::take(&mut self.lent) {
+            let _ = tcsetpgrp(io::stdin(), getpgrp());
+        }
+    }
+
     /// Waits until the command itself has ended.
     pub(super) async fn ended(&mut self) -> io::Result<ExitStatus> {
         self.child.wait().await
@@ -64,9 +88,7 @@ impl Job {
 
 impl Drop for Job {
     fn drop(&mut self) {
-        if self.lent {
-            let _ = tcsetpgrp(io::stdin(), getpgrp());
-        }
+        self.take_back();
     }
 }
 

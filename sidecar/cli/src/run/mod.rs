@@ -23,9 +23,16 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 /// How long the end of `run` waits for the sidecar's word that the key is free.
 const RELEASE_TIME_MAX: Duration = Duration::from_secs(1);
-/// Signals that are meant for the command and are passed on to it.
-const PASSED_ON: [Signal; 6] =
-    [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGQUIT, Signal::SIGUSR1, Signal::SIGUSR2];
+/// Signals that we listen to: news of the command, and those that are meant for it and are passed on.
+const LISTENED_TO: [Signal; 7] = [
+    Signal::SIGCHLD,
+    Signal::SIGTERM,
+    Signal::SIGINT,
+    Signal::SIGHUP,
+    Signal::SIGQUIT,
+    Signal::SIGUSR1,
+    Signal::SIGUSR2,
+];
 
 /// Arguments of `run`.
 #[derive(Args, Debug)]
@@ -124,7 +131,10 @@ async fn watch_over(
                 let status = status.map_err(|error| Failure::broken(format!("can not wait for the command: {error}")))?;
                 return Ok(if ended_by_us { Code::LeaseLost.exit_code() } else { exit_code(status) });
             }
-            signal = signals.next() => job.signal(signal),
+            signal = signals.next() => match signal {
+                Signal::SIGCHLD => job.follow_stop(),
+                signal => job.signal(signal),
+            },
             reason = lease.lost(), if !lost => {
                 lost = true;
                 ended_by_us = args.on_lost != OnLost::Warn;
@@ -208,13 +218,13 @@ impl RunArgs {
     }
 }
 
-/// Signals to us that are meant for the command.
+/// Signals to us, as they come.
 struct Signals(Vec<(Signal, unix::Signal)>);
 
 impl Signals {
     fn listen() -> Result<Signals, Failure> {
         let listen = |signal: Signal| Ok((signal, unix::signal(SignalKind::from_raw(signal as i32))?));
-        let signals: std::io::Result<Vec<_>> = PASSED_ON.into_iter().map(listen).collect();
+        let signals: std::io::Result<Vec<_>> = LISTENED_TO.into_iter().map(listen).collect();
         signals.map(Signals).map_err(|error| Failure::broken(format!("can not listen for signals: {error}")))
     }
 
