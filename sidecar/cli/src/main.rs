@@ -33,6 +33,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Verb {
     /// Start the sidecar; without flags on the memory store, whose locks reach this host only
+    #[command(after_help = serve::AFTER_HELP)]
     Serve(serve::ServeArgs),
     /// Check or print settings
     Config(config::ConfigArgs),

@@ -93,6 +93,12 @@ fn environment() -> Vec<(String, String)> {
     std::env::vars_os().filter_map(|(name, value)| Some((text(name)?, text(value)?))).collect()
 }
 
+/// What the flags do not say.
+pub(crate) const AFTER_HELP: &str = "\
+Every setting has an environment variable, such as SIDELOCK_NAMESPACE or SIDELOCK_TENURE_TTL, and a line in the file.
+SIDELOCK_LOG says what is logged (info, debug, TARGET=LEVEL), SIDELOCK_LOG_FORMAT=json how. SIGTERM drains, a second
+one ends it now, SIGHUP reloads limits, classes and secrets.";
+
 /// Which log lines are written: `info`, `debug`, `sidelock_daemon=trace`, …
 const LOG_VARIABLE: &str = "SIDELOCK_LOG";
 /// `json` for machines, else text.

@@ -11,6 +11,8 @@ use crate::wish::ModeArgs;
 use clap::Args;
 use hyper::Method;
 use serde_json::{Value, json};
+use sidelock_client::{Sidecar, TimedLease};
+use sidelock_daemon::boottime;
 use std::time::Duration;
 
 /// Arguments of `lock`.
@@ -88,15 +90,31 @@ pub(crate) async fn lock(args: LockArgs) -> Result<(), Failure> {
     };
     let request = args.max_hold.into_iter().fold(request, |request, span| request.max_hold(span));
     let lease = request.acquire_timed(args.ttl).await?;
-    // As the HTTP door writes it: with the sidecar's life, so that a later one knows that the lease is gone.
-    let life = client.sidecar().map_or(0, |sidecar| sidecar.incarnation >> 96);
-    let answer = json!({
+    let answer = document(&client.sidecar().ok_or_else(gone)?, &lease, args.mode);
+    args.output.write(&answer, evaluable)
+}
+
+/// The lease as the HTTP door writes it, its id included: with the sidecar's life, so that a later one knows that the
+/// lease is gone.
+fn document(sidecar: &Sidecar, lease: &TimedLease, mode: ModeArgs) -> Value {
+    let life = sidecar.incarnation >> 96;
+    let left = lease.deadline.saturating_sub(Duration::from_nanos(boottime().0));
+    json!({
         "lease": format!("{}{life:08x}", lease.id),
         "key": *lease.key,
+        "mode": mode.name(),
         "fence": lease.fence,
+        "expires_in": left.as_secs_f64(),
         "deadline_boottime_ns": u64::try_from(lease.deadline.as_nanos()).unwrap_or(u64::MAX),
-    });
-    args.output.write(&answer, evaluable)
+        "scope": sidecar.scope.name(),
+        "guarantee": sidecar.guarantee.name(),
+    })
+}
+
+fn gone() -> Failure {
+    Failure::broken(
+        "the sidecar went away right after it granted the lease, which ends with its ttl at the latest; take another",
+    )
 }
 
 /// Two lines for `eval "$(sidelock lock KEY)"`; exported, so that `sidelock unlock` finds the lease too.

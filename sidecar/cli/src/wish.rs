@@ -25,6 +25,15 @@ pub(crate) struct ModeArgs {
 }
 
 impl ModeArgs {
+    /// The word for it, as the doors have it.
+    pub(crate) fn name(self) -> &'static str {
+        match self.limit {
+            Some(_) => "permits",
+            None if self.shared => "shared",
+            None => "exclusive",
+        }
+    }
+
     /// The request for `key`.
     pub(crate) fn request(self, client: &Client, key: &str) -> Request {
         match self.limit {

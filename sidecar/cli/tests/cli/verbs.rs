@@ -35,6 +35,20 @@ fn a_shell_takes_renews_and_releases_a_lease() {
 }
 
 #[test]
+fn a_lease_is_the_same_document_from_lock_and_from_renew() {
+    let sidecar = Sidecar::start();
+    let taken = json(&sidecar.say("lock k --shared -o json").out);
+    let id = taken["lease"].as_str().expect("has an id");
+    let renewed = json(&sidecar.say(&format!("renew {id} -o json")).out);
+    let names = |lease: &Value| lease.as_object().expect("an object").keys().cloned().collect::<Vec<_>>();
+    assert_eq!(names(&taken), names(&renewed));
+    for name in ["lease", "key", "mode", "fence", "scope", "guarantee"] {
+        assert_eq!(taken[name], renewed[name], "{name}");
+    }
+    assert!(taken["expires_in"].as_f64() > Some(25.0), "{taken}");
+}
+
+#[test]
 fn an_id_that_is_none_is_refused_without_a_word_to_the_sidecar() {
     let sidecar = Sidecar::start();
     assert_eq!(sidecar.say("unlock ../locks/k").code, 2);
