@@ -78,7 +78,14 @@ async fn serve(mut arrivals: mpsc::UnboundedReceiver<UnixStream>) {
     sidecar.handle.health().set_started();
     let peer = Peer { uid: rustix::process::geteuid().as_raw(), gid: rustix::process::getegid().as_raw() };
     let frames = Rc::new(sidecar.frames());
-    while let Some(stream) = arrivals.recv().await {
+    let mut driver = sidecar.driver;
+    loop {
+        let arrived = tokio::select! {
+            arrived = arrivals.recv() => arrived,
+            // A bug; connections end with this thread, and their clients are told so by that.
+            _ = &mut driver => return,
+        };
+        let Some(stream) = arrived else { return };
         match tokio::net::UnixStream::from_std(stream) {
             Ok(stream) => {
                 let frames = frames.clone();

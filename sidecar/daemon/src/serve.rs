@@ -7,7 +7,7 @@ use crate::handle::Handle;
 use crate::listener::{Listener, SocketError, beside};
 use crate::peer::Allow;
 use crate::place::Place;
-use crate::rules::Rules;
+use crate::rules::{InForce, Rules};
 use crate::sidecar::{Home, Sidecar};
 use crate::socket::{Doors, Entrance, fds_for_connections};
 use crate::store_link::HighWater;
@@ -48,6 +48,9 @@ pub enum ServeError {
     /// The store's settings make no sense to its driver.
     #[error("the store can not be set up: {0}")]
     Store(String),
+    /// The driver is gone. Leases end at their deadlines, as after a kill.
+    #[error("a bug ended the sidecar; what it says above is worth a report")]
+    Broken,
     /// The system refused.
     #[error("the system refused: {0}")]
     System(#[from] std::io::Error),
@@ -58,8 +61,8 @@ pub enum ServeError {
 pub struct Started {
     /// Where clients connect.
     pub socket: PathBuf,
-    /// Where operators connect.
-    pub admin_socket: PathBuf,
+    /// Where operators connect, if it has such a place.
+    pub admin_socket: Option<PathBuf>,
     /// What it is.
     pub place: Place,
 }
@@ -86,19 +89,18 @@ async fn live(config: &Config, sources: &Sources, started: impl FnOnce(&Started)
     memory_is_meant(config)?;
     let listener = Listener::open(config.socket.as_deref())?;
     let socket = listener.path().to_owned();
-    let admin_listener = Listener::bind(&admin_path(config, &socket))?;
-    let admin_socket = admin_listener.path().to_owned();
-    let sidecar = Sidecar::start(config, Home::Host(mark(config, &socket))).map_err(ServeError::Store)?;
+    let admin_listener = open_admin(config, &socket)?;
+    let admin_socket = admin_listener.as_ref().map(|listener| listener.path().to_owned());
+    let mut sidecar = Sidecar::start(config, Home::Host(mark(config, &socket))).map_err(ServeError::Store)?;
     let leave = Rc::new(Notify::new());
     let (leaving, is_leaving) = tokio::sync::watch::channel(false);
     let doors = Doors::open(config, &sidecar, &leave, is_leaving).await?;
     let fds_max = fds_for_connections();
     let allow = Allow::new(config, listener.gid());
     spawn_local(Entrance::new(doors.clients, allow, sidecar.handle.clone()).run(listener, fds_max));
-    if let Some(operators) = doors.operators {
-        spawn_local(
-            Entrance::new(operators, Allow::operators(), sidecar.handle.clone()).run(admin_listener, fds_max),
-        );
+    if let (Some(operators), Some(listener)) = (doors.operators, admin_listener) {
+        let entrance = Entrance::new(operators, Allow::operators(), sidecar.handle.clone());
+        spawn_local(entrance.run(listener, fds_max));
     }
     sidecar.handle.health().set_started();
     if config.store() == StoreKind::Memory {
@@ -111,9 +113,13 @@ async fn live(config: &Config, sources: &Sources, started: impl FnOnce(&Started)
         guarantee = %place.guarantee, incarnation = %place.incarnation, "serving");
     started(&Started { socket, admin_socket, place });
 
-    signals.until_leaving(&leave, || reload(sources, &sidecar)).await;
+    let Sidecar { handle, in_force, driver, .. } = &mut sidecar;
+    tokio::select! {
+        () = signals.until_leaving(&leave, || reload(sources, in_force, handle)) => {}
+        _ = driver => return Err(ServeError::Broken),
+    }
     leaving.send_replace(true);
-    drain(&sidecar.handle, config.drain_grace, &mut signals).await;
+    drain(handle, config.drain_grace, &mut signals).await;
     Ok(())
 }
 
@@ -126,8 +132,20 @@ fn memory_is_meant(config: &Config) -> Result<(), ServeError> {
     Ok(())
 }
 
-fn admin_path(config: &Config, socket: &Path) -> PathBuf {
-    config.admin_socket.clone().unwrap_or_else(|| socket.with_file_name("admin.sock"))
+/// The admin socket: where it was asked for, or beside the other one. There a second sidecar of the same folder goes
+/// without: signals do what its admin socket would.
+fn open_admin(config: &Config, socket: &Path) -> Result<Option<Listener>, SocketError> {
+    if let Some(path) = &config.admin_socket {
+        return Listener::bind(path).map(Some);
+    }
+    match Listener::bind(&socket.with_file_name("admin.sock")) {
+        Ok(listener) => Ok(Some(listener)),
+        Err(SocketError::Taken { path }) => {
+            tracing::warn!(path = %path.display(), "another sidecar has its admin socket here; --admin-socket gives us one too");
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
 }
 
 /// The memory store's mark beside the socket.
@@ -141,11 +159,11 @@ fn mark(config: &Config, socket: &Path) -> Option<HighWater> {
         .ok()
 }
 
-fn reload(sources: &Sources, sidecar: &Sidecar) {
+fn reload(sources: &Sources, in_force: &InForce, handle: &Handle) {
     match config::load(sources) {
         Ok(loaded) => {
-            sidecar.in_force.replace(Rules::from(&loaded.config));
-            sidecar.handle.reload(loaded.config);
+            in_force.replace(Rules::from(&loaded.config));
+            handle.reload(loaded.config);
             tracing::info!("limits, classes and credentials reloaded");
         }
         Err(error) => tracing::error!(%error, "the old settings stay in force"),

@@ -17,7 +17,9 @@ use crate::store_link::{HighWater, MemoryLink, StoreLink};
 use crate::watch::WATCH_LAG_MAX;
 use sidelock_engine::{self as engine, Engine};
 use std::rc::Rc;
+use std::time::Duration;
 use tokio::sync::broadcast;
+use tokio::task::{JoinHandle, spawn_local};
 
 /// The parts that doors are built on. The driver runs as a task of the runtime it was made on, until every handle is gone.
 pub(crate) struct Sidecar {
@@ -27,8 +29,10 @@ pub(crate) struct Sidecar {
     pub(crate) in_force: InForce,
     /// For the HTTP door.
     pub(crate) metrics: Rc<Metrics>,
+    /// Ends only by a bug: as long as the sidecar serves, somebody has a handle.
+    pub(crate) driver: JoinHandle<()>,
     /// For the frame door.
-    resume_within: std::time::Duration,
+    resume_within: Duration,
 }
 
 /// Where the store is.
@@ -52,8 +56,8 @@ impl Sidecar {
         let store = connect(config, &place, home, &metrics)?;
         let observer = Observer::new(metrics.clone(), in_force.clone(), events);
         let engine = Engine::new(engine_config(config, &place));
-        tokio::task::spawn_local(Driver::new(engine, mail, store, observer, health).run());
-        Ok(Sidecar { handle, in_force, metrics, resume_within: config.tenure.ttl })
+        let driver = spawn_local(Driver::new(engine, mail, store, observer, health).run());
+        Ok(Sidecar { handle, in_force, metrics, driver, resume_within: config.tenure.ttl })
     }
 
     /// A door for frames.
