@@ -2,7 +2,7 @@
 //!
 //! Owns what more than one rule needs to look up. Must not judge, except whether the history makes sense at all.
 
-use super::history::{Acquire, Answer, At, Event, Req, Sent, Wait};
+use super::history::{Acquire, Answer, At, Bounds, Event, Req, Sent, Wait};
 use super::{Findings, Rule, slot};
 
 /// A session.
@@ -77,6 +77,14 @@ impl Book {
         let timed = self.acquire(lease).is_some_and(|(acquire, _)| acquire.timed);
         of.session == lease.session
             || (timed && speaker.uid == holder.uid && speaker.sidecar == holder.sidecar)
+    }
+
+    /// Since when the last disturbance has left no trace.
+    pub(super) fn calm_since(&self, bounds: &Bounds) -> At {
+        match self.disturbed_until {
+            At(0) => At(0),
+            until => until + bounds.settle,
+        }
     }
 
     pub(super) fn sidecar(&self, number: u32) -> Sidecar {

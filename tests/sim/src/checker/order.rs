@@ -19,6 +19,7 @@ const PRIORITY_NS: i64 = 1_000_000_000;
 struct Waiter {
     of: Req,
     priority: i32,
+    arrived: At,
     /// Arrival less what its priority is worth: who is lower comes first.
     rank: i64,
 }
@@ -30,6 +31,8 @@ struct Entry {
     ask: u64,
     since: At,
     until: At,
+    /// Its last ask ran then: an operation that both settled the queue and changed this entry shows only the result.
+    asked: At,
     offered: bool,
 }
 
@@ -46,7 +49,7 @@ impl Order {
     pub(super) fn see(&mut self, at: At, event: &Event, book: &Book, bounds: &Bounds, found: &mut Findings) {
         match *event {
             Event::Arrived { of } => self.arrived(at, of, book),
-            Event::Issued { lease, .. } => self.granted(lease, book, found),
+            Event::Issued { lease, .. } => self.granted(at, lease, book, found),
             Event::Dropped { of } => {
                 if let Some((acquire, sidecar)) = book.acquire(of) {
                     self.queue(sidecar, acquire.key).retain(|waiter| waiter.of != of);
@@ -85,11 +88,12 @@ impl Order {
         self.queue(sidecar, acquire.key).push(Waiter {
             of,
             priority: acquire.priority,
+            arrived: at,
             rank: now - i64::from(acquire.priority) * PRIORITY_NS,
         });
     }
 
-    fn granted(&mut self, lease: Req, book: &Book, found: &mut Findings) {
+    fn granted(&mut self, at: At, lease: Req, book: &Book, found: &mut Findings) {
         let Some((acquire, sidecar)) = book.acquire(lease) else {
             return;
         };
@@ -103,7 +107,8 @@ impl Order {
         let mut comparable = queue.iter().filter(|other| !frozen || other.priority == me.priority);
         let ahead = comparable.find(|other| {
             let leeway = i64::from((me.priority - other.priority).abs()) * PRIORITY_LEEWAY_NS;
-            other.rank + leeway < me.rank
+            // Who arrives in the instant of a grant may have come after it.
+            other.arrived < at && other.rank + leeway < me.rank
         });
         if let Some(ahead) = ahead {
             found.add(Rule::LocalOrder, || {
@@ -117,11 +122,12 @@ impl Order {
         match entries.iter_mut().find(|entry| entry.sidecar == sidecar && entry.ask == ask) {
             Some(entry) => {
                 entry.until = until;
+                entry.asked = at;
                 entry.offered = false;
             }
             None => {
                 entries.retain(|entry| entry.sidecar != sidecar);
-                entries.push(Entry { sidecar, ask, since: at, until, offered: false });
+                entries.push(Entry { sidecar, ask, since: at, until, asked: at, offered: false });
             }
         }
     }
@@ -138,6 +144,7 @@ impl Order {
             entry.sidecar != sidecar
                 && entry.since < since
                 && !entry.offered
+                && entry.asked < at
                 && entry.until > at + LAPSE_LEEWAY
         });
         if let Some(ahead) = ahead {

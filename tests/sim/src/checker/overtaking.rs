@@ -129,7 +129,9 @@ impl Overtaking {
                 if seen.grants > bounds.handoffs_max {
                     say(Rule::Overtaking, format!("known since {known}: {} grants", seen.grants));
                 }
-                if at > known + bounds.handoff_time_max + bounds.slack {
+                // A host whose clock stood still has not seen that time go by.
+                let froze = book.sidecar(sidecar).froze_at.is_some_and(|froze| froze >= known);
+                if !froze && at > known + bounds.handoff_time_max + bounds.slack {
                     say(Rule::Overtaking, format!("known since {known}"));
                 }
                 if request.sent_at > known + bounds.slack {

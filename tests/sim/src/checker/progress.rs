@@ -93,7 +93,7 @@ impl Progress {
             return;
         };
         let (_, _, since, is_try) = state.present.swap_remove(index);
-        let calm = book.disturbed_until + bounds.settle <= since && state.recovered <= since;
+        let calm = book.calm_since(bounds) <= since && state.recovered <= since;
         if is_try && calm && state.busy_until < since && bounds.pushes_arrive {
             state.odd_tries.push(of);
         }
@@ -132,7 +132,7 @@ impl Progress {
         if !state.live.is_empty() {
             return;
         }
-        let calm = book.disturbed_until + bounds.settle;
+        let calm = book.calm_since(bounds);
         let from = (*since).max(state.idle_since).max(state.last_dropped).max(calm);
         let by = from + bounds.retention + bounds.wake_max + 2 * bounds.round_trip + bounds.slack;
         if at > by.max(state.recovered) {
