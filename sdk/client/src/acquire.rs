@@ -94,7 +94,15 @@ impl Asking {
     fn conclude(&self, answer: Answer) -> Option<Result<Gain>> {
         let key = &self.wish.key;
         Some(match answer {
-            Answer::Again => return None,
+            // The lease, should it have been granted, belongs to no session: asking again would meet it as somebody else's.
+            Answer::Interrupted if matches!(self.wish.life, Life::Timed { .. }) => {
+                Err(Error::OutcomeUnknown {
+                    what: "the acquire",
+                    key: key.clone(),
+                    advice: "if it was granted, it ends with its ttl; ask again then",
+                })
+            }
+            Answer::Interrupted | Answer::Reconnected => return None,
             // Lost or over before anybody saw it: as if it had not been granted.
             Answer::Granted(hold) if hold.end().is_some() || hold.deadline_ns() <= clock::boottime_ns() => {
                 self.shared.change(|state| state.release_unheard(hold.request));

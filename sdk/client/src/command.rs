@@ -1,13 +1,13 @@
 //! Renewals and releases: a request about a lease, and its answer.
 //!
-//! Owns the waiting for one answer. A renewal may wait for a connection and is asked again when one breaks, for it is
-//! idempotent; a release is sent once, and whether it arrived is unknown when the connection breaks.
+//! Owns the waiting for one answer, and for a connection where there is none. What to make of a connection that breaks is
+//! up to who asked.
 
 use crate::clock;
 use crate::hold::Hold;
-use crate::shared::{Phase, Shared};
+use crate::shared::{Phase, Shared, State};
 use crate::slots::{Answer, Slot};
-use sidelock_wire::{LeaseName, ToSidecar};
+use sidelock_wire::{LeaseName, Secret, ToSidecar};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -23,22 +23,48 @@ pub(crate) struct Command {
 }
 
 impl Command {
-    /// Sends a renewal of `lease`, or parks until there is a connection to ask again on. The answer is written to
-    /// `hold`, unless it is a timed lease.
-    pub(crate) fn renew(
+    /// Renews a session lease; the answer is written to `hold`.
+    pub(crate) fn renew(shared: &Arc<Shared>, hold: &Arc<Hold>, ttl: Duration) -> Command {
+        let lease = LeaseName::Session(hold.request);
+        Command::send_or_park(shared, Some(hold), |request| ToSidecar::Renew { request, lease, ttl })
+    }
+
+    /// Renews a timed lease.
+    pub(crate) fn renew_timed(shared: &Arc<Shared>, secret: Secret, ttl: Duration) -> Command {
+        let lease = LeaseName::Timed(secret);
+        Command::send_or_park(shared, None, |request| ToSidecar::Renew { request, lease, ttl })
+    }
+
+    /// Releases a timed lease.
+    pub(crate) fn release_timed(shared: &Arc<Shared>, secret: Secret) -> Command {
+        let lease = LeaseName::Timed(secret);
+        Command::send_or_park(shared, None, |request| ToSidecar::Release { request, lease })
+    }
+
+    /// Releases a session lease, now or never: without a connection, the next one gives it back.
+    pub(crate) fn release(shared: &Arc<Shared>, acquire: u64) -> Command {
+        let lease = LeaseName::Session(acquire);
+        let number = shared.change(|state| {
+            state.slots.remove(acquire);
+            match state.phase {
+                Phase::Up(_) => sent(state, None, |request| ToSidecar::Release { request, lease }),
+                Phase::Away { .. } | Phase::Closed(_) => {
+                    state.slots.insert(Slot::Answered(Answer::Interrupted))
+                }
+            }
+        });
+        Command { shared: shared.clone(), number: Some(number) }
+    }
+
+    /// Sends a command, or parks until there is a connection to ask again on.
+    fn send_or_park(
         shared: &Arc<Shared>,
-        lease: LeaseName,
-        ttl: Duration,
-        hold: Option<&Arc<Hold>>,
+        renews: Option<&Arc<Hold>>,
+        message: impl FnOnce(u64) -> ToSidecar<'static>,
     ) -> Command {
         let now_ns = clock::boottime_ns();
         let number = shared.change(|state| match &state.phase {
-            Phase::Up(_) => {
-                let slot = Slot::Waiting { waker: Waker::noop().clone(), renews: hold.cloned() };
-                let request = state.slots.insert(slot);
-                state.send(&ToSidecar::Renew { request, lease, ttl });
-                request
-            }
+            Phase::Up(_) => sent(state, renews, message),
             Phase::Away { error, since_ns } => {
                 let give_up_ns = clock::after(*since_ns, shared.unreachable_after);
                 state.slots.insert(match give_up_ns > now_ns {
@@ -50,23 +76,16 @@ impl Command {
         });
         Command { shared: shared.clone(), number: Some(number) }
     }
+}
 
-    /// Sends a release of `lease`. Answered with [`Answer::Again`] if there is no connection, or it breaks.
-    pub(crate) fn release(shared: &Arc<Shared>, lease: LeaseName) -> Command {
-        let number = shared.change(|state| match state.phase {
-            Phase::Up(_) => {
-                if let LeaseName::Session(acquire) = lease {
-                    state.slots.remove(acquire);
-                }
-                let request =
-                    state.slots.insert(Slot::Waiting { waker: Waker::noop().clone(), renews: None });
-                state.send(&ToSidecar::Release { request, lease });
-                request
-            }
-            Phase::Away { .. } | Phase::Closed(_) => state.slots.insert(Slot::Answered(Answer::Again)),
-        });
-        Command { shared: shared.clone(), number: Some(number) }
-    }
+fn sent(
+    state: &mut State,
+    renews: Option<&Arc<Hold>>,
+    message: impl FnOnce(u64) -> ToSidecar<'static>,
+) -> u64 {
+    let number = state.slots.insert(Slot::Waiting { waker: Waker::noop().clone(), renews: renews.cloned() });
+    state.send(&message(number));
+    number
 }
 
 impl Future for Command {

@@ -10,7 +10,7 @@ use crate::command::Command;
 use crate::error::{Error, Result};
 use crate::hold::{End, Hold};
 use crate::slots::Answer;
-use sidelock_wire::{Code, LeaseName, LostReason};
+use sidelock_wire::{Code, LostReason};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -97,7 +97,7 @@ impl Lease {
         let command = match before {
             Some(end) => Err(lost(key, end)),
             None if !handle.shared.is_own_process() => Err(forked(key)),
-            None => Ok(Command::release(&handle.shared, LeaseName::Session(hold.request))),
+            None => Ok(Command::release(&handle.shared, hold.request)),
         };
         hold.tell();
         Releasing { command, handle: handle.clone(), key: key.clone() }
@@ -157,12 +157,11 @@ impl LeaseView {
                 return Err(forked(key));
             }
             hold.renewing(ttl);
-            let name = LeaseName::Session(hold.request);
-            match Command::renew(&handle.shared, name, ttl, Some(hold)).await {
+            match Command::renew(&handle.shared, hold, ttl).await {
                 Answer::Renewed(_) => return Ok(()),
                 Answer::Refused(refused) => return Err(Error::refused(key, refused)),
                 Answer::Failed(error) => return Err(error),
-                Answer::Again => {}
+                Answer::Interrupted | Answer::Reconnected => {}
                 other => return Err(out_of_turn(key, &other)),
             }
         }
@@ -210,7 +209,7 @@ pub(crate) fn released(key: &Arc<str>, answer: Answer) -> Result<()> {
         Answer::Released => Ok(()),
         Answer::Refused(refused) => Err(Error::refused(key, refused)),
         Answer::Failed(error) => Err(error),
-        Answer::Again => Err(Error::OutcomeUnknown {
+        Answer::Interrupted => Err(Error::OutcomeUnknown {
             what: "the release",
             key: key.clone(),
             advice: "it is free when its deadline passes, at the latest; nothing more is to be done",

@@ -272,7 +272,7 @@ impl State {
         self.slots.retain(|_, slot| match slot {
             Slot::Waiting { waker, .. } => {
                 wakes.wakers.push(waker.clone());
-                *slot = Slot::Answered(Answer::Again);
+                *slot = Slot::Answered(Answer::Interrupted);
                 true
             }
             Slot::Cancelling | Slot::Ignored => false,
@@ -295,7 +295,7 @@ impl State {
         for (_, slot) in self.slots.iter_mut() {
             if let Slot::Parked { waker, .. } = slot {
                 wakes.wakers.push(waker.clone());
-                *slot = Slot::Answered(Answer::Again);
+                *slot = Slot::Answered(Answer::Reconnected);
             }
         }
     }

@@ -1,7 +1,7 @@
 //! The requests under way and the leases held on one connection, by their numbers.
 //!
-//! Owns the states a number goes through. A number is never given twice: its low bits are a place in the table, the
-//! rest a count, so that an answer that comes late finds nobody instead of somebody else.
+//! Owns the states a number goes through. Numbers rise and are never given twice: the low bits are a place in the table,
+//! the rest a count, so that an answer that comes late finds nobody instead of somebody else.
 
 use crate::error::Error;
 use crate::hold::Hold;
@@ -47,8 +47,10 @@ pub(crate) enum Answer {
     Released,
     /// No, and why.
     Refused(Refused<'static>),
-    /// The connection ended first, or there is one now: ask again.
-    Again,
+    /// The connection ended before the answer came.
+    Interrupted,
+    /// There is a connection now.
+    Reconnected,
     /// There is no connection, and there was none for too long.
     Failed(Error),
 }

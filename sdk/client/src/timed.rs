@@ -8,7 +8,7 @@ use crate::command::Command;
 use crate::error::{Error, Result};
 use crate::lease::{out_of_turn, released};
 use crate::slots::Answer;
-use sidelock_wire::{LeaseName, Secret};
+use sidelock_wire::Secret;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -65,11 +65,11 @@ impl Client {
             if !self.handle.shared.is_own_process() {
                 return Err(forked(&nameless));
             }
-            match Command::renew(&self.handle.shared, LeaseName::Timed(id.0), ttl, None).await {
+            match Command::renew_timed(&self.handle.shared, id.0, ttl).await {
                 Answer::Renewed(renewed) => return Ok(Duration::from_nanos(renewed.deadline_ns)),
                 Answer::Refused(refused) => return Err(Error::refused(&nameless, refused)),
                 Answer::Failed(error) => return Err(error),
-                Answer::Again => {}
+                Answer::Interrupted | Answer::Reconnected => {}
                 other => return Err(out_of_turn(&nameless, &other)),
             }
         }
@@ -84,8 +84,12 @@ impl Client {
         if !self.handle.shared.is_own_process() {
             return Err(forked(&nameless));
         }
-        let answer = Command::release(&self.handle.shared, LeaseName::Timed(id.0)).await;
-        released(&nameless, answer)
+        loop {
+            match Command::release_timed(&self.handle.shared, id.0).await {
+                Answer::Reconnected => {}
+                answer => return released(&nameless, answer),
+            }
+        }
     }
 }
 

@@ -1,5 +1,4 @@
-//! The SDK on a real sidecar inside this process: `cargo test -p sidelock-client --features embedded`.
-#![cfg(feature = "embedded")]
+//! The SDK on a real sidecar inside this process.
 
 use sidelock_client::{Client, Error, Scope, blocking};
 use std::sync::Arc;
@@ -75,6 +74,38 @@ async fn a_dropped_wait_leaves_the_queue() {
     assert!(waited.is_err(), "it is held");
     drop(held);
     let _lease = sl.lock("k").try_acquire().await.expect("answered").expect("nobody else waits");
+}
+
+/// Cancels meet grants in every order here: waits of about a round trip, dropped at any moment (H24, H28).
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_a_storm_of_dropped_waits_nothing_is_held() {
+    const KEYS: [&str; 3] = ["a", "b", "c"];
+    let sl = Client::embedded().await.expect("starts");
+    let granted = Arc::new(AtomicU32::new(0));
+    let tasks: Vec<_> = (0..24_u64)
+        .map(|task| {
+            let (sl, granted) = (sl.clone(), granted.clone());
+            tokio::spawn(async move {
+                for round in 0..100 {
+                    let key = KEYS[((task + round) % 3) as usize];
+                    let patience = Duration::from_micros(task * round * 37 % 3000);
+                    if let Ok(lease) = tokio::time::timeout(patience, sl.lock(key).acquire()).await {
+                        granted.fetch_add(1, Ordering::Relaxed);
+                        drop(lease.expect("the sidecar is well"));
+                    }
+                }
+            })
+        })
+        .collect();
+    for task in tasks {
+        task.await.expect("no task fails");
+    }
+    let granted = granted.load(Ordering::Relaxed);
+    assert!(granted > 0 && granted < 2400, "{granted}: both outcomes are wanted");
+    for key in KEYS {
+        let free = sl.lock(key).try_acquire().await.expect("answered");
+        assert!(free.is_some(), "{key} is still held or waited for");
+    }
 }
 
 #[tokio::test]

@@ -3,6 +3,8 @@
 
 mod blocking;
 mod cancel;
+#[cfg(feature = "embedded")]
+mod cut_off;
 mod fork;
 mod leases;
 mod peer;

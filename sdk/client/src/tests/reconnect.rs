@@ -94,6 +94,23 @@ async fn a_resumed_session_keeps_what_it_still_has() {
 }
 
 #[tokio::test]
+async fn what_was_given_up_without_a_connection_is_returned_by_the_resumed_session() {
+    let place = Place::new();
+    let (client, mut peer) = place.meet(Scope::Fleet).await;
+    let (dropped, first) = hold(&client, &mut peer, "dropped").await;
+    let (released, second) = hold(&client, &mut peer, "released").await;
+    drop(peer);
+    while client.sidecar().is_some() {
+        tokio::task::yield_now().await;
+    }
+    drop(dropped);
+    assert!(matches!(released.release().await, Err(Error::OutcomeUnknown { .. })));
+    let mut peer = place.accept_and_welcome(resumed(vec![first, second])).await;
+    assert_eq!([peer.cancel().await, peer.cancel().await], [first, second]);
+    assert_eq!(open(&client), 0);
+}
+
+#[tokio::test]
 async fn an_older_incarnations_lease_lasts_until_the_deadline_told_and_no_longer() {
     let place = Place::new();
     let (client, mut peer) = place.meet(Scope::Fleet).await;
@@ -189,6 +206,16 @@ async fn a_release_that_the_end_overtook_is_of_unknown_outcome() {
     peer.release().await;
     drop(peer);
     assert!(matches!(releasing.await.unwrap_err(), Error::OutcomeUnknown { .. }));
+}
+
+#[tokio::test]
+async fn a_timed_acquire_that_the_end_overtook_is_of_unknown_outcome() {
+    let place = Place::new();
+    let (client, mut peer) = place.meet(Scope::Host).await;
+    let asking = tokio::spawn(async move { client.lock("k").acquire_timed(Duration::from_secs(5)).await });
+    peer.acquire("k").await;
+    drop(peer);
+    assert!(matches!(asking.await.unwrap().unwrap_err(), Error::OutcomeUnknown { .. }));
 }
 
 #[tokio::test]
