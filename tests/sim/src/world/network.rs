@@ -265,7 +265,10 @@ impl World {
             }
             _ => {}
         }
-        self.observe(key);
+        // These do not look at the record, so what is due in it stays.
+        if !matches!(reply, Reply::Told | Reply::ClockRegressed) {
+            self.observe(key);
+        }
         for wake in wakes {
             self.push(wake);
         }
