@@ -4,8 +4,7 @@
 
 use crate::error::Error;
 use crate::hold::{End, Hold};
-use crate::link::Ended;
-use crate::shared::{State, Wakes};
+use crate::shared::{Ended, State, Wakes};
 use crate::slots::{Answer, Slot};
 use sidelock_wire::{Granted, LostReason, Refused, Renewed, ToClient, ToSidecar};
 use std::borrow::Cow;

@@ -5,7 +5,7 @@
 use crate::clock;
 use crate::discover::Target;
 use crate::error::Error;
-use crate::shared::Session;
+use crate::shared::{Ended, Session};
 use sidelock_wire::{
     Code, Decoder, FEATURES, FRAME_BYTES_MAX, Hello, MAGIC, Resume, Scope, ToClient, ToSidecar, VERSION_MAX,
     VERSION_MIN, Welcome,
@@ -19,6 +19,8 @@ use tokio::net::UnixStream;
 const WELCOME_WITHIN: Duration = Duration::from_secs(5);
 /// Boottimes that differ by more are of different hosts or time namespaces, and deadlines would mean nothing.
 const CLOCK_DIFFERENCE_MAX: Duration = Duration::from_millis(100);
+/// Hellos sent when each was so long on its way that the sidecar took it for one of another host.
+const CLOCK_ATTEMPTS_MAX: u32 = 5;
 
 /// How this client introduces itself, each time.
 #[derive(Clone, Debug)]
@@ -40,87 +42,133 @@ pub(crate) struct Welcomed {
     pub(crate) said_hello_ns: u64,
 }
 
+/// Why there is no welcome. To be dropped only when it is settled what becomes of the leases of the session that was asked
+/// for: it holds the connection, and to the sidecar, which may have resumed the session on it, hanging up gives them back.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub(crate) ended: Ended,
+    _stream: Option<UnixStream>,
+}
+
+impl From<Failure> for Error {
+    fn from(failure: Failure) -> Error {
+        failure.ended.into_error()
+    }
+}
+
 /// Finds the socket, connects, and introduces itself.
 pub(crate) async fn connect(
     target: &Target,
     introduction: &Introduction,
     resume: Option<Resume>,
-) -> Result<Welcomed, Error> {
-    let stream = target.open().await?;
-    introduce(stream, introduction, resume).await.map_err(|error| match error {
-        Error::SidecarUnreachable { cause, code, .. } => {
-            Error::SidecarUnreachable { tried: target.tried(), cause, code }
+) -> Result<Welcomed, Failure> {
+    let mut attempts = 1..CLOCK_ATTEMPTS_MAX;
+    loop {
+        let failed = |error| Failure { ended: Ended::BySidecar(error), _stream: None };
+        let mut stream = target.open().await.map_err(failed)?;
+        let said_hello_ns = clock::boottime_ns();
+        let mut decoder = Decoder::new(FRAME_BYTES_MAX);
+        let said = say_hello(&mut stream, introduction, resume, said_hello_ns).await;
+        let answer = tokio::time::timeout(WELCOME_WITHIN, welcome(&mut stream, &mut decoder, said_hello_ns));
+        match answer.await.unwrap_or_else(|_| Err(Ended::ByUs(silent()))) {
+            Ok((session, resumed)) => {
+                return Ok(Welcomed { stream, decoder, session, resumed, said_hello_ns });
+            }
+            // The hello was on its way for longer than clocks may differ: it proves nothing.
+            Err(Ended::BySidecar(error))
+                if error.code() == Some(Code::ClockMismatch)
+                    && clock::boottime_ns() > clock::after(said_hello_ns, CLOCK_DIFFERENCE_MAX)
+                    && attempts.next().is_some() => {}
+            Err(ended) => {
+                let ended = ended.map(|error| with_place(error, target, said));
+                return Err(Failure { ended, _stream: Some(stream) });
+            }
         }
-        other => other,
-    })
+    }
 }
 
-/// Says hello on a fresh connection and waits for the welcome.
-async fn introduce(
-    mut stream: UnixStream,
+/// Says hello on a fresh connection.
+async fn say_hello(
+    stream: &mut UnixStream,
     introduction: &Introduction,
     resume: Option<Resume>,
-) -> Result<Welcomed, Error> {
-    let said_hello_ns = clock::boottime_ns();
+    boottime_ns: u64,
+) -> std::io::Result<()> {
     let hello = Hello {
         version_min: VERSION_MIN,
         version_max: VERSION_MAX,
         features: FEATURES,
-        boottime_ns: said_hello_ns,
+        boottime_ns,
         app: &introduction.app,
         require_scope: introduction.require_scope,
         resume,
     };
     let mut bytes = MAGIC.to_vec();
     ToSidecar::Hello(hello).encode(&mut bytes);
-    // A sidecar that refuses this peer may close before it read all. What it said is still there to be read, and tells
-    // more than a broken pipe does.
-    let _ = stream.write_all(&bytes).await;
-
-    let mut decoder = Decoder::new(FRAME_BYTES_MAX);
-    let answer = tokio::time::timeout(WELCOME_WITHIN, welcome(&mut stream, &mut decoder)).await;
-    let silent =
-        |_| unreachable(format!("no welcome within {} s; is the sidecar stopped?", WELCOME_WITHIN.as_secs()));
-    let (session, resumed) = answer.map_err(silent)??;
-    Ok(Welcomed { stream, decoder, session, resumed, said_hello_ns })
+    stream.write_all(&bytes).await
 }
 
 /// Reads until the welcome is there.
 async fn welcome(
     stream: &mut UnixStream,
     decoder: &mut Decoder,
-) -> Result<(Session, Option<Vec<u64>>), Error> {
-    let asked_ns = clock::boottime_ns();
+    said_hello_ns: u64,
+) -> Result<(Session, Option<Vec<u64>>), Ended> {
+    let not_a_sidecar = |error| {
+        Ended::ByUs(unreachable(format!(
+            "what listens there does not speak frames as a sidecar does: {error}"
+        )))
+    };
     loop {
         while let Some(payload) = decoder.next_frame().map_err(not_a_sidecar)? {
             match ToClient::decode(payload).map_err(not_a_sidecar)? {
                 Some(ToClient::Welcome(welcome)) => {
-                    check(&welcome, asked_ns)?;
+                    check(&welcome, said_hello_ns).map_err(Ended::ByUs)?;
                     return Ok((Session::of(&welcome), welcome.resumed));
                 }
                 Some(ToClient::Goodbye { code, message }) => {
-                    return Err(Error::plain(code, Arc::from(""), message));
+                    return Err(Ended::BySidecar(Error::plain(code, Arc::from(""), message)));
                 }
                 Some(other) => {
-                    return Err(unreachable(format!("a sidecar begins with welcome, this said {other:?}")));
+                    let cause = format!("a sidecar begins with welcome, this said {other:?}");
+                    return Err(Ended::ByUs(unreachable(cause)));
                 }
                 None => {}
             }
         }
-        if stream.read_buf(decoder.space()).await.map_err(unreachable)? == 0 {
-            return Err(unreachable("it closed the connection without a word"));
+        match stream.read_buf(decoder.space()).await {
+            Ok(0) => return Err(Ended::BySidecar(unreachable("it closed the connection without a word"))),
+            Ok(_) => {}
+            Err(error) => return Err(Ended::BySidecar(unreachable(error))),
         }
     }
 }
 
-fn check(welcome: &Welcome<'_>, asked_ns: u64) -> Result<(), Error> {
+fn silent() -> Error {
+    unreachable(format!("no welcome within {} s; is the sidecar stopped?", WELCOME_WITHIN.as_secs()))
+}
+
+/// Names the place that was tried, and a hello that could not be sent if that is all there is to say.
+fn with_place(error: Error, target: &Target, said: std::io::Result<()>) -> Error {
+    match (error, said) {
+        (Error::SidecarUnreachable { code: None, .. }, Err(unsaid)) => {
+            Error::unreachable(target.tried(), unsaid)
+        }
+        (Error::SidecarUnreachable { cause, code, .. }, _) => {
+            Error::SidecarUnreachable { tried: target.tried(), cause, code }
+        }
+        (other, _) => other,
+    }
+}
+
+fn check(welcome: &Welcome<'_>, said_hello_ns: u64) -> Result<(), Error> {
     if !(VERSION_MIN..=VERSION_MAX).contains(&welcome.version) {
         return Err(unreachable(format!(
             "the sidecar speaks version {} of the protocol, this client {VERSION_MIN} to {VERSION_MAX}; bring them closer",
             welcome.version
         )));
     }
-    let earliest = asked_ns.saturating_sub(CLOCK_DIFFERENCE_MAX.as_nanos() as u64);
+    let earliest = said_hello_ns.saturating_sub(CLOCK_DIFFERENCE_MAX.as_nanos() as u64);
     let latest = clock::after(clock::boottime_ns(), CLOCK_DIFFERENCE_MAX);
     if !(earliest..=latest).contains(&welcome.boottime_ns) {
         return Err(Error::plain(
@@ -134,8 +182,4 @@ fn check(welcome: &Welcome<'_>, asked_ns: u64) -> Result<(), Error> {
 
 fn unreachable(cause: impl std::fmt::Display) -> Error {
     Error::unreachable(Vec::new(), cause)
-}
-
-fn not_a_sidecar(error: sidelock_wire::FrameError) -> Error {
-    unreachable(format!("what listens there does not speak frames as a sidecar does: {error}"))
 }

@@ -8,7 +8,7 @@ use crate::discover::Target;
 use crate::error::Error;
 use crate::fork::LetGoInChild;
 use crate::handshake::{self, Introduction, Welcomed};
-use crate::shared::{Shared, Wakes};
+use crate::shared::{Ended, Shared, Wakes};
 use sidelock_wire::{Decoder, Resume, ToClient, ToSidecar};
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
@@ -50,18 +50,35 @@ struct Link {
     alive_until_ns: u64,
 }
 
-/// How a connection came to its end, which decides what becomes of its leases (P6).
-#[derive(Debug)]
-pub(crate) enum Ended {
-    /// The sidecar closed it, or is gone.
-    BySidecar(Error),
-    /// This client closes it: to the sidecar, that gives all leases back.
-    ByUs(Error),
+/// Keeps a client connected until its last handle is gone. Dropped before that, as a runtime does that shuts down, it
+/// ends the client's leases before it closes the socket.
+pub(crate) fn keep(
+    shared: Arc<Shared>,
+    target: Target,
+    introduction: Introduction,
+    first: Welcomed,
+) -> impl Future<Output = ()> {
+    Keeper {
+        _closed: CloseOnDrop(shared.clone()),
+        task: Box::pin(stay_connected(shared, target, introduction, first)),
+    }
 }
 
-/// Keeps a client connected until its last handle is gone.
-pub(crate) async fn keep(shared: Arc<Shared>, target: Target, introduction: Introduction, first: Welcomed) {
-    let _closed_whatever_happens = CloseOnDrop(shared.clone());
+/// The task of a client. Fields are dropped in their order.
+struct Keeper<F> {
+    _closed: CloseOnDrop,
+    task: Pin<Box<F>>,
+}
+
+impl<F: Future<Output = ()>> Future for Keeper<F> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        self.task.as_mut().poll(cx)
+    }
+}
+
+async fn stay_connected(shared: Arc<Shared>, target: Target, introduction: Introduction, first: Welcomed) {
     let mut welcomed = first;
     loop {
         let resume = welcomed.session.resume;
@@ -102,7 +119,7 @@ async fn reconnect(
                 shared.connected(welcomed.session.clone(), welcomed.resumed.as_deref());
                 return welcomed;
             }
-            Err(error) => shared.still_away(error),
+            Err(failure) => shared.still_away(&failure.ended),
         }
         let give_up = shared.next_give_up_ns().map_or(PAUSE_MAX, clock::until);
         tokio::time::sleep(pause.min(give_up).max(PAUSE_MIN)).await;

@@ -7,7 +7,6 @@ use crate::clock;
 use crate::error::Error;
 use crate::fork::ProcessMark;
 use crate::hold::{End, Hold};
-use crate::link::Ended;
 use crate::slots::{Answer, NOBODY, Slot, Slots};
 use sidelock_wire::{Guarantee, LeaseName, Limits, LostReason, Resume, Scope, Secret, ToSidecar, Welcome};
 use std::collections::HashSet;
@@ -62,6 +61,29 @@ pub(crate) struct Session {
     pub(crate) guarantee: Guarantee,
     pub(crate) limits: Limits,
     pub(crate) namespace: String,
+}
+
+/// How a connection came to its end, which decides what becomes of its leases (P6).
+#[derive(Debug)]
+pub(crate) enum Ended {
+    /// The sidecar closed it, or is gone.
+    BySidecar(Error),
+    /// This client closes it: to the sidecar, that gives all leases back. So they are lost before it does.
+    ByUs(Error),
+}
+
+impl Ended {
+    pub(crate) fn map(self, change: impl FnOnce(Error) -> Error) -> Ended {
+        match self {
+            Ended::BySidecar(error) => Ended::BySidecar(change(error)),
+            Ended::ByUs(error) => Ended::ByUs(change(error)),
+        }
+    }
+
+    pub(crate) fn into_error(self) -> Error {
+        let (Ended::BySidecar(error) | Ended::ByUs(error)) = self;
+        error
+    }
 }
 
 /// Whom to wake once the lock is free again.
@@ -176,14 +198,19 @@ impl Shared {
     }
 
     /// Another attempt to connect failed: requests that waited too long for one fail with it.
-    pub(crate) fn still_away(&self, attempt: Error) {
+    pub(crate) fn still_away(&self, attempt: &Ended) {
+        let by_us = matches!(attempt, Ended::ByUs(_));
+        let (Ended::BySidecar(attempt) | Ended::ByUs(attempt)) = attempt;
         let mut wakes = Wakes::default();
         let mut state = self.lock();
         let now_ns = clock::boottime_ns();
         if let Phase::Away { error, .. } = &mut state.phase {
             *error = attempt.clone();
         }
-        state.give_up(|give_up_ns| give_up_ns <= now_ns, &attempt, &mut wakes);
+        state.give_up(|give_up_ns| give_up_ns <= now_ns, attempt, &mut wakes);
+        if by_us {
+            state.lose_leases(LostReason::Session, &mut wakes);
+        }
         drop(state);
         wakes.fire();
     }

@@ -119,7 +119,7 @@ async fn a_wait_ends_and_says_so() {
 #[tokio::test]
 async fn a_ttl_is_renewed_or_lost() {
     let sl = Client::embedded().await.expect("starts");
-    let lease = sl.lock("k").ttl(Duration::from_millis(200)).await.expect("free");
+    let lease = sl.lock("k").ttl(Duration::from_secs(3)).await.expect("free");
     let first = lease.deadline();
     lease.renew(Duration::from_secs(5)).await.expect("in time");
     assert!(lease.deadline() > first);

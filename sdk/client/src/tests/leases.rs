@@ -203,14 +203,14 @@ async fn run_returns_what_its_body_returns_and_releases() {
 async fn a_client_that_oversleeps_its_session_has_no_lease_when_it_wakes() {
     let place = Place::new();
     let mut short = welcome(Scope::Fleet);
-    short.session_ttl = Duration::from_millis(200);
+    short.session_ttl = Duration::from_secs(1);
     let (client, mut peer) = tokio::join!(place.builder().connect(), place.accept_and_welcome(short));
     let client = client.unwrap();
     let (lease, request) = granted(&client, &mut peer, clock::after(clock::boottime_ns(), LEASE), None).await;
     peer.ping().await;
     assert!(lease.is_valid());
     // As a stopped process: nothing of this thread runs, the connection's task included.
-    std::thread::sleep(Duration::from_millis(250));
+    std::thread::sleep(Duration::from_millis(1100));
     assert!(!lease.is_valid(), "at the first look");
     assert_eq!(lease.lost().await, LostReason::Session);
     assert!(!lease.is_valid(), "and a late ping revives nothing");

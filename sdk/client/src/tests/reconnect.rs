@@ -140,6 +140,19 @@ async fn hanging_up_on_a_talker_of_nonsense_gives_the_leases_up_first() {
 }
 
 #[tokio::test]
+async fn hanging_up_on_a_resumed_session_gives_its_leases_up_first() {
+    let place = Place::new();
+    let (client, mut peer) = place.meet(Scope::Fleet).await;
+    let (lease, _) = hold(&client, &mut peer, "k").await;
+    drop(peer);
+    let mut peer = place.accept().await;
+    assert!(peer.resume.is_some() && lease.is_valid());
+    peer.say(&ToClient::Draining).await;
+    assert_eq!(lease.lost().await, LostReason::Session);
+    peer.hung_up().await;
+}
+
+#[tokio::test]
 async fn a_stopped_sidecar_is_noticed_by_its_silence() {
     let place = Place::new();
     let mut short = welcome(Scope::Fleet);
