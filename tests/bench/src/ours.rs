@@ -55,7 +55,7 @@ pub(crate) async fn one_key(
     let tickets = Rc::new(Cell::new(0_u64));
     let served = Rc::new(RefCell::new(Vec::new()));
     let end = Instant::now() + span;
-    let mut set = JoinSet::new();
+    let mut set: JoinSet<Result<_>> = JoinSet::new();
     for (index, client) in members.iter().enumerate() {
         let (lock, tickets, served) = (client.lock(key), tickets.clone(), served.clone());
         set.spawn_local(async move {
