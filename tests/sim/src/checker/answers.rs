@@ -6,53 +6,48 @@ use super::book::{Book, Request};
 use super::history::{Answer, Event, Refused, Req, Sent};
 use super::{Findings, Rule};
 
-/// The rules on answers. They need no memory beyond the book's.
-#[derive(Default)]
-pub(super) struct Answers;
-
-impl Answers {
-    pub(super) fn see(&mut self, event: &Event, book: &Book, found: &mut Findings) {
-        let Event::Answered { of, answer } = *event else {
-            return;
-        };
-        let Some(request) = book.request(of) else {
-            return found.add(Rule::OneAnswer, || format!("{of} was answered but never sent"));
-        };
-        if !fits(request.what, answer) {
-            found.add(Rule::OneAnswer, || format!("{of}, {:?}, was answered {answer:?}", request.what));
-        }
-        if answer == Answer::Cancelled {
-            if request.cancels_answered > request.cancels {
-                found.add(Rule::OneAnswer, || format!("{of}: more cancels acknowledged than sent"));
-            }
-            return;
-        }
-        if request.cancels_answered > 0 {
-            let rule = match answer {
-                Answer::Granted { .. } => Rule::GrantAfterCancel,
-                _ => Rule::OneAnswer,
-            };
-            found.add(rule, || format!("{of} was answered {answer:?} after its cancel was acknowledged"));
-        } else if request.answers > 1 {
-            found.add(Rule::OneAnswer, || format!("{of} was answered again: {answer:?}"));
-        }
-        if matches!(answer, Answer::Renewed { .. } | Answer::Released) {
-            entitled(of, request.what, book, found);
-        }
+/// The rules on answers need no memory beyond the book's.
+pub(super) fn see(event: &Event, book: &Book, found: &mut Findings) {
+    let Event::Answered { of, answer } = *event else {
+        return;
+    };
+    let Some(request) = book.request(of) else {
+        return found.add(Rule::OneAnswer, || format!("{of} was answered but never sent"));
+    };
+    if !fits(request.what, answer) {
+        found.add(Rule::OneAnswer, || format!("{of}, {:?}, was answered {answer:?}", request.what));
     }
+    if answer == Answer::Cancelled {
+        if request.cancels_answered > request.cancels {
+            found.add(Rule::OneAnswer, || format!("{of}: more cancels acknowledged than sent"));
+        }
+        return;
+    }
+    if request.cancels_answered > 0 {
+        let rule = match answer {
+            Answer::Granted { .. } => Rule::GrantAfterCancel,
+            _ => Rule::OneAnswer,
+        };
+        found.add(rule, || format!("{of} was answered {answer:?} after its cancel was acknowledged"));
+    } else if request.answers > 1 {
+        found.add(Rule::OneAnswer, || format!("{of} was answered again: {answer:?}"));
+    }
+    if matches!(answer, Answer::Renewed { .. } | Answer::Released) {
+        entitled(of, request.what, book, found);
+    }
+}
 
-    /// Every request of a session that still stands must have got its answer by now.
-    pub(super) fn at_rest(&mut self, book: &Book, found: &mut Findings) {
-        for (number, session) in book.sessions.iter().enumerate() {
-            if session.closed || book.sidecar(session.sidecar).crashed {
-                continue;
-            }
-            for (request, entry) in session.requests.iter().enumerate() {
-                if entry.as_ref().is_some_and(unanswered) {
-                    found.add(Rule::OneAnswer, || {
-                        format!("session {number} request {request} was never answered: {entry:?}")
-                    });
-                }
+/// Every request of a session that still stands must have got its answer by now.
+pub(super) fn at_rest(book: &Book, found: &mut Findings) {
+    for (number, session) in book.sessions.iter().enumerate() {
+        if session.closed || book.sidecar(session.sidecar).crashed {
+            continue;
+        }
+        for (request, entry) in session.requests.iter().enumerate() {
+            if entry.as_ref().is_some_and(unanswered) {
+                found.add(Rule::OneAnswer, || {
+                    format!("session {number} request {request} was never answered: {entry:?}")
+                });
             }
         }
     }

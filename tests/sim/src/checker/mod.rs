@@ -112,7 +112,6 @@ pub fn check(history: &History) -> Vec<Violation> {
     let bounds = &history.bounds;
     let mut found = Findings::default();
     let mut book = Book::default();
-    let mut answers = answers::Answers::default();
     let mut windows = windows::Windows::default();
     let mut fences = fences::Fences::default();
     let mut truth = store_truth::StoreTruth::default();
@@ -125,7 +124,7 @@ pub fn check(history: &History) -> Vec<Violation> {
         }
         found.at = record.at;
         book.see(record.at, &record.event, &mut found);
-        answers.see(&record.event, &book, &mut found);
+        answers::see(&record.event, &book, &mut found);
         windows.see(record.at, &record.event, &book, bounds, &mut found);
         fences.see(record.at, &record.event, &book, bounds, &mut found);
         truth.see(record.at, &record.event, &book, bounds, &mut found);
@@ -134,7 +133,7 @@ pub fn check(history: &History) -> Vec<Violation> {
         progress.see(record.at, &record.event, &book, bounds, &mut found);
         if let Event::Rest(rest) = record.event {
             at_rest(rest, &mut found);
-            answers.at_rest(&book, &mut found);
+            answers::at_rest(&book, &mut found);
         }
         if found.list.len() == Findings::MAX {
             break;

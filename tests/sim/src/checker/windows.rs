@@ -150,16 +150,16 @@ impl Windows {
     ) {
         let windows = slot(&mut self.open, key);
         windows.retain(|window| window.deadline > at);
-        if !bounds.clocks_agree {
-            return;
-        }
         // The store lost its data: until the old leases have run out the new ones may overlap them (S6, `bounded`).
         let amnesia = book.flushed_at.is_some_and(|flushed| at <= flushed + bounds.longest);
+        if amnesia || !bounds.clocks_agree {
+            return;
+        }
         let rivals = windows.iter().filter(|window| {
-            let granted_before =
+            let granted =
                 book.request(window.lease).map(|request| request.issued_at.unwrap_or(request.sent_at));
             let frozen = book.sidecar(window.sidecar).froze_at;
-            !window.asleep && !amnesia && !(frozen.is_some() && granted_before <= frozen)
+            !(window.asleep || frozen.is_some() && granted <= frozen)
         });
         let taken: u64 = rivals.clone().map(|window| u64::from(window.units)).sum();
         let other_limit = rivals.clone().any(|window| window.limit != new.limit);

@@ -145,7 +145,7 @@ impl World {
         self.agenda.put(at, Happening::ToClient { client, mail });
     }
 
-    pub(crate) fn to_client(&mut self, client: usize, mail: ClientMail) {
+    pub(crate) fn reaches_client(&mut self, client: usize, mail: ClientMail) {
         if self.clients[client].stopped {
             return self.clients[client].mailbox.push(Waiting::Mail(mail));
         }
@@ -187,7 +187,7 @@ impl World {
         }
         for waiting in std::mem::take(&mut self.clients[client].mailbox) {
             match waiting {
-                Waiting::Mail(mail) => self.to_client(client, mail),
+                Waiting::Mail(mail) => self.reaches_client(client, mail),
                 Waiting::Step { task, generation, step } => self.step(client, task, generation, step),
             }
         }

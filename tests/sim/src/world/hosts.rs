@@ -342,6 +342,7 @@ impl World {
                 let link = &mut self.hosts[host].link;
                 link.session_over(index(*session), now, &mut self.rare);
             }
+            Input::Store { call, outcome } => self.notice_outcome(host, *call, outcome),
             Input::Pushed(Push::Recall { key, .. }) => {
                 let (sidecar, key) = (self.hosts[host].sidecar, number(self.key_index(key)));
                 self.log.record(Event::Learned { sidecar, key, contended: true });

@@ -236,7 +236,7 @@ impl World {
                 self.answers(host, sidecar, connection, answers)
             }
             Happening::GivesUp { host, sidecar, calls } => self.gives_up(host, sidecar, &calls),
-            Happening::ToClient { client, mail } => self.to_client(client, mail),
+            Happening::ToClient { client, mail } => self.reaches_client(client, mail),
             Happening::ClientContinues { client } => self.client_continues(client),
             Happening::Step { client, task, generation, step } => self.step(client, task, generation, step),
             Happening::Trouble(trouble) => self.trouble(trouble),

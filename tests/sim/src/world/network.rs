@@ -17,6 +17,8 @@ struct Flight {
     call: CallId,
     key: usize,
     ask: Option<AskId>,
+    /// The answer is there, perhaps in the mailbox of a stopped process.
+    answered: bool,
 }
 
 /// An acquire that a sidecar has not granted yet, or one that went away while a claim for its key was under way.
@@ -67,7 +69,12 @@ impl Link {
     pub(crate) fn broken(&mut self) {
         self.up = false;
         self.connection += 1;
-        self.flights.clear();
+        self.flights.retain(|flight| flight.answered);
+    }
+
+    fn open_calls(&self) -> Vec<CallId> {
+        let open = self.flights.iter().filter(|flight| !flight.answered);
+        open.map(|flight| flight.call).collect()
     }
 
     pub(crate) fn recalls_in_flight(&self, key: usize) -> bool {
@@ -84,7 +91,7 @@ impl Link {
                 self.recalls[key] = self.recalls[key].saturating_sub(1);
             }
             Push::Offer { ask, .. } | Push::Busy { ask, .. } => {
-                if self.flights.iter().any(|flight| flight.ask == Some(*ask)) {
+                if self.flights.iter().any(|flight| flight.ask == Some(*ask) && !flight.answered) {
                     rare.saw(Kind::PushBeforeReply);
                 }
             }
@@ -146,7 +153,7 @@ impl World {
         for call in &calls {
             let key = self.key_index(call.op.key());
             let ask = if let Op::Ask(ask) = &call.op { Some(ask.id) } else { None };
-            self.hosts[host].link.flights.push(Flight { call: call.id, key, ask });
+            self.hosts[host].link.flights.push(Flight { call: call.id, key, ask, answered: false });
         }
         if !self.hosts[host].link.up {
             let down = |call: &Call| (call.id, Outcome::NotApplied(Fault::Down));
@@ -324,32 +331,36 @@ impl World {
 
     /// Tells the engine what became of a call, unless it was told before.
     fn outcome(&mut self, host: usize, call: CallId, outcome: Outcome) {
-        let flights = &mut self.hosts[host].link.flights;
-        let Some(index) = flights.iter().position(|flight| flight.call == call) else {
+        let mut flights = self.hosts[host].link.flights.iter_mut();
+        let Some(flight) = flights.find(|flight| flight.call == call && !flight.answered) else {
             return;
         };
-        let flight = flights.swap_remove(index);
-        let (sidecar, key) = (self.hosts[host].sidecar, flight.key);
-        let learned = match &outcome {
+        flight.answered = true;
+        let sidecar = self.hosts[host].sidecar;
+        self.mail(host, sidecar, Mail { from: From::Store, input: Input::Store { call, outcome } });
+    }
+
+    /// A sidecar is about to look at an answer.
+    pub(crate) fn notice_outcome(&mut self, host: usize, call: CallId, outcome: &Outcome) {
+        let link = &mut self.hosts[host].link;
+        let Some(index) = link.flights.iter().position(|flight| flight.call == call) else {
+            return;
+        };
+        let key = link.flights.swap_remove(index).key;
+        let (sidecar, number) = (self.hosts[host].sidecar, number(key));
+        let contended = match outcome {
             Outcome::Applied { reply: Reply::Granted(tenancy), .. } => {
-                let now = self.now;
-                self.hosts[host].link.claim_granted(key, now, &mut self.rare);
-                let key = number(key);
-                self.log.record(Event::Installed { sidecar, key });
-                Some(tenancy.contended)
+                self.hosts[host].link.claim_granted(key, self.now, &mut self.rare);
+                self.log.record(Event::Installed { sidecar, key: number });
+                tenancy.contended
             }
             Outcome::Applied { reply: Reply::Renewed { contended, .. }, .. } => {
                 self.notice_renewal(host, key);
-                Some(*contended)
+                *contended
             }
-            _ => None,
+            _ => return,
         };
-        if let Some(contended) = learned {
-            let key = number(key);
-            self.log.record(Event::Learned { sidecar, key, contended });
-        }
-        let mail = Mail { from: From::Store, input: Input::Store { call, outcome } };
-        self.mail(host, sidecar, mail);
+        self.log.record(Event::Learned { sidecar, key: number, contended });
     }
 
     fn notice_renewal(&mut self, host: usize, key: usize) {
@@ -367,7 +378,7 @@ impl World {
         }
         let sidecar = self.hosts[host].sidecar;
         self.log.say(|| format!("sidecar {sidecar} loses its connection to the store"));
-        let lost: Vec<CallId> = self.hosts[host].link.flights.drain(..).map(|flight| flight.call).collect();
+        let lost: Vec<CallId> = self.hosts[host].link.open_calls();
         self.hosts[host].link.broken();
         let unknown = |call| Input::Store { call, outcome: Outcome::Unknown(Fault::Down) };
         let mut inputs: Vec<Input> = lost.into_iter().map(unknown).collect();

@@ -305,11 +305,10 @@ impl World {
     pub(crate) fn answered(&mut self, client: usize, of: Req, reply: Reply) {
         for task in 0..self.clients[client].tasks.len() {
             match (&self.clients[client].tasks[task].state, &reply) {
-                (State::Waiting { of: mine, cancelled }, Reply::Granted(grant)) if *mine == of => {
-                    // A grant that raced the cancel is no lease; the acknowledgement is still to come.
-                    if !cancelled {
-                        self.granted(client, task, of, &grant.clone());
-                    }
+                // A grant that raced the cancel is no lease; the acknowledgement is still to come.
+                (State::Waiting { of: mine, cancelled: true }, Reply::Granted(_)) if *mine == of => {}
+                (State::Waiting { of: mine, .. }, Reply::Granted(grant)) if *mine == of => {
+                    self.granted(client, task, of, grant);
                 }
                 (State::Waiting { of: mine, .. } | State::Releasing { of: mine }, _) if *mine == of => {
                     self.forget(client, task);
