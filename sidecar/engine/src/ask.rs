@@ -180,10 +180,12 @@ impl Engine {
         }
         match reply {
             Reply::Granted(mut tenancy) => {
-                let (seq, tombstone) = (ask.seq, ask.tombstone());
+                let (seq, doubtful_until) = (ask.seq, ask.tombstone());
                 tenancy.contended |= ask.recalled;
-                self.resources[resource].ask = None;
-                self.install(now, resource, seq, sent.at, tenancy, tombstone);
+                let r = &mut self.resources[resource];
+                r.ask = None;
+                r.doubtful_until = r.doubtful_until.max(doubtful_until);
+                self.install(now, resource, seq, sent.at, tenancy);
             }
             Reply::Queued(queued) => self.ask_queued(now, resource, queued),
             Reply::Stale => {
@@ -262,18 +264,14 @@ impl Engine {
     /// The ask is no longer wanted.
     pub(crate) fn drop_ask(&mut self, now: Time, resource: usize) {
         let incarnation = self.config.incarnation;
+        let store_now = self.link.store_time(now);
         let r = &mut self.resources[resource];
         let Some(ask) = r.ask.take() else { return };
+        let tombstone = r.tombstone(store_now);
         let keep = r.tenure.as_ref().map_or(0, |tenure| tenure.units);
         let key = r.key.clone();
         if let Some((GiveBack { seq, keep, issued }, _)) = ask.give_back {
-            let op = Return {
-                key: key.clone(),
-                tenure: AskId { incarnation, seq },
-                keep,
-                issued,
-                tombstone: None,
-            };
+            let op = Return { key: key.clone(), tenure: AskId { incarnation, seq }, keep, issued, tombstone };
             self.owe(now, resource, Op::Return(op));
         }
         if ask.was_sent() {

@@ -94,7 +94,7 @@ impl Engine {
         match &self.resources[resource].tenure {
             Some(tenure) if tenure.seq < seq => {
                 tenancy.units = tenancy.units.min(tenure.units);
-                self.install(now, resource, seq, sent.at, tenancy, None);
+                self.install(now, resource, seq, sent.at, tenancy);
             }
             Some(_) => {}
             None => {

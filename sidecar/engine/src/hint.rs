@@ -71,6 +71,6 @@ impl Engine {
             contended: false,
         };
         self.resources[resource].ask = None;
-        self.install(now, resource, seq, now, tenancy, None);
+        self.install(now, resource, seq, now, tenancy);
     }
 }

@@ -5,7 +5,7 @@
 use crate::ask::Ask;
 use crate::debt::Debt;
 use crate::lease::PendingRenewal;
-use crate::model::{Fence, Key, Mode, Time, WHOLE};
+use crate::model::{Fence, Key, Mode, StoreTime, Time, WHOLE};
 use crate::queue::Queue;
 use crate::tenure::Tenure;
 
@@ -23,6 +23,9 @@ pub(crate) struct Resource {
     pub(crate) renewals: Vec<PendingRenewal>,
     /// The highest token handed out for this key, 0 if none.
     pub(crate) issued: Fence,
+    /// Copies of asks whose outcome was once in doubt may still run until then: whatever ends what grew out of them, or
+    /// out of a later ask, must leave a tombstone (P7). It outlives the tenure: growth and a give-back end that silently.
+    pub(crate) doubtful_until: Option<StoreTime>,
     /// Calls under way that will come back here.
     pub(crate) calls: u32,
     /// When its timer is armed.
@@ -41,6 +44,7 @@ impl Resource {
             debts: Vec::new(),
             renewals: Vec::new(),
             issued: 0,
+            doubtful_until: None,
             calls: 0,
             armed: Time::MAX,
         }
@@ -54,6 +58,11 @@ impl Resource {
             && self.queue.is_empty()
             && self.live.is_empty()
             && self.debts.is_empty()
+    }
+
+    /// How long the end of a tenure must be remembered by the store, if at all.
+    pub(crate) fn tombstone(&self, store_now: StoreTime) -> Option<StoreTime> {
+        self.doubtful_until.filter(|&until| until > store_now)
     }
 
     /// Units of the tenure under which no lease lives.

@@ -48,8 +48,6 @@ pub(crate) struct Tenure {
     budget_alarm: Time,
     /// The clock stepped since what its deadline rests on was sent: only a later renewal proves anything (H9).
     doubted: bool,
-    /// Late copies of its ask may come until then (P7).
-    tombstone: Option<StoreTime>,
 }
 
 impl Tenure {
@@ -98,15 +96,7 @@ impl Engine {
     }
 
     /// The store says that this tenure stands. Takes the place of an older one of this resource (growth).
-    pub(crate) fn install(
-        &mut self,
-        now: Time,
-        resource: usize,
-        seq: u64,
-        sent: Time,
-        tenancy: Tenancy,
-        tombstone: Option<StoreTime>,
-    ) {
+    pub(crate) fn install(&mut self, now: Time, resource: usize, seq: u64, sent: Time, tenancy: Tenancy) {
         let deadline = self.proven_deadline(now, sent, tenancy.remaining);
         let doubted = !self.link.is_proof(sent);
         let renew_at = if doubted { now } else { self.renewal_due(resource, sent) };
@@ -128,7 +118,6 @@ impl Engine {
             at_risk_at,
             budget_alarm: Time::MAX,
             doubted,
-            tombstone,
         };
         match r.tenure.replace(tenure) {
             Some(grown) => self.idle_tenures -= usize::from(grown.is_idle()),
@@ -373,9 +362,8 @@ impl Engine {
     ) -> Option<(u64, u32, u64, Option<StoreTime>)> {
         let r = &mut self.resources[resource];
         let keep = r.live.units(r.limit);
+        let tombstone = r.tombstone(self.link.store_time(now));
         let tenure = r.tenure.as_mut().filter(|tenure| tenure.units > keep)?;
-        let store_now = self.link.store_time(now);
-        let tombstone = tenure.tombstone.filter(|&until| until > store_now);
         let shed = (tenure.seq, keep, tenure.fences.issued(), tombstone);
         if !Mutant::ClosedTenureServes.is(self.config.mutant) {
             tenure.units = keep;
@@ -401,7 +389,8 @@ impl Engine {
         let Some(tenure) = &self.resources[resource].tenure else {
             return;
         };
-        let (seq, issued, tombstone) = (tenure.seq, tenure.fences.issued(), tenure.tombstone);
+        let (seq, issued) = (tenure.seq, tenure.fences.issued());
+        let tombstone = self.resources[resource].tombstone(self.link.store_time(now));
         self.drop_tenure(resource);
         self.lose_all(now, resource, reason);
         let tenure = AskId { incarnation: self.config.incarnation, seq };
