@@ -79,6 +79,15 @@ impl Book {
             || (timed && speaker.uid == holder.uid && speaker.sidecar == holder.sidecar)
     }
 
+    /// Whether a lease was granted before its host's clock stood still: what was told of it proves nothing any more (A1).
+    pub(super) fn predates_freeze(&self, lease: Req) -> bool {
+        let (Some(request), Some(session)) = (self.request(lease), self.session(lease.session)) else {
+            return false;
+        };
+        let granted = request.issued_at.unwrap_or(request.sent_at);
+        self.sidecar(session.sidecar).froze_at.is_some_and(|froze| granted <= froze)
+    }
+
     /// Since when the last disturbance has left no trace.
     pub(super) fn calm_since(&self, bounds: &Bounds) -> At {
         match self.disturbed_until {

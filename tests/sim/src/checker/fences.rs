@@ -46,7 +46,8 @@ impl Fences {
                 if bounds.store_clock_monotone =>
             {
                 self.unique(lease, fence, book, found);
-                let gone = book.request(lease).is_none_or(|request| request.cancels > 0);
+                let gone = book.request(lease).is_none_or(|request| request.cancels > 0)
+                    || book.predates_freeze(lease);
                 if bounds.clocks_agree && deadline > at && !gone {
                     self.rising(at, lease, fence, book, bounds, found);
                 }

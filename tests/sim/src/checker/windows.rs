@@ -11,7 +11,6 @@ use super::{Findings, Rule, slot};
 #[derive(Clone, Copy, Debug)]
 struct Window {
     lease: Req,
-    sidecar: u32,
     units: u32,
     limit: u32,
     deadline: At,
@@ -87,7 +86,7 @@ impl Windows {
     }
 
     fn open(&mut self, at: At, lease: Req, deadline: At, book: &Book, bounds: &Bounds, found: &mut Findings) {
-        let Some((acquire, sidecar)) = book.acquire(lease) else {
+        let Some((acquire, _)) = book.acquire(lease) else {
             return;
         };
         let cancelled = book.request(lease).is_some_and(|request| request.cancels > 0);
@@ -96,7 +95,6 @@ impl Windows {
         }
         let window = Window {
             lease,
-            sidecar,
             units: acquire.units,
             limit: acquire.limit,
             deadline,
@@ -155,12 +153,7 @@ impl Windows {
         if amnesia || !bounds.clocks_agree {
             return;
         }
-        let rivals = windows.iter().filter(|window| {
-            let granted =
-                book.request(window.lease).map(|request| request.issued_at.unwrap_or(request.sent_at));
-            let frozen = book.sidecar(window.sidecar).froze_at;
-            !(window.asleep || frozen.is_some() && granted <= frozen)
-        });
+        let rivals = windows.iter().filter(|window| !window.asleep && !book.predates_freeze(window.lease));
         let taken: u64 = rivals.clone().map(|window| u64::from(window.units)).sum();
         let other_limit = rivals.clone().any(|window| window.limit != new.limit);
         if taken + u64::from(new.units) > u64::from(new.limit) || other_limit {

@@ -8,6 +8,7 @@ use super::plan::Trouble;
 use super::rare::Kind;
 use super::{Happening, World};
 use crate::checker::history::Event;
+use sidelock_engine::store::REFUSE_AFTER;
 use sidelock_engine::{EndedBy, Input, SessionId};
 use std::time::Duration;
 
@@ -152,8 +153,9 @@ impl World {
         self.store.flush();
         self.truth.flush();
         self.log.record(Event::Flushed);
+        // What the store knew to be over is forgotten too: late copies of asks may enter the queue, and lapse there.
         for host in 0..self.hosts.len() {
-            self.disturb(host, Duration::from_secs(1));
+            self.disturb(host, REFUSE_AFTER + 3 * self.plan.bounds.wake_max);
         }
     }
 
