@@ -132,3 +132,42 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn what_holds_until_an_instant_is_over_at_it_and_what_counts_up_to_one_still_counts() {
+    let (start, ttl) = (StoreTime(1_700_000_000_000_000), Duration::from_secs(10));
+    let ask = |n, seq, refuse_after| {
+        let (key, id) = (key(), AskId { incarnation: Incarnation(n), seq });
+        let (units, limit, entry_ttl, floor, give_back) = (LIMIT, LIMIT, ttl, 0, None);
+        Op::Ask(Ask { key, id, units, limit, ttl, entry_ttl, floor, refuse_after, give_back })
+    };
+    let end = start + ttl;
+    let before = StoreTime(end.0 - 1);
+    let reply = |store: &mut Memory, now, op| store.apply(now, &op).0;
+
+    let mut store = Memory::default();
+    assert!(
+        matches!(reply(&mut store, start, ask(1, 1, start)), Reply::Granted(_)),
+        "refuse-after still counts"
+    );
+    assert_eq!(reply(&mut store, end, ask(2, 1, before)), Reply::TooLate);
+    let mut store = Memory::default();
+    reply(&mut store, start, ask(1, 1, start));
+    assert!(
+        matches!(reply(&mut store, before, ask(2, 1, end)), Reply::Queued(_)),
+        "a tenure holds until then"
+    );
+    assert!(matches!(reply(&mut store, end, ask(2, 1, end)), Reply::Granted(_)), "and not longer");
+
+    let mut store = Memory::default();
+    let id = AskId { incarnation: Incarnation(1), seq: 1 };
+    let bury = Op::Withdraw(Withdraw { key: key(), id, keep: 0, tombstone: Some(end) });
+    reply(&mut store, start, bury);
+    assert_eq!(
+        reply(&mut store, end, ask(1, 1, end)),
+        Reply::Stale,
+        "a tombstone counts as long as the ask could"
+    );
+    let after = StoreTime(end.0 + 1);
+    assert!(matches!(reply(&mut store, after, ask(1, 1, after)), Reply::Granted(_)));
+}

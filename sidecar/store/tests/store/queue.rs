@@ -23,6 +23,7 @@ pub(crate) const CASES: &[Case] = cases![
     an_expired_tenure_makes_room,
     an_expired_entry_makes_room,
     a_re_ask_keeps_an_entry_alive,
+    a_re_ask_can_want_other_units,
     retry_is_the_first_deadline_in_the_way,
 ];
 
@@ -199,6 +200,17 @@ fn a_re_ask_keeps_an_entry_alive(store: &mut dyn Subject) {
     store.lock(C, 1).queued();
     store.wait(AFTER_SHORT);
     assert_eq!(store.lock(C, 1).queued().ahead, 1);
+}
+
+fn a_re_ask_can_want_other_units(store: &mut dyn Subject) {
+    store.take(A, 1, 4, 4);
+    store.take(B, 1, 1, 4);
+    store.take(C, 1, 1, 4);
+    assert_eq!(store.take(C, 1, 4, 4).queued().ahead, 1);
+    store.give(ret(A, 1)).wakes(&[offer(B, 1)]);
+    store.give(ret(B, 1)).quietly(Reply::Gone);
+    store.withdraw(withdrawal(B, 1)).wakes(&[offer(C, 1)]);
+    assert_eq!(store.take(C, 1, 4, 4).granted().units, 4);
 }
 
 fn retry_is_the_first_deadline_in_the_way(store: &mut dyn Subject) {
