@@ -184,7 +184,10 @@ impl Engine {
                 tenancy.contended |= ask.recalled;
                 let r = &mut self.resources[resource];
                 r.ask = None;
-                r.doubtful_until = r.doubtful_until.max(doubtful_until);
+                r.doubtful_until = match Mutant::TombstoneOnTenure.is(self.config.mutant) {
+                    true => doubtful_until,
+                    false => r.doubtful_until.max(doubtful_until),
+                };
                 self.install(now, resource, seq, sent.at, tenancy);
             }
             Reply::Queued(queued) => self.ask_queued(now, resource, queued),

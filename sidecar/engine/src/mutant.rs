@@ -26,6 +26,8 @@ pub enum Mutant {
     WithdrawOnce,
     /// P7, store: nothing remembers `done_upto`, so that a late ask brings back what was released.
     NoTombstones,
+    /// P7, engine: a tombstone hangs on a tenure and is forgotten when that grows or is given back with an ask.
+    TombstoneOnTenure,
     /// P8, engine: the input is looked at before what is due expires.
     InputBeforeExpiry,
     /// P8, engine: a tenure still serves after its return was sent.
@@ -34,17 +36,21 @@ pub enum Mutant {
     AskJumpsQueue,
     /// P9, engine: local waiters are served without end while another sidecar waits.
     NoBudget,
+    /// P9, engine: the first grant after learning of another sidecar is free, whatever the tenure served before.
+    FreeFirstGrant,
     /// P10, engine: a try that meets a remote tenure fails at once.
     TryFailsAtOnce,
     /// P11, engine: a busy tenure never contacts the store on its own.
     NoContact,
     /// P12, engine: a queued ask waits for its push alone.
     NoReask,
+    /// H9, engine: a wall clock that ran ahead of boottime casts no doubt on deadlines.
+    ClockStepTrusted,
 }
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Mutant; 17] = [
+    pub const ALL: [Mutant; 20] = [
         Mutant::FenceFromClock,
         Mutant::HandoffRepeatsFence,
         Mutant::HalfWrite,
@@ -55,13 +61,16 @@ impl Mutant {
         Mutant::MatchByIncarnation,
         Mutant::WithdrawOnce,
         Mutant::NoTombstones,
+        Mutant::TombstoneOnTenure,
         Mutant::InputBeforeExpiry,
         Mutant::ClosedTenureServes,
         Mutant::AskJumpsQueue,
         Mutant::NoBudget,
+        Mutant::FreeFirstGrant,
         Mutant::TryFailsAtOnce,
         Mutant::NoContact,
         Mutant::NoReask,
+        Mutant::ClockStepTrusted,
     ];
 
     /// Whether `chosen` is this one, in a build that has mutants.

@@ -141,7 +141,8 @@ impl Engine {
         if let Some(tenure) = &mut self.resources[resource].tenure
             && tenure.interest.is_none()
         {
-            let interest = Interest::learned(now, self.arrivals, tenure.served > 0, &self.config);
+            let served = tenure.served > 0 && !Mutant::FreeFirstGrant.is(self.config.mutant);
+            let interest = Interest::learned(now, self.arrivals, served, &self.config);
             tenure.budget_alarm = interest.until();
             tenure.interest = Some(interest);
         }

@@ -349,6 +349,13 @@ pub enum Event {
         /// The key.
         key: u32,
     },
+    /// The store holds a place or a tenure for a sidecar that has forgotten the key, with nothing under way about it.
+    Haunted {
+        /// The sidecar.
+        sidecar: u32,
+        /// The key.
+        key: u32,
+    },
     /// The store lost its data.
     Flushed,
     // ── the end ──

@@ -54,6 +54,8 @@ pub enum Rule {
     Overtaking,
     /// L2: a busy sidecar notices soon that another waits, also without pushes.
     Learning,
+    /// P7: nothing that a sidecar is done with comes back at the store.
+    Ghost,
     /// L1: an offer is taken up in time.
     Wake,
     /// L1, L3, S8: a key that nobody holds is granted in time to one who waits.

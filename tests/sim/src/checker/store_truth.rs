@@ -1,6 +1,6 @@
 //! What sidecars tell clients, held against what the store decided.
 //!
-//! Owns P4 (no more time than confirmed), S9 (no grant from a dead tenure) and the half of S3 that only the store's side
+//! Owns P4 (no more time than confirmed), P7 (nothing comes back), S9 (no grant from a dead tenure) and the half of S3 that only the store's side
 //! shows: tokens come from reservations, and reservations follow each other. Histories without the store's records pass.
 
 use super::book::Book;
@@ -51,6 +51,15 @@ impl StoreTruth {
                 }
                 self.told(lease, deadline, book, bounds, found);
                 self.reserved(lease, fence, book, bounds, found);
+            }
+            // What the store knew to be over it forgot with its data.
+            Event::Haunted { sidecar, key }
+                if bounds.clocks_agree
+                    && book.flushed_at.is_none_or(|flushed| flushed + bounds.settle < at) =>
+            {
+                found.add(Rule::Ghost, || {
+                    format!("key {key}: the store holds something for sidecar {sidecar}, which knows nothing of it")
+                });
             }
             Event::Extended { lease, until } => self.told(lease, until, book, bounds, found),
             Event::Answered { of, answer: Answer::Renewed { deadline } } => {

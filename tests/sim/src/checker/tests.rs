@@ -424,6 +424,15 @@ fn a_try_fails_only_where_somebody_holds() {
 }
 
 #[test]
+fn what_a_sidecar_forgot_does_not_come_back() {
+    let haunted = Event::Haunted { sidecar: 0, key: 0 };
+    let mut tale = Tale::new();
+    tale.add(9_000, haunted).breaks(Rule::Ghost);
+    let mut tale = Tale::new();
+    tale.add(8_000, Event::Flushed).add(9_000, haunted).is_good();
+}
+
+#[test]
 fn nothing_is_left_over_at_rest() {
     let mut tale = Tale::new();
     tale.add(1, Event::Rest(Rest { tenures: 1, ..Rest::default() })).breaks(Rule::Leftovers);

@@ -243,9 +243,24 @@ impl World {
             };
             answers.push((call.id, outcome));
         }
-        if pipeline.fate != Fate::Unheard {
+        if pipeline.fate == Fate::Unheard && running {
+            self.look_for_ghosts(host, &pipeline.calls);
+        } else if pipeline.fate != Fate::Unheard {
             let delay = self.one_way();
             self.answer(host, self.now + delay, answers);
+        }
+    }
+
+    /// Asks ran of which nobody will hear. If their sender has forgotten the key meanwhile, they must have changed nothing.
+    fn look_for_ghosts(&mut self, host: usize, calls: &[Call]) {
+        let sidecar = self.hosts[host].sidecar;
+        for call in calls.iter().filter(|call| matches!(call.op, Op::Ask(_))) {
+            let key = call.op.key();
+            let forgotten = self.hosts[host].engine.as_ref().is_some_and(|engine| engine.look(key).is_none());
+            if forgotten && self.truth.holds(self.key_index(key), sidecar) {
+                let key = number(self.key_index(key));
+                self.log.record(Event::Haunted { sidecar, key });
+            }
         }
     }
 
