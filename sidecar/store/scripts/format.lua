@@ -1,17 +1,20 @@
 -- How the record of one key is written down, the clock, and the short ways.
 --
--- The files of this folder are one script, in this order: format.lua, then as the body of a function that is only
--- called when a short way does not do (26 closures cost 6 us) record.lua, ask.lua, renew.lua, give_back.lua and
--- withdraw.lua, and last turn.lua. `encoding.rs` reads and writes the same bytes; what is
--- `until` there is `due` here, where the other is a keyword.
+-- The files of this folder are one script, in this order: format.lua; then, as the body of a function that is only called
+-- when a short way does not do (making its closures costs 3 to 5 us), record.lua, ask.lua, renew.lua, give_back.lua and
+-- withdraw.lua; last turn.lua. `encoding.rs` reads and writes the same bytes; what is `until` there is `due` here, where
+-- the other is a keyword.
 --
--- Format 1, little endian, every number < 2^53 (a Lua number is a double; `tostring` would spoil 16 digits, pack does not):
+-- Format 1, little endian, every number below 2^53, because a Lua number is a double (and `tostring` spoils 16 digits):
 --   'SL' version:1  next_due:8 last:8 limit:4  tenures:4 queue:4 offers:4 done:4
 --   tenures x [ incarnation:16 seq:8 units:4 due:8 first:8 last:8 ]
 --   queue   x [ incarnation:16 seq:8 units:4 due:8 offered:1 ]            `offers` of them are offered
 --   done    x [ incarnation:16 seq:8 due:8 ]
--- `next_due` is never later than the first `due`: before it, settle has nothing to drop. A packed string makes the
--- uncontended claim GET and SET, and lets a place in a queue of thousands be refreshed without reading the queue (P12).
+-- `next_due` is never later than the first `due`: before it, settle has nothing to drop.
+--
+-- A packed string makes the uncontended claim GET and SET, and lets a place in a queue of thousands be refreshed without
+-- reading the queue (P12). Measured on 7.0.15, one cycle of claim and release in two calls: packed with struct 8.3 us of
+-- the server, with cmsgpack 10.2, as a hash 10.8.
 
 local VERSION = 1
 local HEADER, HEADER_BYTES = '<c2I1I8I8I4I4I4I4I4', 39

@@ -7,9 +7,9 @@
 -- Keeps     a record is read once and written once, last (P2); an operation that fails has written nothing and does
 --           not disturb the others; pushes go out when everything is written (P21).
 --
--- One call for many operations because a call costs as much as the commands in it: measured on 7.0.15, a cycle of ask
--- and return in calls of their own took 9 to 11 us of the server, in calls of 32 together 4 to 5 us, against 5 us for
--- SET NX PX and a compare-and-delete script. In Redis Cluster, where a call must stay in one slot, a call has one key.
+-- One call for many operations because a call costs more than what is in it. Measured on 7.0.15, server time of a cycle
+-- of ask and return on a free key: 17 us in calls of one, 8 us in calls of eight, 6.5 us in calls of 32; SET NX PX and a
+-- compare-and-delete script, 3.2 us. In Redis Cluster, where a call must stay in one slot, a call has one key.
 
 local ASK, RENEW, GIVE_BACK, TELL = 1, 2, 3, 5
 local verbs
@@ -70,13 +70,11 @@ for i = 1, #KEYS do
     end
 end
 
-local function hex(byte)
-    return string.format('%02x', byte:byte())
-end
 for _, w in ipairs(pushes) do
     local prefix, escaped = w.key:match('^(.-){(.*)}')
     local message = pack('<I1c16I8', w.kind, w.inc, w.seq) .. escaped
+    local inbox = prefix .. 'inbox:' .. (('%02x'):rep(16)):format(w.to:byte(1, 16))
     -- A push is a hint: one that can not be sent must not turn a written answer into an error.
-    redis.pcall('PUBLISH', prefix .. 'inbox:' .. w.to:gsub('.', hex), message)
+    redis.pcall('PUBLISH', inbox, message)
 end
 return answers

@@ -151,3 +151,37 @@ impl Fields<'_> {
         self.take().map(u128::from_be_bytes).map(Incarnation)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_push_is_read_and_nonsense_is_not() {
+        let message = |kind: u8, key: &str| {
+            [&[kind][..], &7u128.to_be_bytes(), &9u64.to_le_bytes(), key.as_bytes()].concat()
+        };
+        let ask = AskId { incarnation: Incarnation(7), seq: 9 };
+        let key = Key::new("a:b").unwrap();
+        assert_eq!(push(&message(1, "a%3Ab")), Some(Push::Offer { key: key.clone(), ask }));
+        assert_eq!(push(&message(2, "a%3Ab")), Some(Push::Recall { key: key.clone(), ask }));
+        assert_eq!(push(&message(3, "a%3Ab")), Some(Push::Busy { key, ask }));
+        let whole = message(1, "k");
+        for cut in 0..whole.len() {
+            assert_eq!(push(&whole[..cut]), None, "cut after {cut} bytes");
+        }
+        for nonsense in [message(4, "k"), message(1, "%zz"), message(1, &"k".repeat(513))] {
+            assert_eq!(push(&nonsense), None);
+        }
+    }
+
+    #[test]
+    fn an_answer_is_exactly_its_fields() {
+        assert_eq!(answer(&[10]), Some(Answer::Reply(Reply::Withdrawn)));
+        assert_eq!(answer(&[5, 4, 0, 0, 0]), Some(Answer::Reply(Reply::LimitMismatch { limit: 4 })));
+        assert_eq!(answer(b"\x0ccorrupt"), Some(Answer::Fault("corrupt".into())));
+        for nonsense in [&[][..], &[0], &[13], &[10, 0], &[5, 4, 0, 0], &[5, 4, 0, 0, 0, 0], &[1, 1]] {
+            assert_eq!(answer(nonsense), None, "{nonsense:?}");
+        }
+    }
+}

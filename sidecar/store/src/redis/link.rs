@@ -244,3 +244,28 @@ impl Flight {
         later.flat_map(|sent| sent.turn.calls.iter()).any(|other| other.op.key() == call.op.key())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sidelock_engine::store::{Op, Tell};
+    use sidelock_engine::{AskId, Incarnation, Key};
+
+    fn call(key: &str) -> Call {
+        let ask = AskId { incarnation: Incarnation(1), seq: 1 };
+        Call { id: CallId(1), op: Op::Tell(Tell { key: Key::new(key).unwrap(), ask }) }
+    }
+
+    fn sent(number: u64, key: &str) -> Sent {
+        let turn = Turn { calls: [call(key)].into(), reload: false, again: false };
+        Sent { number, at: Instant::now(), turn, answered: Box::pin(std::future::pending()) }
+    }
+
+    #[test]
+    fn only_a_later_turn_keeps_a_call_from_being_sent_again() {
+        let flight = Flight { turns: [sent(3, "a"), sent(5, "b")].into(), ..Flight::default() };
+        assert!(flight.carries_key_of(&call("b"), 4));
+        assert!(!flight.carries_key_of(&call("a"), 4), "that one was sent before");
+        assert!(!flight.carries_key_of(&call("c"), 4));
+    }
+}

@@ -152,3 +152,90 @@ fn unreadable(calls: &[Call], what: &str, answered: &mut Answered) {
     let fault = Fault::Corrupt(format!("the script's answer can not be read: {what}"));
     answered.outcomes.extend(calls.iter().map(|call| (call.id, Outcome::Unknown(fault.clone()))));
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sidelock_engine::store::{REFUSE_AFTER, Reply, Tell};
+    use sidelock_engine::{AskId, Incarnation, Key, StoreTime, WHOLE};
+
+    const ID: AskId = AskId { incarnation: Incarnation(1), seq: 1 };
+
+    fn calls() -> Vec<Call> {
+        let key = Key::new("k").unwrap();
+        let ask = sidelock_engine::store::Ask {
+            key: key.clone(),
+            id: ID,
+            units: WHOLE,
+            limit: WHOLE,
+            ttl: REFUSE_AFTER,
+            entry_ttl: REFUSE_AFTER,
+            floor: 0,
+            refuse_after: StoreTime(1),
+            give_back: None,
+        };
+        let tell = Op::Tell(Tell { key, ask: ID });
+        vec![Call { id: CallId(1), op: Op::Ask(ask) }, Call { id: CallId(2), op: tell }]
+    }
+
+    fn turn(again: bool) -> Turn {
+        Turn { calls: calls().into(), reload: false, again }
+    }
+
+    /// An error of Redis, as it comes off the wire.
+    fn error(line: &str) -> Value {
+        ::redis::parse_redis_value(format!("-{line}\r\n").as_bytes()).unwrap()
+    }
+
+    fn refused(answered: &Answered, call: u64, code: &str) -> bool {
+        answered.outcomes.iter().any(|(id, outcome)| {
+            *id == CallId(call)
+                && matches!(outcome, Outcome::NotApplied(Fault::Unready(text)) if text.starts_with(code))
+        })
+    }
+
+    #[test]
+    fn what_met_no_script_is_sent_once_more() {
+        let answered = turn(false).read(vec![error("NOSCRIPT No matching script.")]);
+        assert_eq!((answered.again, answered.reload, answered.outcomes.len()), (calls(), true, 0));
+        let answered = turn(true).read(vec![error("NOSCRIPT No matching script.")]);
+        assert!(
+            answered.again.is_empty()
+                && refused(&answered, 1, "NOSCRIPT")
+                && refused(&answered, 2, "NOSCRIPT")
+        );
+    }
+
+    #[test]
+    fn out_of_memory_is_the_answer_to_asks_alone() {
+        let answered = turn(false).read(vec![error("OOM command not allowed")]);
+        assert_eq!((answered.again.as_slice(), answered.reload), (&calls()[1..], false));
+        assert!(refused(&answered, 1, "OOM"));
+    }
+
+    #[test]
+    fn an_error_in_the_middle_leaves_everything_unknown() {
+        let answered = turn(false).read(vec![error("ERR Error running script")]);
+        assert!(answered.again.is_empty());
+        assert!(answered.outcomes.iter().all(|(_, outcome)| matches!(outcome, Outcome::Unknown(_))));
+    }
+
+    #[test]
+    fn answers_that_do_not_fit_the_calls_leave_them_unknown() {
+        let told = Value::BulkString(vec![11]);
+        let read = |value| turn(false).read(vec![value]).outcomes;
+        let fitting = read(Value::Array(vec![Value::Int(5), Value::BulkString(vec![4]), told.clone()]));
+        let applied = |reply| Outcome::Applied { at: StoreTime(5), reply };
+        assert_eq!(fitting, [(CallId(1), applied(Reply::TooLate)), (CallId(2), applied(Reply::Told))]);
+        let nonsense = Value::BulkString(vec![99]);
+        let one_of_them = read(Value::Array(vec![Value::Int(5), nonsense, told.clone()]));
+        assert!(matches!(one_of_them[0].1, Outcome::Unknown(Fault::Corrupt(_))));
+        assert_eq!(one_of_them[1].1, applied(Reply::Told));
+        let no_clock = Value::Array(vec![told.clone(), told.clone(), told.clone()]);
+        for value in [Value::Okay, Value::Array(vec![Value::Int(5), told]), no_clock] {
+            let outcomes = read(value);
+            assert_eq!(outcomes.len(), 2);
+            assert!(outcomes.iter().all(|(_, outcome)| matches!(outcome, Outcome::Unknown(_))));
+        }
+    }
+}

@@ -47,10 +47,11 @@ impl RedisSubject {
         self.runtime.block_on(::redis::cmd("GET").arg(name).query_async(&mut self.admin)).unwrap()
     }
 
-    /// How long Redis keeps it.
+    /// How long Redis keeps it; zero if for ever, which it must not.
     pub(crate) fn time_to_live(&mut self, key: &str) -> Duration {
         let name = format!("sl:1:default:{{{key}}}:lock");
-        Duration::from_millis(self.command(&[b"PTTL", name.as_bytes()]))
+        let millis: i64 = self.command(&[b"PTTL", name.as_bytes()]);
+        Duration::from_millis(u64::try_from(millis).unwrap_or(0))
     }
 
     /// What became of an operation.
