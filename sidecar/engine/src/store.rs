@@ -5,10 +5,11 @@
 //! operation in one atomic step on its own clock.
 //!
 //! A **record** holds `last` (the highest fence ever reserved), the limit, the tenures, the queue of asks (some of them
-//! *offered*) and, per incarnation, `done_upto`. Every operation begins with *settle*: tenures, offers and entries that
-//! are due are dropped; then, from the head of the queue, entries that fit are offered for [`OFFER_TTL`], stopping at the
-//! first that does not fit (no bypass). Used units are, per incarnation, those of its offer if it has one, else those of
-//! its tenure. A record with nothing in it is deleted; `last` needs no keeping (P1).
+//! *offered*) and, per incarnation, `done_upto`. Every operation that reads the record begins with *settle*: tenures,
+//! offers and entries that are due are dropped; then, from the head of the queue, entries that fit are offered for
+//! [`OFFER_TTL`], stopping at the first that does not fit (no bypass). Used units are, per incarnation, the greater of its
+//! tenure's and its offer's, so that neither taking an offer up nor letting it lapse binds more than was counted. A record
+//! with nothing in it is deleted; `last` needs no keeping (P1).
 
 use crate::model::{AskId, FenceRange, Incarnation, Key, StoreTime};
 use std::time::Duration;
@@ -67,14 +68,15 @@ impl Op {
 
 /// Ask for units of a key.
 ///
-/// After settle, in this order: `refuse_after` passed → [`Reply::TooLate`]. `give_back` is applied (and settled). The
-/// incarnation's tenure has this very id → [`Reply::Granted`] with its units, its range and its *remaining* time,
-/// nothing changed. `id.seq` ≤ the incarnation's `done_upto`, or below the seq of its entry or tenure →
-/// [`Reply::Stale`]. Record alive (a tenure or entry of anybody) with another limit → [`Reply::LimitMismatch`], and idle
-/// holders are recalled. Otherwise the entry of this incarnation (at most one; a new id replaces an older one at the
-/// tail) is entered or refreshed with `units` and `entry_ttl`; an offer whose new units no longer fit is un-offered in
-/// place. Settle again: if the entry is offered now, it becomes the incarnation's tenure with this id, full `ttl` and a
-/// *new* range above `last` → `Granted`; else [`Reply::Queued`].
+/// `floor` too far ahead of the clock → [`Reply::ClockRegressed`], nothing read or written. After settle, in this order:
+/// `refuse_after` passed → [`Reply::TooLate`]. `give_back` is applied (and settled). The incarnation's tenure has this very
+/// id → [`Reply::Granted`] with its units, its range and its *remaining* time, nothing changed. `id.seq` ≤ the
+/// incarnation's `done_upto`, or below the seq of its entry or tenure → [`Reply::Stale`]. Record alive (a tenure or entry of
+/// anybody) with another limit → [`Reply::LimitMismatch`], and the other holders are recalled. Otherwise the entry of this
+/// incarnation (at most one; a new id replaces an older one at the tail) is entered or refreshed with `units` and
+/// `entry_ttl`; an offer whose new units no longer fit is un-offered in place. Settle again: if the entry is offered now, it
+/// becomes the incarnation's tenure with this id, full `ttl` (growth never shortens what was confirmed) and a *new* range
+/// above `last` → `Granted`; else [`Reply::Queued`], and the other holders are recalled if the entry is new or the head.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ask {
     /// The key.
@@ -153,7 +155,7 @@ pub struct Withdraw {
     pub tombstone: Option<StoreTime>,
 }
 
-/// Publish [`Push::Busy`] to another sidecar.
+/// Publish [`Push::Busy`] to another sidecar. Touches no record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tell {
     /// The key.
