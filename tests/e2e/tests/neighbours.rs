@@ -3,12 +3,13 @@
 use sidelock_e2e::frames::{Peer, try_lock};
 use sidelock_e2e::process::{Process, run, until};
 use sidelock_e2e::sidecar::{Sidecar, binary};
-use sidelock_e2e::{folder, http};
+use sidelock_e2e::{PATIENCE, folder, http};
 use sidelock_wire::{Acquire, LeaseName, ToClient, ToSidecar};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::Command;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// `nobody` on Debian.
@@ -90,6 +91,50 @@ fn a_flood_meets_its_limit_and_others_are_served_meanwhile() {
         let info = sidecar.get("/v1/info").json();
         (info["waiters"] == 0 && info["leases"] == 100).then_some(())
     });
+}
+
+/// Waiters that a key may have, by default.
+const WAITERS_PER_KEY_MAX: u64 = 100_000;
+/// Waiting acquires of each of the sessions that make them, below what a session may have.
+const WAITERS_PER_SESSION: u64 = 4_000;
+
+#[test]
+fn a_hundred_thousand_waiters_are_bounded_cheap_and_forgotten() {
+    let sidecar = Sidecar::on_memory();
+    let mut holder = Peer::greeted(sidecar.socket());
+    assert_eq!(holder.acquires(try_lock(1, "k")), "granted");
+    let before_kib = sidecar.resident_kib();
+
+    let mut asks = Vec::new();
+    for request in 0..WAITERS_PER_SESSION {
+        ToSidecar::Acquire(Acquire { wait: None, ..try_lock(request, "k") }).encode(&mut asks);
+    }
+    let crowd: Vec<_> = (0..WAITERS_PER_KEY_MAX / WAITERS_PER_SESSION)
+        .map(|_| {
+            let mut peer = Peer::greeted(sidecar.socket());
+            peer.bytes(&asks);
+            peer
+        })
+        .collect();
+    let waiters = || sidecar.get("/v1/info").json()["waiters"].as_u64();
+    until(PATIENCE, "everybody waits", || (waiters() == Some(WAITERS_PER_KEY_MAX)).then_some(()));
+    let grown_kib = sidecar.resident_kib() - before_kib;
+    assert!(grown_kib < 100 * 1024, "a waiter costs {} bytes", grown_kib * 1024 / WAITERS_PER_KEY_MAX);
+
+    let mut late = Peer::greeted(sidecar.socket());
+    assert_eq!(late.acquires(Acquire { wait: None, ..try_lock(1, "k") }), "queue_full");
+    drop(crowd);
+    until(PATIENCE, "nobody waits", || (waiters() == Some(0)).then_some(()));
+    holder.say(&ToSidecar::Release { request: 2, lease: LeaseName::Session(1) });
+    until(PATIENCE, "the key is free", || (late.acquires(next_try()) == "granted").then_some(()));
+    let left_kib = sidecar.resident_kib().saturating_sub(before_kib);
+    assert!(left_kib < 16 * 1024, "{left_kib} KiB are left of {grown_kib}");
+}
+
+/// A try under a number that was not used before.
+fn next_try() -> Acquire<'static> {
+    static NUMBER: AtomicU64 = AtomicU64::new(100);
+    try_lock(NUMBER.fetch_add(1, Ordering::Relaxed), "k")
 }
 
 #[test]
