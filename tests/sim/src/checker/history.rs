@@ -237,15 +237,24 @@ pub enum Event {
         /// The deadline told.
         deadline: At,
     },
+    /// A sidecar decided to renew.
+    Renewed {
+        /// The renewal.
+        of: Req,
+        /// The deadline told.
+        deadline: At,
+    },
     /// A sidecar took a waiter out of its queue without a grant.
     Dropped {
         /// The acquire.
         of: Req,
     },
-    /// A sidecar ended a lease: released, lost or forced.
+    /// A sidecar ended a lease.
     Done {
         /// The lease.
         lease: Req,
+        /// It was lost, not given back.
+        lost: bool,
     },
     /// A sidecar closed a session's connection.
     CutOff {

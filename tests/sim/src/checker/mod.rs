@@ -28,7 +28,7 @@ pub enum Rule {
     GrantBeforeEnd,
     /// P4: no client is told more time than the store confirmed.
     Unconfirmed,
-    /// S9: a grant has time left when it is issued.
+    /// S9: a grant, or a renewal, has time left when it is issued.
     DeadTenure,
     /// S3: no token twice.
     FenceTwice,

@@ -48,7 +48,7 @@ impl Progress {
             }
             Event::Issued { lease, .. } => self.issued(at, lease, book, bounds, found),
             Event::Dropped { of } => self.dropped(at, of, book, bounds, found),
-            Event::Done { lease } => {
+            Event::Done { lease, .. } => {
                 if let Some((acquire, _)) = book.acquire(lease) {
                     slot(&mut self.keys, acquire.key).done(at, |(other, _)| *other == lease);
                 }

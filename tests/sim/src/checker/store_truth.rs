@@ -46,11 +46,17 @@ impl StoreTruth {
             Event::Issued { lease, fence, deadline } => {
                 if deadline <= at && bounds.clocks_agree {
                     found.add(Rule::DeadTenure, || {
-                        format!("{lease} was granted with its deadline {deadline} over")
+                        format!("{lease} was granted until {deadline}, which is over")
                     });
                 }
                 self.told(lease, deadline, book, bounds, found);
                 self.reserved(lease, fence, book, bounds, found);
+            }
+            Event::Done { lease, lost: false } => self.released(at, lease, book, bounds, found),
+            Event::Renewed { of, deadline } if deadline <= at && bounds.clocks_agree => {
+                found.add(Rule::DeadTenure, || {
+                    format!("{of} renewed a lease until {deadline}, which is over")
+                });
             }
             // What the store knew to be over it forgot with its data.
             Event::Haunted { sidecar, key }
@@ -86,6 +92,23 @@ impl StoreTruth {
                     "key {}: {lease} was told {deadline}, sidecar {sidecar} was confirmed until {confirmed}",
                     acquire.key
                 )
+            });
+        }
+    }
+
+    /// A lease was given back, or its session hung up: before that is looked at, what is over must be declared lost (P8).
+    fn released(&mut self, at: At, lease: Req, book: &Book, bounds: &Bounds, found: &mut Findings) {
+        let Some((acquire, sidecar)) = book.acquire(lease) else {
+            return;
+        };
+        let truth = slot(&mut self.keys, acquire.key);
+        if !bounds.clocks_agree || book.sidecar(sidecar).froze_at.is_some() || truth.reservations.is_empty() {
+            return;
+        }
+        let confirmed = slot(&mut truth.confirmed, sidecar).unwrap_or_default();
+        if at > confirmed + ROUNDING {
+            found.add(Rule::DeadTenure, || {
+                format!("key {}: {lease} was released, but its tenure was over at {confirmed}", acquire.key)
             });
         }
     }

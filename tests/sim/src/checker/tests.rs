@@ -177,7 +177,7 @@ fn a_sidecar_grants_only_after_it_ended_the_last_lease() {
     tale.issued(4, req(1, 0), 101, 9_000).breaks(Rule::GrantBeforeEnd);
     let mut tale = Tale::new();
     tale.acquire(1, req(0, 0)).issued(2, req(0, 0), 100, 9_000).acquire(3, req(1, 0));
-    tale.add(4, Event::Done { lease: req(0, 0) }).issued(4, req(1, 0), 101, 9_000).is_good();
+    tale.add(4, Event::Done { lease: req(0, 0), lost: false }).issued(4, req(1, 0), 101, 9_000).is_good();
 }
 
 #[test]
@@ -193,6 +193,22 @@ fn nobody_is_told_more_than_the_store_confirmed() {
 fn a_dead_tenure_grants_nothing() {
     let mut tale = Tale::new();
     tale.acquire(2, req(0, 0)).issued(3, req(0, 0), 100, 3).breaks(Rule::DeadTenure);
+    let mut tale = Tale::new();
+    tale.first_holder().add(20, Event::Sent { of: req(0, 1), what: Sent::Renew { lease: req(0, 0) } });
+    tale.add(30, Event::Renewed { of: req(0, 1), deadline: ms(29) }).breaks(Rule::DeadTenure);
+}
+
+#[test]
+fn a_lease_of_a_dead_tenure_is_lost_not_released() {
+    let ended = |lost| {
+        let mut tale = Tale::new();
+        tale.add(1, Event::Reserved { sidecar: 0, key: 0, first: 100, last: 200 });
+        tale.add(1, Event::Confirmed { sidecar: 0, key: 0, until: ms(9_000) });
+        tale.acquire(2, req(0, 0)).issued(3, req(0, 0), 100, 8_900);
+        tale.add(9_100, Event::Done { lease: req(0, 0), lost }).rules()
+    };
+    assert_eq!(ended(true), []);
+    assert_eq!(ended(false), [Rule::DeadTenure]);
 }
 
 #[test]
@@ -343,7 +359,9 @@ fn busy_holder(every: u64, until: u64, learned: Option<u64>) -> Tale {
         if at % every == 0 {
             let lease = req(0, number);
             number += 1;
-            tale.acquire(at, lease).issued(at, lease, 100 + at, at + 9_000).add(at, Event::Done { lease });
+            tale.acquire(at, lease)
+                .issued(at, lease, 100 + at, at + 9_000)
+                .add(at, Event::Done { lease, lost: false });
         }
     }
     tale
@@ -383,7 +401,7 @@ fn handover_at(at: u64, meanwhile: Event) -> Tale {
     let mut tale = Tale::new();
     tale.acquire(1, req(0, 0)).add(1, Event::Arrived { of: req(0, 0) }).issued(1, req(0, 0), 100, 60_000);
     tale.acquire(50, req(2, 0)).add(50, Event::Arrived { of: req(2, 0) });
-    tale.add(100, Event::Done { lease: req(0, 0) }).add(101, meanwhile);
+    tale.add(100, Event::Done { lease: req(0, 0), lost: false }).add(101, meanwhile);
     tale.issued(at, req(2, 0), 101, 90_000);
     tale
 }
@@ -412,7 +430,7 @@ fn a_try_fails_only_where_somebody_holds() {
         tale.acquire(5_000, req(0, 0)).add(5_000, Event::Arrived { of: req(0, 0) });
         tale.issued(5_000, req(0, 0), 100, 60_000);
         if !held {
-            tale.add(5_001, Event::Done { lease: req(0, 0) });
+            tale.add(5_001, Event::Done { lease: req(0, 0), lost: false });
         }
         let of = req(2, 0);
         tale.ask(5_010, of, Acquire { wait: Wait::Try, ..exclusive() }).add(5_010, Event::Arrived { of });

@@ -63,7 +63,7 @@ impl Windows {
             }),
             Event::Resumed { session } => self.resumed(at, session, book, bounds, found),
             Event::Issued { lease, .. } => self.issued(lease, book, found),
-            Event::Done { lease } => {
+            Event::Done { lease, .. } => {
                 if let Some((acquire, _)) = book.acquire(lease) {
                     slot(&mut self.live, acquire.key).retain(|live| live.lease != lease);
                 }

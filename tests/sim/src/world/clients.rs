@@ -218,6 +218,8 @@ impl World {
             state.sidecar_side = state.client_side;
             return self.post(client, Input::SessionResumed(SessionId(u64::from(session))));
         }
+        // Nothing of an older session is known to the new one.
+        self.connection_lost(client, false);
         let session = number(self.sessions.len());
         self.sessions.push(Session {
             client,

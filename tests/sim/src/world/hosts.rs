@@ -11,7 +11,7 @@ use super::{Happening, World};
 use crate::checker::history::{At, Event, Req};
 use sidelock_engine::store::{Call, Push};
 use sidelock_engine::{
-    Config, Effect, Engine, EventKind, Incarnation, Input, Path, Reply, RequestId, SessionId, Time,
+    Config, Effect, Engine, EventKind, Grant, Incarnation, Input, Path, Reply, RequestId, SessionId, Time,
 };
 use std::time::Duration;
 
@@ -288,10 +288,10 @@ impl World {
                         self.hosts[host].link.settled(of);
                         self.log.record(Event::Dropped { of });
                     }
-                    EventKind::Released { .. } => self.log.record(Event::Done { lease: of }),
+                    EventKind::Released { .. } => self.log.record(Event::Done { lease: of, lost: false }),
                     EventKind::Lost { .. } => {
                         self.totals.lost += 1;
-                        self.log.record(Event::Done { lease: of });
+                        self.log.record(Event::Done { lease: of, lost: true });
                     }
                     EventKind::Queued | EventKind::Granted { .. } | EventKind::Refused { .. } => {}
                 }
@@ -300,15 +300,23 @@ impl World {
     }
 
     fn notice_reply(&mut self, host: usize, session: SessionId, request: RequestId, reply: &Reply) {
-        let lease = req(session, request);
-        if let Reply::Refused(_) = reply {
-            self.totals.refused += 1;
-            self.hosts[host].link.settled(lease);
-            return self.log.record(Event::Dropped { of: lease });
+        let of = req(session, request);
+        let clock = self.hosts[host].clock;
+        match reply {
+            Reply::Granted(grant) => self.notice_grant(host, of, grant),
+            Reply::Renewed { deadline, .. } => {
+                self.log.record(Event::Renewed { of, deadline: clock.when(*deadline) });
+            }
+            Reply::Refused(_) => {
+                self.totals.refused += 1;
+                self.hosts[host].link.settled(of);
+                self.log.record(Event::Dropped { of });
+            }
+            Reply::Released | Reply::Cancelled => {}
         }
-        let Reply::Granted(grant) = reply else {
-            return;
-        };
+    }
+
+    fn notice_grant(&mut self, host: usize, lease: Req, grant: &Grant) {
         self.totals.grants += 1;
         if grant.path == Path::Handoff {
             self.totals.handoffs += 1;

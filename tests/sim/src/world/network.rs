@@ -243,21 +243,26 @@ impl World {
             };
             answers.push((call.id, outcome));
         }
-        if pipeline.fate == Fate::Unheard && running {
-            self.look_for_ghosts(host, &pipeline.calls);
-        } else if pipeline.fate != Fate::Unheard {
+        if !running {
+            // The death of a sidecar counts from its last word.
+            self.log.record(Event::Crashed { sidecar });
+        } else if pipeline.fate == Fate::Unheard {
+            self.look_for_ghosts(host, &pipeline.calls, &answers);
+        } else {
             let delay = self.one_way();
             self.answer(host, self.now + delay, answers);
         }
     }
 
-    /// Asks ran of which nobody will hear. If their sender has forgotten the key meanwhile, they must have changed nothing.
-    fn look_for_ghosts(&mut self, host: usize, calls: &[Call]) {
+    /// Calls ran of which nobody will hear. Where their sender has forgotten the key meanwhile, an ask must get nothing.
+    fn look_for_ghosts(&mut self, host: usize, calls: &[Call], answers: &[(CallId, Outcome)]) {
         let sidecar = self.hosts[host].sidecar;
-        for call in calls.iter().filter(|call| matches!(call.op, Op::Ask(_))) {
+        for (call, (_, outcome)) in calls.iter().zip(answers) {
+            let got = matches!(outcome, Outcome::Applied { reply: Reply::Granted(_) | Reply::Queued(_), .. });
             let key = call.op.key();
-            let forgotten = self.hosts[host].engine.as_ref().is_some_and(|engine| engine.look(key).is_none());
-            if forgotten && self.truth.holds(self.key_index(key), sidecar) {
+            let engine = self.hosts[host].engine.as_ref();
+            if got && matches!(call.op, Op::Ask(_)) && engine.is_some_and(|engine| engine.look(key).is_none())
+            {
                 let key = number(self.key_index(key));
                 self.log.record(Event::Haunted { sidecar, key });
             }

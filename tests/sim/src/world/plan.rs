@@ -172,7 +172,7 @@ fn habits(dice: &mut Dice, clients: usize) -> Habits {
     let often = |dice: &mut Dice, p: f64, high: f64| if dice.chance(p) { high } else { 0.0 };
     Habits {
         think: Duration::from_millis(dice.between(60, 200)).mul_f64(clients as f64),
-        hold: Duration::from_millis(dice.one_of(&[1, 5, 20, 100, 400])),
+        hold: Duration::from_millis(dice.one_of(&[1, 5, 20, 100, 400, 2_000])),
         tries: often(dice, 0.6, 0.3),
         patient: often(dice, 0.6, 0.6),
         cancels: often(dice, 0.5, 0.2),

@@ -39,13 +39,6 @@ impl Truth {
         entries.any(|entry| entry.offered && sidecar_of(entry.id.incarnation) == sidecar)
     }
 
-    /// Whether the store has a place or a tenure for this sidecar.
-    pub(crate) fn holds(&self, key: usize, sidecar: u32) -> bool {
-        let queue = self.0[key].queue.iter().map(|entry| entry.id);
-        let mut ids = queue.chain(self.0[key].tenures.iter().map(|tenure| tenure.id));
-        ids.any(|id| sidecar_of(id.incarnation) == sidecar)
-    }
-
     /// Whether this tenure stood, before the operation under way.
     pub(crate) fn stood(&self, key: usize, id: sidelock_engine::AskId) -> bool {
         self.0[key].tenures.iter().any(|tenure| tenure.id == id)
