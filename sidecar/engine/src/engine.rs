@@ -16,6 +16,9 @@ use crate::timers::{Timer, Timers};
 use slab::Slab;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
+/// Room for so many of a kind is kept when there are none: growing anew at every use would cost more.
+const ROOM_KEPT: usize = 1024;
+
 /// One sidecar's rules and state, as a value.
 pub struct Engine {
     pub(crate) config: Config,
@@ -74,7 +77,29 @@ impl Engine {
 
     /// The next thing to do, until there is none.
     pub fn poll_effect(&mut self) -> Option<Effect> {
-        self.effects.pop_front()
+        let effect = self.effects.pop_front();
+        if effect.is_none() {
+            self.give_memory_back();
+        }
+        effect
+    }
+
+    /// What a crowd needed goes back when the crowd is gone (H16).
+    fn give_memory_back(&mut self) {
+        if self.effects.capacity() > ROOM_KEPT {
+            self.effects.shrink_to(ROOM_KEPT);
+        }
+        fn empty_out<T>(slab: &mut Slab<T>) {
+            if slab.is_empty() && slab.capacity() > ROOM_KEPT {
+                slab.shrink_to_fit();
+            }
+        }
+        empty_out(&mut self.waiters);
+        empty_out(&mut self.leases);
+        empty_out(&mut self.resources);
+        if self.by_key.is_empty() && self.by_key.capacity() > ROOM_KEPT {
+            self.by_key.shrink_to_fit();
+        }
     }
 
     /// When [`Input::Tick`] is wanted if nothing else happens before.
