@@ -175,7 +175,7 @@ impl FrameDoor {
         }))?;
         outlet.flush();
         let session = match old {
-            Some((id, _)) => self.handle.resume(id, outlet.clone()),
+            Some((id, _)) => self.handle.resume(id, peer, app, Some(SESSION_TTL), outlet.clone()),
             None => self.handle.open_as(session, peer, app, Some(SESSION_TTL), outlet.clone()),
         };
         Ok((session, secret))

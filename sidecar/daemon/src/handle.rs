@@ -131,9 +131,18 @@ impl Handle {
         self.query(move |engine| engine.held_by(id)).await
     }
 
-    /// Goes on with a session that the sidecar had cut off. The caller has checked the session's secret.
-    pub(crate) fn resume(&self, id: SessionId, outlet: Rc<dyn Outlet>) -> Session {
-        self.bind(id, Input::SessionResumed(id), outlet)
+    /// Goes on with a session that the sidecar had cut off; should it be over by now, it begins anew under the same id. The
+    /// caller has checked the session's secret.
+    pub(crate) fn resume(
+        &self,
+        id: SessionId,
+        peer: Peer,
+        app: &str,
+        ping_within: Option<Duration>,
+        outlet: Rc<dyn Outlet>,
+    ) -> Session {
+        let opened = SessionOpened { session: id, uid: peer.uid, app: Arc::from(app), ping_within };
+        self.bind(id, Input::SessionResumed(opened), outlet)
     }
 
     fn bind(&self, id: SessionId, input: Input, outlet: Rc<dyn Outlet>) -> Session {

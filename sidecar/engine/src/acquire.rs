@@ -86,6 +86,10 @@ impl Engine {
     fn admit(&mut self, now: Time, acquire: &Acquire) -> Result<usize, Refusal> {
         let session = self.sessions.get(&acquire.session);
         let session = session.ok_or(Refusal::BadRequest("the session is over: connect again"))?;
+        if session.is_cut() {
+            // Sent before its connection was closed: a grant would go to nobody, and nothing would ever end it.
+            return Err(Refusal::BadRequest("the connection was closed: connect again"));
+        }
         if self.draining {
             return Err(Refusal::Draining);
         }

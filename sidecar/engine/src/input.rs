@@ -21,8 +21,9 @@ pub enum Input {
         /// Who hung up.
         by: EndedBy,
     },
-    /// The client of a session that the sidecar had cut off came back with the session's secret (P6).
-    SessionResumed(SessionId),
+    /// The client of a session that the sidecar had cut off came back with the session's secret (P6). Should the session
+    /// have ended since the door looked, it begins anew.
+    SessionResumed(SessionOpened),
     /// A request for a lease.
     Acquire(Acquire),
     /// The client no longer wants the lease of this acquire: it leaves the queue, or a grant that raced the cancel is

@@ -132,17 +132,35 @@ impl Engine {
                 return self.reply(session, request, Reply::Refused(Refusal::StoreUnavailable));
             }
             let pending = PendingRenewal { lease: index, session, request, ttl };
-            self.resources[resource].renewals.push(pending);
+            self.await_confirmation(resource, pending);
             self.renew_tenure(now, resource, false);
             return self.serve(now, resource);
         }
         let lease = &mut self.leases[index];
         lease.cap = (now + ttl).min(lease.hold_until);
-        let deadline = confirmed.min(lease.cap);
+        let mut deadline = confirmed.min(lease.cap);
+        if lease.secret.is_none()
+            && let Some(session) = self.sessions.get_mut(&lease.session)
+        {
+            deadline = session.tellable(deadline);
+        }
         lease.told = lease.told.max(deadline).min(lease.cap);
         let (fence, cap) = (lease.fence, Some(lease.cap));
         self.arm_lease(index);
         self.reply(session, request, Reply::Renewed { deadline, cap, fence });
+    }
+
+    /// One renewal of a lease waits at a time: a later one takes the place of an earlier one.
+    fn await_confirmation(&mut self, resource: usize, pending: PendingRenewal) {
+        let renewals = &mut self.resources[resource].renewals;
+        match renewals.iter_mut().find(|waiting| waiting.lease == pending.lease) {
+            None => renewals.push(pending),
+            Some(waiting) => {
+                let PendingRenewal { session, request, .. } = std::mem::replace(waiting, pending);
+                let refusal = Refusal::BadRequest("a later renewal of this lease took the place of this one");
+                self.reply(session, request, Reply::Refused(refusal));
+            }
+        }
     }
 
     /// The store confirmed more time: answer the renewals that waited for it, ask again for the rest.

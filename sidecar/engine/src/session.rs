@@ -180,9 +180,10 @@ impl Engine {
     }
 
     /// The client came back: it hears what it missed, and its leases live on.
-    pub(crate) fn session_resumed(&mut self, now: Time, id: SessionId) {
+    pub(crate) fn session_resumed(&mut self, now: Time, opened: SessionOpened) {
+        let id = opened.session;
         let Some(session) = self.sessions.get_mut(&id) else {
-            return;
+            return self.session_opened(now, opened);
         };
         session.cut = false;
         session.seen = now;
@@ -362,7 +363,11 @@ impl Engine {
         let sessions: Vec<SessionId> = self.sessions.keys().copied().collect();
         for id in sessions {
             self.notice(id, Notice::Draining);
-            self.leave_queues(now, id, Some(Refusal::Draining));
+        }
+        // All of them before anybody is served, or one's refusal would be another's grant.
+        let waiters: Vec<usize> = self.waiters.iter().map(|(waiter, _)| waiter).collect();
+        for waiter in waiters {
+            self.refuse_waiter(now, waiter, Refusal::Draining);
         }
         for resource in self.all_resources() {
             self.serve(now, resource);

@@ -34,6 +34,8 @@ pub(crate) struct Tenure {
     /// When a renewal is due; `MAX` while one is under way, or none is wanted.
     renew_at: Time,
     renewing: bool,
+    /// Not before this: the last renewal failed, and trying at once again would be trying without end.
+    retry_at: Time,
     /// Boottime of the sending of the last confirmed ask or renewal.
     confirmed: Time,
     /// Last time anything was sent about it.
@@ -64,6 +66,11 @@ impl Tenure {
     /// So long nothing was said to the store about it.
     pub(crate) fn silence(&self, now: Time) -> Duration {
         now.since(self.contacted)
+    }
+
+    fn retry_after(&mut self, now: Time, pause: Duration) {
+        self.retry_at = now + pause;
+        self.renew_at = self.retry_at;
     }
 
     pub(crate) fn is_idle(&self) -> bool {
@@ -111,6 +118,7 @@ impl Engine {
             served: 0,
             renew_at,
             renewing: false,
+            retry_at: Time::ZERO,
             confirmed: sent,
             contacted: now,
             contact_at: Time::MAX,
@@ -212,6 +220,10 @@ impl Engine {
         if tenure.renewing || !up {
             return;
         }
+        if now < tenure.retry_at {
+            tenure.renew_at = tenure.retry_at;
+            return;
+        }
         tenure.renewing = true;
         tenure.contacted = now;
         let seq = tenure.seq;
@@ -267,16 +279,16 @@ impl Engine {
             }
             // The tenure may have grown into the id of an ask whose answer is still to come.
             Outcome::Applied { reply: Reply::Gone, .. } if open_question => {
-                tenure.renew_at = now + RENEW_RETRY
+                tenure.retry_after(now, RENEW_RETRY)
             }
             Outcome::Applied { reply: Reply::Gone, .. } => self.kill_tenure(now, resource, LostReason::Store),
             Outcome::Applied { reply: Reply::ClockRegressed, .. } => {
-                tenure.renew_at = now + RENEW_RETRY;
+                tenure.retry_after(now, RENEW_RETRY);
                 self.alarm_clock(resource);
             }
-            Outcome::NotApplied(Fault::Corrupt(_)) => tenure.renew_at = now + RENEW_RETRY * 10,
+            Outcome::NotApplied(Fault::Corrupt(_)) => tenure.retry_after(now, RENEW_RETRY * 10),
             Outcome::Applied { .. } | Outcome::NotApplied(_) | Outcome::Unknown(_) => {
-                tenure.renew_at = now + RENEW_RETRY;
+                tenure.retry_after(now, RENEW_RETRY);
             }
         }
     }
@@ -303,6 +315,7 @@ impl Engine {
         if let Some(tenure) = &mut self.resources[resource].tenure
             && !tenure.is_idle()
         {
+            tenure.retry_at = now;
             tenure.renew_at = now;
         }
     }

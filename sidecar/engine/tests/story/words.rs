@@ -70,10 +70,13 @@ fn session(world: &mut World, sidecar: usize, client: &str) -> SessionId {
     }
     clients.push(client.into());
     let session = SessionId(clients.len() as u64 - 1);
-    let ping_within = Some(Duration::from_secs(30));
-    let opened = SessionOpened { session, uid: 1000, app: client.into(), ping_within };
-    world.input(sidecar, Input::SessionOpened(opened));
+    world.input(sidecar, Input::SessionOpened(opened(session, client)));
     session
+}
+
+fn opened(session: SessionId, client: &str) -> SessionOpened {
+    let ping_within = Some(Duration::from_secs(30));
+    SessionOpened { session, uid: 1000, app: client.into(), ping_within }
 }
 
 fn client_acts(world: &mut World, sidecar: usize, session: SessionId, verb: &str, rest: &[&str], line: &str) {
@@ -92,7 +95,7 @@ fn client_acts(world: &mut World, sidecar: usize, session: SessionId, verb: &str
         "pings" => Input::SessionPinged(session),
         "dies" => Input::SessionEnded { session, by: EndedBy::Peer },
         "is" => Input::SessionEnded { session, by: EndedBy::Sidecar },
-        "resumes" => Input::SessionResumed(session),
+        "resumes" => Input::SessionResumed(opened(session, "back")),
         _ => panic!("not understood: {line}"),
     };
     world.input(sidecar, input);

@@ -200,6 +200,16 @@ impl World {
         self.agenda.put(self.now + delay, Happening::ToClient { client, mail });
     }
 
+    /// What the sidecar is told of a session that begins, or goes on.
+    fn opened(&self, client: usize, session: u32) -> SessionOpened {
+        SessionOpened {
+            session: SessionId(u64::from(session)),
+            uid: self.clients[client].uid,
+            app: Arc::clone(&self.app),
+            ping_within: self.plan.habits.pings.then_some(PING_WITHIN),
+        }
+    }
+
     /// Opens a new session, or comes back to the one that the sidecar cut off.
     fn connect(&mut self, client: usize, plan: u32) {
         let host = self.clients[client].host;
@@ -216,7 +226,8 @@ impl World {
             let state = &mut self.sessions[session as usize];
             state.client_side += 1;
             state.sidecar_side = state.client_side;
-            return self.post(client, Input::SessionResumed(SessionId(u64::from(session))));
+            let opened = self.opened(client, session);
+            return self.post(client, Input::SessionResumed(opened));
         }
         // Nothing of an older session is known to the new one.
         self.connection_lost(client, false);
@@ -237,15 +248,8 @@ impl World {
         self.clients[client].next_request = 0;
         self.clients[client].connected = true;
         let pings = self.plan.habits.pings;
-        self.post(
-            client,
-            Input::SessionOpened(SessionOpened {
-                session: SessionId(u64::from(session)),
-                uid,
-                app: Arc::clone(&self.app),
-                ping_within: pings.then_some(PING_WITHIN),
-            }),
-        );
+        let opened = self.opened(client, session);
+        self.post(client, Input::SessionOpened(opened));
         if pings {
             let mail = ClientMail::Ping { session };
             self.agenda.put(self.now + PING_EVERY, Happening::ToClient { client, mail });

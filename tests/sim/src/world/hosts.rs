@@ -219,7 +219,7 @@ impl World {
         self.notice_input(host, &input);
         let now = self.boottime(host);
         let resumed = match input {
-            Input::SessionResumed(session) => Some(session),
+            Input::SessionResumed(ref opened) => Some(opened.session),
             _ => None,
         };
         self.log.say(|| format!("sidecar {} ← {input:?}", self.hosts[host].sidecar));
