@@ -71,6 +71,13 @@ fn nobody_knows_more_than_the_architecture_allows() {
 }
 
 #[test]
+fn the_command_line_speaks_to_the_daemon_and_the_sdk_alone() {
+    let direct = dependencies("sidelock", &["--depth=1"]);
+    let ours: Vec<_> = direct.iter().filter(|name| name.starts_with("sidelock-")).collect();
+    assert_eq!(ours, ["sidelock-client", "sidelock-daemon"]);
+}
+
+#[test]
 fn the_binary_carries_no_test_package_and_no_mutants() {
     let reached = dependencies("sidelock", &[]);
     for package in ["sidelock-sim", "sidelock-e2e", "sidelock-bench", "sidelock-fuzz"] {
