@@ -14,6 +14,8 @@ use tokio::sync::Notify;
 
 /// Memory for answers that a session keeps while it has none to write: a batch of some hundred.
 const KEPT_BYTES_MAX: usize = 16 * 1024;
+/// Written bytes that stay in front of unwritten ones at least: moving the rest for fewer is not worth it.
+const WRITTEN_BYTES_MIN: usize = 4 * 1024;
 
 /// See the module. Shared by the driver, which fills and flushes it, and the session's task, which writes what the
 /// socket did not take at once.
@@ -94,10 +96,21 @@ impl Outbound {
         self.written = 0;
     }
 
+    /// Gives written bytes back while others wait: a reader who is always a little behind would have us keep all that it
+    /// ever read. Only when they are at least half, so that no byte is moved more often than once per byte written.
+    fn forget_written(&mut self) {
+        if self.written >= WRITTEN_BYTES_MIN && self.written >= self.bytes.len() / 2 {
+            self.bytes.drain(..self.written);
+            self.written = 0;
+        }
+    }
+
     /// A pending `extended` speaks of the leases before this message, so it has to be read before it.
     fn append(&mut self, message: &ToClient<'_>) -> Result<(), Overflow> {
         if self.waiting() == 0 {
             self.start_over();
+        } else {
+            self.forget_written();
         }
         if let Some(extended) = self.extended.take() {
             extended.encode(&mut self.bytes);
@@ -215,5 +228,27 @@ mod tests {
         }
         assert!(before > BYTES_MAX / 2, "not before it has to");
         assert_eq!(outlet.say(&ToClient::Draining), Err(Overflow));
+    }
+    #[test]
+    fn a_reader_who_is_always_a_little_behind_is_told_all_and_costs_no_more_than_that() {
+        const MESSAGES: u64 = 10_000;
+        let mut out =
+            Outbound { bytes: Vec::new(), written: 0, extended: None, bytes_max: BYTES_MAX, closed: false };
+        let mut read = Vec::new();
+        for request in 0..MESSAGES {
+            out.append(&reply::frame(lost(request))).unwrap();
+            let all_but_one = out.bytes.len() - 1;
+            read.extend_from_slice(&out.bytes[out.written..all_but_one]);
+            out.written = all_but_one;
+            assert!(out.bytes.capacity() <= 4 * WRITTEN_BYTES_MIN, "{} bytes", out.bytes.capacity());
+        }
+        read.extend_from_slice(&out.bytes[out.written..]);
+        let mut decoder = Decoder::new(FRAME_BYTES_MAX);
+        decoder.space().extend_from_slice(&read);
+        for expected in 0..MESSAGES {
+            let payload = decoder.next_frame().unwrap().expect("nothing is missing");
+            let message = ToClient::decode(payload).unwrap().unwrap();
+            assert!(matches!(message, ToClient::Lost { request, .. } if request == expected), "{message:?}");
+        }
     }
 }
