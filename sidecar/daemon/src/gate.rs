@@ -83,7 +83,7 @@ impl Gate {
         if ask.max_hold == Some(Duration::ZERO) {
             return Err(Problem::field("max_hold", "has to be longer than 0"));
         }
-        if ask.priority.abs() > PRIORITY_MAX {
+        if !(-PRIORITY_MAX..=PRIORITY_MAX).contains(&ask.priority) {
             return Err(Problem::field(
                 "priority",
                 format_args!("-{PRIORITY_MAX} to {PRIORITY_MAX} are allowed"),

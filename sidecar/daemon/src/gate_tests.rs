@@ -58,6 +58,7 @@ fn what_is_out_of_range_is_refused_by_name() {
             "longer than 0",
         ),
         (wire::Acquire { priority: 101, ..ask(b"k") }, "priority", Code::BadRequest, "-100 to 100"),
+        (wire::Acquire { priority: i32::MIN, ..ask(b"k") }, "priority", Code::BadRequest, "-100 to 100"),
         (wire::Acquire { owner: Some(""), ..ask(b"k") }, "owner", Code::BadRequest, "1 to 128"),
         (wire::Acquire { owner: Some(&owner), ..ask(b"k") }, "owner", Code::BadRequest, "1 to 128"),
     ];
@@ -69,7 +70,7 @@ fn what_is_out_of_range_is_refused_by_name() {
     let problem = gate.renew(SessionId(7), 1, wire::LeaseName::Session(1), year).expect_err("a year");
     assert_eq!(problem.field, Some("ttl"));
     let page = gate.metrics.page(engine::Time::ZERO, &engine::view::Counts::default(), true);
-    for (op, count) in [("acquire", 14), ("renew", 1)] {
+    for (op, count) in [("acquire", 15), ("renew", 1)] {
         let line = format!(r#"{{op="{op}",mode="",class="",outcome="bad_request"}} {count}"#);
         assert!(page.contains(&line), "{line} is missing in\n{page}");
     }
