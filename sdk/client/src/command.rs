@@ -41,16 +41,17 @@ impl Command {
         Command::send_or_park(shared, None, |request| ToSidecar::Release { request, lease })
     }
 
-    /// Releases a session lease, now or never: without a connection, the next one gives it back.
-    pub(crate) fn release(shared: &Arc<Shared>, acquire: u64) -> Command {
-        let lease = LeaseName::Session(acquire);
+    /// Releases a session lease, now or never: without a connection, the next one gives it back. An orphan's name means
+    /// nothing to the session there is now, and whatever that answered would be no word about the lease.
+    pub(crate) fn release(shared: &Arc<Shared>, hold: &Hold) -> Command {
+        let lease = LeaseName::Session(hold.request);
         let number = shared.change(|state| {
-            state.slots.remove(acquire);
+            state.slots.remove(hold.request);
             match state.phase {
-                Phase::Up(_) => sent(state, None, |request| ToSidecar::Release { request, lease }),
-                Phase::Away { .. } | Phase::Closed(_) => {
-                    state.slots.insert(Slot::Answered(Answer::Interrupted))
+                Phase::Up(_) if !hold.is_orphaned() => {
+                    sent(state, None, |request| ToSidecar::Release { request, lease })
                 }
+                _ => state.slots.insert(Slot::Answered(Answer::Interrupted)),
             }
         });
         Command { shared: shared.clone(), number: Some(number) }

@@ -87,8 +87,8 @@ impl Lease {
     /// sidecar has freed it.
     ///
     /// # Errors
-    /// [`Error::LeaseLost`] if it was lost before, [`Error::OutcomeUnknown`] if the connection broke first: it is then
-    /// free when its deadline passes, at the latest.
+    /// [`Error::LeaseLost`] if it was lost before, [`Error::OutcomeUnknown`] if the connection broke first, or its
+    /// sidecar was restarted: it is then free when its deadline passes, at the latest.
     pub fn release(mut self) -> Releasing {
         self.released = true;
         let LeaseView { handle, hold, key } = &self.view;
@@ -97,7 +97,7 @@ impl Lease {
         let command = match before {
             Some(end) => Err(lost(key, end)),
             None if !handle.shared.is_own_process() => Err(forked(key)),
-            None => Ok(Command::release(&handle.shared, hold.request)),
+            None => Ok(Command::release(&handle.shared, hold)),
         };
         hold.tell();
         Releasing { command, handle: handle.clone(), key: key.clone() }

@@ -262,10 +262,12 @@ impl State {
         }
     }
 
-    /// Gives a session lease back without waiting for the answer.
+    /// Gives a session lease back without waiting for the answer. An orphan's name says nothing to the session of now.
     pub(crate) fn release_unheard(&mut self, request: u64) {
-        if self.slots.remove(request).is_some() {
-            self.send(&release_for_nobody(LeaseName::Session(request)));
+        match self.slots.remove(request) {
+            None => {}
+            Some(Slot::Held(hold) | Slot::Granted(hold)) if hold.is_orphaned() => {}
+            Some(_) => self.send(&release_for_nobody(LeaseName::Session(request))),
         }
     }
 

@@ -129,6 +129,30 @@ async fn an_older_incarnations_lease_lasts_until_the_deadline_told_and_no_longer
     assert_eq!(open(&client), 0);
 }
 
+/// What a scripted peer is told next is the probe of `settled`, which fails on anything else.
+#[tokio::test]
+async fn an_orphan_is_never_released_into_the_new_session() {
+    let place = Place::new();
+    let (client, mut peer) = place.meet(Scope::Fleet).await;
+    let (released, _) = hold(&client, &mut peer, "released").await;
+    let (dropped, _) = hold(&client, &mut peer, "dropped").await;
+    // Granted, and orphaned before its future looks.
+    let mut late = Box::pin(client.lock("late").into_future());
+    assert!(std::future::poll_fn(|cx| std::task::Poll::Ready(late.as_mut().poll(cx).is_pending())).await);
+    let (request, _) = peer.acquire("late").await;
+    peer.grant(request, 7).await;
+    peer.settled(&client).await;
+    drop(peer);
+    let mut peer = place.accept_and_welcome(restarted(Scope::Fleet)).await;
+    peer.settled(&client).await;
+    let error = released.release().await.unwrap_err();
+    assert!(matches!(error, Error::OutcomeUnknown { .. }), "{error}");
+    drop(dropped);
+    drop(late.await.unwrap());
+    peer.settled(&client).await;
+    assert_eq!(open(&client), 0);
+}
+
 #[tokio::test]
 async fn hanging_up_on_a_talker_of_nonsense_gives_the_leases_up_first() {
     let place = Place::new();
