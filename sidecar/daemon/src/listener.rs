@@ -3,7 +3,9 @@
 //! Owns path, folder, lock and stale files. Must not know who connects.
 
 use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
 use rustix::net::sockopt::socket_acceptconn;
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
 use std::fs::{DirBuilder, File, OpenOptions, Permissions};
 use std::io;
 use std::os::fd::{BorrowedFd, FromRawFd};
@@ -229,7 +231,7 @@ fn lock(path: &Path) -> Result<File, SocketError> {
         .map_err(at)?;
     match flock(&file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(file),
-        Err(rustix::io::Errno::WOULDBLOCK) => Err(SocketError::Taken { path: path.into() }),
+        Err(Errno::WOULDBLOCK) => Err(SocketError::Taken { path: path.into() }),
         Err(error) => Err(at(error.into())),
     }
 }
@@ -252,10 +254,18 @@ fn clear(path: &Path) -> Result<(), SocketError> {
     if !found.file_type().is_socket() {
         return Err(SocketError::NoSocket { path: path.into() });
     }
-    match std::os::unix::net::UnixStream::connect(path) {
-        Ok(_) => Err(SocketError::Taken { path: path.into() }),
+    match probe(path) {
+        // Who has no room for another connection listens, too.
+        Ok(()) | Err(Errno::AGAIN) => Err(SocketError::Taken { path: path.into() }),
         Err(_) => std::fs::remove_file(path).map_err(at),
     }
+}
+
+/// Connects and hangs up, without waiting: whoever is there may not accept, and we have one thread.
+fn probe(path: &Path) -> rustix::io::Result<()> {
+    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    connect(&socket, &SocketAddrUnix::new(path)?)
 }
 
 fn listen(path: &Path) -> Result<(UnixListener, (u64, u64)), SocketError> {
@@ -307,6 +317,22 @@ mod tests {
         assert!(matches!(Listener::bind(&path), Err(SocketError::Taken { .. })), "by the lock");
         std::fs::remove_file(beside(&path, ".lock")).unwrap();
         assert!(matches!(Listener::bind(&path), Err(SocketError::Taken { .. })), "by the probe");
+    }
+
+    #[test]
+    fn a_listener_without_room_is_there_and_not_waited_for() {
+        let dir = folder(0o755);
+        let path = dir.path().join("sidelock.sock");
+        let busy = StdListener::bind(&path).unwrap();
+        rustix::net::listen(&busy, 0).unwrap();
+        let mut crowd = 0;
+        while probe(&path).is_ok() {
+            crowd += 1;
+            assert!(crowd < 10_000, "a queue of none has no end");
+        }
+        assert_eq!(probe(&path), Err(Errno::AGAIN));
+        assert!(matches!(clear(&path), Err(SocketError::Taken { .. })));
+        assert!(path.exists());
     }
 
     #[tokio::test]
