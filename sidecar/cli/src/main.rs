@@ -131,7 +131,6 @@ mod tests {
     #[test]
     fn contradictions_are_refused() {
         for line in [
-            "run k",
             "run k -c true -- true",
             "run -s -x k -- true",
             "run -s --limit 2 k -- true",

@@ -19,11 +19,11 @@ pub(crate) struct ServeArgs {
     /// Where locks live; redis if --redis is given, else memory: this host only
     #[arg(long, value_name = "memory|redis")]
     store: Option<String>,
-    /// Redis to share locks through: redis://HOST:6379/0, rediss:// for TLS, unix:///PATH; several for Sentinel, Cluster
+    /// Redis to share locks through: redis://HOST:6379/0 or unix:///PATH; TLS, Sentinel, Cluster are not supported yet
     #[arg(long, value_name = "URL", num_args = 1..)]
     redis: Vec<String>,
-    /// What kind of Redis it is
-    #[arg(long, value_name = "single|sentinel|cluster")]
+    /// What kind of Redis it is: single; sentinel and cluster are not supported yet
+    #[arg(long, value_name = "single")]
     redis_mode: Option<String>,
     /// ACL user at Redis
     #[arg(long, value_name = "NAME")]
@@ -31,13 +31,13 @@ pub(crate) struct ServeArgs {
     /// File whose first line is the password for Redis
     #[arg(long, value_name = "FILE")]
     redis_password_file: Option<String>,
-    /// Authorities that the certificate of Redis must come from, PEM
+    /// Authorities that the certificate of Redis must come from, PEM (TLS: not supported yet)
     #[arg(long, value_name = "FILE")]
     redis_ca_file: Option<String>,
-    /// Our own certificate for Redis, PEM
+    /// Our own certificate for Redis, PEM (TLS: not supported yet)
     #[arg(long, value_name = "FILE")]
     redis_cert_file: Option<String>,
-    /// Its key, PEM
+    /// Its key, PEM (TLS: not supported yet)
     #[arg(long, value_name = "FILE")]
     redis_key_file: Option<String>,
     /// Where clients connect

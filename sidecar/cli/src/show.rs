@@ -56,8 +56,12 @@ pub(crate) async fn ls(args: LsArgs) -> Result<(), Failure> {
 pub(crate) async fn why(args: WhyArgs) -> Result<(), Failure> {
     let answer = ask(&args.socket, Method::GET, &format!("/v1/locks/{}", escaped(&args.key)), None).await?;
     args.output.write(&answer, |key| {
-        let mut text = format!("{}: {}\n", word(&key["key"]), word(&key["why"]));
         let holders: Vec<_> = list(&key["holders"]).map(holder).collect();
+        let mut text = format!("{}: {}\n", word(&key["key"]), word(&key["why"]));
+        if holders.is_empty() {
+            // Nobody is to read this as "free": somebody elsewhere may hold it.
+            text.push_str("this is what is known at this sidecar; other sidecars are not shown\n");
+        }
         if !holders.is_empty() {
             text.push('\n');
             text.push_str(&table(&["HOLDER", "UID", "OWNER", "MODE", "FENCE", "HELD", "EXPIRES"], &holders));

@@ -89,7 +89,8 @@ pub(crate) async fn lock(args: LockArgs) -> Result<(), Failure> {
         Wait::For(span) => request.wait(span),
     };
     let request = args.max_hold.into_iter().fold(request, |request, span| request.max_hold(span));
-    let lease = request.acquire_timed(args.ttl).await?;
+    let acquire = request.acquire_timed(args.ttl);
+    let lease = crate::wish::patiently(&args.socket, &args.key, acquire).await?;
     let answer = document(&client.sidecar().ok_or_else(gone)?, &lease, args.mode);
     args.output.write(&answer, evaluable)
 }

@@ -1,11 +1,23 @@
 //! How much of a key `run` and `lock` ask for.
 //!
-//! Owns the flags that say so, and the client that asks. Must not wait for anything.
+//! Owns the flags that say so, the client that asks, and what a person sees of a long wait. Must not decide how long.
 
+use crate::door::{ask, escaped};
 use crate::failure::Failure;
+use crate::output::tell;
 use crate::socket::Socket;
+use crate::table::shown;
 use clap::Args;
+use hyper::Method;
 use sidelock_client::{Client, Request};
+use std::pin::pin;
+use std::time::Duration;
+use tokio::time::{sleep, timeout};
+
+/// A wait that is longer is told.
+const SILENT_MAX: Duration = Duration::from_secs(1);
+/// How long the sidecar may take to say why.
+const WHY_TIME_MAX: Duration = Duration::from_secs(1);
 
 /// Alone, shared, or some permits.
 #[derive(Args, Debug, Default, Clone, Copy)]
@@ -52,4 +64,30 @@ pub(crate) async fn connect(socket: &Socket, app: &str) -> Result<Client, Failur
         None => builder,
     };
     Ok(builder.connect().await?)
+}
+
+/// Waits for `acquire`; when that takes long, tells once what is waited for.
+pub(crate) async fn patiently<T>(socket: &Socket, key: &str, acquire: impl Future<Output = T>) -> T {
+    let mut acquire = pin!(acquire);
+    let told = async {
+        sleep(SILENT_MAX).await;
+        tell(format_args!("waiting for {key:?} ({})", why(socket, key).await));
+    };
+    tokio::select! {
+        biased;
+        done = &mut acquire => return done,
+        () = told => {}
+    }
+    acquire.await
+}
+
+/// Why a key is not free, as its sidecar says.
+async fn why(socket: &Socket, key: &str) -> String {
+    let path = format!("/v1/locks/{}", escaped(key));
+    match timeout(WHY_TIME_MAX, ask(socket, Method::GET, &path, None)).await {
+        Ok(Ok(state)) => {
+            state["why"].as_str().map_or_else(|| "the sidecar does not say why".to_owned(), shown)
+        }
+        Ok(Err(_)) | Err(_) => "the sidecar does not answer".to_owned(),
+    }
 }

@@ -132,7 +132,8 @@ pub(crate) fn problem(refusal: &Refusal) -> Problem {
         Refusal::NotHeld => "the lease is somebody else's".into(),
         Refusal::NotFound => "there is no such lease".into(),
         Refusal::StoreUnavailable => "the store is away".into(),
-        Refusal::Draining => "the sidecar is shutting down".into(),
+        // The advice begins with why.
+        Refusal::Draining => "the request was not carried out".into(),
     };
     let message = format!("{what}; {}", code.advice()).into();
     Problem { code, message, field: None, detail }
@@ -151,6 +152,8 @@ mod tests {
         assert_eq!(told.detail.reason, Some(wire::LostReason::MaxHold));
         assert_eq!(problem(&Refusal::StoreUnavailable).detail.retry_after, Some(RETRY_AFTER));
         assert_eq!(problem(&Refusal::NotHeld).detail.retry_after, None);
+        let draining = problem(&Refusal::Draining).message;
+        assert_eq!(draining.matches("shutting down").count(), 1, "{draining}");
     }
 
     /// Both crates name the reasons: the words must agree.

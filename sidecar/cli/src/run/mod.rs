@@ -41,7 +41,7 @@ pub(crate) struct RunArgs {
     #[arg(required = true, value_name = "KEY")]
     keys: Vec<String>,
     /// The command, after `--`
-    #[arg(last = true, value_name = "CMD", required_unless_present = "command")]
+    #[arg(last = true, value_name = "CMD")]
     argv: Vec<OsString>,
     /// The command as one line for $SHELL, as flock has it
     #[arg(short = 'c', value_name = "LINE", conflicts_with = "argv")]
@@ -85,7 +85,8 @@ enum OnLost {
 pub(crate) async fn run(args: RunArgs) -> Result<u8, Failure> {
     let key = args.key()?;
     let client = wish::connect(&args.socket, "sidelock run").await?;
-    let lease = match args.request(&client, key).acquire().await {
+    let acquire = args.request(&client, key).acquire();
+    let lease = match wish::patiently(&args.socket, key, acquire).await {
         Ok(lease) => lease,
         Err(error) => return args.not_acquired(error.into()),
     };
@@ -104,9 +105,12 @@ pub(crate) async fn run(args: RunArgs) -> Result<u8, Failure> {
     };
     let code = watch_over(&args, &mut job, &lease, &mut signals).await?;
     drop(job);
+    // Without a connection there is nobody who could answer, and nothing to tell of it.
+    let connected = client.sidecar().is_some();
     // Awaited, so that whoever runs next finds it free. A sidecar that does not answer frees it when we are gone.
     match timeout(RELEASE_TIME_MAX, lease.release()).await {
         Ok(Ok(()) | Err(Error::LeaseLost { .. })) => {}
+        Ok(Err(Error::OutcomeUnknown { .. })) | Err(_) if !connected => {}
         Ok(Err(error)) => {
             tell(format_args!("the command is done, but the lock could not be released: {error}"))
         }
@@ -138,7 +142,7 @@ async fn watch_over(
             reason = lease.lost(), if !lost => {
                 lost = true;
                 ended_by_us = args.on_lost != OnLost::Warn;
-                kill_at = args.end_command(job, lease, reason);
+                kill_at = args.end_command(job, lease, args.exactly(reason));
             }
             () = at(kill_at) => {
                 kill_at = None;
@@ -161,6 +165,12 @@ impl RunArgs {
     /// The one key. Several at once are all-or-nothing, which the sidecar does not do yet.
     fn key(&self) -> Result<&str, Failure> {
         match self.keys.as_slice() {
+            [key, command @ ..] if self.argv.is_empty() && self.command.is_none() => {
+                let command = if command.is_empty() { "CMD".to_owned() } else { command.join(" ") };
+                Err(Failure::usage(format!(
+                    "run needs `--` and then its command: sidelock run [OPTIONS] {key} -- {command}"
+                )))
+            }
             [key] => Ok(key),
             _ => Err(Failure::usage(
                 "run holds one key; put `--` before the command, and for several keys nest `sidelock run` in one order",
@@ -176,6 +186,14 @@ impl RunArgs {
             Wait::For(span) => request.wait(span),
         };
         self.max_hold.into_iter().fold(request, |request, span| request.max_hold(span))
+    }
+
+    /// The SDK sees a deadline pass before it reads why. We asked for no ttl, so the only one that can is --max-hold.
+    fn exactly(&self, reason: LostReason) -> LostReason {
+        match (reason, self.max_hold) {
+            (LostReason::Expired, Some(_)) => LostReason::MaxHold,
+            _ => reason,
+        }
     }
 
     /// The command, with `-c` as flock runs it.

@@ -1,6 +1,6 @@
 //! `sidelock run`: the command, its exit code, its signals, and the lease around it.
 
-use crate::support::Sidecar;
+use crate::support::{Sidecar, finish, sidelock};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::io::{BufRead, BufReader, Write};
@@ -81,6 +81,31 @@ fn several_keys_are_refused_with_what_to_do() {
 }
 
 #[test]
+fn a_forgotten_separator_is_answered_with_the_corrected_line() {
+    for (words, line) in [
+        ("run k true", "sidelock run [OPTIONS] k -- true"),
+        ("run k echo a", "sidelock run [OPTIONS] k -- echo a"),
+        ("run k", "sidelock run [OPTIONS] k -- CMD"),
+    ] {
+        let said = finish(sidelock(words.split(' ')));
+        assert_eq!(said.code, 2, "{said:?}");
+        assert!(said.err.contains(line), "{said:?}");
+    }
+}
+
+#[test]
+fn a_long_wait_is_told_and_a_short_one_is_not() {
+    let sidecar = Sidecar::start();
+    let _holder = Holder::start(&sidecar);
+    for words in ["run -w 1.5 k -- true", "lock --wait 1500ms k"] {
+        let said = sidecar.say(words);
+        assert_eq!(said.err.matches("sidelock: waiting for \"k\" (").count(), 1, "{said:?}");
+    }
+    let short = sidecar.say("run -w 0.05 k -- true");
+    assert!(!short.err.contains("waiting for \"k\""), "{short:?}");
+}
+
+#[test]
 fn signals_are_passed_on() {
     let sidecar = Sidecar::start();
     let holder = Holder::start(&sidecar);
@@ -121,7 +146,7 @@ fn a_lost_lease_ends_the_command_with_code_6() {
     let sidecar = Sidecar::start();
     let said = sidecar.say("run --max-hold 100ms k -- sleep 60");
     assert_eq!(said.code, 6, "{said:?}");
-    assert!(said.err.contains("sidelock: the lock of k is lost"), "{said:?}");
+    assert!(said.err.contains("sidelock: the lock of k is lost (max_hold)"), "{said:?}");
     assert_eq!(sidecar.say("run --max-hold 100ms --on-lost kill k -- sleep 60").code, 6);
 }
 

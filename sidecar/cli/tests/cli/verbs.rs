@@ -67,6 +67,8 @@ fn ls_and_why_show_a_holder_but_not_its_secret() {
     assert!(listed.out.contains("a/1") && !listed.out.contains("b/1"), "{listed:?}");
     let why = sidecar.say("why a/1");
     assert!(why.out.contains("timed lease") && why.out.contains(&lease["fence"].to_string()), "{why:?}");
+    assert!(!why.out.contains("other sidecars"), "{why:?}");
+    assert!(sidecar.say("why free").out.contains("at this sidecar; other sidecars are not shown"));
     assert!(!listed.out.contains(secret) && !why.out.contains(secret));
 
     assert_eq!(json(&sidecar.say("ls -o json").out)["keys"].as_array().expect("a list").len(), 2);
@@ -117,6 +119,14 @@ fn wait_and_healthcheck_see_a_sidecar_come_and_go() {
     assert_eq!(said.code, 5, "{said:?}");
     assert!(said.err.contains("s.sock") && said.err.contains("sidelock serve"), "{said:?}");
     assert_eq!(sidecar.say("wait --timeout 0").code, 5);
+}
+
+#[test]
+fn help_says_what_is_not_supported_yet() {
+    let help = finish(sidelock(["serve", "--help"])).out;
+    assert!(!help.contains("rediss:") && !help.contains("single|sentinel"), "{help}");
+    let words = help.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(words.contains("TLS, Sentinel, Cluster are not supported yet"), "{words}");
 }
 
 #[test]

@@ -137,7 +137,9 @@ const ROWS: &[Row] = &[
 #[openapi(
     info(
         title = "Sidelock",
-        description = "Locks beside the app. HTTP/1.1 over the sidecar's Unix socket; keys, modes, codes and durations as in the README."
+        description = "Locks beside the app. HTTP/1.1 over the sidecar's Unix socket. A key is 1 to 512 bytes of UTF-8; a lock is taken \
+                       exclusive (the default) or shared, a semaphore by permits; durations are written 500ms, 30s, 5m, 24h, 7d. A \
+                       refusal is a problem document whose code says why; each operation lists its own."
     ),
     components(schemas(
         LockBody,
