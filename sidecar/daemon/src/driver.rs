@@ -110,12 +110,7 @@ impl Driver {
             self.news.push(news);
         }
         for news in self.news.drain(..) {
-            match news {
-                Input::StoreUp { .. } => self.health.set_store_up(true),
-                Input::StoreDown => self.health.set_store_up(false),
-                _ => {}
-            }
-            self.engine.handle(now, news);
+            hear(&mut self.engine, &self.health, now, news);
         }
     }
 
@@ -133,7 +128,12 @@ impl Driver {
                         self.engine.handle(now, Input::SessionEnded { session, by });
                     }
                 }
-                Mail::Reload(config) => self.news.extend(self.store.reload(&config)),
+                Mail::Reload(config) => {
+                    // On the spot: in the next turn it could come after the new connection's own news.
+                    if let Some(news) = self.store.reload(&config) {
+                        hear(&mut self.engine, &self.health, now, news);
+                    }
+                }
                 Mail::Query(look) => look(&self.engine),
                 Mail::Drain { done } => {
                     self.engine.handle(now, Input::Drain);
@@ -214,6 +214,16 @@ impl Driver {
     }
 }
 
+/// Takes in what is new about the store.
+fn hear(engine: &mut Engine, health: &Health, now: Time, news: Input) {
+    match news {
+        Input::StoreUp { .. } => health.set_store_up(true),
+        Input::StoreDown => health.set_store_up(false),
+        _ => {}
+    }
+    engine.handle(now, news);
+}
+
 /// The driver's one timer. It may ring early, never late by more than the clock's look-out after a suspend.
 struct Alarm {
     sleep: Pin<Box<Sleep>>,
@@ -249,5 +259,38 @@ impl Alarm {
             }
             None => std::future::pending().await,
         }
+    }
+}
+
+#[cfg(all(test, feature = "redis"))]
+mod tests {
+    use super::*;
+    use crate::config::{Config, StoreKind, Url};
+    use crate::metrics::Metrics;
+    use crate::place::Place;
+    use crate::rules::{InForce, Rules};
+    use crate::store_link::RedisLink;
+    use tokio::sync::broadcast;
+
+    #[tokio::test]
+    async fn new_credentials_take_the_store_down_in_the_turn_that_brings_them() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut config = Config::default();
+        let nobody = format!("unix://{}", dir.path().join("nobody").display());
+        config.redis.url = vec![Url::from(nobody.as_str())];
+        let place = Place::new(StoreKind::Redis, "default", false);
+        let metrics = Rc::new(Metrics::new(&place));
+        let link = RedisLink::start(&config, place.incarnation, metrics.store()).unwrap();
+        let observer = Observer::new(metrics, InForce::new(Rules::from(&config)), broadcast::channel(1).0);
+        let engine = Engine::new(sidelock_engine::Config::new(place.incarnation));
+        let (_, mail) = mpsc::unbounded_channel();
+        let health = Rc::new(Health::default());
+        let mut driver = Driver::new(engine, mail, StoreLink::Redis(link), observer, health.clone());
+        health.set_store_up(true);
+        config.redis.username = Some("another".into());
+        driver.taken.push(Mail::Reload(Box::new(config)));
+        driver.take_mail(driver.clock.now());
+        assert!(!health.store_up());
+        assert!(driver.news.is_empty(), "nothing is left for a turn that may come late");
     }
 }

@@ -20,24 +20,23 @@ use tokio::sync::Notify;
 
 /// Bytes of an `Idempotency-Key`: a UUID has 36.
 pub(crate) const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
-/// Requests remembered; beyond it the oldest is forgotten.
-const REMEMBERED_MAX: usize = 10_000;
+/// Requests of one user remembered; beyond it their oldest is forgotten that nobody asks at the moment.
+const REMEMBERED_PER_UID_MAX: usize = 10_000;
 /// How long a request is remembered: longer than anybody retries one.
 const REMEMBERED_FOR: Duration = Duration::from_secs(3600);
 
-/// The requests that came with an `Idempotency-Key`.
+/// The requests that came with an `Idempotency-Key`, by user: they can not see, guess their way into, or push out each
+/// other's.
 #[derive(Default)]
-pub(crate) struct Repeats(RefCell<Remembered>);
+pub(crate) struct Repeats(RefCell<HashMap<u32, Remembered>>);
 
+/// One user's.
 #[derive(Default)]
 struct Remembered {
-    by_name: HashMap<Name, Ticket>,
-    /// In the order of arrival.
-    order: VecDeque<(Instant, Name)>,
+    by_name: HashMap<Rc<str>, Ticket>,
+    /// In the order of arrival, or of the last time when somebody was still asking.
+    order: VecDeque<(Instant, Rc<str>)>,
 }
-
-/// Users can not see, or guess their way into, each other's requests.
-type Name = (u32, String);
 
 /// A remembered request.
 #[derive(Clone)]
@@ -70,7 +69,13 @@ impl Repeats {
         let mut hasher = DefaultHasher::new();
         asked.hash(&mut hasher);
         let asked = hasher.finish();
-        let ticket = self.0.borrow_mut().remember((uid, name.to_owned()), asked, Instant::now());
+        let now = Instant::now();
+        let mut users = self.0.borrow_mut();
+        users.retain(|_, remembered| {
+            remembered.forget_old(now);
+            !remembered.order.is_empty()
+        });
+        let ticket = users.entry(uid).or_default().remember(name, asked, now);
         if ticket.0.asked != asked {
             let what = "was used for another request; draw a new one for each lease";
             return Err(ProblemDocument::bad_field("Idempotency-Key", what));
@@ -80,27 +85,50 @@ impl Repeats {
 }
 
 impl Remembered {
-    fn remember(&mut self, name: Name, asked: u64, now: Instant) -> Ticket {
-        while self.order.front().is_some_and(|(since, _)| now.duration_since(*since) > REMEMBERED_FOR) {
-            self.forget_oldest();
-        }
-        if let Some(ticket) = self.by_name.get(&name) {
+    fn remember(&mut self, name: &str, asked: u64, now: Instant) -> Ticket {
+        if let Some(ticket) = self.by_name.get(name) {
             return ticket.clone();
         }
-        if self.order.len() == REMEMBERED_MAX {
-            self.forget_oldest();
-        }
+        self.make_room(now);
         let request = Request { asked, stand: Cell::new(Stand::Open), moved_on: Notify::new() };
         let ticket = Ticket(Rc::new(request));
+        let name: Rc<str> = name.into();
         self.order.push_back((now, name.clone()));
         self.by_name.insert(name, ticket.clone());
         ticket
     }
 
-    fn forget_oldest(&mut self) {
-        if let Some((_, name)) = self.order.pop_front() {
+    fn forget_old(&mut self, now: Instant) {
+        while self.order.front().is_some_and(|(since, _)| now.duration_since(*since) > REMEMBERED_FOR) {
+            self.forget_oldest(now);
+        }
+    }
+
+    /// If all are being asked, there is one more than the bound: those are no more than there are connections.
+    fn make_room(&mut self, now: Instant) {
+        for _ in 0..self.order.len() {
+            if self.order.len() < REMEMBERED_PER_UID_MAX {
+                return;
+            }
+            self.forget_oldest(now);
+        }
+    }
+
+    /// The oldest goes; one that is being asked becomes the newest instead, since its repeat would ask beside it.
+    fn forget_oldest(&mut self, now: Instant) {
+        let Some((_, name)) = self.order.pop_front() else { return };
+        if self.by_name.get(&name).is_some_and(Ticket::is_in_use) {
+            self.order.push_back((now, name));
+        } else {
             self.by_name.remove(&name);
         }
+    }
+}
+
+impl Ticket {
+    /// Whether somebody has it besides us: who asks, and who waits for them.
+    fn is_in_use(&self) -> bool {
+        Rc::strong_count(&self.0) > 1
     }
 }
 
@@ -162,7 +190,7 @@ mod tests {
     use super::*;
 
     fn remembers(remembered: &Remembered, name: &str) -> bool {
-        remembered.by_name.contains_key(&(0, name.to_owned()))
+        remembered.by_name.contains_key(name)
     }
 
     #[test]
@@ -188,19 +216,57 @@ mod tests {
     fn the_oldest_is_forgotten_when_there_are_too_many() {
         let mut remembered = Remembered::default();
         let now = Instant::now();
-        for n in 0..=REMEMBERED_MAX {
-            remembered.remember((0, n.to_string()), 0, now);
+        for n in 0..=REMEMBERED_PER_UID_MAX {
+            remembered.remember(&n.to_string(), 0, now);
         }
         assert!(!remembers(&remembered, "0") && remembers(&remembered, "1"));
-        assert_eq!(remembered.by_name.len(), REMEMBERED_MAX);
+        assert_eq!(remembered.by_name.len(), REMEMBERED_PER_UID_MAX);
+    }
+
+    #[test]
+    fn what_is_still_asked_is_not_forgotten() {
+        let mut remembered = Remembered::default();
+        let now = Instant::now();
+        let asked = remembered.remember("asked", 0, now);
+        for n in 0..2 * REMEMBERED_PER_UID_MAX {
+            remembered.remember(&n.to_string(), 0, now);
+        }
+        remembered.forget_old(now + REMEMBERED_FOR + Duration::from_secs(1));
+        assert!(Rc::ptr_eq(&remembered.remember("asked", 0, now).0, &asked.0));
+        assert_eq!(remembered.by_name.len(), 1, "all others are old");
+    }
+
+    #[test]
+    fn when_all_are_asked_none_is_forgotten_and_later_the_bound_holds_again() {
+        let mut remembered = Remembered::default();
+        let now = Instant::now();
+        let name = |n: usize| n.to_string();
+        let tickets: Vec<_> =
+            (0..=REMEMBERED_PER_UID_MAX).map(|n| remembered.remember(&name(n), 0, now)).collect();
+        assert_eq!(remembered.by_name.len(), REMEMBERED_PER_UID_MAX + 1);
+        drop(tickets);
+        remembered.remember("one more", 0, now);
+        assert_eq!(remembered.by_name.len(), REMEMBERED_PER_UID_MAX);
+    }
+
+    #[test]
+    fn nobody_pushes_out_anothers_requests() {
+        let repeats = Repeats::default();
+        repeats.ticket(1, "a", "").expect("is new");
+        for n in 0..=REMEMBERED_PER_UID_MAX {
+            repeats.ticket(2, &n.to_string(), "").expect("is new");
+        }
+        assert!(remembers(&repeats.0.borrow()[&1], "a"));
     }
 
     #[test]
     fn the_old_is_forgotten() {
         let mut remembered = Remembered::default();
         let now = Instant::now();
-        remembered.remember((0, "old".to_owned()), 0, now);
-        remembered.remember((0, "new".to_owned()), 0, now + REMEMBERED_FOR + Duration::from_secs(1));
+        let later = now + REMEMBERED_FOR + Duration::from_secs(1);
+        remembered.remember("old", 0, now);
+        remembered.remember("new", 0, later);
+        remembered.forget_old(later);
         assert!(!remembers(&remembered, "old") && remembers(&remembered, "new"));
     }
 }
