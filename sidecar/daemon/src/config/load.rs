@@ -12,7 +12,7 @@ use toml::{Table, Value};
 pub struct Sources {
     /// A TOML file.
     pub file: Option<PathBuf>,
-    /// The environment; what does not name a setting is ignored.
+    /// The environment; of it, what begins with `SIDELOCK_`.
     pub environment: Vec<(String, String)>,
     /// Settings by their dotted name (`redis.url`), as the command line had them. A list's name may repeat.
     pub flags: Vec<(&'static str, String)>,
@@ -99,10 +99,16 @@ pub fn load(sources: &Sources) -> Result<Loaded, ConfigError> {
         Some(path) => read_file(path)?,
         None => Table::new(),
     };
+    let strangers = strangers(&sources.environment)?;
     for (name, kind) in SETTINGS {
         let variable = variable_of(name);
-        let given = sources.environment.iter().filter(|(key, _)| *key == variable);
-        set(&mut settings, name, kind, given.map(|(_, value)| value.as_str()), &variable)?;
+        let given = sources.environment.iter().filter(|(key, _)| setting_of(key) == variable);
+        let given: Vec<&str> = given.map(|(_, value)| value.as_str()).collect();
+        if given.windows(2).any(|pair| pair[0] != pair[1]) {
+            let message = format!("it and {REDIS_SHORT} say different things; give one of them");
+            return Err(wrong(variable, &message));
+        }
+        set(&mut settings, name, kind, given.into_iter().take(1), &variable)?;
         let flag = format!("flag for `{name}`");
         let given = sources.flags.iter().filter(|(key, _)| *key == name);
         set(&mut settings, name, kind, given.map(|(_, value)| value.as_str()), &flag)?;
@@ -111,16 +117,56 @@ pub fn load(sources: &Sources) -> Result<Loaded, ConfigError> {
     let config =
         Config::deserialize(Value::Table(settings)).map_err(|error| wrong(origin(), &error.to_string()))?;
     config.validate().map_err(|message| wrong(origin(), &message))?;
-    let warnings = warnings(&config);
+    let mut warnings = warnings(&config);
+    warnings.extend(strangers);
     Ok(Loaded { config, warnings })
 }
 
-/// `tenure.ttl` is `SIDELOCK_TENURE_TTL`; the address of Redis is plainly `SIDELOCK_REDIS`.
+/// `tenure.ttl` is `SIDELOCK_TENURE_TTL`.
 fn variable_of(name: &str) -> String {
-    match name {
-        "redis.url" => "SIDELOCK_REDIS".into(),
-        name => format!("SIDELOCK_{}", name.replace('.', "_").to_uppercase()),
+    format!("SIDELOCK_{}", name.replace('.', "_").to_uppercase())
+}
+
+/// `SIDELOCK_REDIS` is short for `SIDELOCK_REDIS_URL`.
+fn setting_of(variable: &str) -> &str {
+    if variable == REDIS_SHORT { "SIDELOCK_REDIS_URL" } else { variable }
+}
+
+const REDIS_SHORT: &str = "SIDELOCK_REDIS";
+
+/// Variables that belong to other parts of Sidelock: the command line, the clients, the tests.
+const OTHERS: [&str; 10] = [
+    "SIDELOCK_CONFIG",
+    "SIDELOCK_LOG",
+    "SIDELOCK_LOG_FORMAT",
+    "SIDELOCK_REQUIRE_SCOPE",
+    "SIDELOCK_LEASE",
+    "SIDELOCK_KEY",
+    "SIDELOCK_FENCE",
+    "SIDELOCK_BIN",
+    "SIDELOCK_BLESS",
+    REDIS_SHORT,
+];
+
+/// What to say of variables with our prefix that name nothing. One that is almost a setting is an error: it may be the
+/// address of Redis, and a typo must not cost the fleet its locks. Others are not: Kubernetes gives every pod beside a
+/// service called `sidelock` a `SIDELOCK_SERVICE_HOST`.
+fn strangers(environment: &[(String, String)]) -> Result<Vec<String>, ConfigError> {
+    let known: Vec<String> = SETTINGS.iter().map(|(name, _)| variable_of(name)).collect();
+    let all = || known.iter().map(String::as_str).chain(OTHERS);
+    let mut warnings = Vec::new();
+    for (variable, _) in environment.iter().filter(|(name, _)| name.starts_with("SIDELOCK_")) {
+        let Some((far, nearest)) = all().map(|name| (distance(variable, name), name)).min() else { continue };
+        match far {
+            0 => {}
+            1 | 2 => {
+                let message = format!("names no setting; did you mean `{nearest}`?");
+                return Err(ConfigError::Wrong { origin: variable.clone(), message });
+            }
+            _ => warnings.push(format!("the variable {variable} names no setting and is ignored")),
+        }
     }
+    Ok(warnings)
 }
 
 /// The file on its own must be right: its mistakes are told with line and column.

@@ -97,3 +97,36 @@ fn a_password_in_an_address_is_warned_about_and_not_repeated() {
     let shown = format!("{:?} {}", loaded, toml::to_string(&loaded.config).unwrap());
     assert!(!shown.contains("hunter2"), "{shown}");
 }
+
+fn environment(pairs: &[(&str, &str)]) -> Sources {
+    let environment = pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+    Sources { environment, ..Sources::default() }
+}
+
+#[test]
+fn redis_is_named_by_either_variable_but_not_by_two_that_differ() {
+    for variable in ["SIDELOCK_REDIS", "SIDELOCK_REDIS_URL"] {
+        let loaded = load(&environment(&[(variable, "redis://a")])).unwrap();
+        assert_eq!(loaded.config.store(), crate::config::StoreKind::Redis, "{variable}");
+        assert!(loaded.warnings.is_empty(), "{:?}", loaded.warnings);
+    }
+    let both = environment(&[("SIDELOCK_REDIS", "redis://a"), ("SIDELOCK_REDIS_URL", "redis://b")]);
+    assert!(load(&both).unwrap_err().to_string().contains("different"));
+}
+
+#[test]
+fn a_variable_that_is_almost_a_setting_is_an_error_and_a_stranger_is_a_warning() {
+    for (typo, meant) in [("SIDELOCK_STOR", "SIDELOCK_STORE"), ("SIDELOCK_TENUR_TTL", "SIDELOCK_TENURE_TTL")]
+    {
+        let error = load(&environment(&[(typo, "x")])).unwrap_err().to_string();
+        assert!(error.contains(typo) && error.contains(meant), "{error}");
+    }
+    let of_a_service = environment(&[("SIDELOCK_SERVICE_HOST", "10.0.0.1"), ("SIDELOCK_PORT_6379_TCP", "x")]);
+    assert_eq!(load(&of_a_service).unwrap().warnings.len(), 2);
+}
+
+#[test]
+fn memory_and_an_address_of_redis_contradict_each_other() {
+    let sources = environment(&[("SIDELOCK_STORE", "memory"), ("SIDELOCK_REDIS", "redis://a")]);
+    assert!(load(&sources).unwrap_err().to_string().contains("drop one"));
+}

@@ -212,6 +212,9 @@ impl Config {
         if self.store() == StoreKind::Redis && self.redis.url.is_empty() {
             return Err("`store` is redis but `redis.url` is missing; give --redis redis://HOST:6379".into());
         }
+        if self.store == Some(StoreKind::Memory) && !self.redis.url.is_empty() {
+            return Err("`store` is memory, but `redis.url` is given; drop one of them".into());
+        }
         Ok(())
     }
 }
