@@ -6,6 +6,7 @@
 use crate::error::Error;
 #[cfg(feature = "embedded")]
 use sidelock_daemon::Embedded;
+use sidelock_socket::Socket;
 use std::path::{Path, PathBuf};
 #[cfg(feature = "embedded")]
 use std::sync::Weak;
@@ -36,14 +37,15 @@ impl Target {
     }
 
     /// A new connection to it.
-    pub(crate) async fn open(&self) -> Result<UnixStream, Error> {
+    pub(crate) async fn open(&self) -> Result<Socket, Error> {
         let path = match self {
             Target::Path(path) => path.clone(),
             Target::UsualPlaces => first_existing(usual_places())?,
             #[cfg(feature = "embedded")]
             Target::Embedded(embedded) => return open_embedded(embedded),
         };
-        UnixStream::connect(&path).await.map_err(|error| {
+        let connect = async { Socket::new(UnixStream::connect(&path).await?.into_std()?) };
+        connect.await.map_err(|error: std::io::Error| {
             let cause = format!("{error}; is `sidelock serve` running, and may this user open its socket?");
             Error::unreachable(vec![path], cause)
         })
@@ -61,13 +63,9 @@ impl Target {
 }
 
 #[cfg(feature = "embedded")]
-fn open_embedded(embedded: &Weak<Embedded>) -> Result<UnixStream, Error> {
+fn open_embedded(embedded: &Weak<Embedded>) -> Result<Socket, Error> {
     let ended = || std::io::Error::other("the embedded sidecar ended with its client");
-    let open = || {
-        let stream = embedded.upgrade().ok_or_else(ended)?.connect()?;
-        stream.set_nonblocking(true)?;
-        UnixStream::from_std(stream)
-    };
+    let open = || Socket::new(embedded.upgrade().ok_or_else(ended)?.connect()?);
     open().map_err(|error| Error::unreachable(Vec::new(), error))
 }
 

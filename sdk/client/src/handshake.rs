@@ -6,14 +6,13 @@ use crate::clock;
 use crate::discover::Target;
 use crate::error::Error;
 use crate::shared::{Ended, Session};
+use sidelock_socket::Socket;
 use sidelock_wire::{
     Code, Decoder, FEATURES, FRAME_BYTES_MAX, Hello, MAGIC, Resume, Scope, ToClient, ToSidecar, VERSION_MAX,
     VERSION_MIN, Welcome,
 };
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::UnixStream;
 
 /// A sidecar answers a hello at once; one that does not within so long is stopped or not one.
 const WELCOME_WITHIN: Duration = Duration::from_secs(5);
@@ -32,7 +31,7 @@ pub(crate) struct Introduction {
 /// A connection on which the sidecar said welcome.
 #[derive(Debug)]
 pub(crate) struct Welcomed {
-    pub(crate) stream: UnixStream,
+    pub(crate) stream: Socket,
     /// Holds what came right behind the welcome.
     pub(crate) decoder: Decoder,
     pub(crate) session: Session,
@@ -47,7 +46,7 @@ pub(crate) struct Welcomed {
 #[derive(Debug)]
 pub(crate) struct Failure {
     pub(crate) ended: Ended,
-    _stream: Option<UnixStream>,
+    _stream: Option<Socket>,
 }
 
 impl From<Failure> for Error {
@@ -89,7 +88,7 @@ pub(crate) async fn connect(
 
 /// Says hello on a fresh connection.
 async fn say_hello(
-    stream: &mut UnixStream,
+    stream: &mut Socket,
     introduction: &Introduction,
     resume: Option<Resume>,
     boottime_ns: u64,
@@ -110,7 +109,7 @@ async fn say_hello(
 
 /// Reads until the welcome is there.
 async fn welcome(
-    stream: &mut UnixStream,
+    stream: &mut Socket,
     decoder: &mut Decoder,
     said_hello_ns: u64,
 ) -> Result<(Session, Option<Vec<u64>>), Ended> {
@@ -136,7 +135,7 @@ async fn welcome(
                 None => {}
             }
         }
-        match stream.read_buf(decoder.space()).await {
+        match stream.read(decoder.space()).await {
             Ok(0) => return Err(Ended::BySidecar(unreachable("it closed the connection without a word"))),
             Ok(_) => {}
             Err(error) => return Err(Ended::BySidecar(unreachable(error))),

@@ -9,14 +9,13 @@ use crate::error::Error;
 use crate::fork::LetGoInChild;
 use crate::handshake::{self, Introduction, Welcomed};
 use crate::shared::{Ended, Shared, Wakes};
+use sidelock_socket::Socket;
 use sidelock_wire::{Decoder, Resume, ToClient, ToSidecar};
 use std::future::{Future, poll_fn};
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
-use tokio::io::{AsyncReadExt, AsyncWrite};
-use tokio::net::UnixStream;
 use tokio::time::{Interval, MissedTickBehavior};
 
 /// Pings per session ttl.
@@ -35,7 +34,7 @@ struct Link {
     shared: Arc<Shared>,
     /// Before the stream, so that it is dropped first.
     _let_go: LetGoInChild,
-    stream: UnixStream,
+    stream: Socket,
     decoder: Decoder,
     /// Being written, from `written` on.
     outgoing: Vec<u8>,
@@ -160,8 +159,7 @@ impl Link {
     /// Takes in all there is to read.
     fn read(&mut self, cx: &mut Context<'_>) -> Result<(), Ended> {
         loop {
-            let got = pin!(self.stream.read_buf(self.decoder.space())).poll(cx);
-            match got {
+            match self.stream.poll_read(cx, self.decoder.space()) {
                 Poll::Pending => return Ok(()),
                 Poll::Ready(Ok(0)) => {
                     return Err(Ended::BySidecar(broken("the sidecar closed it, or is gone")));
@@ -215,13 +213,13 @@ impl Link {
         }
         while self.refill(cx) {
             let rest = &self.outgoing[self.written..];
-            match Pin::new(&mut self.stream).poll_write(cx, rest) {
+            match self.stream.poll_write(cx, rest) {
                 Poll::Pending => return Ok(()),
                 Poll::Ready(Ok(count)) => self.written += count,
                 Poll::Ready(Err(error)) => return Err(Ended::BySidecar(broken(error))),
             }
         }
-        Ok(())
+        self.stream.settle(cx).map_err(|error| Ended::BySidecar(broken(error)))
     }
 
     /// Whether there is something to write. If not, whoever queues something wakes this connection.

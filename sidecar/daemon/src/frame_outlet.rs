@@ -6,10 +6,13 @@
 use crate::outlet::{Outlet, Overflow, Told};
 use crate::reply;
 use sidelock_engine::Notice;
+use sidelock_socket::Socket;
 use sidelock_wire::ToClient;
 use std::cell::RefCell;
+use std::future::poll_fn;
 use std::io;
-use tokio::net::unix::OwnedWriteHalf;
+use std::rc::Rc;
+use std::task::{Poll, ready};
 use tokio::sync::Notify;
 
 /// Memory for answers that a session keeps while it has none to write: a batch of some hundred.
@@ -20,7 +23,7 @@ const WRITTEN_BYTES_MIN: usize = 4 * 1024;
 /// See the module. Shared by the driver, which fills and flushes it, and the session's task, which writes what the
 /// socket did not take at once.
 pub(crate) struct FrameOutlet {
-    socket: OwnedWriteHalf,
+    socket: Rc<Socket>,
     out: RefCell<Outbound>,
     /// Wakes the session's task: there is something left to write, or the driver closed.
     stirred: Notify,
@@ -38,7 +41,7 @@ struct Outbound {
 
 impl FrameOutlet {
     /// For a socket whose reader may leave `bytes_max` bytes unread.
-    pub(crate) fn new(socket: OwnedWriteHalf, bytes_max: usize) -> FrameOutlet {
+    pub(crate) fn new(socket: Rc<Socket>, bytes_max: usize) -> FrameOutlet {
         let bytes = Vec::new();
         let out = Outbound { bytes, written: 0, extended: None, bytes_max, closed: false };
         FrameOutlet { socket, out: RefCell::new(out), stirred: Notify::new() }
@@ -60,24 +63,35 @@ impl FrameOutlet {
             self.stirred.notified().await;
             return Ok(());
         }
-        self.socket.writable().await?;
-        self.write()
+        poll_fn(|cx| {
+            ready!(self.drain(|bytes| self.socket.poll_write(cx, bytes)))?;
+            Poll::Ready(self.socket.settle(cx))
+        })
+        .await
     }
 
     /// Writes as much as the socket takes now.
     pub(crate) fn write(&self) -> io::Result<()> {
+        let written = self.drain(|bytes| match self.socket.try_write(bytes) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Poll::Pending,
+            done => Poll::Ready(done),
+        });
+        match written {
+            Poll::Ready(done) => done,
+            Poll::Pending => Ok(()),
+        }
+    }
+
+    /// Writes until all is written, or `write` has to wait.
+    fn drain(&self, mut write: impl FnMut(&[u8]) -> Poll<io::Result<usize>>) -> Poll<io::Result<()>> {
         let out = &mut *self.out.borrow_mut();
         loop {
             if out.waiting() == 0 {
                 out.start_over();
-                let Some(extended) = out.extended.take() else { return Ok(()) };
+                let Some(extended) = out.extended.take() else { return Poll::Ready(Ok(())) };
                 extended.encode(&mut out.bytes);
             }
-            match self.socket.try_write(&out.bytes[out.written..]) {
-                Ok(count) => out.written += count,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
-                Err(error) => return Err(error),
-            }
+            out.written += ready!(write(&out.bytes[out.written..]))?;
         }
     }
 }
@@ -158,9 +172,7 @@ mod tests {
 
     fn outlet() -> (FrameOutlet, UnixStream) {
         let (ours, theirs) = UnixStream::pair().unwrap();
-        ours.set_nonblocking(true).unwrap();
-        let (_, writer) = tokio::net::UnixStream::from_std(ours).unwrap().into_split();
-        (FrameOutlet::new(writer, BYTES_MAX), theirs)
+        (FrameOutlet::new(Rc::new(Socket::new(ours).unwrap()), BYTES_MAX), theirs)
     }
 
     fn extended(until: u64) -> Told {
@@ -174,7 +186,6 @@ mod tests {
 
     /// Fills the socket until it takes no more.
     async fn stall(outlet: &FrameOutlet) {
-        outlet.socket.writable().await.unwrap();
         while outlet.out.borrow().waiting() == 0 {
             outlet.deliver(lost(0)).unwrap();
             outlet.write().unwrap();

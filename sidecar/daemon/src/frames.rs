@@ -11,15 +11,15 @@ use crate::problem::Problem;
 use crate::reply;
 use crate::resume::Resumable;
 use sidelock_engine::{RequestId, SessionId};
+use sidelock_socket::Socket;
 use sidelock_wire::{
     Code, Decoder, FEATURES, FrameError, Hello, Limits, Resume, Secret, ToClient, ToSidecar, VERSION_MAX,
     VERSION_MIN, Welcome,
 };
+use std::future::poll_fn;
 use std::rc::Rc;
 use std::time::Duration;
-use tokio::io::AsyncReadExt;
 use tokio::net::UnixStream;
-use tokio::net::unix::OwnedReadHalf;
 use tokio::time::timeout;
 
 /// A client that has not introduced itself within this is sent away: a connection costs a place among `sessions_max`.
@@ -71,10 +71,13 @@ impl FrameDoor {
     /// Serves a connection to its end.
     pub(crate) async fn serve(&self, stream: UnixStream, peer: Peer) {
         let limits = self.handle.gate().rules().limits.clone();
-        let (reader, writer) = stream.into_split();
-        let outlet = Rc::new(FrameOutlet::new(writer, limits.outbound_bytes_max as usize));
+        let socket = match stream.into_std().and_then(Socket::new) {
+            Ok(socket) => Rc::new(socket),
+            Err(error) => return tracing::error!(%error, "a connection can not be watched"),
+        };
+        let outlet = Rc::new(FrameOutlet::new(socket.clone(), limits.outbound_bytes_max as usize));
         let decoder = Decoder::with_magic(limits.frame_bytes_max as usize);
-        let mut frames = Frames { reader, decoder, outlet };
+        let mut frames = Frames { socket, decoder, outlet };
         let greeted = match timeout(HELLO_WITHIN, self.greet(&mut frames, peer)).await {
             Ok(greeted) => greeted,
             Err(_) => Err(Problem::new(Code::BadRequest, "no hello came in time").into()),
@@ -252,7 +255,7 @@ impl FrameDoor {
 
 /// A connection cut into frames.
 struct Frames {
-    reader: OwnedReadHalf,
+    socket: Rc<Socket>,
     decoder: Decoder,
     outlet: Rc<FrameOutlet>,
 }
@@ -269,7 +272,8 @@ impl Frames {
     }
 
     async fn read(&mut self) -> Result<(), End> {
-        match self.reader.read_buf(self.decoder.space()).await {
+        let Frames { socket, decoder, .. } = self;
+        match poll_fn(|cx| socket.poll_read(cx, decoder.space())).await {
             Ok(0) | Err(_) => Err(End::Peer),
             Ok(_) => Ok(()),
         }
@@ -295,7 +299,7 @@ mod tests {
     use crate::config::Config;
     use crate::sidecar::{Home, Sidecar};
     use sidelock_wire::MAGIC;
-    use tokio::io::AsyncWriteExt;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::task::{LocalSet, spawn_local};
 
     const PEER: Peer = Peer { uid: 0, gid: 0 };

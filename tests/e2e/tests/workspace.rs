@@ -15,7 +15,7 @@ struct Rule {
     never: &'static [&'static str],
 }
 
-const RULES: [Rule; 7] = [
+const RULES: [Rule; 8] = [
     Rule {
         package: "sidelock-engine",
         features: &["--all-features"],
@@ -28,6 +28,7 @@ const RULES: [Rule; 7] = [
         ours: &[],
         never: &["tokio", "redis", "rustix", "libc"],
     },
+    Rule { package: "sidelock-socket", features: &["--all-features"], ours: &[], never: &["redis", "hyper"] },
     Rule {
         package: "sidelock-store",
         features: &["--all-features"],
@@ -37,20 +38,25 @@ const RULES: [Rule; 7] = [
     Rule {
         package: "sidelock-daemon",
         features: &["--all-features"],
-        ours: &["sidelock-engine", "sidelock-store", "sidelock-wire"],
+        ours: &["sidelock-engine", "sidelock-socket", "sidelock-store", "sidelock-wire"],
         never: &[],
     },
     Rule {
         package: "sidelock-daemon",
         features: &[],
-        ours: &["sidelock-engine", "sidelock-store", "sidelock-wire"],
+        ours: &["sidelock-engine", "sidelock-socket", "sidelock-store", "sidelock-wire"],
         never: &["hyper", "redis"],
     },
-    Rule { package: "sidelock-client", features: &[], ours: &["sidelock-wire"], never: &["hyper", "redis"] },
+    Rule {
+        package: "sidelock-client",
+        features: &[],
+        ours: &["sidelock-socket", "sidelock-wire"],
+        never: &["hyper", "redis"],
+    },
     Rule {
         package: "sidelock-client",
         features: &["--features=embedded"],
-        ours: &["sidelock-wire", "sidelock-daemon", "sidelock-engine", "sidelock-store"],
+        ours: &["sidelock-socket", "sidelock-wire", "sidelock-daemon", "sidelock-engine", "sidelock-store"],
         never: &["hyper", "redis"],
     },
 ];
