@@ -13,9 +13,13 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 use sidelock_engine::view::Counts;
 use sidelock_engine::{LostReason, Path, Time};
+use std::cell::RefCell;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
+
+/// Counters of requests kept at hand: a handful of outcomes, in each of a few classes.
+const LATELY_MAX: usize = 64;
 
 /// What a request was, and how it ended.
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -28,6 +32,17 @@ pub(crate) struct RequestLabels {
     pub(crate) class: Arc<str>,
     /// `granted`, `renewed`, `released`, `cancelled`, or a code of the error table.
     pub(crate) outcome: &'static str,
+}
+
+impl RequestLabels {
+    /// Whether these are the same texts in the same places. Equal texts elsewhere are another's, which costs a look-up.
+    fn is_very(&self, other: &RequestLabels) -> bool {
+        let same = |a: &str, b: &str| std::ptr::eq(a, b);
+        same(self.op, other.op)
+            && same(self.mode, other.mode)
+            && same(self.outcome, other.outcome)
+            && Arc::ptr_eq(&self.class, &other.class)
+    }
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -44,9 +59,14 @@ struct ReasonLabels {
 pub(crate) struct Metrics {
     registry: Registry,
     requests: Family<RequestLabels, Counter>,
+    /// Counters of `requests` that were found lately.
+    lately: RefCell<Vec<(RequestLabels, Counter)>>,
+    unclassed: Arc<str>,
     acquire_wait: Histogram,
     hold: Histogram,
-    grants: Family<PathLabels, Counter>,
+    handoffs: Counter,
+    retained: Counter,
+    from_store: Counter,
     lost: Family<ReasonLabels, Counter>,
     store: StoreMetrics,
     leases: Gauge,
@@ -74,7 +94,9 @@ impl Metrics {
         let requests = Family::default();
         let acquire_wait = seconds();
         let hold = seconds();
-        let grants = Family::default();
+        let grants = Family::<PathLabels, Counter>::default();
+        let by = |path| grants.get_or_create_owned(&PathLabels { path });
+        let (handoffs, retained, from_store) = (by("handoff"), by("retained"), by("store"));
         let lost = Family::default();
         let store = StoreMetrics {
             roundtrip: seconds(),
@@ -96,7 +118,7 @@ impl Metrics {
             Histogram::clone(&acquire_wait),
         );
         registry.register("hold_seconds", "How long leases were held", Histogram::clone(&hold));
-        registry.register("grants", "Grants by where they came from", Family::clone(&grants));
+        registry.register("grants", "Grants by where they came from", grants);
         registry.register("leases_lost", "Leases lost by reason", Family::clone(&lost));
         registry.register(
             "store_roundtrip_seconds",
@@ -123,9 +145,13 @@ impl Metrics {
         Metrics {
             registry,
             requests,
+            lately: RefCell::default(),
+            unclassed: Arc::from(""),
             acquire_wait,
             hold,
-            grants,
+            handoffs,
+            retained,
+            from_store,
             lost,
             store,
             leases,
@@ -136,22 +162,35 @@ impl Metrics {
         }
     }
 
-    pub(crate) fn request(&self, labels: &RequestLabels) {
-        self.requests.get_or_create(labels).inc();
+    /// Counts one. Finding its counter by the text of its labels costs more than the engine's whole work on a request,
+    /// so the few that a sidecar uses are kept at hand, to be known by the addresses of their texts.
+    pub(crate) fn request(&self, labels: RequestLabels) {
+        let mut lately = self.lately.borrow_mut();
+        if let Some((_, counter)) = lately.iter().find(|(known, _)| known.is_very(&labels)) {
+            counter.inc();
+            return;
+        }
+        let counter = self.requests.get_or_create_owned(&labels);
+        counter.inc();
+        if lately.len() == LATELY_MAX {
+            lately.clear();
+        }
+        lately.push((labels, counter));
     }
 
     /// A request whose answer says nothing of mode and class.
     pub(crate) fn bare_request(&self, op: &'static str, outcome: &'static str) {
-        self.request(&RequestLabels { op, mode: "", class: Arc::from(""), outcome });
+        let class = self.unclassed.clone();
+        self.request(RequestLabels { op, mode: "", class, outcome });
     }
 
     pub(crate) fn granted(&self, path: Path, waited: Duration) {
-        let path = match path {
-            Path::Handoff => "handoff",
-            Path::Retained => "retained",
-            Path::Store => "store",
+        let counter = match path {
+            Path::Handoff => &self.handoffs,
+            Path::Retained => &self.retained,
+            Path::Store => &self.from_store,
         };
-        self.grants.get_or_create(&PathLabels { path }).inc();
+        counter.inc();
         self.acquire_wait.observe(waited.as_secs_f64());
     }
 
@@ -197,18 +236,16 @@ mod tests {
     #[test]
     fn the_published_names_are_on_the_page() {
         let metrics = Metrics::new(&Place::new(StoreKind::Memory, "default", false));
-        metrics.request(&RequestLabels {
-            op: "acquire",
-            mode: "exclusive",
-            class: Arc::from("pay"),
-            outcome: "granted",
-        });
+        let class: Arc<str> = Arc::from("pay");
+        for class in [class.clone(), class, Arc::from("pay")] {
+            metrics.request(RequestLabels { op: "acquire", mode: "exclusive", class, outcome: "granted" });
+        }
         metrics.granted(Path::Handoff, Duration::from_millis(1));
         metrics.lost(LostReason::Store);
         let counts = Counts { leases: 3, oldest_waiter: Some(Time(1_000_000_000)), ..Counts::default() };
         let page = metrics.page(Time(3_000_000_000), &counts, true);
         for line in [
-            r#"sidelock_requests_total{op="acquire",mode="exclusive",class="pay",outcome="granted"} 1"#,
+            r#"sidelock_requests_total{op="acquire",mode="exclusive",class="pay",outcome="granted"} 3"#,
             r#"sidelock_grants_total{path="handoff"} 1"#,
             r#"sidelock_leases_lost_total{reason="store"} 1"#,
             "sidelock_leases 3",

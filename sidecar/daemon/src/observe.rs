@@ -7,6 +7,7 @@ use crate::reply;
 use crate::rules::InForce;
 use crate::watch::Watch;
 use sidelock_engine::{Engine, Event, EventKind, Key, Refusal, Reply, RequestId, SessionId, Time};
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 use tokio::sync::broadcast;
@@ -23,20 +24,20 @@ pub(crate) struct Observer {
     metrics: Rc<Metrics>,
     in_force: InForce,
     events: broadcast::Sender<Watch>,
-    waits: Vec<Wait>,
+    waits: BTreeMap<(SessionId, RequestId), Wait>,
+    /// None of them becomes slow before.
+    look_at: Time,
 }
 
 /// A wait that may become slow.
 struct Wait {
-    session: SessionId,
-    request: RequestId,
     key: Key,
     since: Time,
 }
 
 impl Observer {
     pub(crate) fn new(metrics: Rc<Metrics>, in_force: InForce, events: broadcast::Sender<Watch>) -> Observer {
-        Observer { metrics, in_force, events, waits: Vec::new() }
+        Observer { metrics, in_force, events, waits: BTreeMap::new(), look_at: Time::MAX }
     }
 
     /// Counts what no event tells: answers to renewals and releases. Acquires have their events.
@@ -57,7 +58,7 @@ impl Observer {
         match &event.kind {
             EventKind::Queued => self.watch_wait(now, &event),
             EventKind::Granted { .. } | EventKind::Refused { .. } | EventKind::Cancelled { .. } => {
-                self.waits.retain(|wait| (wait.session, wait.request) != (event.session, event.request));
+                self.waits.remove(&(event.session, event.request));
             }
             EventKind::Released { held, .. } if *held > SLOW_HOLD => {
                 tracing::info!(key = %event.key, session = event.session.0, ?held, "slow_hold");
@@ -98,7 +99,7 @@ impl Observer {
             }
             EventKind::Queued => return,
         };
-        self.metrics.request(&RequestLabels {
+        self.metrics.request(RequestLabels {
             op,
             mode: event.mode.name(),
             class: self.in_force.label(event.key.as_str()),
@@ -108,25 +109,26 @@ impl Observer {
 
     fn watch_wait(&mut self, now: Time, event: &Event) {
         if self.waits.len() < WAITS_WATCHED_MAX {
-            self.waits.push(Wait {
-                session: event.session,
-                request: event.request,
-                key: event.key.clone(),
-                since: now,
-            });
+            let wait = Wait { key: event.key.clone(), since: now };
+            self.waits.insert((event.session, event.request), wait);
+            self.look_at = self.look_at.min(now + SLOW_WAIT);
         }
     }
 
     /// One line for each watched wait that has become slow, and who is in its way.
     pub(crate) fn look_at_slow_waits(&mut self, now: Time, engine: &Engine) {
-        self.waits.retain(|wait| {
+        if now <= self.look_at {
+            return;
+        }
+        self.waits.retain(|(session, _), wait| {
             let slow = now.since(wait.since) > SLOW_WAIT;
             if slow {
                 let by = in_the_way(engine, &wait.key);
-                tracing::warn!(key = %wait.key, session = wait.session.0, by, "slow_wait: still waiting after 1 s");
+                tracing::warn!(key = %wait.key, session = session.0, by, "slow_wait: still waiting after 1 s");
             }
             !slow
         });
+        self.look_at = self.waits.values().map(|wait| wait.since + SLOW_WAIT).min().unwrap_or(Time::MAX);
     }
 }
 
