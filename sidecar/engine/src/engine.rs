@@ -13,6 +13,7 @@ use crate::resource::Resource;
 use crate::session::Session;
 use crate::store::{Call, CallId, Op, Outcome};
 use crate::timers::{Timer, Timers};
+use foldhash::fast::RandomState;
 use slab::Slab;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
@@ -27,7 +28,7 @@ pub struct Engine {
     pub(crate) effects: VecDeque<Effect>,
     pub(crate) sessions: BTreeMap<SessionId, Session>,
     pub(crate) resources: Slab<Resource>,
-    pub(crate) by_key: HashMap<Key, usize>,
+    pub(crate) by_key: HashMap<Key, usize, RandomState>,
     pub(crate) waiters: Slab<Waiter>,
     pub(crate) leases: Slab<Lease>,
     pub(crate) timed: HashMap<LeaseSecret, usize>,
@@ -51,7 +52,7 @@ impl Engine {
             effects: VecDeque::new(),
             sessions: BTreeMap::new(),
             resources: Slab::new(),
-            by_key: HashMap::new(),
+            by_key: HashMap::default(),
             waiters: Slab::new(),
             leases: Slab::new(),
             timed: HashMap::new(),

@@ -4,6 +4,7 @@
 //! runs on it, and the simulator wraps it in faults as its model of Redis.
 
 use crate::record::{Record, Step, clock_regressed};
+use foldhash::fast::RandomState;
 use sidelock_engine::mutant::Mutant;
 use sidelock_engine::store::{Op, Push, Reply, Wake};
 use sidelock_engine::{Key, StoreTime};
@@ -23,14 +24,14 @@ use std::collections::HashMap;
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct Memory {
-    records: HashMap<Key, Record>,
+    records: HashMap<Key, Record, RandomState>,
     mutant: Option<Mutant>,
 }
 
 impl Memory {
     /// An empty store with a deliberate bug; without the feature `mutants`, an honest one.
     pub fn with_mutant(mutant: Option<Mutant>) -> Memory {
-        Memory { records: HashMap::new(), mutant }
+        Memory { records: HashMap::default(), mutant }
     }
 
     /// Does one operation at the instant `now`. Instants may repeat and may go back, as any clock's may: then what is
