@@ -65,22 +65,21 @@ impl Asking {
         if !self.shared.is_own_process() {
             return Err(forked(&self.wish.key));
         }
-        let now_ns = clock::boottime_ns();
         if let Stage::New = self.stage {
-            self.wait_until_ns = self.wish.wait.map(|wait| clock::after(now_ns, wait));
+            self.wait_until_ns = self.wish.wait.map(|wait| clock::after(clock::boottime_ns(), wait));
         }
         let (wish, wait_until_ns, unreachable_after) =
             (&self.wish, self.wait_until_ns, self.shared.unreachable_after);
         let number = self.shared.change(|state| match &state.phase {
             Phase::Up(session) => {
                 let frame_bytes_max = session.limits.frame_bytes_max as usize;
-                let left = wait_until_ns.map(|until| Duration::from_nanos(until.saturating_sub(now_ns)));
+                let left = wait_until_ns.map(clock::until);
                 send(state, wish, left, frame_bytes_max, waker)
             }
             Phase::Away { error, since_ns } => {
                 let give_up_ns =
                     clock::after(*since_ns, unreachable_after).min(wait_until_ns.unwrap_or(u64::MAX));
-                if give_up_ns <= now_ns {
+                if give_up_ns <= clock::boottime_ns() {
                     return Err(error.clone());
                 }
                 Ok(state.slots.insert(Slot::Parked { waker: waker.clone(), give_up_ns }))

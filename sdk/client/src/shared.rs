@@ -7,8 +7,10 @@ use crate::clock;
 use crate::error::Error;
 use crate::fork::ProcessMark;
 use crate::hold::{End, Hold};
-use crate::slots::{Answer, NOBODY, Slot, Slots};
-use sidelock_wire::{Guarantee, LeaseName, Limits, LostReason, Resume, Scope, Secret, ToSidecar, Welcome};
+use crate::slots::{Answer, Slot, Slots};
+use sidelock_wire::{
+    Guarantee, LeaseName, Limits, LostReason, NOBODY, Resume, Scope, Secret, ToSidecar, Welcome,
+};
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

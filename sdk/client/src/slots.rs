@@ -5,15 +5,13 @@
 
 use crate::error::Error;
 use crate::hold::Hold;
-use sidelock_wire::{Granted, Refused, Renewed};
+use sidelock_wire::{Granted, NOBODY, Refused, Renewed};
 use slab::Slab;
 use std::sync::Arc;
 use std::task::Waker;
 
 /// Bits of a number that are its place: sixteen million requests and leases at a time.
 const PLACE_BITS: u32 = 24;
-/// The number of requests whose answer nobody waits for. The count in a real number never reaches it.
-pub(crate) const NOBODY: u64 = u64::MAX;
 
 /// Where a request stands.
 #[derive(Debug)]

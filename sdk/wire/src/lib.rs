@@ -15,8 +15,8 @@ mod to_sidecar;
 pub use code::{Code, Kind};
 pub use frame::{Decoder, FRAME_BYTES_MAX, FrameError, MAGIC};
 pub use message::{
-    Detail, FEATURES, Guarantee, LeaseName, Life, LostReason, Mode, Resume, Scope, Secret, VERSION_MAX,
-    VERSION_MIN,
+    Detail, FEATURES, Guarantee, LeaseName, Life, LostReason, Mode, NOBODY, Resume, Scope, Secret,
+    VERSION_MAX, VERSION_MIN,
 };
 pub use to_client::{Granted, Limits, Refused, Renewed, ToClient, Welcome};
 pub use to_sidecar::{Acquire, Hello, ToSidecar};

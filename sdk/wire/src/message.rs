@@ -12,6 +12,8 @@ pub const VERSION_MIN: u16 = 1;
 pub const VERSION_MAX: u16 = 1;
 /// Feature bits that this crate understands. None is defined in version 1.
 pub const FEATURES: u64 = 0;
+/// The number of a release whose success nobody waits to hear of: only its refusal is answered.
+pub const NOBODY: u64 = u64::MAX;
 
 /// An unguessable 128-bit value that is a right: to a timed lease, or to resume a session. `Debug` does not show it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]

@@ -92,16 +92,21 @@ pub(crate) enum End {
 impl Engine {
     pub(crate) fn release(&mut self, now: Time, request: Release) {
         let Release { session, request, lease } = request;
-        let reply = match self.find_lease(session, lease) {
+        match self.find_lease(session, lease) {
             Ok(index) => {
                 let resource = self.end_lease(now, index, End::Released);
-                self.reply(session, request, Reply::Released);
-                return self.serve(now, resource);
+                self.released(session, request);
+                self.serve(now, resource);
             }
-            Err(Missing::Released) => Reply::Released,
-            Err(Missing::Refused(refusal)) => Reply::Refused(refusal),
-        };
-        self.reply(session, request, reply);
+            Err(Missing::Released) => self.released(session, request),
+            Err(Missing::Refused(refusal)) => self.reply(session, request, Reply::Refused(refusal)),
+        }
+    }
+
+    fn released(&mut self, session: SessionId, request: RequestId) {
+        if request != RequestId::NOBODY {
+            self.reply(session, request, Reply::Released);
+        }
     }
 
     pub(crate) fn renew(&mut self, now: Time, request: Renew) {

@@ -194,6 +194,11 @@ pub struct SessionId(pub u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RequestId(pub u64);
 
+impl RequestId {
+    /// The number of a release whose success nobody wants to hear of. Only a refusal is answered.
+    pub const NOBODY: RequestId = RequestId(u64::MAX);
+}
+
 /// The unguessable name of a timed lease, and the right to renew and release it (P5). Never shown in lists or logs.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LeaseSecret(pub u128);

@@ -85,7 +85,10 @@ fn client_acts(world: &mut World, sidecar: usize, session: SessionId, verb: &str
     let input = match verb {
         "acquires" => Input::Acquire(acquire(session, number(0), &rest[1..], line)),
         "cancels" => Input::Cancel { session, request: number(0) },
-        "releases" => Input::Release(Release { session, request: RequestId(0), lease: lease(rest[0]) }),
+        "releases" => {
+            let request = if rest.get(1) == Some(&"unheard") { RequestId::NOBODY } else { RequestId(0) };
+            Input::Release(Release { session, request, lease: lease(rest[0]) })
+        }
         "renews" => Input::Renew(Renew {
             session,
             request: RequestId(0),
