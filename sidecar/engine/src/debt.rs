@@ -42,7 +42,12 @@ impl Engine {
     /// Sends something that must arrive, and sees to it that it does.
     pub(crate) fn owe(&mut self, now: Time, resource: usize, op: Op) {
         let expires = now + REFUSE_AFTER + ttl_covering(self.wanted_ttl(now, resource));
-        self.resources[resource].debts.push(Debt { op, call: None, due: now, expires });
+        let debts = &mut self.resources[resource].debts;
+        if debts.is_empty() {
+            // There is hardly ever a second one, and a crowd that leaves owes one for each of its keys.
+            debts.reserve_exact(1);
+        }
+        debts.push(Debt { op, call: None, due: now, expires });
         self.pay_debts(now, resource);
     }
 

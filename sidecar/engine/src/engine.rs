@@ -16,6 +16,7 @@ use crate::timers::{Timer, Timers};
 use foldhash::fast::RandomState;
 use slab::Slab;
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::hash::{BuildHasher, Hash};
 
 /// Room for so many of a kind is kept when there are none: growing anew at every use would cost more.
 const ROOM_KEPT: usize = 1024;
@@ -40,6 +41,14 @@ pub struct Engine {
     pub(crate) last_seq: u64,
     pub(crate) tenures: usize,
     pub(crate) idle_tenures: usize,
+}
+
+/// Halves the room of a map that has become nearly empty, so that what is moved is paid for by what was removed.
+pub(crate) fn give_room_back<K: Eq + Hash, V, S: BuildHasher>(map: &mut HashMap<K, V, S>) {
+    let room = map.capacity();
+    if room > ROOM_KEPT && map.len() < room / 8 {
+        map.shrink_to(room / 4);
+    }
 }
 
 impl Engine {
@@ -98,9 +107,8 @@ impl Engine {
         empty_out(&mut self.waiters);
         empty_out(&mut self.leases);
         empty_out(&mut self.resources);
-        if self.by_key.is_empty() && self.by_key.capacity() > ROOM_KEPT {
-            self.by_key.shrink_to_fit();
-        }
+        give_room_back(&mut self.by_key);
+        self.link.give_room_back();
     }
 
     /// When [`Input::Tick`] is wanted if nothing else happens before.

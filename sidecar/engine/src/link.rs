@@ -2,6 +2,7 @@
 //!
 //! Owns call ids, the estimate of the store's clock, the fence floor and the round-trip estimate. Must not know keys.
 
+use crate::engine::give_room_back;
 use crate::model::{StoreTime, Time};
 use crate::store::{CallId, FENCE_LEAD_MAX_US};
 use std::collections::HashMap;
@@ -84,6 +85,11 @@ impl Link {
     /// The answer came: what was it for?
     pub(crate) fn take(&mut self, id: CallId) -> Option<Sent> {
         self.calls.remove(&id)
+    }
+
+    /// What a crowd's calls needed goes back when they are answered (H16).
+    pub(crate) fn give_room_back(&mut self) {
+        give_room_back(&mut self.calls);
     }
 
     pub(crate) fn calls(&self) -> usize {

@@ -26,40 +26,58 @@ impl Place {
     }
 }
 
-/// Waiters in the order of grant.
+/// Waiters in the order of grant. The first stands apart: most keys never have a second one, and an ordered map keeps
+/// room for eleven once it has had one.
 #[derive(Default)]
 pub(crate) struct Queue {
-    order: BTreeMap<Place, usize>,
+    first: Option<(Place, usize)>,
+    others: BTreeMap<Place, usize>,
     tries: usize,
 }
 
 impl Queue {
     pub(crate) fn push(&mut self, place: Place, waiter: usize, is_try: bool) {
-        self.order.insert(place, waiter);
         self.tries += usize::from(is_try);
+        match &mut self.first {
+            Some((first, _)) if *first < place => drop(self.others.insert(place, waiter)),
+            first => {
+                if let Some((place, waiter)) = first.replace((place, waiter)) {
+                    self.others.insert(place, waiter);
+                }
+            }
+        }
     }
 
     pub(crate) fn remove(&mut self, place: Place, is_try: bool) {
-        if self.order.remove(&place).is_some() {
-            self.tries -= usize::from(is_try);
+        let removed = match self.first {
+            Some((first, _)) if first == place => {
+                self.first = self.others.pop_first();
+                true
+            }
+            _ => self.others.remove(&place).is_some(),
+        };
+        self.tries -= usize::from(removed && is_try);
+        if removed && self.others.is_empty() {
+            self.others = BTreeMap::new();
         }
     }
 
     pub(crate) fn first(&self) -> Option<usize> {
-        self.order.first_key_value().map(|(_, &waiter)| waiter)
+        self.first.map(|(_, waiter)| waiter)
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.order.is_empty()
+        self.first.is_none()
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.order.len()
+        usize::from(self.first.is_some()) + self.others.len()
     }
 
     /// How many stand before this place: walks, so only for those who asked to know.
     pub(crate) fn ahead_of(&self, place: Place) -> usize {
-        self.order.range(..place).count()
+        let first = self.first.is_some_and(|(first, _)| first < place);
+        usize::from(first) + self.others.range(..place).count()
     }
 
     /// Whether somebody here wants an answer now rather than a turn.
@@ -68,7 +86,7 @@ impl Queue {
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = usize> + '_ {
-        self.order.values().copied()
+        self.first().into_iter().chain(self.others.values().copied())
     }
 }
 

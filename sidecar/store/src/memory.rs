@@ -10,6 +10,9 @@ use sidelock_engine::store::{Op, Push, Reply, Wake};
 use sidelock_engine::{Key, StoreTime};
 use std::collections::HashMap;
 
+/// Room for so many records is kept whatever happens.
+const ROOM_KEPT: usize = 1024;
+
 /// A store that lives in memory. What it forgets, it forgets with its process.
 ///
 /// ```
@@ -58,12 +61,24 @@ impl Memory {
             Op::Tell(_) => unreachable!("answered above"),
         };
         let Step { record, wakes, .. } = step;
+        if record.queue.is_empty() {
+            // Every tenure was in the queue for a moment; the room for that would be kept as long as the key is.
+            record.queue = Vec::new();
+        }
         match (was_known, record.is_empty()) {
-            (true, true) => drop(self.records.remove(op.key())),
+            (true, true) => self.forget(op.key()),
             (false, false) => drop(self.records.insert(op.key().clone(), new)),
             _ => {}
         }
         (reply, wakes)
+    }
+
+    fn forget(&mut self, key: &Key) {
+        self.records.remove(key);
+        let room = self.records.capacity();
+        if room > ROOM_KEPT && self.records.len() < room / 8 {
+            self.records.shrink_to(room / 4);
+        }
     }
 
     /// Forgets everything, as FLUSHALL does.

@@ -227,7 +227,7 @@ impl Step<'_> {
                 if let Some(i) = older {
                     self.record.queue.remove(i);
                 }
-                self.record.queue.push(place);
+                add(&mut self.record.queue, place);
                 (self.record.queue.len() - 1, true)
             }
         }
@@ -245,7 +245,7 @@ impl Step<'_> {
                 tenure.until = tenure.until.max(older.until);
                 *older = tenure;
             }
-            None => self.record.tenures.push(tenure),
+            None => add(&mut self.record.tenures, tenure),
         }
         // It may be smaller than the older one.
         self.offer_on();
@@ -386,9 +386,17 @@ impl Step<'_> {
                 done.seq = done.seq.max(id.seq);
                 done.until = done.until.max(until);
             }
-            None => self.record.done.push(Done { incarnation: id.incarnation, seq: id.seq, until }),
+            None => add(&mut self.record.done, Done { incarnation: id.incarnation, seq: id.seq, until }),
         }
     }
+}
+
+/// Most records have one of a kind; room for four would be most of what a record costs.
+fn add<T>(list: &mut Vec<T>, item: T) {
+    if list.is_empty() {
+        list.reserve_exact(1);
+    }
+    list.push(item);
 }
 
 #[cfg(test)]
