@@ -23,6 +23,7 @@ mod health;
 #[cfg(feature = "http")]
 mod http;
 mod listener;
+mod memory;
 mod metrics;
 mod observe;
 mod outlet;

@@ -5,6 +5,7 @@
 use crate::config::{self, Config, ConfigError, Sources, StoreKind};
 use crate::handle::Handle;
 use crate::listener::{Listener, SocketError, beside};
+use crate::memory;
 use crate::peer::Allow;
 use crate::place::Place;
 use crate::rules::{InForce, Rules};
@@ -96,12 +97,14 @@ async fn live(config: &Config, sources: &Sources, started: impl FnOnce(&Started)
     let (leaving, is_leaving) = tokio::sync::watch::channel(false);
     let doors = Doors::open(config, &sidecar, &leave, is_leaving).await?;
     let fds_max = fds_for_connections();
+    warn_of_few_descriptors(fds_max, config.limits.sessions_max);
     let allow = Allow::new(config, listener.gid());
     spawn_local(Entrance::new(doors.clients, allow, sidecar.handle.clone()).run(listener, fds_max));
     if let (Some(operators), Some(listener)) = (doors.operators, admin_listener) {
         let entrance = Entrance::new(operators, Allow::operators(), sidecar.handle.clone());
         spawn_local(entrance.run(listener, fds_max));
     }
+    spawn_local(memory::give_back(sidecar.handle.clone()));
     sidecar.handle.health().set_started();
     if config.store() == StoreKind::Memory {
         tracing::warn!(
@@ -130,6 +133,17 @@ fn memory_is_meant(config: &Config) -> Result<(), ServeError> {
         return Err(ServeError::MemoryInKubernetes);
     }
     Ok(())
+}
+
+/// A limit that will not be reached is a surprise at the worst moment (H13).
+fn warn_of_few_descriptors(fds_max: u64, sessions_max: u32) {
+    if fds_max < u64::from(sessions_max) {
+        tracing::warn!(
+            connections = fds_max,
+            sessions_max,
+            "the limit of open files has no room for sessions_max connections; raise it (`ulimit -Hn`, LimitNOFILE= in systemd), or lower sessions_max"
+        );
+    }
 }
 
 /// The admin socket: where it was asked for, or beside the other one. There a second sidecar of the same folder goes

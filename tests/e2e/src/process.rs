@@ -139,10 +139,27 @@ impl Process {
 
     /// Resident memory, in KiB, as the kernel counts it.
     pub fn resident_kib(&self) -> u64 {
+        self.status_kib("VmRSS:")
+    }
+
+    /// The most that [`Process::resident_kib`] ever was.
+    pub fn resident_peak_kib(&self) -> u64 {
+        self.status_kib("VmHWM:")
+    }
+
+    fn status_kib(&self, field: &str) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.id())).expect("it runs");
-        let line =
-            status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("the kernel says VmRSS");
+        let line = status.lines().find_map(|line| line.strip_prefix(field));
+        let line = line.expect("the kernel says how much memory a process has");
         line.trim().trim_end_matches(" kB").parse().expect("a number")
+    }
+
+    /// Processor time used so far, by itself and in the kernel (proc(5), fields 14 and 15 of `stat`, in hundredths).
+    pub fn processor_time(&self) -> Duration {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.id())).expect("it runs");
+        let fields = stat.rsplit_once(") ").expect("the name ends").1.split(' ');
+        let ticks = fields.skip(11).take(2).map(|ticks| ticks.parse::<u64>().expect("a number"));
+        Duration::from_millis(10) * u32::try_from(ticks.sum::<u64>()).expect("less than a year")
     }
 }
 
