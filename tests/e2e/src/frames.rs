@@ -7,9 +7,13 @@ use sidelock_wire::{
     Acquire, Decoder, FRAME_BYTES_MAX, Hello, Life, MAGIC, Mode, ToClient, ToSidecar, VERSION_MAX,
 };
 use std::io::{Read, Write};
+use std::ops::Range;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
+
+/// Requests under way at a time in [`Peer::batches`].
+const BATCH: u64 = 512;
 
 /// A connection that speaks frames.
 pub struct Peer {
@@ -28,11 +32,29 @@ impl Peer {
 
     /// Connected, introduced and welcomed.
     pub fn greeted(socket: &Path) -> Peer {
+        Peer::admitted(socket).unwrap_or_else(|(code, message)| panic!("sent away: {code}: {message}"))
+    }
+
+    /// Connected, introduced and welcomed; or the code and message with which the sidecar sent it away.
+    pub fn admitted(socket: &Path) -> Result<Peer, (String, String)> {
         let mut peer = Peer::connect(socket);
         peer.bytes(&MAGIC);
         peer.say(&ToSidecar::Hello(hello()));
-        assert!(peer.hears("a welcome", |message| matches!(message, ToClient::Welcome(_))));
-        peer
+        let mut said = Err((String::from("no goodbye"), String::new()));
+        peer.hears("a welcome or a goodbye", |message| {
+            said = match message {
+                ToClient::Welcome(_) => Ok(()),
+                ToClient::Goodbye { code, message } => Err((code.name().to_owned(), message.to_string())),
+                _ => return false,
+            };
+            true
+        });
+        said.map(|()| peer)
+    }
+
+    /// The bare connection.
+    pub fn into_stream(self) -> UnixStream {
+        self.stream
     }
 
     /// Sends bytes. That the other side has hung up is found out by listening.
@@ -71,31 +93,71 @@ impl Peer {
         }
     }
 
+    /// Says one message for each number and hears their answers, a batch at a time, so that neither side ever has more
+    /// unread than a socket takes. `say` appends the message, `is_answer` says what counts as one.
+    pub fn batches(
+        &mut self,
+        numbers: Range<u64>,
+        mut say: impl FnMut(u64, &mut Vec<u8>),
+        mut is_answer: impl FnMut(&ToClient<'_>) -> bool,
+    ) {
+        let mut bytes = Vec::new();
+        let mut next = numbers.start;
+        while next < numbers.end {
+            let end = numbers.end.min(next + BATCH);
+            bytes.clear();
+            (next..end).for_each(|number| say(number, &mut bytes));
+            self.bytes(&bytes);
+            let mut missing = end - next;
+            let all = self.hears("the answers to a batch", |message| {
+                missing -= u64::from(is_answer(message));
+                missing == 0
+            });
+            assert!(all, "the sidecar hung up, {missing} answers before the end of a batch");
+            next = end;
+        }
+    }
+
     /// The code of the sidecar's goodbye, and then the end of the connection.
     pub fn goodbye(&mut self) -> String {
-        let mut code = String::from("no goodbye");
-        let hung_up = !self.hears("a goodbye and the end", |message| {
-            if let ToClient::Goodbye { code: said, .. } = message {
-                code = said.name().to_owned();
+        self.farewell().0
+    }
+
+    /// Code and message of the sidecar's goodbye, and then the end of the connection.
+    pub fn farewell(&mut self) -> (String, String) {
+        let mut said = (String::from("no goodbye"), String::new());
+        let hung_up = !self.hears("a goodbye and the end", |heard| {
+            if let ToClient::Goodbye { code, message } = heard {
+                said = (code.name().to_owned(), message.to_string());
             }
             false
         });
         assert!(hung_up, "a goodbye is followed by the end");
-        code
+        said
     }
 
     /// The code with which this acquire is refused, or `granted`.
     pub fn acquires(&mut self, acquire: Acquire<'_>) -> String {
-        let wanted = acquire.request;
+        self.answer(acquire).0
+    }
+
+    /// Code and message with which this acquire is refused, or `granted` and nothing.
+    pub fn answer(&mut self, acquire: Acquire<'_>) -> (String, String) {
+        let request = acquire.request;
         self.say(&ToSidecar::Acquire(acquire));
-        let mut outcome = String::from("no answer");
+        self.refusal(request)
+    }
+
+    /// Code and message with which this request is refused, or `granted` and nothing.
+    pub fn refusal(&mut self, request: u64) -> (String, String) {
+        let mut outcome = (String::from("no answer"), String::new());
         self.hears("an answer", |message| match message {
-            ToClient::Granted(granted) if granted.request == wanted => {
-                outcome = String::from("granted");
+            ToClient::Granted(granted) if granted.request == request => {
+                outcome.0 = String::from("granted");
                 true
             }
-            ToClient::Refused(refused) if refused.request == wanted => {
-                outcome = refused.code.name().to_owned();
+            ToClient::Refused(refused) if refused.request == request => {
+                outcome = (refused.code.name().to_owned(), refused.message.to_string());
                 true
             }
             _ => false,

@@ -98,7 +98,11 @@ impl Redis {
             .unwrap_or_else(|| panic!("INFO {section} has {field}"))
     }
 
-    fn running(&self) -> &Process {
+    /// The server's process.
+    ///
+    /// # Panics
+    /// If the server is away.
+    pub fn running(&self) -> &Process {
         self.process.as_ref().expect("the server is up")
     }
 }

@@ -72,6 +72,18 @@ impl Sidecar {
         sidecar
     }
 
+    /// With these settings (TOML) and flags, on a socket of its own.
+    pub fn configured(settings: &str, flags: &[&str]) -> Sidecar {
+        let folder = folder();
+        let file = folder.path().join("sidelock.toml");
+        std::fs::write(&file, settings).expect("our folder");
+        let file = file.to_string_lossy();
+        let flags = [&["--config", file.as_ref()], flags].concat();
+        let mut sidecar = Sidecar::at(&folder.path().join("sidelock.sock"), &flags);
+        sidecar.folder = Some(folder);
+        sidecar
+    }
+
     /// With these flags, on this socket.
     pub fn at(socket: &Path, flags: &[&str]) -> Sidecar {
         let process = Process::spawn(Sidecar::command(socket, flags));
