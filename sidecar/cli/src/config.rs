@@ -17,7 +17,7 @@ pub(crate) struct ConfigArgs {
 
 #[derive(Subcommand, Debug)]
 enum What {
-    /// Read flags, environment and file as `serve` would, and say what is wrong
+    /// Read flags, environment and file as `serve` would, and say what it would refuse
     Check(ServeArgs),
     /// Print the settings in force, passwords hidden
     Print {
@@ -27,12 +27,15 @@ enum What {
         #[command(flatten)]
         sources: ServeArgs,
     },
+    /// Print the JSON Schema of the settings file, for editors and pipelines
+    Schema,
 }
 
 /// Checks or prints settings.
 pub(crate) fn config(args: &ConfigArgs) -> Result<(), Failure> {
     match &args.what {
-        What::Check(sources) => read(sources).map(drop),
+        What::Check(sources) => check(sources),
+        What::Schema => say(&format!("{:#}\n", sidelock_daemon::config::schema())),
         What::Print { default: true, .. } => say(DEFAULT_TOML),
         What::Print { default: false, sources } => {
             let settings = read(sources)?.config;
@@ -41,6 +44,11 @@ pub(crate) fn config(args: &ConfigArgs) -> Result<(), Failure> {
                 .map_err(|e| Failure::broken(format!("the settings can not be written as TOML: {e}")))?)
         }
     }
+}
+
+/// Reads the settings, and asks what `serve` would make of them.
+fn check(sources: &ServeArgs) -> Result<(), Failure> {
+    sidelock_daemon::check(&read(sources)?.config).map_err(|error| Failure::usage(error.to_string()))
 }
 
 /// Reads the settings; what is doubtful about them is told.

@@ -35,7 +35,7 @@ enum Verb {
     /// Start the sidecar; without flags on the memory store, whose locks reach this host only
     #[command(after_help = serve::AFTER_HELP)]
     Serve(serve::ServeArgs),
-    /// Check or print settings
+    /// Check, print or describe settings
     Config(config::ConfigArgs),
     #[command(flatten)]
     Speaking(Speaking),

@@ -111,6 +111,7 @@ pub(crate) fn serve(args: &ServeArgs) -> Result<(), Failure> {
         // What the caller said is wrong; everything else is how things are.
         ServeError::Config(_)
         | ServeError::Socket(SocketError::TooLong { .. })
+        | ServeError::Store(_)
         | ServeError::MemoryInKubernetes => Failure::usage(error.to_string()),
         _ => Failure::broken(error.to_string()),
     })

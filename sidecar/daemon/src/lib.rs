@@ -43,4 +43,4 @@ pub use clock::boottime;
 pub use embedded::{Embedded, embedded};
 pub use listener::SocketError;
 pub use place::Place;
-pub use serve::{ServeError, Started, serve};
+pub use serve::{ServeError, Started, check, serve};

@@ -113,10 +113,7 @@ impl Listener {
 
     /// Listens at `path`, whose last folder is made if it is missing.
     pub(crate) fn bind(path: &Path) -> Result<Listener, SocketError> {
-        let length = path.as_os_str().len();
-        if length > PATH_BYTES_MAX {
-            return Err(SocketError::TooLong { path: path.into(), length });
-        }
+        fits(path)?;
         prepare_folder(path)?;
         let lock = lock(path)?;
         clear(path)?;
@@ -160,6 +157,14 @@ impl Drop for Listener {
             // What can not be removed is stale, and the next sidecar finds that out.
             let _ = std::fs::remove_file(&self.path);
         }
+    }
+}
+
+/// Whether the kernel takes this path for a socket.
+pub(crate) fn fits(path: &Path) -> Result<(), SocketError> {
+    match path.as_os_str().len() {
+        0..=PATH_BYTES_MAX => Ok(()),
+        length => Err(SocketError::TooLong { path: path.into(), length }),
     }
 }
 

@@ -4,14 +4,14 @@
 
 use crate::config::{self, Config, ConfigError, Sources, StoreKind};
 use crate::handle::Handle;
-use crate::listener::{Listener, SocketError, beside};
+use crate::listener::{self, Listener, SocketError, beside};
 use crate::memory;
 use crate::peer::Allow;
 use crate::place::Place;
 use crate::rules::{InForce, Rules};
 use crate::sidecar::{Home, Sidecar};
 use crate::socket::{Doors, Entrance, fds_for_connections};
-use crate::store_link::HighWater;
+use crate::store_link::{self, HighWater};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
@@ -23,6 +23,9 @@ use tokio::time::timeout;
 
 /// After the last answer was handed to the sockets: long enough for writers to be woken once more.
 const LAST_WRITES: Duration = Duration::from_millis(20);
+
+/// The operators' socket, if nobody says where it is: beside the other one.
+const ADMIN_NAME: &str = "admin.sock";
 
 /// Why a sidecar did not start, or stopped on its own.
 #[derive(Debug, thiserror::Error)]
@@ -87,7 +90,7 @@ pub fn serve(sources: &Sources, started: impl FnOnce(&Started)) -> Result<(), Se
 
 async fn live(config: &Config, sources: &Sources, started: impl FnOnce(&Started)) -> Result<(), ServeError> {
     let mut signals = Signals::new()?;
-    memory_is_meant(config)?;
+    check(config)?;
     let listener = Listener::open(config.socket.as_deref())?;
     let socket = listener.path().to_owned();
     let admin_listener = open_admin(config, &socket)?;
@@ -126,6 +129,19 @@ async fn live(config: &Config, sources: &Sources, started: impl FnOnce(&Started)
     Ok(())
 }
 
+/// Whether a sidecar could start with these settings, as far as that shows without touching anything. `serve` asks the
+/// same first, so that what `config check` passes is not refused later for how it is written.
+///
+/// # Errors
+/// What `serve` would refuse.
+pub fn check(config: &Config) -> Result<(), ServeError> {
+    memory_is_meant(config)?;
+    let beside_it = config.socket.as_ref().map(|socket| socket.with_file_name(ADMIN_NAME));
+    let sockets = [config.socket.as_ref(), config.admin_socket.as_ref().or(beside_it.as_ref())];
+    sockets.into_iter().flatten().try_for_each(|path| listener::fits(path))?;
+    store_link::check(config).map_err(ServeError::Store)
+}
+
 /// Inside a cluster of hosts, locks of one pod are most likely a mistake.
 fn memory_is_meant(config: &Config) -> Result<(), ServeError> {
     let unsaid = config.store.is_none() && config.store() == StoreKind::Memory;
@@ -152,7 +168,7 @@ fn open_admin(config: &Config, socket: &Path) -> Result<Option<Listener>, Socket
     if let Some(path) = &config.admin_socket {
         return Listener::bind(path).map(Some);
     }
-    match Listener::bind(&socket.with_file_name("admin.sock")) {
+    match Listener::bind(&socket.with_file_name(ADMIN_NAME)) {
         Ok(listener) => Ok(Some(listener)),
         Err(SocketError::Taken { path }) => {
             tracing::warn!(path = %path.display(), "another sidecar has its admin socket here; --admin-socket gives us one too");

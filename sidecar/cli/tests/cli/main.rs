@@ -1,5 +1,6 @@
 //! The binary as a shell sees it, with a real sidecar on the memory store.
 
 mod run;
+mod settings;
 mod support;
 mod verbs;

@@ -120,32 +120,3 @@ fn wait_and_healthcheck_see_a_sidecar_come_and_go() {
     assert!(said.err.contains("s.sock") && said.err.contains("sidelock serve"), "{said:?}");
     assert_eq!(sidecar.say("wait --timeout 0").code, 5);
 }
-
-#[test]
-fn help_says_what_is_not_supported_yet() {
-    let help = finish(sidelock(["serve", "--help"])).out;
-    assert!(!help.contains("rediss:") && !help.contains("single|sentinel"), "{help}");
-    let words = help.split_whitespace().collect::<Vec<_>>().join(" ");
-    assert!(words.contains("TLS, Sentinel, Cluster are not supported yet"), "{words}");
-}
-
-#[test]
-fn config_shows_what_would_apply_and_what_is_wrong() {
-    let shown =
-        finish(sidelock(["config", "print", "--namespace", "n1", "--redis", "redis://u:hunter2@h/0"]));
-    assert!(shown.out.contains("namespace = \"n1\""), "{shown:?}");
-    assert!(!shown.out.contains("hunter2") && !shown.err.contains("hunter2"), "{shown:?}");
-    assert!(shown.err.contains("sidelock: warning"), "a password among arguments: {shown:?}");
-
-    let defaults = finish(sidelock(["config", "print", "--default"]));
-    assert!(defaults.out.contains("[tenure]") && defaults.out.contains('#'), "{defaults:?}");
-    assert_eq!(finish(sidelock(["config", "check"])).code, 0);
-
-    let folder = tempfile::tempdir().expect("there is a folder for temporary files");
-    let file = folder.path().join("sidelock.toml");
-    std::fs::write(&file, "[tenure]\nretension = '1s'\n").expect("our folder");
-    let wrong =
-        finish(sidelock(["config".as_ref(), "check".as_ref(), "--config".as_ref(), file.as_os_str()]));
-    assert_eq!(wrong.code, 2, "{wrong:?}");
-    assert!(wrong.err.contains("did you mean `retention`"), "{wrong:?}");
-}

@@ -11,6 +11,7 @@ pub const CLASSES_MAX: usize = 64;
 
 /// Keys that match a pattern, and what applies to them. The first class that matches a key decides.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Class {
     /// Its name, as metrics show it.
@@ -22,10 +23,10 @@ pub struct Class {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<u32>,
     /// How long a request waits that does not say.
-    #[serde(default, skip_serializing_if = "Option::is_none", with = "super::humane::optional")]
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "super::humane::MaybeSpan")]
     pub default_wait: Option<Duration>,
     /// A lease is lost this long after its grant; askers may want less, not more.
-    #[serde(default, skip_serializing_if = "Option::is_none", with = "super::humane::optional")]
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "super::humane::MaybeSpan")]
     pub max_hold: Option<Duration>,
     /// What is done about deadlocks. The default, and so far all there is.
     #[serde(default)]
@@ -34,6 +35,7 @@ pub struct Class {
 
 /// What is done about deadlocks among keys of a class.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Deadlock {
     /// They are found and one victim is told.

@@ -36,32 +36,32 @@ pub fn format(span: Duration) -> String {
     format!("{}{unit}", millis / size)
 }
 
-/// For serde: a duration that is always there.
-pub(super) mod required {
-    use super::{Deserialize, Deserializer, Duration, Error, Serializer};
+/// For serde: a duration that is always there. A type and no module, so that it can have a schema.
+pub(super) enum Span {}
 
-    pub(crate) fn serialize<S: Serializer>(span: &Duration, to: S) -> Result<S::Ok, S::Error> {
-        to.serialize_str(&super::format(*span))
+impl Span {
+    pub(super) fn serialize<S: Serializer>(span: &Duration, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(&format(*span))
     }
 
-    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
-        super::parse(&String::deserialize(from)?).map_err(D::Error::custom)
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
+        parse(&String::deserialize(from)?).map_err(D::Error::custom)
     }
 }
 
 /// For serde: a duration that may be missing.
-pub(super) mod optional {
-    use super::{Deserializer, Duration, Serializer};
+pub(super) enum MaybeSpan {}
 
-    pub(crate) fn serialize<S: Serializer>(span: &Option<Duration>, to: S) -> Result<S::Ok, S::Error> {
+impl MaybeSpan {
+    pub(super) fn serialize<S: Serializer>(span: &Option<Duration>, to: S) -> Result<S::Ok, S::Error> {
         match span {
-            Some(span) => super::required::serialize(span, to),
+            Some(span) => Span::serialize(span, to),
             None => to.serialize_none(),
         }
     }
 
-    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::Error> {
-        super::required::deserialize(from).map(Some)
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::Error> {
+        Span::deserialize(from).map(Some)
     }
 }
 

@@ -54,7 +54,10 @@ fn every_setting_of_the_commented_file_can_be_named() {
             _ => names.push(name.clone()),
         }
     }
-    let mut known: Vec<_> = SETTINGS.iter().map(|(name, _)| (*name).to_owned()).collect();
+    // What is refused for now is not offered.
+    let offered = |name: &&str| !matches!(*name, "redis.ca_file" | "redis.cert_file" | "redis.key_file");
+    let mut known: Vec<_> =
+        SETTINGS.iter().map(|(name, _)| *name).filter(offered).map(str::to_owned).collect();
     names.sort();
     known.sort();
     assert_eq!(names, known);

@@ -7,11 +7,15 @@ mod class;
 mod humane;
 mod load;
 mod redis;
+#[cfg(feature = "schema")]
+mod schema;
 
 pub use class::{CLASSES_MAX, Class, Deadlock};
 pub use humane::{format as format_duration, parse as parse_duration};
 pub use load::{ConfigError, Loaded, Sources, load};
 pub use redis::{Guarantee, Mode as RedisMode, Redis, Url};
+#[cfg(feature = "schema")]
+pub use schema::schema;
 
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
@@ -23,6 +27,7 @@ pub const DEFAULT_TOML: &str = include_str!("default.toml");
 
 /// All settings of a sidecar.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     /// Where tenures live; not said: redis if there is a `redis.url`, else memory.
@@ -44,7 +49,7 @@ pub struct Config {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub probe_listen: Option<SocketAddr>,
     /// How long SIGTERM waits for sessions to finish what they hold.
-    #[serde(with = "humane::required")]
+    #[serde(with = "humane::Span")]
     pub drain_grace: Duration,
     /// How to reach Redis.
     pub redis: Redis,
@@ -59,6 +64,7 @@ pub struct Config {
 
 /// Where tenures live.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum StoreKind {
     /// In this process: locks reach this host only.
@@ -79,23 +85,25 @@ impl StoreKind {
 
 /// The `[tenure]` section: what a sidecar holds in the store.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct Tenure {
     /// A sidecar's death costs its keys this long.
-    #[serde(with = "humane::required")]
+    #[serde(with = "humane::Span")]
     pub ttl: Duration,
     /// How long an idle tenure is kept for the next local request.
-    #[serde(with = "humane::required")]
+    #[serde(with = "humane::Span")]
     pub retention: Duration,
     /// Local grants to those present once another sidecar waits.
     pub handoffs_max: u32,
     /// … and for how long at most.
-    #[serde(with = "humane::required")]
+    #[serde(with = "humane::Span")]
     pub handoff_time_max: Duration,
 }
 
 /// The `[limits]` section. Each has its own refusal.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
     /// Bytes of a key.
@@ -107,13 +115,13 @@ pub struct Limits {
     /// Keys of one request.
     pub keys_per_request_max: u32,
     /// Shortest time to live that a client may ask for.
-    #[serde(with = "humane::required")]
+    #[serde(with = "humane::Span")]
     pub ttl_min: Duration,
     /// Longest time to live that a client may ask for.
-    #[serde(with = "humane::required")]
+    #[serde(with = "humane::Span")]
     pub ttl_max: Duration,
     /// Longest wait over HTTP.
-    #[serde(with = "humane::required")]
+    #[serde(with = "humane::Span")]
     pub http_wait_max: Duration,
     /// Connections.
     pub sessions_max: u32,

@@ -8,9 +8,10 @@ use std::path::PathBuf;
 
 /// The `[redis]` section.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct Redis {
-    /// Where: `redis://host:port/db`, `rediss://` for TLS, `unix:///path`. Several for Sentinel and Cluster.
+    /// Where: `redis://host:port/db` or `unix:///path`. Exactly one so far; TLS, Sentinel and Cluster are not supported.
     pub url: Vec<Url>,
     /// What is there.
     pub mode: Mode,
@@ -22,13 +23,13 @@ pub struct Redis {
     /// A file whose first line is the password.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub password_file: Option<PathBuf>,
-    /// Authorities that the server's certificate must come from, PEM.
+    /// Authorities that the server's certificate must come from, PEM. TLS is not supported yet.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ca_file: Option<PathBuf>,
-    /// Our own certificate, PEM.
+    /// Our own certificate, PEM. TLS is not supported yet.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cert_file: Option<PathBuf>,
-    /// Its key, PEM.
+    /// Its key, PEM. TLS is not supported yet.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub key_file: Option<PathBuf>,
     /// What a failover of the store may do to exclusion.
@@ -37,25 +38,27 @@ pub struct Redis {
 
 /// What kind of Redis it is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {
     /// One server.
     #[default]
     Single,
-    /// Watched by sentinels.
+    /// Watched by sentinels: not supported yet.
     Sentinel,
-    /// A cluster.
+    /// A cluster: not supported yet.
     Cluster,
 }
 
 /// What a failover of the store may do to exclusion (S6).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Guarantee {
     /// Two holders may overlap for at most one lease; fences tell them apart.
     #[default]
     Bounded,
-    /// Nothing is granted until the longest old lease has run out.
+    /// Nothing is granted until the longest old lease has run out: not supported yet.
     Strict,
 }
 
@@ -77,6 +80,7 @@ impl Default for Redis {
 
 /// The address of a server. Shown without its password, whoever shows it.
 #[derive(Clone, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(transparent)]
 pub struct Url(String);
 

@@ -10,7 +10,7 @@ pub(crate) use memory::{HighWater, MemoryLink};
 #[cfg(feature = "redis")]
 pub(crate) use redis::RedisLink;
 
-use crate::config::Config;
+use crate::config::{Config, StoreKind};
 use sidelock_engine::store::Call;
 use sidelock_engine::{Input, Time};
 
@@ -21,6 +21,24 @@ pub(crate) enum StoreLink {
     /// In Redis: answers later.
     #[cfg(feature = "redis")]
     Redis(RedisLink),
+}
+
+/// Whether a store can be set up with these settings. Connects to nothing.
+#[cfg(feature = "redis")]
+pub(crate) fn check(config: &Config) -> Result<(), String> {
+    match config.store() {
+        StoreKind::Memory => Ok(()),
+        StoreKind::Redis => redis::check(config),
+    }
+}
+
+/// Whether a store can be set up with these settings. Connects to nothing.
+#[cfg(not(feature = "redis"))]
+pub(crate) fn check(config: &Config) -> Result<(), String> {
+    match config.store() {
+        StoreKind::Memory => Ok(()),
+        StoreKind::Redis => Err("this build has no Redis store".into()),
+    }
 }
 
 impl StoreLink {

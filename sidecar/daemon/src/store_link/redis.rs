@@ -126,6 +126,11 @@ impl RedisLink {
     }
 }
 
+/// Whether the adapter takes these settings. Connects to nothing.
+pub(super) fn check(config: &Config) -> Result<(), String> {
+    adapter_config(config)?.check().map_err(|error| format!("redis.url: {error}"))
+}
+
 fn connect(
     settings: RedisConfig,
     incarnation: Incarnation,
@@ -228,5 +233,7 @@ mod tests {
         assert!(refused(|c| c.redis.guarantee = Guarantee::Strict).contains("redis.guarantee"));
         assert!(refused(|c| c.redis.ca_file = Some("x".into())).contains("redis.ca_file"));
         assert!(refused(|c| c.redis.url.push(Url::from("redis://i"))).contains("redis.url"));
+        assert!(check(&config(&["rediss://h"])).unwrap_err().contains("TLS"));
+        assert_eq!(check(&config(&["redis://h"])), Ok(()));
     }
 }

@@ -58,6 +58,11 @@ impl RedisConfig {
             ping_interval: Duration::from_secs(1),
         }
     }
+
+    /// Whether the store could be started with this, as far as that shows without a network.
+    pub fn check(&self) -> Result<(), RedisConfigError> {
+        connect::Connector::new(self, Incarnation(0)).map(drop)
+    }
 }
 
 impl fmt::Debug for RedisConfig {

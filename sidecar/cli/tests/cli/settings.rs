@@ -1,0 +1,71 @@
+//! `config`, `completions` and the help texts: what a user reads before anything runs.
+
+use crate::support::{Said, finish, sidelock};
+use serde_json::Value;
+use std::process::Stdio;
+
+/// Runs the binary without a sidecar.
+fn say(words: &str) -> Said {
+    finish(sidelock(words.split(' ')))
+}
+
+#[test]
+fn help_says_what_is_not_supported_yet() {
+    let help = say("serve --help").out;
+    assert!(!help.contains("rediss:") && !help.contains("single|sentinel"), "{help}");
+    let words = help.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(words.contains("TLS, Sentinel, Cluster are not supported yet"), "{words}");
+}
+
+#[test]
+fn config_shows_what_would_apply_and_what_is_wrong() {
+    let shown =
+        finish(sidelock(["config", "print", "--namespace", "n1", "--redis", "redis://u:hunter2@h/0"]));
+    assert!(shown.out.contains("namespace = \"n1\""), "{shown:?}");
+    assert!(!shown.out.contains("hunter2") && !shown.err.contains("hunter2"), "{shown:?}");
+    assert!(shown.err.contains("sidelock: warning"), "a password among arguments: {shown:?}");
+
+    let defaults = finish(sidelock(["config", "print", "--default"]));
+    assert!(defaults.out.contains("[tenure]") && defaults.out.contains('#'), "{defaults:?}");
+    assert_eq!(finish(sidelock(["config", "check"])).code, 0);
+
+    let folder = tempfile::tempdir().expect("there is a folder for temporary files");
+    let file = folder.path().join("sidelock.toml");
+    std::fs::write(&file, "[tenure]\nretension = '1s'\n").expect("our folder");
+    let wrong =
+        finish(sidelock(["config".as_ref(), "check".as_ref(), "--config".as_ref(), file.as_os_str()]));
+    assert_eq!(wrong.code, 2, "{wrong:?}");
+    assert!(wrong.err.contains("did you mean `retention`"), "{wrong:?}");
+}
+
+#[test]
+fn config_check_refuses_what_serve_refuses() {
+    let long = format!("--socket /{}", "x".repeat(120));
+    for flags in [
+        "--redis rediss://h",
+        "--redis redis://h --redis-mode sentinel",
+        "--redis redis://a redis://b",
+        "--redis redis://h --redis-ca-file /ca.pem",
+        "--redis redis://h --redis-password-file /nonexistent/password",
+        "--redis nonsense",
+        long.as_str(),
+    ] {
+        let (checked, served) = (say(&format!("config check {flags}")), say(&format!("serve {flags}")));
+        assert_eq!((checked.code, served.code), (2, 2), "{flags}: {checked:?} {served:?}");
+        let last = |said: &Said| said.err.lines().last().unwrap_or_default().to_owned();
+        assert_eq!(last(&checked), last(&served), "{flags}");
+        assert!(checked.err.starts_with("sidelock:"), "{checked:?}");
+    }
+    let mut strict = sidelock(["config", "check", "--redis", "redis://h"]);
+    strict.env("SIDELOCK_REDIS_GUARANTEE", "strict");
+    let strict = finish(strict);
+    assert!(strict.code == 2 && strict.err.contains("bounded"), "{strict:?}");
+    assert_eq!(say("config check --redis redis://h --socket /run/sidelock/s.sock").code, 0);
+}
+
+#[test]
+fn the_settings_have_a_schema() {
+    let said = say("config schema");
+    let schema: Value = serde_json::from_str(&said.out).expect("it is JSON");
+    assert_eq!(schema["properties"]["redis"]["properties"]["prefix"]["default"], "sl", "{schema:#}");
+}
