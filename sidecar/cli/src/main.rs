@@ -2,23 +2,27 @@
 //!
 //! Owns the list of verbs and that every failure ends in one line and an exit code. Each verb has a file of its own.
 
+mod completions;
 mod config;
+mod doctor;
 mod door;
 mod drain;
 mod failure;
 mod output;
+mod paint;
 mod ready;
 mod run;
 mod serve;
 mod show;
 mod socket;
 mod span;
+mod stat;
 mod table;
 mod timed;
 mod watch;
 mod wish;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use failure::Failure;
 use std::process::ExitCode;
 
@@ -30,13 +34,18 @@ struct Cli {
     verb: Verb,
 }
 
+/// In the order of the help: what serves, what locks, what shows, what an operator does, what helps.
 #[derive(Subcommand)]
 enum Verb {
     /// Start the sidecar; without flags on the memory store, whose locks reach this host only
-    #[command(after_help = serve::AFTER_HELP)]
+    #[command(after_help = serve::AFTER_HELP, display_order = 1)]
     Serve(serve::ServeArgs),
     /// Check, print or describe settings
+    #[command(display_order = 14)]
     Config(config::ConfigArgs),
+    /// Print what a shell needs to complete these words
+    #[command(after_help = completions::AFTER_HELP, display_order = 15)]
+    Completions(completions::CompletionsArgs),
     #[command(flatten)]
     Speaking(Speaking),
 }
@@ -45,24 +54,40 @@ enum Verb {
 #[derive(Subcommand)]
 enum Speaking {
     /// Hold a key around a command
+    #[command(display_order = 2)]
     Run(run::RunArgs),
     /// Take a lease and print it: eval "$(sidelock lock KEY)"
+    #[command(display_order = 3)]
     Lock(timed::LockArgs),
-    /// Give a lease back
-    Unlock(timed::UnlockArgs),
     /// Let a lease live for so long from now
+    #[command(display_order = 4)]
     Renew(timed::RenewArgs),
+    /// Give a lease back
+    #[command(display_order = 5)]
+    Unlock(timed::UnlockArgs),
     /// List the keys in use
+    #[command(display_order = 6)]
     Ls(show::LsArgs),
     /// Show who holds a key, who waits, and why
+    #[command(display_order = 7)]
     Why(show::WhyArgs),
-    /// Show what happens, as it happens
+    /// Show what happens, as it happens, across restarts of the sidecar
+    #[command(display_order = 8)]
     Watch(watch::WatchArgs),
+    /// Show what the sidecar does now: once, or line by line
+    #[command(display_order = 9)]
+    Stat(stat::StatArgs),
     /// Wait until the sidecar takes requests
+    #[command(display_order = 10)]
     Wait(ready::WaitArgs),
     /// Exit 0 if the sidecar takes requests
+    #[command(display_order = 11)]
     Healthcheck(ready::HealthArgs),
+    /// Examine sidecar, settings and Redis, and say what to change
+    #[command(after_help = doctor::AFTER_HELP, display_order = 12)]
+    Doctor(doctor::DoctorArgs),
     /// Let the sidecar finish and end
+    #[command(display_order = 13)]
     Drain(drain::DrainArgs),
 }
 
@@ -71,6 +96,7 @@ fn main() -> ExitCode {
         // It makes its own runtime, on which everything of the sidecar runs.
         Verb::Serve(args) => done(serve::serve(&args)),
         Verb::Config(args) => done(config::config(&args)),
+        Verb::Completions(args) => done(completions::completions(&args, Cli::command())),
         Verb::Speaking(verb) => speak(verb),
     };
     ExitCode::from(code.unwrap_or_else(|failure| {
@@ -89,8 +115,10 @@ async fn speak(verb: Speaking) -> Result<u8, Failure> {
         Speaking::Ls(args) => done(show::ls(args).await),
         Speaking::Why(args) => done(show::why(args).await),
         Speaking::Watch(args) => done(watch::watch(args).await),
+        Speaking::Stat(args) => done(stat::stat(args).await),
         Speaking::Wait(args) => done(ready::until(args).await),
         Speaking::Healthcheck(args) => done(ready::check(args).await),
+        Speaking::Doctor(args) => done(doctor::doctor(args).await),
         Speaking::Drain(args) => done(drain::drain(args).await),
     }
 }
@@ -102,7 +130,6 @@ fn done(outcome: Result<(), Failure>) -> Result<u8, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     #[test]
     fn the_command_line_is_well_formed() {

@@ -64,6 +64,11 @@ pub(crate) struct ServeArgs {
 }
 
 impl ServeArgs {
+    /// Whether the command line itself says which Redis.
+    pub(crate) fn names_redis(&self) -> bool {
+        !self.redis.is_empty()
+    }
+
     /// Everything that settings come from: these flags, the environment, the file.
     pub(crate) fn sources(&self) -> Sources {
         let mut flags = Vec::new();

@@ -2,13 +2,19 @@
 //!
 //! Owns how events are shown. Must not change anything.
 
-use crate::door::{escaped, lines};
+use crate::door::{Lines, escaped, lines};
 use crate::failure::Failure;
-use crate::output::{Output, say};
+use crate::output::{Output, say, tell};
 use crate::socket::Socket;
 use crate::table::shown;
 use clap::Args;
 use serde_json::Value;
+use sidelock_client::Code;
+use std::time::Duration;
+use tokio::time::sleep;
+
+/// Between two looks for a sidecar that went away. There is no event for a socket that does not exist yet.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// Arguments of `watch`.
 #[derive(Args, Debug)]
@@ -21,20 +27,45 @@ pub(crate) struct WatchArgs {
     socket: Socket,
 }
 
-/// Shows events until the sidecar ends.
+/// Shows events for as long as somebody reads them. A sidecar that ends is told of, and its successor is followed: who
+/// watches wants to see what happens across a restart, too.
 pub(crate) async fn watch(args: WatchArgs) -> Result<(), Failure> {
     let path = match &args.prefix {
         Some(prefix) => format!("/v1/watch?prefix={}", escaped(prefix)),
         None => "/v1/watch".to_owned(),
     };
     let mut events = lines(&args.socket, &path).await?;
-    while let Some(line) = events.next().await? {
-        match args.output.is_json() {
+    loop {
+        show(&mut events, args.output).await?;
+        tell("the sidecar ended; waiting for the next one");
+        events = successor(&args.socket, &path).await?;
+        tell("a sidecar answers again; what happened in between is missing");
+    }
+}
+
+/// Shows events until the sidecar ends, however it does.
+async fn show(events: &mut Lines, output: Output) -> Result<(), Failure> {
+    while let Ok(Some(line)) = events.next().await {
+        match output.is_json() {
             true => say(&(line + "\n"))?,
             false => say(&sentence(&line))?,
         }
     }
     Ok(())
+}
+
+/// The events of the next sidecar at this socket. One that answers and refuses is a failure.
+async fn successor(socket: &Socket, path: &str) -> Result<Lines, Failure> {
+    loop {
+        sleep(LOOK_EVERY).await;
+        match lines(socket, path).await {
+            Ok(events) => return Ok(events),
+            Err(refused @ Failure::Refused { .. }) if refused.code() != Some(Code::Draining) => {
+                return Err(refused);
+            }
+            Err(_) => {}
+        }
+    }
 }
 
 /// An event in one line: when, what, which key, and what goes with it.

@@ -15,6 +15,7 @@ mod clock;
 pub mod config;
 mod driver;
 mod embedded;
+mod examine;
 mod frame_outlet;
 mod frames;
 mod gate;
@@ -41,6 +42,8 @@ mod watch;
 
 pub use clock::boottime;
 pub use embedded::{Embedded, embedded};
+pub use examine::{Examination, examine_socket, examine_store};
 pub use listener::SocketError;
 pub use place::Place;
 pub use serve::{ServeError, Started, check, serve};
+pub use sidelock_store::finding::{Finding, Verdict};

@@ -211,15 +211,20 @@ fn prepare_folder(path: &Path) -> Result<(), SocketError> {
         _ => {}
     }
     let found = std::fs::metadata(folder).map_err(at)?;
-    let (mode, uid) = (found.mode(), found.uid());
+    let uid = found.uid();
     if uid != 0 && uid != rustix::process::geteuid().as_raw() {
         return Err(SocketError::FolderForeign { folder: folder.into(), uid });
     }
-    let (world_writable, sticky) = (mode & 0o002 != 0, mode & 0o1000 != 0);
-    if world_writable && !sticky {
-        return Err(SocketError::FolderOpen { folder: folder.into() });
+    match is_open(found.mode()) {
+        true => Err(SocketError::FolderOpen { folder: folder.into() }),
+        false => Ok(()),
     }
-    Ok(())
+}
+
+/// Whether a folder of this mode lets everybody replace what is in it.
+pub(crate) fn is_open(mode: u32) -> bool {
+    let (world_writable, sticky) = (mode & 0o002 != 0, mode & 0o1000 != 0);
+    world_writable && !sticky
 }
 
 /// One sidecar per path, also while both start.
@@ -267,7 +272,7 @@ fn clear(path: &Path) -> Result<(), SocketError> {
 }
 
 /// Connects and hangs up, without waiting: whoever is there may not accept, and we have one thread.
-fn probe(path: &Path) -> rustix::io::Result<()> {
+pub(crate) fn probe(path: &Path) -> rustix::io::Result<()> {
     let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
     let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
     connect(&socket, &SocketAddrUnix::new(path)?)

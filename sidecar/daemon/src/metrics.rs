@@ -3,6 +3,7 @@
 //! Owns names, labels and buckets. A key is never a label: the operator's classes are, at most
 //! [`crate::config::CLASSES_MAX`]. Must not decide anything.
 
+use crate::clock::boottime;
 use crate::place::Place;
 use prometheus_client::encoding::{EncodeLabelSet, text};
 use prometheus_client::metrics::counter::Counter;
@@ -74,6 +75,9 @@ pub(crate) struct Metrics {
     oldest_waiter: Gauge<f64, AtomicU64>,
     sessions: Gauge,
     store_up: Gauge,
+    resident_bytes: Gauge,
+    uptime: Gauge<f64, AtomicU64>,
+    started: Time,
 }
 
 /// The part that the store's connection writes.
@@ -103,8 +107,8 @@ impl Metrics {
             batch_size: Histogram::new(exponential_buckets(1.0, 4.0, 7)),
             commands: Counter::default(),
         };
-        let (leases, waiters, sessions, store_up) = Default::default();
-        let oldest_waiter = Gauge::default();
+        let (leases, waiters, sessions, store_up, resident_bytes) = Default::default();
+        let (oldest_waiter, uptime) = Default::default();
         let build = Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]);
         let kind = Info::new(vec![
             ("kind", place.store.name()),
@@ -140,6 +144,12 @@ impl Metrics {
         );
         registry.register("sessions", "Sessions, cut-off ones included", Gauge::clone(&sessions));
         registry.register("store_up", "Whether the store can be talked to", Gauge::clone(&store_up));
+        registry.register(
+            "resident_memory_bytes",
+            "Memory of this process, 0 where the system does not say",
+            Gauge::clone(&resident_bytes),
+        );
+        registry.register("uptime_seconds", "Age of this process", Gauge::clone(&uptime));
         registry.register("build", "This build", build);
         registry.register("store", "This sidecar's store", kind);
         Metrics {
@@ -159,6 +169,9 @@ impl Metrics {
             oldest_waiter,
             sessions,
             store_up,
+            resident_bytes,
+            uptime,
+            started: boottime(),
         }
     }
 
@@ -217,10 +230,19 @@ impl Metrics {
         self.store_up.set(store_up.into());
         let age = counts.oldest_waiter.map_or(Duration::ZERO, |since| now.since(since));
         self.oldest_waiter.set(age.as_secs_f64());
+        self.resident_bytes.set(resident_bytes());
+        self.uptime.set(now.since(self.started).as_secs_f64());
         let mut page = String::new();
         text::encode(&mut page, &self.registry).expect("a String takes every write");
         page
     }
+}
+
+/// Memory of this process as the kernel counts it (proc_pid_status(5)).
+fn resident_bytes() -> i64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let kib = status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB"));
+    kib.and_then(|kib| kib.parse::<i64>().ok()).unwrap_or_default() * 1024
 }
 
 /// 50 µs to 52 s: below is a local handoff, above is an incident.
@@ -263,5 +285,11 @@ mod tests {
         ] {
             assert!(page.contains(line), "{line} is missing in\n{page}");
         }
+        let gauge = |name: &str| {
+            let value = page.lines().find_map(|line| line.strip_prefix(name)?.trim().parse::<f64>().ok());
+            value.unwrap_or_else(|| panic!("{name} is missing in\n{page}"))
+        };
+        assert!(gauge("sidelock_resident_memory_bytes ") > 100_000.0, "a process takes more than that");
+        assert!(gauge("sidelock_uptime_seconds ") >= 0.0);
     }
 }

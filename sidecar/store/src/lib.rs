@@ -4,6 +4,7 @@
 //! decides stand twice: in `record.rs` for the memory store, in `scripts/` for Redis. Read the two side by side.
 #![forbid(unsafe_code)]
 
+pub mod finding;
 pub mod record;
 mod memory;
 mod encoding;

@@ -14,7 +14,8 @@ use tempfile::TempDir;
 /// A Redis server that lives as long as the value.
 pub struct Redis {
     folder: TempDir,
-    password: Option<String>,
+    /// Beyond those that all of ours have.
+    arguments: Vec<String>,
     process: Option<Process>,
 }
 
@@ -28,14 +29,20 @@ impl Redis {
 
     /// A server that is up and wants this password.
     pub fn with_password(password: &str) -> Redis {
-        let mut redis = Redis { password: Some(password.to_owned()), ..Redis::absent() };
+        Redis::with(&["--requirepass", password])
+    }
+
+    /// A server that is up and was started with these arguments.
+    pub fn with(arguments: &[&str]) -> Redis {
+        let arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+        let mut redis = Redis { arguments, ..Redis::absent() };
         redis.up();
         redis
     }
 
     /// A place where a server may come up later.
     pub fn absent() -> Redis {
-        Redis { folder: folder(), password: None, process: None }
+        Redis { folder: folder(), arguments: Vec::new(), process: None }
     }
 
     /// Starts the server, and waits until it says that it is ready.
@@ -43,9 +50,7 @@ impl Redis {
         let mut command = Command::new("redis-server");
         command.args(["--port", "0", "--save", "", "--appendonly", "no", "--loglevel", "notice", "--dir"]);
         command.arg(self.folder.path()).arg("--unixsocket").arg(self.socket());
-        if let Some(password) = &self.password {
-            command.arg("--requirepass").arg(password);
-        }
+        command.args(&self.arguments);
         let process = Process::spawn(command);
         process.line("that it is ready", |line| line.contains("eady to accept connections"));
         self.process = Some(process);
@@ -83,7 +88,8 @@ impl Redis {
     pub fn command(&self, words: &[&str]) -> String {
         let stream = UnixStream::connect(self.socket()).expect("the server listens");
         let mut reader = BufReader::new(stream);
-        if let Some(password) = &self.password {
+        if let Some(at) = self.arguments.iter().position(|argument| argument == "--requirepass") {
+            let password = &self.arguments[at + 1];
             exchange(&mut reader, &["AUTH", password]);
         }
         exchange(&mut reader, words)

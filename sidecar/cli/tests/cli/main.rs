@@ -2,5 +2,6 @@
 
 mod run;
 mod settings;
+mod stat;
 mod support;
 mod verbs;

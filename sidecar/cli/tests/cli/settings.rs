@@ -69,3 +69,31 @@ fn the_settings_have_a_schema() {
     let schema: Value = serde_json::from_str(&said.out).expect("it is JSON");
     assert_eq!(schema["properties"]["redis"]["properties"]["prefix"]["default"], "sl", "{schema:#}");
 }
+
+#[test]
+fn shells_are_told_what_they_can_complete() {
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let said = say(&format!("completions {shell}"));
+        assert!(said.code == 0 && said.out.contains("healthcheck"), "{shell}: {said:?}");
+    }
+    assert_eq!(say("completions csh").code, 2);
+    let mut bash = std::process::Command::new("bash");
+    bash.args(["-n", "/dev/stdin"]).stdin(Stdio::piped());
+    let mut bash = bash.spawn().expect("bash starts");
+    let script = say("completions bash").out;
+    std::io::Write::write_all(&mut bash.stdin.take().expect("stdin is piped"), script.as_bytes())
+        .expect("it reads");
+    assert!(bash.wait().expect("it ends").success(), "bash understands it");
+}
+
+#[test]
+fn the_help_goes_from_serving_to_helping() {
+    let help = say("--help").out;
+    let places: Vec<_> =
+        ["serve ", "run ", "ls ", "why ", "watch ", "stat ", "doctor ", "drain ", "completions "]
+            .map(|verb| {
+                help.find(&format!("\n  {verb}")).unwrap_or_else(|| panic!("{verb} is missing in {help}"))
+            })
+            .into();
+    assert!(places.is_sorted(), "{help}");
+}

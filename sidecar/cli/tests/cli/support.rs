@@ -43,23 +43,34 @@ pub(crate) fn finish(mut command: Command) -> Said {
     Said { code: status.code().unwrap_or(-1), out: text(stdout), err: text(stderr) }
 }
 
+/// Starts a sidecar in this folder; returns when it serves, with what it said.
+fn serve(folder: &TempDir) -> (Child, String) {
+    let mut command = sidelock(["serve", "--store", "memory", "--socket"]);
+    command.arg(folder.path().join("s.sock"));
+    let mut process = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("it starts");
+    let out = BufReader::new(process.stdout.take().expect("stdout is piped"));
+    let mut greeting = String::new();
+    for line in out.lines() {
+        greeting.push_str(&line.expect("output is text"));
+        greeting.push('\n');
+        if greeting.contains("curl") {
+            break;
+        }
+    }
+    (process, greeting)
+}
+
 impl Sidecar {
     /// Starts one and waits until it serves.
     pub(crate) fn start() -> Sidecar {
         let folder = tempfile::tempdir().expect("there is a folder for temporary files");
-        let mut command = sidelock(["serve", "--store", "memory", "--socket"]);
-        command.arg(folder.path().join("s.sock"));
-        let mut process = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("it starts");
-        let out = BufReader::new(process.stdout.take().expect("stdout is piped"));
-        let mut greeting = String::new();
-        for line in out.lines() {
-            greeting.push_str(&line.expect("output is text"));
-            greeting.push('\n');
-            if greeting.contains("curl") {
-                break;
-            }
-        }
+        let (process, greeting) = serve(&folder);
         Sidecar { process, folder, greeting }
+    }
+
+    /// Starts the next one at the same place.
+    pub(crate) fn start_again(&mut self) {
+        (self.process, self.greeting) = serve(&self.folder);
     }
 
     /// Where it serves.

@@ -1,6 +1,6 @@
 //! The verbs, as a shell speaks them to a real sidecar.
 
-use crate::support::{Sidecar, finish, sidelock};
+use crate::support::{Sidecar, finish};
 use serde_json::Value;
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;

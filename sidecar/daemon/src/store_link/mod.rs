@@ -8,7 +8,7 @@ mod redis;
 
 pub(crate) use memory::{HighWater, MemoryLink};
 #[cfg(feature = "redis")]
-pub(crate) use redis::RedisLink;
+pub(crate) use redis::{RedisLink, survey};
 
 use crate::config::{Config, StoreKind};
 use sidelock_engine::store::Call;

@@ -7,7 +7,8 @@ use crate::config::{Config, Guarantee, RedisMode};
 use crate::metrics::StoreMetrics;
 use sidelock_engine::store::Call;
 use sidelock_engine::{Incarnation, Input};
-use sidelock_store::redis::{RedisConfig, RedisHandle, RedisStore, StoreEvent};
+use sidelock_store::finding::Finding;
+use sidelock_store::redis::{RedisConfig, RedisHandle, RedisStore, StoreEvent, Survey};
 use std::future::poll_fn;
 use std::task::Poll;
 use std::time::Duration;
@@ -129,6 +130,21 @@ impl RedisLink {
 /// Whether the adapter takes these settings. Connects to nothing.
 pub(super) fn check(config: &Config) -> Result<(), String> {
     adapter_config(config)?.check().map_err(|error| format!("redis.url: {error}"))
+}
+
+/// Looks at the Redis that these settings name.
+pub(crate) async fn survey(config: &Config) -> Result<Survey, String> {
+    let mut survey = sidelock_store::redis::survey(&adapter_config(config)?).await;
+    let address = config.redis.url.first().map(ToString::to_string).unwrap_or_default();
+    for finding in survey.findings.iter_mut().filter(|finding| finding.check == "redis") {
+        finding.says = format!("{address} {}", finding.says);
+    }
+    // The only one that this version has; the adapter refuses others.
+    survey.findings.push(Finding::ok(
+        "guarantee",
+        "bounded: if Redis loses data, holders of before and after may overlap for at most one lease; fences tell them apart",
+    ));
+    Ok(survey)
 }
 
 fn connect(

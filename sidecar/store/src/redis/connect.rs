@@ -3,9 +3,11 @@
 //! Owns what must be true of a Redis before it is used, and the words for what is not (H20). Must not know calls.
 
 use super::codec;
+use super::fitness::{self, Info, MAJOR_MIN};
 use super::names::Names;
 use super::script::{TURN, TURN_UNDER_OOM};
 use super::{RedisConfig, RedisConfigError};
+use crate::finding::Verdict;
 use redis::aio::MultiplexedConnection;
 use redis::{
     AsyncConnectionConfig, ConnectionInfo, ErrorKind, IntoConnectionInfo, ProtocolVersion, PushInfo,
@@ -13,13 +15,9 @@ use redis::{
 };
 use sidelock_engine::store::Push;
 use sidelock_engine::{Incarnation, StoreTime};
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
-
-/// The oldest major version with `#!lua flags=…`, which releases under OOM need.
-const MAJOR_MIN: u32 = 7;
 
 /// Knows how to connect.
 pub(super) struct Connector {
@@ -91,6 +89,18 @@ impl Connector {
         }
     }
 
+    /// A connection of its own for looking around, on which no scripts are loaded and no inbox is heard.
+    pub(super) async fn visit(&self) -> Result<MultiplexedConnection, String> {
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(None)
+            .set_response_timeout(Some(self.response_timeout));
+        let opened = self.client.get_multiplexed_async_connection_with_config(&config);
+        match tokio::time::timeout(self.connect_timeout, opened).await {
+            Ok(opened) => opened.map_err(|error| reason(&error)),
+            Err(_) => Err(format!("Redis did not answer within {} ms", self.connect_timeout.as_millis())),
+        }
+    }
+
     async fn prepare(&self) -> Result<Connection, NotReady> {
         let (pushes, inbox) = mpsc::unbounded_channel();
         // The crate's defaults are for caches: half a second to answer, Nagle on, retries that know nothing of
@@ -139,25 +149,18 @@ async fn check(wire: &mut MultiplexedConnection) -> Result<Option<String>, NotRe
     let said: Result<(String, String), RedisError> =
         redis::pipe().cmd("INFO").arg("server").cmd("INFO").arg("memory").query_async(wire).await;
     let info = match said {
-        Ok((server, memory)) => server + "\n" + &memory,
+        Ok((server, memory)) => Info::read(&(server + "\n" + &memory)),
         Err(error) if error.code() == Some("NOPERM") => {
             return Ok(Some("this user may not run INFO: version and eviction policy stay unchecked".into()));
         }
         Err(error) => return Err(error.into()),
     };
-    let fields: HashMap<&str, &str> = info.lines().filter_map(|line| line.trim().split_once(':')).collect();
-    let version = fields.get("redis_version").copied().unwrap_or_default();
-    let major: u32 = version.split('.').next().and_then(|major| major.parse().ok()).unwrap_or_default();
-    if major < MAJOR_MIN {
-        return Err(NotReady::Unfit(format!(
-            "Redis {version} is too old: Sidelock needs {MAJOR_MIN}.0 or newer"
-        )));
+    let version = fitness::version(&info);
+    if version.verdict == Verdict::Fail {
+        return Err(NotReady::Unfit(version.sentence()));
     }
-    let limited = fields.get("maxmemory").is_some_and(|bytes| *bytes != "0");
-    let policy = fields.get("maxmemory_policy").copied().unwrap_or("unknown");
-    Ok((limited && policy != "noeviction").then(|| {
-        format!("Redis evicts keys (maxmemory-policy {policy}), locks with them: set it to noeviction")
-    }))
+    let eviction = fitness::eviction(&info);
+    Ok((eviction.verdict != Verdict::Ok).then(|| eviction.sentence()))
 }
 
 /// A message of the inbox, or the end of the connection.

@@ -8,6 +8,8 @@
 //! can be half dead while commands work, nothing to ping besides, and no order to restore between the two.
 
 mod connect;
+mod fitness;
+mod survey;
 mod names;
 mod codec;
 mod script;
@@ -15,6 +17,8 @@ mod fault;
 mod outbox;
 mod turn;
 mod link;
+
+pub use survey::{Survey, survey};
 
 use sidelock_engine::store::{Call, CallId, Outcome, Push};
 use sidelock_engine::{Incarnation, StoreTime};

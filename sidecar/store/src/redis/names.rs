@@ -25,6 +25,17 @@ impl Names {
         format!("{}{{{}}}:lock", self.root, escape(key.as_str()))
     }
 
+    /// Everything of the namespace, as patterns of an ACL: keys, channels.
+    pub(super) fn patterns(&self) -> (String, String) {
+        let special = |c: char| matches!(c, '*' | '?' | '[' | ']' | '\\');
+        let literal: String = self.root.chars().fold(String::new(), |mut text, c| {
+            text.extend(special(c).then_some('\\'));
+            text.push(c);
+            text
+        });
+        (format!("{literal}*"), format!("{literal}inbox:*"))
+    }
+
     /// Where a sidecar is told things.
     pub(super) fn inbox(&self, incarnation: Incarnation) -> String {
         format!("{}inbox:{incarnation}", self.root)
@@ -83,6 +94,15 @@ mod tests {
         assert_eq!(record("sl", "a", "b}:lock"), "sl:1:a:{b%7D%3Alock}:lock");
         assert_ne!(record("sl", "a:{x", "y"), record("sl", "a", "{x:{y"));
         assert_ne!(record("sl", "a", "%3A"), record("sl", "a", ":"));
+    }
+
+    #[test]
+    fn a_pattern_covers_its_namespace_and_no_other() {
+        assert_eq!(
+            Names::new("sl", "default").patterns(),
+            ("sl:1:default:*".into(), "sl:1:default:inbox:*".into())
+        );
+        assert_eq!(Names::new("sl", "a*").patterns().0, r"sl:1:a\*:*");
     }
 
     #[test]

@@ -1,0 +1,133 @@
+//! `stat` and `watch`: what a sidecar does, as long as somebody looks.
+
+use crate::support::{Said, Sidecar};
+use serde_json::Value;
+use std::io::{BufRead, BufReader, Lines};
+use std::process::{Child, ChildStderr, ChildStdout, Stdio};
+
+/// A verb that goes on until it is dropped.
+struct Going {
+    process: Child,
+    out: Lines<BufReader<ChildStdout>>,
+    err: Lines<BufReader<ChildStderr>>,
+}
+
+impl Going {
+    fn start(sidecar: &Sidecar, words: &str) -> Going {
+        let mut command = sidecar.command(words.split(' '));
+        let mut process = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
+        let out = BufReader::new(process.stdout.take().expect("stdout is piped")).lines();
+        let err = BufReader::new(process.stderr.take().expect("stderr is piped")).lines();
+        Going { process, out, err }
+    }
+
+    fn line(&mut self) -> String {
+        self.out.next().expect("it goes on").expect("output is text")
+    }
+
+    fn told(&mut self) -> String {
+        self.err.next().expect("it goes on").expect("output is text")
+    }
+}
+
+impl Drop for Going {
+    fn drop(&mut self) {
+        // Already gone is as good.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+fn json(said: &Said) -> Value {
+    serde_json::from_str(&said.out).unwrap_or_else(|error| panic!("{error} in {said:?}"))
+}
+
+#[test]
+fn stat_counts_what_happened() {
+    let sidecar = Sidecar::start();
+    let before = json(&sidecar.say("stat -o json"));
+    assert_eq!(
+        (&before["leases"], &before["store"], &before["store_up"]),
+        (&0.into(), &"memory".into(), &true.into())
+    );
+    sidecar.say("lock a");
+    sidecar.say("run --max-hold 50ms b -- sleep 60");
+    let after = json(&sidecar.say("stat -o json"));
+    let grants: u64 =
+        ["handoff", "retained", "store"].iter().filter_map(|path| after["grants"][path].as_u64()).sum();
+    assert_eq!(
+        (grants, &after["leases"], &after["lost"]["max_hold"]),
+        (2, &1.into(), &1.into()),
+        "{after:#}"
+    );
+    assert!(after["uptime"].as_f64() > before["uptime"].as_f64(), "{after:#}");
+    assert!(after["memory_bytes"].as_u64() > Some(100_000), "{after:#}");
+
+    let page = sidecar.say("stat").out;
+    assert!(page.contains("leases    1 on") && page.contains("max_hold 1 so far"), "{page}");
+}
+
+#[test]
+fn stat_line_by_line_ends_after_its_count() {
+    let sidecar = Sidecar::start();
+    let said = sidecar.say("stat --every 20ms --count 22");
+    let headers = said.out.lines().filter(|line| line.contains("grants/s")).count();
+    assert_eq!((said.code, headers, said.out.lines().count()), (0, 2, 24), "{said:?}");
+    let lines = sidecar.say("stat --every 20ms --count 2 -o json").out;
+    for line in lines.lines() {
+        let now: Value = serde_json::from_str(line).expect("a line is a document");
+        assert!(now["last"]["seconds"].as_f64() >= Some(0.01), "{now}");
+    }
+    assert_eq!(lines.lines().count(), 2);
+    assert_eq!(sidecar.say("stat --count 2").code, 2, "of what?");
+}
+
+#[test]
+fn watch_and_stat_go_on_with_the_next_sidecar() {
+    let mut sidecar = Sidecar::start();
+    let mut stat = Going::start(&sidecar, "stat --every 20ms -o json");
+    let mut watch = Going::start(&sidecar, "watch -o json");
+    let first: Value = serde_json::from_str(&stat.line()).expect("a document");
+    sidecar.kill();
+    assert!(stat.told().contains("waiting for it to come back"));
+    // It may have connected too late to see the end of the first; then it fails as any verb does.
+    assert!(watch.told().starts_with("sidelock: the sidecar ended"));
+    sidecar.start_again();
+    assert!(stat.told().contains("a new sidecar"));
+    assert!(watch.told().contains("answers again"));
+    let next = loop {
+        let line: Value = serde_json::from_str(&stat.line()).expect("a document");
+        if line["incarnation"] != first["incarnation"] {
+            break line;
+        }
+    };
+    assert_eq!(next["store_up"], true);
+    sidecar.say("lock a");
+    let event: Value = serde_json::from_str(&watch.line()).expect("an event");
+    assert_eq!(event["key"], "a");
+}
+
+#[test]
+fn without_a_sidecar_they_fail_as_every_verb_does() {
+    let mut sidecar = Sidecar::start();
+    sidecar.kill();
+    for verb in ["stat", "stat --every 1s", "watch"] {
+        let said = sidecar.say(verb);
+        assert!(said.code == 5 && said.err.contains("sidelock serve"), "{said:?}");
+    }
+}
+
+#[test]
+fn doctor_examines_the_sidecar_it_finds() {
+    let mut sidecar = Sidecar::start();
+    let said = sidecar.say("doctor");
+    assert_eq!(said.code, 0, "the memory store is a warning: {said:?}");
+    assert!(said.out.contains("warn  scope") && said.out.contains("--redis URL"), "{said:?}");
+    let checks = json(&sidecar.say("doctor -o json"));
+    assert_eq!((&checks["fit"], &checks["checks"][0]["verdict"]), (&true.into(), &"ok".into()), "{checks:#}");
+    sidecar.kill();
+    let said = sidecar.say("doctor");
+    assert_eq!(said.code, 1, "{said:?}");
+    assert!(said.out.contains("is stale") && said.err.starts_with("sidelock: not fit"), "{said:?}");
+    assert_eq!(sidecar.say("doctor --redis rediss://h").code, 1);
+}

@@ -1,0 +1,316 @@
+//! What a Redis must be like to hold locks.
+//!
+//! Owns the requirements and the words for what does not meet them, each a pure function of what Redis says of itself.
+//! `connect` asks the first two at every connection; `survey` asks them all. Must not talk to Redis.
+
+use crate::finding::Finding;
+use std::collections::HashMap;
+use std::time::Duration;
+
+/// The oldest major version with `#!lua flags=…`, which releases under OOM need.
+pub(super) const MAJOR_MIN: u32 = 7;
+/// Clocks further apart are not both right.
+const CLOCK_OFFSET_MAX: Duration = Duration::from_secs(1);
+/// A Redis on another continent: it works, slowly.
+const ROUND_TRIP_MAX: Duration = Duration::from_millis(20);
+/// Of its places for clients, in percent.
+const CLIENTS_MAX: u64 = 80;
+
+/// What INFO says, field by field.
+#[derive(Debug, Default)]
+pub(super) struct Info(HashMap<String, String>);
+
+impl Info {
+    pub(super) fn read(text: &str) -> Info {
+        let fields = text.lines().filter_map(|line| line.trim().split_once(':'));
+        Info(fields.map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
+    }
+
+    fn text(&self, field: &str) -> &str {
+        self.0.get(field).map_or("unknown", String::as_str)
+    }
+
+    fn number(&self, field: &str) -> Option<u64> {
+        self.0.get(field)?.parse().ok()
+    }
+}
+
+/// What CONFIG GET says; nothing if the user may not ask.
+#[derive(Debug, Default)]
+pub(super) struct Settings(pub(super) HashMap<String, String>);
+
+impl Settings {
+    fn text(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str)
+    }
+}
+
+pub(super) fn version(info: &Info) -> Finding {
+    let version = info.text("redis_version");
+    let major: u32 = version.split('.').next().and_then(|major| major.parse().ok()).unwrap_or_default();
+    match major < MAJOR_MIN {
+        true => Finding::fail(
+            "version",
+            format!("Redis {version} is too old"),
+            format!(
+                "Sidelock needs {MAJOR_MIN}.0 or newer, whose scripts can release locks while memory is short"
+            ),
+        ),
+        false => Finding::ok("version", format!("Redis {version}")),
+    }
+}
+
+pub(super) fn eviction(info: &Info) -> Finding {
+    let policy = info.text("maxmemory_policy");
+    let limited = info.0.get("maxmemory").is_some_and(|bytes| bytes != "0");
+    match (policy, limited) {
+        ("noeviction", _) => Finding::ok("eviction", "keys are never evicted (maxmemory-policy noeviction)"),
+        (_, true) => Finding::fail(
+            "eviction",
+            format!("Redis evicts keys (maxmemory-policy {policy}), locks with them"),
+            "set maxmemory-policy to noeviction",
+        ),
+        (_, false) => Finding::ok("eviction", "keys are never evicted (no maxmemory)"),
+    }
+}
+
+/// A Sentinel answers INFO and hardly anything else.
+pub(super) fn is_sentinel(info: &Info) -> bool {
+    info.text("redis_mode") == "sentinel"
+}
+
+pub(super) fn topology(info: &Info) -> Finding {
+    let not_supported =
+        "this version speaks to a single server; give the address of one that is not part of this";
+    match (info.text("redis_mode"), info.text("role")) {
+        ("sentinel", _) => Finding::fail(
+            "topology",
+            "this is a Sentinel, which stores nothing",
+            "give the address of the master it watches; following failovers through Sentinel is not supported yet",
+        ),
+        ("cluster", _) => Finding::fail("topology", "this is a node of a Redis Cluster", not_supported),
+        (_, "slave") => Finding::fail(
+            "topology",
+            format!(
+                "this is a replica of {}:{}, which takes no writes",
+                info.text("master_host"),
+                info.text("master_port")
+            ),
+            "give the address of its master",
+        ),
+        (_, role) => Finding::ok("topology", format!("a single server (role {role})")),
+    }
+}
+
+/// What a restart of Redis costs.
+pub(super) fn persistence(info: &Info, settings: &Settings) -> Finding {
+    let remedy = "set appendonly yes; what is lost costs exclusion for at most one lease, and fences tell the holders apart";
+    if info.text("aof_enabled") == "1" {
+        if info.text("aof_last_write_status") == "err" {
+            let says = "Redis can not write its append-only file, and refuses writes until it can";
+            return Finding::fail("persistence", says, "see the log of Redis: most likely its disk is full");
+        }
+        let lost = match settings.text("appendfsync") {
+            Some("always") => "a crash loses nothing that was confirmed",
+            Some("no") => "a crash of its host loses what the system had not written yet, up to about 30 s",
+            Some(_) => "a crash of its host loses up to about 1 s",
+            None => "a crash of its host loses what appendfsync allows",
+        };
+        return Finding::ok("persistence", format!("append-only file; {lost}"));
+    }
+    match settings.text("save") {
+        Some("") => Finding::warn(
+            "persistence",
+            "neither append-only file nor snapshots: a restart loses every lock",
+            remedy,
+        ),
+        Some(_) if info.text("rdb_last_bgsave_status") == "err" => Finding::warn(
+            "persistence",
+            "the last snapshot failed, and Redis may refuse writes until one succeeds",
+            "see the log of Redis: most likely its disk is full",
+        ),
+        Some(_) => Finding::warn(
+            "persistence",
+            "snapshots only: a restart loses every lock since the last one",
+            remedy,
+        ),
+        None => Finding::warn(
+            "persistence",
+            "no append-only file: a restart loses all locks, or those since the last snapshot (this user may not ask which)",
+            remedy,
+        ),
+    }
+}
+
+pub(super) fn replication(info: &Info, settings: &Settings) -> Finding {
+    let replicas = info.number("connected_slaves").unwrap_or_default();
+    let wanted: u64 = settings.text("min-replicas-to-write").and_then(|n| n.parse().ok()).unwrap_or_default();
+    let good = info.number("min_slaves_good_slaves").unwrap_or(replicas);
+    match (replicas, wanted) {
+        (_, wanted) if good < wanted => Finding::fail(
+            "replicas",
+            format!(
+                "Redis refuses writes: min-replicas-to-write is {wanted} and {good} replicas are up to date"
+            ),
+            "bring the replicas back, or lower min-replicas-to-write",
+        ),
+        (0, _) => Finding::ok("replicas", "none: while this server is away, nothing new is granted"),
+        (replicas, 0) => Finding::warn(
+            "replicas",
+            format!(
+                "{replicas}, and writes do not wait for any: a failover may lose locks granted just before it"
+            ),
+            "set min-replicas-to-write 1, so that a master that lost its replicas grants nothing",
+        ),
+        (replicas, wanted) => Finding::ok(
+            "replicas",
+            format!(
+                "{replicas}, of which {wanted} must be up to date (replication is asynchronous all the same)"
+            ),
+        ),
+    }
+}
+
+pub(super) fn clients(info: &Info) -> Finding {
+    let (Some(now), Some(max)) = (info.number("connected_clients"), info.number("maxclients")) else {
+        return Finding::warn(
+            "clients",
+            "Redis does not say how many clients it takes",
+            "look at its maxclients",
+        );
+    };
+    let says = format!("{now} of {max} clients are connected; each sidecar is one");
+    match now * 100 > max * CLIENTS_MAX {
+        true => {
+            Finding::warn("clients", says, "raise maxclients: a sidecar that finds no place has no store")
+        }
+        false => Finding::ok("clients", says),
+    }
+}
+
+/// How far Redis' clock is ahead of this host's, give or take `uncertainty`, in microseconds.
+pub(super) fn clock(ahead_us: i64, uncertainty: Duration) -> Finding {
+    let offset = Duration::from_micros(ahead_us.unsigned_abs());
+    let direction = if ahead_us < 0 { "behind" } else { "ahead of" };
+    let says = format!("Redis' clock is {offset:.1?} {direction} this host's, ± {uncertainty:.1?}");
+    match offset > CLOCK_OFFSET_MAX + uncertainty {
+        true => Finding::warn(
+            "clock",
+            says,
+            "locks do not need the two to agree, but one of them is wrong: let NTP slew it, since a step of Redis' clock ends leases early or late",
+        ),
+        false => Finding::ok("clock", says),
+    }
+}
+
+/// Of several round trips: the middle one, and the longest.
+pub(super) fn latency(middle: Duration, longest: Duration, patience: Duration) -> Finding {
+    let says = format!("a round trip takes {middle:.1?} (longest {longest:.1?})");
+    match (longest > patience / 4, middle > ROUND_TRIP_MAX) {
+        (true, _) => Finding::warn(
+            "round trip",
+            says,
+            format!(
+                "an answer later than {patience:?} counts as a dead connection: move Redis closer, or raise tenure.ttl"
+            ),
+        ),
+        (_, true) => Finding::warn(
+            "round trip",
+            says,
+            "every key that comes from another sidecar costs at least two of these",
+        ),
+        _ => Finding::ok("round trip", says),
+    }
+}
+
+/// Whether the user may do all that is needed; `denied` is what not.
+pub(super) fn rights(user: &str, denied: &[String], rule: &str) -> Finding {
+    match denied {
+        [] => Finding::ok("rights", format!("user {user} may do all that is needed")),
+        denied => Finding::fail(
+            "rights",
+            format!("user {user} may not run, or not on our keys and channels: {}", denied.join(" ")),
+            format!("let an operator of Redis run: {rule}"),
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::finding::Verdict::{self, Fail, Ok, Warn};
+
+    fn verdict(judge: fn(&Info) -> Finding, text: &str) -> Verdict {
+        judge(&Info::read(text)).verdict
+    }
+
+    fn settings(pairs: &[(&str, &str)]) -> Settings {
+        Settings(pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect())
+    }
+
+    #[test]
+    fn versions_before_7_are_too_old() {
+        for (text, expected) in [("6.2.14", Fail), ("7.0.15", Ok), ("10.0", Ok), ("", Fail)] {
+            assert_eq!(verdict(version, &format!("redis_version:{text}\r\n")), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn only_a_limit_makes_a_policy_evict() {
+        assert_eq!(verdict(eviction, "maxmemory:0\r\nmaxmemory_policy:allkeys-lru"), Ok);
+        assert_eq!(verdict(eviction, "maxmemory:9\r\nmaxmemory_policy:allkeys-lru"), Fail);
+        assert_eq!(verdict(eviction, "maxmemory:9\r\nmaxmemory_policy:noeviction"), Ok);
+    }
+
+    #[test]
+    fn what_is_no_single_master_is_named() {
+        for (text, word) in [
+            ("redis_mode:sentinel", "Sentinel"),
+            ("redis_mode:cluster\nrole:master", "Cluster"),
+            ("redis_mode:standalone\nrole:slave\nmaster_host:h\nmaster_port:9", "replica of h:9"),
+        ] {
+            let finding = topology(&Info::read(text));
+            assert!(finding.verdict == Fail && finding.says.contains(word), "{finding:?}");
+        }
+        assert_eq!(verdict(topology, "redis_mode:standalone\nrole:master"), Ok);
+    }
+
+    #[test]
+    fn persistence_says_what_a_restart_loses() {
+        for (info, pairs, expected, says) in [
+            ("aof_enabled:1", &[("appendfsync", "always")][..], Ok, "nothing"),
+            ("aof_enabled:1", &[("appendfsync", "everysec")], Ok, "about 1 s"),
+            ("aof_enabled:1\naof_last_write_status:err", &[], Fail, "refuses writes"),
+            ("aof_enabled:0", &[("save", "")], Warn, "every lock"),
+            ("aof_enabled:0", &[("save", "60 1")], Warn, "since the last one"),
+            ("aof_enabled:0\nrdb_last_bgsave_status:err", &[("save", "60 1")], Warn, "failed"),
+            ("aof_enabled:0", &[], Warn, "may not ask"),
+        ] {
+            let finding = persistence(&Info::read(info), &settings(pairs));
+            assert!(finding.verdict == expected && finding.says.contains(says), "{info}: {finding:?}");
+        }
+    }
+
+    #[test]
+    fn replicas_that_must_be_there_and_are_not_stop_writes() {
+        let two = settings(&[("min-replicas-to-write", "2")]);
+        let judged = |text: &str, settings: &Settings| replication(&Info::read(text), settings).verdict;
+        assert_eq!(judged("connected_slaves:1\nmin_slaves_good_slaves:1", &two), Fail);
+        assert_eq!(judged("connected_slaves:2\nmin_slaves_good_slaves:2", &two), Ok);
+        assert_eq!(judged("connected_slaves:1", &settings(&[])), Warn);
+        assert_eq!(judged("connected_slaves:0", &settings(&[])), Ok);
+    }
+
+    #[test]
+    fn numbers_out_of_the_ordinary_are_warned_of() {
+        assert_eq!(verdict(clients, "connected_clients:81\nmaxclients:100"), Warn);
+        assert_eq!(verdict(clients, "connected_clients:80\nmaxclients:100"), Ok);
+        let ms = Duration::from_millis;
+        assert_eq!(clock(-1_100_000, ms(1)).verdict, Warn);
+        assert!(clock(-1_100_000, ms(1)).says.contains("behind"));
+        assert_eq!(clock(1_100_000, ms(200)).verdict, Ok, "it may be within a second");
+        assert_eq!(latency(ms(1), ms(2), ms(1250)).verdict, Ok);
+        assert_eq!(latency(ms(30), ms(31), ms(1250)).verdict, Warn);
+        assert_eq!(latency(ms(1), ms(400), ms(1250)).verdict, Warn);
+    }
+}

@@ -1,0 +1,197 @@
+//! `sidelock doctor` in front of Redis servers that were set up wrong on purpose.
+
+use serde_json::Value;
+use sidelock_e2e::process::{Process, run};
+use sidelock_e2e::redis::Redis;
+use sidelock_e2e::sidecar::{Sidecar, command};
+use std::io::Write;
+
+/// What doctor found: its exit code, and the findings.
+struct Verdicts {
+    code: i32,
+    document: Value,
+    text: String,
+}
+
+impl Verdicts {
+    fn of(flags: &[&str]) -> Verdicts {
+        let (code, text) = run(command(["doctor", "-o", "json"].iter().chain(flags)));
+        // The document is standard output; what begins with our name is the other stream.
+        let lines: Vec<_> = text.lines().filter(|line| !line.starts_with("sidelock:")).collect();
+        let document = serde_json::from_str(&lines.join("\n")).unwrap_or_else(|e| panic!("{e} in {text}"));
+        Verdicts { code, document, text }
+    }
+
+    fn on(redis: &Redis) -> Verdicts {
+        Verdicts::of(&["--redis", &redis.url()])
+    }
+
+    /// The verdict of a check, and all that is said about it.
+    fn check(&self, name: &str) -> (String, String) {
+        let checks = self.document["checks"].as_array().expect("a list");
+        let found = checks.iter().find(|check| check["check"] == name);
+        let found = found.unwrap_or_else(|| panic!("{name} was not checked: {}", self.text));
+        let text = |field: &str| found[field].as_str().unwrap_or_default().to_owned();
+        (text("verdict"), format!("{}: {}", text("says"), text("remedy")))
+    }
+
+    /// Asserts the verdict of a check, and that it says this.
+    fn expect(&self, name: &str, verdict: &str, says: &str) {
+        let (found, text) = self.check(name);
+        assert!(
+            found == verdict && text.contains(says),
+            "{name} is {found}: {text}, not {verdict} with {says}"
+        );
+        let fit = !self.document["checks"]
+            .as_array()
+            .expect("a list")
+            .iter()
+            .any(|check| check["verdict"] == "fail");
+        assert_eq!((self.code == 0, self.document["fit"] == true), (fit, fit), "{}", self.text);
+    }
+}
+
+#[test]
+fn a_redis_in_order_is_fit() {
+    let redis = Redis::with(&["--appendonly", "yes", "--appendfsync", "always"]);
+    let found = Verdicts::on(&redis);
+    for (check, says) in [
+        ("redis", "redis.sock"),
+        ("version", "Redis "),
+        ("topology", "single server"),
+        ("eviction", "never"),
+        ("persistence", "loses nothing"),
+        ("replicas", "none"),
+        ("clients", "of 10000"),
+        ("rights", "user default may do all"),
+        ("round trip", "takes"),
+        ("clock", "±"),
+        ("guarantee", "bounded"),
+    ] {
+        found.expect(check, "ok", says);
+    }
+    assert_eq!(found.code, 0);
+}
+
+#[test]
+fn without_persistence_it_is_a_warning_that_says_what_a_restart_loses() {
+    let found = Verdicts::on(&Redis::start());
+    found.expect("persistence", "warn", "loses every lock");
+    assert_eq!(found.code, 0);
+    Verdicts::on(&Redis::with(&["--save", "60", "1"])).expect("persistence", "warn", "since the last one");
+}
+
+#[test]
+fn a_redis_that_evicts_is_not_fit() {
+    let found = Verdicts::on(&Redis::with(&["--maxmemory", "100mb", "--maxmemory-policy", "volatile-lru"]));
+    found.expect("eviction", "fail", "set maxmemory-policy to noeviction");
+    assert_eq!(found.code, 1);
+}
+
+#[test]
+fn a_replica_a_cluster_and_a_sentinel_are_named() {
+    let replica = Redis::with(&["--replicaof", "127.0.0.1", "1"]);
+    Verdicts::on(&replica).expect("topology", "fail", "replica of 127.0.0.1:1");
+    let cluster = Redis::with(&["--cluster-enabled", "yes"]);
+    Verdicts::on(&cluster).expect("topology", "fail", "Redis Cluster");
+    let settings = tempfile::tempdir().expect("there is a folder for temporary files");
+    let (file, socket) = (settings.path().join("sentinel.conf"), settings.path().join("s.sock"));
+    let text = format!("port 0\nunixsocket {}\ndir {}\n", socket.display(), settings.path().display());
+    std::fs::write(&file, text).expect("our folder");
+    let mut sentinel = std::process::Command::new("redis-server");
+    sentinel.arg(&file).arg("--sentinel");
+    let sentinel = Process::spawn(sentinel);
+    sentinel.line("that it has begun", |line| line.contains("Sentinel ID is"));
+    let url = format!("unix://{}", socket.display());
+    Verdicts::of(&["--redis", &url]).expect("topology", "fail", "Sentinel");
+}
+
+#[test]
+fn replicas_that_are_missing_stop_writes() {
+    let found = Verdicts::on(&Redis::with(&["--min-replicas-to-write", "1"]));
+    found.expect("replicas", "fail", "Redis refuses writes");
+}
+
+#[test]
+fn a_redis_that_is_not_there_or_does_not_answer_is_not_fit() {
+    Verdicts::on(&Redis::absent()).expect("redis", "fail", "can not be used");
+    let redis = Redis::start();
+    redis.pause();
+    Verdicts::on(&redis).expect("redis", "fail", "did not answer within");
+    redis.resume();
+}
+
+#[test]
+fn a_wrong_password_is_said_and_not_shown() {
+    let redis = Redis::with_password("right-one");
+    Verdicts::on(&redis).expect("redis", "fail", "none is configured");
+    let mut file = tempfile::NamedTempFile::new().expect("a file");
+    file.write_all(b"wrong-one").expect("our file");
+    let path = file.path().to_string_lossy().into_owned();
+    let found = Verdicts::of(&["--redis", &redis.url(), "--redis-password-file", &path]);
+    found.expect("redis", "fail", "WRONGPASS");
+    assert!(!found.text.contains("wrong-one"), "{}", found.text);
+    let found = Verdicts::of(&["--redis", "redis://u:secret-one@127.0.0.1:1"]);
+    found.expect("redis", "fail", "redis://u:***@127.0.0.1:1");
+    assert!(!found.text.contains("secret-one"), "{}", found.text);
+}
+
+/// Doctor as this user, whose password is `pw`.
+fn as_user(redis: &Redis, user: &str) -> Verdicts {
+    let mut file = tempfile::NamedTempFile::new().expect("a file");
+    file.write_all(b"pw").expect("our file");
+    let path = file.path().to_string_lossy().into_owned();
+    Verdicts::of(&["--redis", &redis.url(), "--redis-username", user, "--redis-password-file", &path])
+}
+
+#[test]
+fn missing_rights_are_named_and_the_printed_rule_is_enough() {
+    let redis = Redis::start();
+    redis.command(&["ACL", "SETUSER", "keys", "on", ">pw", "~other:*", "&*", "+@all"]);
+    as_user(&redis, "keys").expect("rights", "fail", "GET SET DEL EVALSHA");
+    redis.command(&["ACL", "SETUSER", "channels", "on", ">pw", "~*", "resetchannels", "+@all"]);
+    as_user(&redis, "channels").expect("rights", "fail", "PUBLISH SUBSCRIBE");
+    redis.command(&["ACL", "SETUSER", "scripts", "on", ">pw", "~*", "&*", "+@all", "-script"]);
+    as_user(&redis, "scripts").expect("rights", "fail", "script");
+
+    redis.command(&["ACL", "SETUSER", "just", "on", ">pw"]);
+    let none = as_user(&redis, "just");
+    none.expect("rights", "fail", "ACL SETUSER just");
+    let rule = none.document["acl_rule"].as_str().expect("a command").replace(">PASSWORD", ">pw");
+    redis.command(&rule.split(' ').collect::<Vec<_>>());
+    let enough = as_user(&redis, "just");
+    enough.expect("rights", "ok", "user just may do all");
+    assert_eq!(enough.code, 0, "{}", enough.text);
+
+    let mut file = tempfile::NamedTempFile::new().expect("a file");
+    file.write_all(b"pw").expect("our file");
+    let path = file.path().to_string_lossy().into_owned();
+    redis.command(&["CONFIG", "RESETSTAT"]);
+    let flags = ["--redis", &redis.url(), "--redis-username", "just", "--redis-password-file", &path];
+    let (a, b) = (Sidecar::with(&flags), Sidecar::with(&flags));
+    a.await_store();
+    b.await_store();
+    a.unlock(&a.lock("k", ""));
+    b.unlock(&b.lock("k", r#"{"wait":"5s"}"#));
+    for sidecar in [&a, &b] {
+        assert!(!sidecar.output().contains("NOPERM"), "{}", sidecar.output());
+    }
+    let errors = redis.command(&["INFO", "errorstats"]);
+    assert!(!errors.contains("NOPERM"), "Redis refused nothing more: {errors}");
+}
+
+#[test]
+fn with_a_sidecar_both_are_examined() {
+    let redis = Redis::start();
+    let sidecar = Sidecar::connected_to(&redis);
+    let socket = sidecar.socket().to_string_lossy().into_owned();
+    let mut with_settings = command(["doctor", "-o", "json", "--socket", &socket]);
+    with_settings.env("SIDELOCK_REDIS", redis.url());
+    let (code, text) = run(with_settings);
+    assert!(code == 0 && text.contains("boottime") && text.contains("persistence"), "{text}");
+    let untold = Verdicts::of(&["--socket", &socket]);
+    untold.expect("store", "warn", "--redis URL");
+    sidecar.signal(rustix::process::Signal::STOP);
+    Verdicts::of(&["--socket", &socket]).expect("sidecar", "fail", "does not answer");
+    sidecar.signal(rustix::process::Signal::CONT);
+}
