@@ -41,7 +41,7 @@ With --redis only that Redis is examined: before a sidecar exists. Otherwise the
 places), and the Redis that the settings name. It changes nothing. Exit code 0: fit, warnings included; 1: not fit.";
 
 /// Examines, shows, and says by the exit code whether it is fit.
-pub(crate) async fn doctor(args: DoctorArgs) -> Result<(), Failure> {
+pub(crate) async fn doctor(args: &DoctorArgs) -> Result<(), Failure> {
     let Examination { findings, acl_rule } = examine(&args.sources).await;
     let failed = findings.iter().filter(|finding| finding.verdict == Verdict::Fail).count();
     args.output.write(&document(&findings, acl_rule.as_deref()), |_| {

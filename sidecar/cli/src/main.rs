@@ -2,8 +2,10 @@
 //!
 //! Owns the list of verbs and that every failure ends in one line and an exit code. Each verb has a file of its own.
 
+mod child;
 mod completions;
 mod config;
+mod demo;
 mod doctor;
 mod door;
 mod drain;
@@ -85,10 +87,13 @@ enum Speaking {
     Healthcheck(ready::HealthArgs),
     /// Examine sidecar, settings and Redis, and say what to change
     #[command(after_help = doctor::AFTER_HELP, display_order = 12)]
-    Doctor(doctor::DoctorArgs),
+    Doctor(Box<doctor::DoctorArgs>),
     /// Let the sidecar finish and end
     #[command(display_order = 13)]
     Drain(drain::DrainArgs),
+    /// Ten seconds that show what this is: no set-up, nothing left behind
+    #[command(display_order = 16)]
+    Demo(demo::DemoArgs),
 }
 
 fn main() -> ExitCode {
@@ -118,8 +123,9 @@ async fn speak(verb: Speaking) -> Result<u8, Failure> {
         Speaking::Stat(args) => done(stat::stat(args).await),
         Speaking::Wait(args) => done(ready::until(args).await),
         Speaking::Healthcheck(args) => done(ready::check(args).await),
-        Speaking::Doctor(args) => done(doctor::doctor(args).await),
+        Speaking::Doctor(args) => done(doctor::doctor(&args).await),
         Speaking::Drain(args) => done(drain::drain(args).await),
+        Speaking::Demo(args) => demo::demo(args).await,
     }
 }
 

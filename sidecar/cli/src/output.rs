@@ -39,11 +39,16 @@ impl Output {
 
 /// Writes to standard output. A reader that has gone ends the verb without a word, as the pipe's rules are.
 pub(crate) fn say(text: &str) -> Result<(), Failure> {
-    let mut out = io::stdout().lock();
-    out.write_all(text.as_bytes()).and_then(|()| out.flush()).or_else(|error| match error.kind() {
+    try_say(text).or_else(|error| match error.kind() {
         io::ErrorKind::BrokenPipe => std::process::exit(0),
         _ => Err(Failure::broken(format!("can not write the answer: {error}"))),
     })
+}
+
+/// Writes to standard output: for who has to clean up when its reader has gone.
+pub(crate) fn try_say(text: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes()).and_then(|()| out.flush())
 }
 
 /// Tells a person something on standard error.

@@ -8,9 +8,13 @@ use std::io::IsTerminal;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Style {
     Plain,
+    Dim,
+    Bold,
     Green,
     Yellow,
     Red,
+    Cyan,
+    Magenta,
 }
 
 impl Style {
@@ -18,9 +22,13 @@ impl Style {
     fn code(self) -> &'static str {
         match self {
             Style::Plain => "0",
+            Style::Dim => "2",
+            Style::Bold => "1",
             Style::Green => "32",
             Style::Yellow => "33",
             Style::Red => "31",
+            Style::Cyan => "36",
+            Style::Magenta => "35",
         }
     }
 

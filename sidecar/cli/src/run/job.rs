@@ -3,10 +3,10 @@
 //! Owns starting the command in a group of its own, lending it the terminal, passing signals on, and what happens to it
 //! when we die. Must not know leases: `run` decides when to send which signal.
 
-use nix::sys::prctl;
+use crate::child::bound_to_us;
 use nix::sys::signal::{SigSet, Signal, killpg, raise};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
-use nix::unistd::{Pid, getpgrp, getpid, getppid, tcgetpgrp, tcsetpgrp};
+use nix::unistd::{Pid, getpgrp, tcgetpgrp, tcsetpgrp};
 use std::ffi::OsString;
 use std::io::{self, IsTerminal};
 use std::os::unix::process::ExitStatusExt;
@@ -35,17 +35,9 @@ impl Job {
         let (program, arguments) = command
             .split_first()
             .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "there is no command to run"))?;
-        let us = getpid();
         let mut builder = Command::new(program);
-        builder.args(arguments).envs(environment.iter().map(|(name, value)| (name, value))).process_group(0);
-        let die_with_us = move || {
-            prctl::set_pdeathsig(Signal::SIGKILL)?;
-            // We may have died between fork and prctl: then nobody would ever send that signal.
-            if getppid() == us { Ok(()) } else { Err(io::ErrorKind::BrokenPipe.into()) }
-        };
-        // SAFETY: between fork and exec the closure makes two system calls and allocates nothing.
-        unsafe { builder.pre_exec(die_with_us) };
-        let child = builder.spawn()?;
+        builder.args(arguments).envs(environment.iter().map(|(name, value)| (name, value)));
+        let child = bound_to_us(&mut builder).spawn()?;
         let group = child.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw);
         let group = group.ok_or_else(|| io::Error::other("the command has no process id"))?;
         let lent = lend_terminal(group);

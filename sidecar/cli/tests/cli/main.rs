@@ -1,5 +1,6 @@
 //! The binary as a shell sees it, with a real sidecar on the memory store.
 
+mod demo;
 mod run;
 mod settings;
 mod stat;
