@@ -38,6 +38,12 @@ impl Latency {
     }
 }
 
+impl FromIterator<Duration> for Latency {
+    fn from_iter<T: IntoIterator<Item = Duration>>(samples: T) -> Latency {
+        Latency(samples.into_iter().collect())
+    }
+}
+
 /// The middle one.
 pub(crate) fn median(mut values: Vec<f64>) -> f64 {
     values.sort_unstable_by(f64::total_cmp);

@@ -1,0 +1,29 @@
+"""redis-py's Lock with its default settings, as one process of a crowd.
+
+Reads lines `NUMBER SOCKET KEY SECONDS TASKS`, the last of which is 1; for each it acquires and releases for that long and answers
+`NUMBER WAIT:CYCLE …`: for each grant, microseconds from asking to having and until it was given back.
+"""
+
+import sys
+import time
+
+import redis
+
+print("ready", flush=True)
+for line in sys.stdin:
+    number, socket, key, seconds, _ = line.split()
+    client = redis.Redis(unix_socket_path=socket)
+    lock = client.lock(key, timeout=10)
+    client.ping()
+    end = time.perf_counter() + float(seconds)
+    answer = [number]
+    while True:
+        start = time.perf_counter()
+        lock.acquire()
+        having = time.perf_counter()
+        lock.release()
+        if having >= end:
+            break
+        answer.append(f"{(having - start) * 1e6:.0f}:{(time.perf_counter() - start) * 1e6:.0f}")
+    client.close()
+    print(*answer, flush=True)

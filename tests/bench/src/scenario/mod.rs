@@ -1,0 +1,75 @@
+//! The scenarios, B1 to B12, one file for each family. Each puts its figures under names that begin with its id; sizes
+//! stand behind an `@`. Which figures are compared with which, and the goals, stand in `report/lines.rs`.
+
+pub(crate) mod uncontended;
+pub(crate) mod contended;
+pub(crate) mod fleet;
+pub(crate) mod across;
+pub(crate) mod death;
+pub(crate) mod weight;
+pub(crate) mod start;
+pub(crate) mod modes;
+
+use crate::Outcome;
+use crate::figures::Figures;
+use crate::lab::Lab;
+
+/// Users at once, where the growth of the cost is measured.
+pub(crate) const SIZES: [usize; 4] = [1, 8, 64, 512];
+
+/// One of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Scenario {
+    B1,
+    B2,
+    B3,
+    B4,
+    B5,
+    B6,
+    B7,
+    B8,
+    B11,
+    B12,
+}
+
+impl Scenario {
+    /// All, in the order in which a round runs them.
+    pub(crate) const ALL: [Scenario; 10] = [
+        Scenario::B1,
+        Scenario::B2,
+        Scenario::B3,
+        Scenario::B4,
+        Scenario::B5,
+        Scenario::B6,
+        Scenario::B11,
+        Scenario::B12,
+        Scenario::B7,
+        Scenario::B8,
+    ];
+
+    /// The one with this name, whatever its case.
+    pub(crate) fn named(name: &str) -> Option<Scenario> {
+        Scenario::ALL.into_iter().find(|one| format!("{one:?}").eq_ignore_ascii_case(name))
+    }
+
+    /// Those that weigh memory or count deaths: they have no ratio to lose to a drifting machine, and run once.
+    pub(crate) fn runs_once(self) -> bool {
+        matches!(self, Scenario::B7 | Scenario::B8)
+    }
+
+    /// Measures it.
+    pub(crate) async fn run(self, lab: &mut Lab, figures: &mut Figures) -> Outcome {
+        match self {
+            Scenario::B1 => uncontended::alone(lab, figures).await,
+            Scenario::B2 => uncontended::own_keys(lab, figures).await,
+            Scenario::B3 => contended::one_sidecar(lab, figures).await,
+            Scenario::B4 => fleet::one_key(lab, figures).await,
+            Scenario::B5 => uncontended::cold_keys(lab, figures).await,
+            Scenario::B6 => across::handover(lab, figures).await,
+            Scenario::B7 => death::next_grant(lab, figures).await,
+            Scenario::B8 => weight::memory(lab, figures).await,
+            Scenario::B11 => start::ready(figures),
+            Scenario::B12 => modes::permits_and_readers(lab, figures).await,
+        }
+    }
+}
