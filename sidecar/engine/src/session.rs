@@ -146,12 +146,17 @@ impl Engine {
 
     /// Any input of a session is a sign of life.
     pub(crate) fn session_seen(&mut self, now: Time, id: SessionId) {
+        let pause = self.extension_pause();
         if let Some(session) = self.sessions.get_mut(&id) {
+            let silence = now.since(session.seen);
             session.seen = now;
             if std::mem::take(&mut session.held_short) {
-                session.extend_at = now;
+                // After a long silence what it was told may be about to end. A session that is heard all the time is told
+                // no oftener than any other, however far ahead of its patience its tenures are.
+                let at = if silence >= pause { now } else { now.max(session.extended + pause) };
+                session.extend_at = session.extend_at.min(at);
             }
-            if session.armed == Time::MAX || session.extend_at <= now {
+            if session.extend_at < session.armed || session.armed == Time::MAX {
                 self.arm_session(id);
             }
         }
@@ -253,7 +258,7 @@ impl Engine {
     /// The deadline of a tenure moved: the sessions of its leases are told, each at most ten times per time to live,
     /// all of its leases in one notice (P6).
     pub(crate) fn extend_leases(&mut self, now: Time, resource: usize) {
-        let pause = self.config.tenure_ttl / 10;
+        let pause = self.extension_pause();
         for lease in self.resources[resource].live.iter() {
             let lease = &self.leases[lease];
             if lease.secret.is_some() {
@@ -274,6 +279,11 @@ impl Engine {
             }
         }
         self.answer_renewals(now, resource);
+    }
+
+    /// From one extension told to a session to the next (P6).
+    fn extension_pause(&self) -> Duration {
+        self.config.tenure_ttl / 10
     }
 
     pub(crate) fn arm_session(&mut self, id: SessionId) {

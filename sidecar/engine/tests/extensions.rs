@@ -1,0 +1,93 @@
+//! How often a session is told that its leases live on.
+
+use sidelock_engine::store::Outcome;
+use sidelock_engine::{
+    Acquire, Config, Effect, Engine, Incarnation, Input, Key, Life, Mode, Notice, RequestId, SessionId,
+    SessionOpened, StoreTime, Time,
+};
+use sidelock_store::Memory;
+use std::time::Duration;
+
+const SESSION: SessionId = SessionId(1);
+const PATIENCE: Duration = Duration::from_secs(30);
+const TENURE: Duration = Duration::from_secs(60);
+/// At most ten times per time to live (P6).
+const PAUSE: Duration = Duration::from_secs(6);
+
+struct World {
+    now: Time,
+    engine: Engine,
+    store: Memory,
+    extensions: Vec<Time>,
+}
+
+impl World {
+    fn input(&mut self, input: Input) {
+        let at = StoreTime(1_000_000_000_000 + self.now.0 / 1000);
+        self.engine.handle(self.now, input);
+        while let Some(effect) = self.engine.poll_effect() {
+            match effect {
+                Effect::Store(call) => {
+                    let (reply, _) = self.store.apply(at, &call.op);
+                    let outcome = Outcome::Applied { at, reply };
+                    self.engine.handle(self.now, Input::Store { call: call.id, outcome });
+                }
+                Effect::Notice { notice: Notice::Extended { until, .. }, .. } => self.extensions.push(until),
+                _ => {}
+            }
+        }
+    }
+}
+
+/// A session with a lease on a tenure that outlives its patience, as tenures of a sidecar with many keys do.
+fn world() -> World {
+    let config = Config { tenure_ttl: TENURE, ..Config::new(Incarnation(1)) };
+    let mut world = World {
+        now: Time(1_000_000_000),
+        engine: Engine::new(config),
+        store: Memory::default(),
+        extensions: Vec::new(),
+    };
+    world.input(Input::StoreUp { at: StoreTime(1_000_001_000_000) });
+    let opened = SessionOpened { session: SESSION, uid: 1, app: "test".into(), ping_within: Some(PATIENCE) };
+    world.input(Input::SessionOpened(opened));
+    world.input(Input::Acquire(Acquire {
+        session: SESSION,
+        request: RequestId(1),
+        key: Key::new("k").unwrap(),
+        mode: Mode::Exclusive,
+        wait: None,
+        life: Life::Session { ttl: None },
+        max_hold: None,
+        owner: None,
+        priority: 0,
+        notify_queued: false,
+    }));
+    world
+}
+
+#[test]
+fn a_busy_session_is_told_no_oftener_than_any_other() {
+    let mut world = world();
+    let span = Duration::from_secs(60);
+    let end = world.now + span;
+    while world.now < end {
+        world.now = world.now + Duration::from_millis(10);
+        world.input(Input::SessionPinged(SESSION));
+    }
+    let most = span.as_secs() / PAUSE.as_secs() + 1;
+    let told = world.extensions.len() as u64;
+    assert!((2..=most).contains(&told), "told {told} times; {most} are enough");
+    let last = world.extensions.last().expect("told at least twice");
+    assert!(*last > world.now + PATIENCE / 2, "what it was told lasts: {last:?} at {:?}", world.now);
+}
+
+#[test]
+fn after_a_long_silence_it_is_told_at_once() {
+    let mut world = world();
+    world.now = world.now + PATIENCE - Duration::from_millis(10);
+    world.input(Input::SessionPinged(SESSION));
+    world.input(Input::Tick);
+    let told = *world.extensions.last().expect("it is told");
+    assert!(told > world.now + PATIENCE / 2, "until {told:?} at {:?}", world.now);
+}
