@@ -49,7 +49,6 @@ impl Figures {
         Spread::of(pairs.map(|(over, under)| over / under).collect())
     }
 
-    #[cfg(test)]
     /// The medians of `NAME@N` for all N, by N.
     pub(crate) fn curve(&self, name: &str) -> Vec<(f64, f64)> {
         let point = |(figure, values): (&String, &Vec<f64>)| {

@@ -15,6 +15,7 @@ mod lab;
 mod scenario;
 mod report;
 mod options;
+mod counts;
 
 use figures::Figures;
 use lab::Lab;
@@ -35,6 +36,10 @@ fn main() -> Outcome {
     {
         return LocalSet::new().block_on(&runtime()?, death::hold_until_killed(socket, key));
     }
+    if words.first().is_some_and(|word| word == "counts") {
+        say(&counts::counts(words.iter().any(|word| word == "--bless"))?);
+        return Ok(());
+    }
     let options = Options::read(words)?;
     let folder = result_folder()?;
     let figures = measure(&options, &folder)?;
@@ -47,6 +52,9 @@ fn main() -> Outcome {
     for folder in options.out.into_iter().chain([folder]) {
         std::fs::create_dir_all(&folder)?;
         std::fs::write(folder.join("results.md"), &text)?;
+        for (file, plot) in report::growth::plots(&figures) {
+            std::fs::write(folder.join(file), plot)?;
+        }
         say(&format!("written to {}", folder.display()));
     }
     say(&format!("\n{text}"));

@@ -1,8 +1,10 @@
-//! One table: each figure the median of the rounds, each ratio the median of the rounds' ratios.
+//! One table, and plots of how costs grow: each figure the median of the rounds, each ratio the median of the rounds' ratios.
 //!
 //! Owns the layout. Must not know how the figures came about.
 
 mod lines;
+mod chart;
+pub(crate) mod growth;
 
 use crate::figures::{Figures, Spread};
 use lines::{Comparison, Goal, Line, lines};
