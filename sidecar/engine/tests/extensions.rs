@@ -54,7 +54,7 @@ fn world() -> World {
     world.input(Input::Acquire(Acquire {
         session: SESSION,
         request: RequestId(1),
-        key: Key::new("k").unwrap(),
+        key: Key::new("k").expect("a short text is a key"),
         mode: Mode::Exclusive,
         wait: None,
         life: Life::Session { ttl: None },
