@@ -288,7 +288,9 @@ impl Engine {
         let mut all: Vec<usize> = self.resources[resource].live.iter().collect();
         all.sort_by_key(|&lease| self.leases[lease].fence);
         for lease in all {
+            let session = self.leases[lease].session;
             self.end_lease(now, lease, End::Lost(reason));
+            self.forget_if_over(session);
         }
     }
 
