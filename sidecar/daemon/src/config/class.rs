@@ -66,9 +66,9 @@ fn glob(pattern: &[u8], key: &[u8]) -> bool {
             p += 1;
         } else if p == pattern.len() && k == key.len() {
             return true;
-        } else if k < key.len() && fits(pattern.get(p), key[k]) {
+        } else if let Some(length) = key.get(k).and_then(|byte| fits(pattern.get(p), *byte)) {
             p += 1;
-            k += 1;
+            k += length;
         } else if let Some((after, covered)) =
             star.filter(|(_, covered)| key.get(*covered).is_some_and(|b| *b != b'/'))
         {
@@ -84,11 +84,24 @@ fn glob(pattern: &[u8], key: &[u8]) -> bool {
     }
 }
 
-fn fits(pattern: Option<&u8>, byte: u8) -> bool {
+/// How many bytes of the key, of which `byte` is the next, this piece of the pattern covers; nothing if it does not fit.
+fn fits(pattern: Option<&u8>, byte: u8) -> Option<usize> {
     match pattern {
-        Some(b'?') => byte != b'/',
-        Some(wanted) => *wanted == byte,
-        None => false,
+        Some(b'?') => character(byte).filter(|_| byte != b'/'),
+        Some(wanted) => (*wanted == byte).then_some(1),
+        None => None,
+    }
+}
+
+/// Bytes of the character that begins with this byte of a text (RFC 3629); nothing if none does: a star may have covered
+/// the first bytes of one.
+fn character(byte: u8) -> Option<usize> {
+    match byte {
+        0..0x80 => Some(1),
+        0x80..0xc0 => None,
+        0xc0..0xe0 => Some(2),
+        0xe0..0xf0 => Some(3),
+        0xf0.. => Some(4),
     }
 }
 
@@ -114,6 +127,10 @@ mod tests {
             ("**/b*/c", "b/a/bx/c", true),
             ("**/b*/c", "b/a/bx/y/c", false),
             ("*a*b", "xxaxxab", true),
+            ("a?c", "a€c", true),
+            ("a??c", "aéc", false),
+            ("*??", "€", false),
+            ("*?", "a€", true),
             ("exact", "exact", true),
             ("exact", "exactly", false),
             ("", "x", false),
