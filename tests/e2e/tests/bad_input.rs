@@ -8,8 +8,10 @@ use sidelock_e2e::sidecar::{self, Sidecar};
 use sidelock_e2e::{folder, process};
 use sidelock_wire::{Acquire, FRAME_BYTES_MAX, Hello, Life, MAGIC, Mode, ToSidecar};
 use std::ffi::OsString;
+use std::io::Write;
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
@@ -161,6 +163,53 @@ fn the_frame_door_refuses_requests_that_make_no_sense_and_stays_open() {
     }
     assert_eq!(peer.acquires(Acquire { key: &long, ..try_lock(2, "k") }), "too_large");
     assert_eq!(peer.acquires(try_lock(10, "k")), "granted", "the session goes on");
+}
+
+/// H14. Memory is for what came, not for what was announced, and who talks without end is sent away.
+#[test]
+fn what_is_only_announced_costs_no_memory() {
+    /// Connections of each kind, all open at once.
+    const EACH: usize = 200;
+    /// A session costs a few KiB, buffers included; the frames announced here are 128 KiB each, the rest 4 GiB.
+    const KIB_PER_CONNECTION_MAX: u64 = 24;
+    let sidecar = Sidecar::on_memory();
+    let held = sidecar.lock("bystander", r#"{"ttl":"1m"}"#);
+    let before_kib = sidecar.resident_kib();
+
+    let mut half_said = Vec::new();
+    let mut peers = Vec::new();
+    for _ in 0..EACH {
+        let mut giant = Peer::greeted(sidecar.socket());
+        giant.bytes(&u32::MAX.to_le_bytes());
+        assert_eq!(giant.goodbye(), "too_large");
+        let mut largest = Peer::greeted(sidecar.socket());
+        largest.bytes(&u32::try_from(FRAME_BYTES_MAX).expect("fits").to_le_bytes());
+        largest.bytes(&[2]);
+        peers.push(largest);
+        for bytes in [
+            "POST /v1/locks/k HTTP/1.1\r\nContent-Length: 4294967296\r\n\r\n{",
+            "POST /v1/locks/k HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n100000000\r\n{",
+            "GET /livez HTTP/1.1\r\nX: ",
+        ] {
+            let mut stream = UnixStream::connect(sidecar.socket()).expect("the sidecar listens");
+            stream.write_all(bytes.as_bytes()).expect("the sidecar reads");
+            half_said.push(stream);
+        }
+    }
+    let mut endless = UnixStream::connect(sidecar.socket()).expect("the sidecar listens");
+    endless.write_all(b"GET /livez HTTP/1.1\r\n").expect("the sidecar reads");
+    let sent = (0..).take_while(|_| endless.write_all(b"X: endless\r\n").is_ok()).take(1 << 20).count();
+    assert!(sent < 1 << 20, "who sends headers without end is cut off");
+
+    // Answered after everything above was read.
+    sidecar.unlock(&held);
+    let connections = (half_said.len() + peers.len()) as u64;
+    let grown_kib = sidecar.resident_kib().saturating_sub(before_kib);
+    println!("{connections} connections announced much: {grown_kib} KiB");
+    assert!(
+        grown_kib < connections * KIB_PER_CONNECTION_MAX,
+        "{grown_kib} KiB for {connections} connections"
+    );
 }
 
 #[test]

@@ -95,6 +95,7 @@ fn the_binary_carries_no_test_package_and_no_mutants() {
         !features.contains("sidelock-engine feature \"mutants\""),
         "a released build has seeded bugs in it"
     );
+    assert!(!features.contains("feature \"fuzz\""), "a released build has the ways in of the fuzz targets");
 }
 
 #[test]
