@@ -18,6 +18,8 @@ mod embedded;
 mod examine;
 mod frame_outlet;
 mod frames;
+#[cfg(feature = "fuzz")]
+pub mod fuzz;
 mod gate;
 mod handle;
 mod health;

@@ -1,32 +1,49 @@
-//! `fuzz TARGET|all [--seconds N] [--seed N] [--round N]`: fuzzes for as long as wanted.
+//! `fuzz TARGET|all [--seconds N] [--seed N] [--grow FOLDER] [--file FILE] [--places]`: fuzzes for as long as wanted.
 //!
-//! Prints the seed first. With `--round` it runs that one round, to replay a failure.
+//! `--seconds` is for each target. Prints the seed first. With `--file` it checks that one input, to replay a failure; with
+//! `--places` it says where inputs led; with `--grow` it writes seeds that it found.
 
-use sidelock_fuzz::{Inputs, TARGETS, Target};
+use sidelock_fuzz::{Hunt, Marks, TARGETS, Target};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-const USAGE: &str = "usage: fuzz TARGET|all [--seconds N] [--seed N] [--round N]";
+const USAGE: &str =
+    "usage: fuzz TARGET|all [--seconds N] [--seed N] [--grow FOLDER] [--file FILE] [--places]";
 
 struct Order {
     targets: Vec<Target>,
     time: Duration,
     seed: u64,
-    round: Option<u64>,
+    /// Where seeds that were found are written, if anywhere.
+    grow: Option<PathBuf>,
+    file: Option<PathBuf>,
+    /// Print everything that inputs led to.
+    places: bool,
 }
 
 fn order(mut words: impl Iterator<Item = String>) -> Option<Order> {
     let name = words.next()?;
-    let targets: Vec<Target> = TARGETS.into_iter().filter(|t| name == "all" || name == t.name).collect();
     let clock = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let mut order =
-        Order { targets, time: Duration::from_secs(10), seed: clock.as_nanos() as u64, round: None };
+    let mut order = Order {
+        targets: TARGETS.into_iter().filter(|t| name == "all" || name == t.name).collect(),
+        time: Duration::from_secs(10),
+        seed: clock.as_nanos() as u64,
+        grow: None,
+        file: None,
+        places: false,
+    };
     while let Some(word) = words.next() {
-        let number: u64 = words.next()?.parse().ok()?;
+        if word == "--places" {
+            order.places = true;
+            continue;
+        }
+        let value = words.next()?;
         match word.as_str() {
-            "--seconds" => order.time = Duration::from_secs(number),
-            "--seed" => order.seed = number,
-            "--round" => order.round = Some(number),
+            "--seconds" => order.time = Duration::from_secs(value.parse().ok()?),
+            "--seed" => order.seed = value.parse().ok()?,
+            "--grow" => order.grow = Some(value.into()),
+            "--file" => order.file = Some(value.into()),
             _ => return None,
         }
     }
@@ -40,25 +57,41 @@ fn main() -> ExitCode {
         eprintln!("{USAGE}; targets: {}", names.join(", "));
         return ExitCode::from(2);
     };
-    for target in &order.targets {
-        println!("{}: seed {}", target.name, order.seed);
-        let started = Instant::now();
-        let mut rounds = 0;
-        for (round, input) in Inputs::new(target, order.seed, order.round.unwrap_or(0)) {
-            if std::panic::catch_unwind(|| (target.check)(&input)).is_err() {
-                eprintln!("failed; replay: fuzz {} --seed {} --round {round}", target.name, order.seed);
-                return ExitCode::FAILURE;
-            }
-            rounds += 1;
-            if order.round.is_some() || started.elapsed() >= order.time {
-                break;
-            }
-        }
-        println!(
-            "{}: {rounds} rounds in {:.1} s, nothing found",
-            target.name,
-            started.elapsed().as_secs_f64()
-        );
+    if let Some(file) = &order.file {
+        let input = std::fs::read(file).expect("the input can be read");
+        let mut marks = Marks::default();
+        order.targets.iter().for_each(|target| (target.check)(&input, &mut marks));
+        marks.iter().for_each(|mark| println!("{mark}"));
+        return ExitCode::SUCCESS;
     }
-    ExitCode::SUCCESS
+    let found_nothing = order.targets.iter().filter(|target| hunt(**target, &order)).count();
+    match found_nothing == order.targets.len() {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::FAILURE,
+    }
+}
+
+/// True if nothing was found.
+#[expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line tool")]
+fn hunt(target: Target, order: &Order) -> bool {
+    println!("{}: seed {}", target.name, order.seed);
+    let started = Instant::now();
+    let mut hunt = Hunt::new(target, order.seed);
+    while started.elapsed() < order.time {
+        if let Err(failure) = hunt.round() {
+            eprintln!("failed; replay: fuzz {} --file {}", target.name, failure.file.display());
+            return false;
+        }
+    }
+    let seconds = started.elapsed().as_secs_f64();
+    let (rounds, places) = (hunt.rounds(), hunt.marks().len());
+    println!("{}: {rounds} rounds in {seconds:.1} s to {places} places, nothing found", target.name);
+    if order.places {
+        hunt.marks().iter().for_each(|(mark, count)| println!("{count:>10} {mark}"));
+    }
+    if let Some(folder) = &order.grow {
+        let written = hunt.write_seeds(&folder.join(target.name)).expect("the folder can be written");
+        println!("{}: {written} seeds written", target.name);
+    }
+    true
 }

@@ -17,6 +17,8 @@ mod fault;
 mod outbox;
 mod turn;
 mod link;
+#[cfg(feature = "fuzz")]
+pub mod fuzz;
 
 pub use survey::{Survey, survey};
 

@@ -84,7 +84,8 @@ impl Turn {
         pipeline
     }
 
-    fn read(&self, values: Vec<Value>) -> Answered {
+    /// What the answers to the pipeline, one for each of its [`Turn::requests`], say about each call.
+    pub(super) fn read(&self, values: Vec<Value>) -> Answered {
         let mut answered = Answered::default();
         if self.calls.is_empty() {
             return answered;
