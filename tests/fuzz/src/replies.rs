@@ -7,7 +7,7 @@
 use crate::Marks;
 use sidelock_engine::store::{Ask, Call, CallId, Fault, Op, Outcome, Renew, Return, Tell, Withdraw};
 use sidelock_engine::{AskId, Incarnation, Key, StoreTime, WHOLE};
-use sidelock_store::redis::fuzz::{answers, push};
+use sidelock_store::redis::fuzz::{Answers, answers, push};
 use std::time::Duration;
 
 /// What Redis says besides what the scripts do.
@@ -111,7 +111,9 @@ pub(crate) fn check(bytes: &[u8], marks: &mut Marks) {
     }
     let calls: Vec<Call> = (0..first & CALLS_MAX).map(call).collect();
     let again = first & AGAIN != 0;
-    let Some((outcomes, resent)) = answers(&calls, again, stream) else { return marks.saw("not answered") };
+    let Some(Answers { outcomes, again: resent }) = answers(&calls, again, stream) else {
+        return marks.saw("not answered");
+    };
     let mut settled: Vec<CallId> =
         outcomes.iter().map(|(call, _)| *call).chain(resent.iter().map(|c| c.id)).collect();
     settled.sort();

@@ -13,16 +13,19 @@ pub fn push(message: &[u8]) -> Option<Push> {
     codec::push(message)
 }
 
-/// Reads what Redis answered to a pipeline of these calls: what became of each that is settled, and those that will be
-/// sent again. Nothing if `stream` does not have an answer, as RESP, for each request of the pipeline.
-pub fn answers(
-    calls: &[Call],
-    again: bool,
-    mut stream: &[u8],
-) -> Option<(Vec<(CallId, Outcome)>, Vec<Call>)> {
+/// What Redis' answers to a pipeline say.
+pub struct Answers {
+    /// What became of calls.
+    pub outcomes: Vec<(CallId, Outcome)>,
+    /// Those that did not run and will be sent again.
+    pub again: Vec<Call>,
+}
+
+/// Reads the answers to a pipeline of these calls. Nothing if `stream` does not have one, as RESP, for each request of it.
+pub fn answers(calls: &[Call], again: bool, mut stream: &[u8]) -> Option<Answers> {
     let turn = Turn { calls: calls.into(), reload: false, again };
     let mut parser = Parser::new();
     let values = (0..turn.requests()).map(|_| parser.parse_value(&mut stream).ok()).collect::<Option<_>>()?;
     let answered = turn.read(values);
-    Some((answered.outcomes, answered.again))
+    Some(Answers { outcomes: answered.outcomes, again: answered.again })
 }

@@ -105,6 +105,7 @@ pub(crate) fn seeds() -> Vec<Vec<u8>> {
         request("GET", "/v1/locks/bystander", "", ""),
         request("GET", &format!("/v1/leases/{}", "0a".repeat(20)), "", ""),
         request("PATCH", "/v1/info", "", ""),
+        request("POST", "/v1/locks/k", "", r#"{"ttl":"365d"}"#),
         request("POST", &format!("/v1/locks/{}", "k".repeat(513)), "", ""),
         b"GET /metrics HTTP/1.0\r\n\r\n".to_vec(),
         chunked.as_bytes().to_vec(),
