@@ -93,8 +93,7 @@ pub(crate) fn seeds() -> Vec<Vec<u8>> {
     let release = request("DELETE", "/v1/leases/{lease}", "Connection: close\r\n", "");
     let again = request("POST", "/v1/locks/same", "Idempotency-Key: x\r\n", "");
     let chunked = "POST /v1/locks/c HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n{\"ttl\r\n6;x=y\r\n\":\"1s\"\r\n1\r\n}\r\n0\r\n\r\n";
-    let polite =
-        format!("POST /v1/locks/e HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n{{}}");
+    let polite = "POST /v1/locks/e HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n{}";
     let mut seeds = vec![
         request("POST", "/v1/locks/orders/42", "User-Agent: fuzz\r\n", all_fields),
         request("POST", "/v1/semaphores/s", "Content-Type: application/json\r\n", semaphore),
@@ -109,7 +108,7 @@ pub(crate) fn seeds() -> Vec<Vec<u8>> {
         request("POST", &format!("/v1/locks/{}", "k".repeat(513)), "", ""),
         b"GET /metrics HTTP/1.0\r\n\r\n".to_vec(),
         chunked.as_bytes().to_vec(),
-        polite.into_bytes(),
+        polite.as_bytes().to_vec(),
         [&renew[..], &renew, &release, &release].concat(),
         [&lock[..], &lock, &held, &list].concat(),
         [&again[..], &again].concat(),

@@ -157,11 +157,16 @@ impl Book {
             }
             Reply::Cancelled => {
                 asked.cancelled = true;
+                // Granted in the same breath, before the cancel was looked at: it is void.
+                self.leases.retain(|lease| (lease.session, lease.request) != (session, request));
                 marks.saw("cancelled");
             }
             Reply::Refused(refusal) => marks.saw(refused(refusal)),
             Reply::Released => {
                 assert!(!trespass, "somebody else's lease: {who}");
+                let named: Vec<_> =
+                    asked.named.iter().filter(|(_, own)| *own).map(|(name, _)| *name).collect();
+                self.leases.retain(|lease| !named.iter().any(|name| lease.is(session, *name)));
                 marks.saw("released");
             }
             Reply::Renewed { deadline, cap, fence } => {
