@@ -21,6 +21,9 @@ pub(crate) const LENGTH_BYTES: usize = 4;
 /// Bytes asked for at a time: a batch of some hundred hot frames.
 const READ_BYTES: usize = 16 * 1024;
 
+/// Bytes kept by a decoder at rest: a few requests.
+const KEPT_BYTES: usize = 512;
+
 /// Why bytes are no frame. The connection is of no use after any of these.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FrameError {
@@ -122,17 +125,36 @@ impl Decoder {
         Decoder { magic_due: true, ..Decoder::new(frame_bytes_max) }
     }
 
+    /// Appends what was read elsewhere, so that this holds no room for reads: for who has many connections, most of them
+    /// idle. Never holds more than one incomplete frame and one piece, provided that all frames are taken out between.
+    pub fn push(&mut self, read: &[u8]) {
+        self.forget_used();
+        self.bytes.extend_from_slice(read);
+    }
+
+    /// Nothing is expected for a while: gives memory back, unless a frame is incomplete.
+    pub fn rest(&mut self) {
+        if self.start == self.bytes.len() && self.bytes.capacity() > KEPT_BYTES {
+            self.bytes = Vec::new();
+            self.start = 0;
+        }
+    }
+
     /// Where to append what was read next; has room for a read of reasonable size. Never holds more than one
     /// incomplete frame and one read, provided that all frames are taken out between reads.
     pub fn space(&mut self) -> &mut Vec<u8> {
+        self.forget_used();
+        self.bytes.reserve(READ_BYTES);
+        &mut self.bytes
+    }
+
+    fn forget_used(&mut self) {
         if self.start == self.bytes.len() {
             self.bytes.clear();
         } else {
             self.bytes.drain(..self.start);
         }
         self.start = 0;
-        self.bytes.reserve(READ_BYTES);
-        &mut self.bytes
     }
 
     /// The next frame's payload, or `None` until more bytes came. After an error the connection is of no use.
@@ -167,5 +189,30 @@ impl Decoder {
         self.start += MAGIC.len();
         self.magic_due = false;
         Ok(true)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ToSidecar;
+
+    #[test]
+    fn at_rest_a_decoder_keeps_an_unfinished_frame_and_little_else() {
+        let mut pings = Vec::new();
+        (0..1000).for_each(|_| ToSidecar::Ping.encode(&mut pings));
+        let (most, last) = pings.split_at(pings.len() - 2);
+        let mut decoder = Decoder::new(FRAME_BYTES_MAX);
+        decoder.push(most);
+        let mut count = 0;
+        while decoder.next_frame().expect("pings").is_some() {
+            count += 1;
+        }
+        decoder.rest();
+        decoder.push(last);
+        assert!(decoder.next_frame().expect("a ping").is_some(), "its beginning was kept");
+        assert_eq!(count, 999);
+        decoder.rest();
+        assert_eq!(decoder.bytes.capacity(), 0);
     }
 }

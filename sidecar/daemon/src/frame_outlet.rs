@@ -15,8 +15,8 @@ use std::rc::Rc;
 use std::task::{Poll, ready};
 use tokio::sync::Notify;
 
-/// Memory for answers that a session keeps while it has none to write: a batch of some hundred.
-const KEPT_BYTES_MAX: usize = 16 * 1024;
+/// Memory for answers that a session keeps while it has none to write: a batch of some tens.
+const KEPT_BYTES_MAX: usize = 2 * 1024;
 /// Written bytes that stay in front of unwritten ones at least: moving the rest for fewer is not worth it.
 const WRITTEN_BYTES_MIN: usize = 4 * 1024;
 

@@ -4,7 +4,7 @@
 
 use crate::clock::boottime;
 use crate::frame_outlet::FrameOutlet;
-use crate::handle::{Handle, Peer, SESSION_BATCH_MAX, Session};
+use crate::handle::{Handle, Peer, Session};
 use crate::outlet::{Outlet, Overflow};
 use crate::place::Place;
 use crate::problem::Problem;
@@ -16,8 +16,10 @@ use sidelock_wire::{
     Code, Decoder, FEATURES, FrameError, Hello, Limits, Resume, Secret, ToClient, ToSidecar, VERSION_MAX,
     VERSION_MIN, Welcome,
 };
+use std::cell::RefCell;
 use std::future::poll_fn;
 use std::rc::Rc;
+use std::task::{Poll, ready};
 use std::time::Duration;
 use tokio::net::UnixStream;
 use tokio::time::timeout;
@@ -28,6 +30,8 @@ pub(crate) const HELLO_WITHIN: Duration = Duration::from_secs(5);
 pub(crate) const SESSION_TTL: Duration = Duration::from_secs(30);
 /// A boottime further ahead of ours than this does not come from this host (A5).
 const CLOCK_MISMATCH_MAX: Duration = Duration::from_millis(100);
+/// Bytes read at a time: a batch of some hundred requests.
+const READ_BYTES: usize = 16 * 1024;
 /// What a client calls itself is cut to this.
 const APP_BYTES_MAX: usize = 128;
 
@@ -36,7 +40,9 @@ pub(crate) struct FrameDoor {
     /// The driver.
     pub(crate) handle: Handle,
     /// Sessions that may come back.
-    pub(crate) resumable: Resumable,
+    resumable: Resumable,
+    /// What any connection reads into: thousands of them are idle, and a buffer each would be most of what they cost.
+    scratch: Rc<RefCell<Vec<u8>>>,
 }
 
 /// Why a connection ended.
@@ -68,6 +74,12 @@ impl From<Problem> for End {
 }
 
 impl FrameDoor {
+    /// A door that remembers a session it had to cut off for so long.
+    pub(crate) fn new(handle: Handle, resume_within: Duration) -> FrameDoor {
+        let scratch = Rc::new(RefCell::new(Vec::with_capacity(READ_BYTES)));
+        FrameDoor { handle, resumable: Resumable::new(resume_within), scratch }
+    }
+
     /// Serves a connection to its end.
     pub(crate) async fn serve(&self, stream: UnixStream, peer: Peer) {
         let limits = self.handle.gate().rules().limits.clone();
@@ -77,7 +89,8 @@ impl FrameDoor {
         };
         let outlet = Rc::new(FrameOutlet::new(socket.clone(), limits.outbound_bytes_max as usize));
         let decoder = Decoder::with_magic(limits.frame_bytes_max as usize);
-        let mut frames = Frames { socket, decoder, outlet };
+        let scratch = self.scratch.clone();
+        let mut frames = Frames { socket, decoder, outlet, scratch };
         let greeted = match timeout(HELLO_WITHIN, self.greet(&mut frames, peer)).await {
             Ok(greeted) => greeted,
             Err(_) => Err(Problem::new(Code::BadRequest, "no hello came in time").into()),
@@ -193,8 +206,9 @@ impl FrameDoor {
     /// Requests in, until somebody hangs up. Answers leave by the outlet.
     async fn exchange(&self, frames: &mut Frames, session: &Session) -> End {
         loop {
-            match self.take_batch(frames, session) {
-                Ok(SESSION_BATCH_MAX) => tokio::task::yield_now().await,
+            let batch = session.batch();
+            match self.take_batch(frames, session, batch) {
+                Ok(taken) if taken == batch => tokio::task::yield_now().await,
                 Ok(_) => {
                     if let Err(end) = frames.more().await {
                         return end;
@@ -209,10 +223,10 @@ impl FrameDoor {
     }
 
     /// Hands over what has been read, at most a batch; how many frames it were.
-    fn take_batch(&self, frames: &mut Frames, session: &Session) -> Result<usize, End> {
+    fn take_batch(&self, frames: &mut Frames, session: &Session, batch: usize) -> Result<usize, End> {
         let mut taken = 0;
         let mut answered = false;
-        while taken < SESSION_BATCH_MAX
+        while taken < batch
             && let Some(payload) = frames.decoder.next_frame()?
         {
             taken += 1;
@@ -258,6 +272,7 @@ struct Frames {
     socket: Rc<Socket>,
     decoder: Decoder,
     outlet: Rc<FrameOutlet>,
+    scratch: Rc<RefCell<Vec<u8>>>,
 }
 
 impl Frames {
@@ -272,8 +287,16 @@ impl Frames {
     }
 
     async fn read(&mut self) -> Result<(), End> {
-        let Frames { socket, decoder, .. } = self;
-        match poll_fn(|cx| socket.poll_read(cx, decoder.space())).await {
+        self.decoder.rest();
+        let Frames { socket, decoder, scratch, .. } = self;
+        let read = poll_fn(|cx| {
+            let scratch = &mut *scratch.borrow_mut();
+            scratch.clear();
+            let read = ready!(socket.poll_read(cx, scratch));
+            decoder.push(scratch);
+            Poll::Ready(read)
+        });
+        match read.await {
             Ok(0) | Err(_) => Err(End::Peer),
             Ok(_) => Ok(()),
         }
@@ -298,6 +321,7 @@ mod tests {
     use super::*;
     use crate::config::Config;
     use crate::sidecar::{Home, Sidecar};
+    use crate::turns::BATCH_IN_COMPANY;
     use sidelock_wire::MAGIC;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::task::{LocalSet, spawn_local};
@@ -355,6 +379,6 @@ mod tests {
             answered / pong.len()
         };
         let answered = LocalSet::new().run_until(flooded).await;
-        assert!(answered < 8 * SESSION_BATCH_MAX, "{answered} of the flood went first");
+        assert!(answered < 8 * BATCH_IN_COMPANY, "{answered} of the flood went first");
     }
 }

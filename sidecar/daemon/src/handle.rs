@@ -3,13 +3,14 @@
 //! Owns the mailbox's messages and the life of a session id. Must not know the engine's rules or any wire.
 //!
 //! Everything here lives on the one thread of the sidecar. The mailbox is unbounded and can not be filled by a client:
-//! a door hands over at most [`SESSION_BATCH_MAX`] inputs of a session, then yields, and the driver takes
-//! all there is in every turn.
+//! a door hands over at most [`Session::batch`] inputs of a session, then yields, and the driver takes all there is in
+//! every turn.
 
 use crate::config::Config;
 use crate::gate::{Admitted, Gate};
 use crate::health::Health;
 use crate::outlet::Outlet;
+use crate::turns::Turns;
 use crate::watch::Watch;
 use sidelock_engine::view::{Counts, HolderView, KeyView};
 use sidelock_engine::{
@@ -20,10 +21,6 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{broadcast, mpsc, oneshot};
-
-/// Inputs of one session that a door hands over before it lets others have their turn (H15): some tens of microseconds
-/// of engine time. Half as many cost a busy session a quarter more system time, for more and smaller writes.
-pub(crate) const SESSION_BATCH_MAX: usize = 64;
 
 /// A look at the engine, taken between two inputs.
 pub(crate) type Query = Box<dyn FnOnce(&Engine)>;
@@ -67,6 +64,7 @@ pub(crate) struct Handle {
     events: broadcast::Sender<Watch>,
     health: Rc<Health>,
     sessions: Rc<Cell<u64>>,
+    turns: Rc<Turns>,
 }
 
 /// Who is at the other end of a connection.
@@ -87,7 +85,8 @@ impl Handle {
     ) -> (Handle, mpsc::UnboundedReceiver<Mail>) {
         let (mail, inbox) = mpsc::unbounded_channel();
         let sessions = Rc::default();
-        (Handle { mail, gate, events, health, sessions }, inbox)
+        let turns = Rc::new(Turns::new());
+        (Handle { mail, gate, events, health, sessions, turns }, inbox)
     }
 
     /// What checks requests before they are sent.
@@ -230,8 +229,14 @@ impl Session {
         self.id
     }
 
+    /// How many requests its door may hand over now before it yields.
+    pub(crate) fn batch(&self) -> usize {
+        self.handle.turns.batch(self.id)
+    }
+
     /// Hands a request over. Its answer goes to the session's outlet.
     pub(crate) fn send(&self, admitted: Admitted) {
+        self.handle.turns.heard(self.id);
         self.handle.post(Mail::Input(admitted));
     }
 

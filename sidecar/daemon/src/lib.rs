@@ -40,6 +40,7 @@ mod serve;
 mod sidecar;
 mod socket;
 mod store_link;
+mod turns;
 mod watch;
 
 pub use clock::boottime;

@@ -11,7 +11,6 @@ use crate::health::Health;
 use crate::metrics::Metrics;
 use crate::observe::Observer;
 use crate::place::Place;
-use crate::resume::Resumable;
 use crate::rules::{InForce, Rules};
 use crate::store_link::{HighWater, MemoryLink, StoreLink};
 use crate::watch::WATCH_LAG_MAX;
@@ -62,7 +61,7 @@ impl Sidecar {
 
     /// A door for frames.
     pub(crate) fn frames(&self) -> FrameDoor {
-        FrameDoor { handle: self.handle.clone(), resumable: Resumable::new(self.resume_within) }
+        FrameDoor::new(self.handle.clone(), self.resume_within)
     }
 }
 
