@@ -11,11 +11,15 @@ use std::path::PathBuf;
 use std::process::Command;
 use tempfile::TempDir;
 
+/// Where a durable server keeps its log, in its folder.
+const LOG_FOLDER: &str = "log";
+
 /// A Redis server that lives as long as the value.
 pub struct Redis {
     folder: TempDir,
     /// Beyond those that all of ours have.
     arguments: Vec<String>,
+    durable: bool,
     process: Option<Process>,
 }
 
@@ -40,15 +44,24 @@ impl Redis {
         redis
     }
 
+    /// A server that is up and answers a write only when it is on disk: what it stored survives [`Redis::down`].
+    pub fn durable() -> Redis {
+        let mut redis = Redis { durable: true, ..Redis::absent() };
+        redis.up();
+        redis
+    }
+
     /// A place where a server may come up later.
     pub fn absent() -> Redis {
-        Redis { folder: folder(), arguments: Vec::new(), process: None }
+        Redis { folder: folder(), arguments: Vec::new(), durable: false, process: None }
     }
 
     /// Starts the server, and waits until it says that it is ready.
     pub fn up(&mut self) {
         let mut command = Command::new("redis-server");
-        command.args(["--port", "0", "--save", "", "--appendonly", "no", "--loglevel", "notice", "--dir"]);
+        let log = if self.durable { "yes" } else { "no" };
+        command.args(["--port", "0", "--save", "", "--appendonly", log, "--appendfsync", "always"]);
+        command.args(["--appenddirname", LOG_FOLDER, "--loglevel", "notice", "--dir"]);
         command.arg(self.folder.path()).arg("--unixsocket").arg(self.socket());
         command.args(&self.arguments);
         let process = Process::spawn(command);
@@ -56,9 +69,21 @@ impl Redis {
         self.process = Some(process);
     }
 
-    /// Kills the server; what it stored is gone.
+    /// Kills the server; what it stored is gone, unless it is durable.
     pub fn down(&mut self) {
         self.process = None;
+    }
+
+    /// Removes what a durable server that is down has stored.
+    ///
+    /// # Panics
+    /// If it can not be removed.
+    pub fn forget(&self) {
+        assert!(self.process.is_none(), "a server that is up remembers");
+        let log = self.folder.path().join(LOG_FOLDER);
+        if self.durable && log.exists() {
+            std::fs::remove_dir_all(log).expect("the log can be removed");
+        }
     }
 
     /// Stops it as a debugger would: connections stay, nothing answers.

@@ -86,7 +86,7 @@ fn the_command_line_speaks_to_the_daemon_and_the_sdk_alone() {
 #[test]
 fn the_binary_carries_no_test_package_and_no_mutants() {
     let reached = dependencies("sidelock", &[]);
-    for package in ["sidelock-sim", "sidelock-e2e", "sidelock-bench", "sidelock-fuzz"] {
+    for package in ["sidelock-sim", "sidelock-e2e", "sidelock-bench", "sidelock-fuzz", "sidelock-chaos"] {
         assert!(!reached.contains(package), "sidelock pulls {package} in");
     }
     let features = tree(&["--package", "sidelock", "--edges", "features"]);
@@ -123,6 +123,8 @@ fn every_proof_that_the_guarantees_name_exists() {
         let exists = match place {
             "scenario" => root().join(format!("sidecar/engine/tests/scenarios/{name}.txt")).exists(),
             "mutant" => contains(&root().join("sidecar/engine/src/mutant.rs"), &format!("Mutant::{name},")),
+            // A round, not a test: `tests/run chaos` runs them all.
+            "chaos" => contains(&root().join("tests/chaos/src/rounds.rs"), &format!("fn {name}(")),
             stem => files
                 .iter()
                 .filter(|file| file.file_stem().is_some_and(|found| found == stem))

@@ -1,0 +1,388 @@
+//! The processes of a round: Redis, sidecars with a network in front of it, clients, and the register.
+//!
+//! Owns who runs where, who died when, and healing. Must not know when what goes wrong.
+
+use crate::client::Orders;
+use crate::clock::Clock;
+use crate::merge::Pages;
+use crate::proxy::{Flows, Proxy};
+use crate::register::Register;
+use rustix::process::Signal;
+use serde_json::Value;
+use sidelock_e2e::process::{Process, until};
+use sidelock_e2e::redis::Redis;
+use sidelock_e2e::sidecar::Sidecar;
+use sidelock_e2e::{PATIENCE, folder};
+use sidelock_sim::checker::history::{At, Event, Record};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+use tempfile::TempDir;
+
+/// How a fleet is made.
+#[derive(Clone, Copy, Debug)]
+pub struct Size {
+    /// Sidecars.
+    pub sidecars: usize,
+    /// Clients, spread evenly over them.
+    pub clients: usize,
+    /// Time to live of a tenure.
+    pub tenure_ttl: Duration,
+    /// Redis writes everything to disk before it answers.
+    pub durable: bool,
+    /// What the clients' dice begin with.
+    pub seed: u64,
+}
+
+/// What Redis does at the moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Health {
+    /// It answers.
+    Up,
+    /// It is stopped.
+    Stopped,
+    /// It is not there.
+    Down,
+}
+
+/// A host: a sidecar, and its network to Redis.
+struct Host {
+    /// `None`: killed, and not started again yet.
+    sidecar: Option<Sidecar>,
+    socket: PathBuf,
+    network: Proxy,
+}
+
+/// A client, and where it writes.
+struct Client {
+    process: Process,
+    host: usize,
+    diary: PathBuf,
+}
+
+/// Everything that runs in a round. It all ends with the value.
+pub struct Fleet {
+    clock: Clock,
+    size: Size,
+    redis: Redis,
+    health: Health,
+    hosts: Vec<Host>,
+    clients: Vec<Client>,
+    register: Register,
+    /// Clients started so far.
+    started: u64,
+    /// Diaries of those who died, and when they had written their last word.
+    died: Vec<Pages>,
+    /// What the round itself did to the store.
+    notes: Vec<Record>,
+    /// What no process should ever say, said by one that is gone.
+    oddities: Vec<String>,
+    folder: TempDir,
+}
+
+impl Fleet {
+    /// A fleet that runs: sidecars are connected, clients are on their way.
+    pub fn start(size: Size) -> Fleet {
+        let folder = folder();
+        let clock = Clock::start();
+        let redis = if size.durable { Redis::durable() } else { Redis::start() };
+        let register = Register::serve(&folder.path().join("register.sock"), clock);
+        let ttl = size.tenure_ttl.as_millis();
+        std::fs::write(folder.path().join("sidelock.toml"), format!("[tenure]\nttl = \"{ttl}ms\"\n"))
+            .expect("a folder of our own");
+        let mut fleet = Fleet {
+            clock,
+            size,
+            redis,
+            health: Health::Up,
+            hosts: Vec::new(),
+            clients: Vec::new(),
+            register,
+            started: 0,
+            died: Vec::new(),
+            notes: Vec::new(),
+            oddities: Vec::new(),
+            folder,
+        };
+        for host in 0..size.sidecars {
+            let socket = fleet.folder.path().join(format!("{host}.sock"));
+            let network = Proxy::before(&fleet.redis.socket());
+            fleet.hosts.push(Host { sidecar: None, socket, network });
+            fleet.start_sidecar(host);
+        }
+        for host in &fleet.hosts {
+            host.sidecar.as_ref().expect("it was just started").await_store();
+        }
+        for client in 0..size.clients {
+            let client = fleet.new_client(client % size.sidecars);
+            fleet.clients.push(client);
+        }
+        fleet
+    }
+
+    /// The clock of the recording.
+    pub fn clock(&self) -> Clock {
+        self.clock
+    }
+
+    /// How it was made.
+    pub fn size(&self) -> Size {
+        self.size
+    }
+
+    /// The register.
+    pub fn register(&self) -> &Register {
+        &self.register
+    }
+
+    /// How Redis is.
+    pub fn health(&self) -> Health {
+        self.health
+    }
+
+    /// The sockets of the sidecars.
+    pub fn sockets(&self) -> Vec<PathBuf> {
+        self.hosts.iter().map(|host| host.socket.clone()).collect()
+    }
+
+    /// A sidecar that runs.
+    ///
+    /// # Panics
+    /// If it does not.
+    pub fn sidecar(&self, host: usize) -> &Sidecar {
+        self.hosts[host].sidecar.as_ref().expect("its sidecar runs")
+    }
+
+    /// Everything works again that did not, and everything is up.
+    pub fn heal(&mut self) {
+        self.continue_redis();
+        self.start_redis();
+        for host in 0..self.hosts.len() {
+            self.hosts[host].network.set(Flows::PASS);
+            self.continue_sidecar(host);
+            self.start_sidecar(host);
+        }
+        for client in 0..self.clients.len() {
+            self.continue_client(client);
+        }
+    }
+
+    // ── clients ──
+
+    /// Clients that run.
+    pub fn clients(&self) -> usize {
+        self.clients.len()
+    }
+
+    /// Kills a client, as by kill -9, and starts another one in its place.
+    pub fn replace_client(&mut self, client: usize) {
+        let host = self.clients[client].host;
+        let newcomer = self.new_client(host);
+        // From here on it may be dead: what it writes after is not its word any more.
+        let at = self.clock.now();
+        let mut old = std::mem::replace(&mut self.clients[client], newcomer);
+        old.process.kill();
+        self.died.push(Pages { diary: old.diary, died: Some(at) });
+    }
+
+    /// Stops a client.
+    pub fn stop_client(&self, client: usize) {
+        self.clients[client].process.signal(Signal::STOP);
+    }
+
+    /// Lets it go on.
+    pub fn continue_client(&self, client: usize) {
+        self.clients[client].process.signal(Signal::CONT);
+    }
+
+    fn new_client(&mut self, host: usize) -> Client {
+        let number = self.started;
+        self.started += 1;
+        let diary = self.folder.path().join(format!("client-{number}.jsonl"));
+        let orders = Orders {
+            socket: self.hosts[host].socket.clone(),
+            register: self.folder.path().join("register.sock"),
+            diary: diary.clone(),
+            origin_ns: self.clock.origin_ns(),
+            seed: self.size.seed ^ (number << 32),
+        };
+        Client { process: Process::spawn(command(&orders)), host, diary }
+    }
+
+    /// Tells all clients to come to their end, and waits for it.
+    ///
+    /// # Errors
+    /// With what they said, if some did not end well.
+    pub fn dismiss_clients(&mut self) -> Result<(), String> {
+        let mut clients = std::mem::take(&mut self.clients);
+        clients.iter_mut().for_each(|client| client.process.close_stdin());
+        let mut said = Vec::new();
+        for mut client in clients {
+            let status = client.process.ended_within(PATIENCE);
+            if !status.success() {
+                said.push(format!("a client ended with {status}: {}", client.process.output()));
+            }
+            self.died.push(Pages { diary: client.diary, died: None });
+        }
+        if said.is_empty() { Ok(()) } else { Err(said.join("\n")) }
+    }
+
+    /// The diaries of all clients that are gone.
+    pub fn diaries(&self) -> &[Pages] {
+        &self.died
+    }
+
+    // ── sidecars ──
+
+    /// Sidecars, running or not.
+    pub fn hosts(&self) -> usize {
+        self.hosts.len()
+    }
+
+    /// Kills a sidecar, as by kill -9.
+    pub fn kill_sidecar(&mut self, host: usize) {
+        if let Some(mut sidecar) = self.hosts[host].sidecar.take() {
+            sidecar.kill();
+            self.oddities.extend(oddities(&sidecar));
+        }
+    }
+
+    /// Starts a sidecar that was killed.
+    pub fn start_sidecar(&mut self, host: usize) {
+        let Host { sidecar, socket, network } = &mut self.hosts[host];
+        if sidecar.is_none() {
+            let config = self.folder.path().join("sidelock.toml");
+            let config = config.to_str().expect("a path that is text");
+            *sidecar = Some(Sidecar::at(socket, &["--redis", &network.url(), "--config", config]));
+        }
+    }
+
+    /// Stops a sidecar that runs.
+    pub fn stop_sidecar(&self, host: usize) {
+        if let Some(sidecar) = &self.hosts[host].sidecar {
+            sidecar.signal(Signal::STOP);
+        }
+    }
+
+    /// Lets it go on.
+    pub fn continue_sidecar(&self, host: usize) {
+        if let Some(sidecar) = &self.hosts[host].sidecar {
+            sidecar.signal(Signal::CONT);
+        }
+    }
+
+    /// Switches the network between a sidecar and Redis.
+    pub fn set_network(&self, host: usize, flows: Flows) {
+        self.hosts[host].network.set(flows);
+    }
+
+    /// What `/v1/info` says of a sidecar.
+    pub fn info(&self, host: usize) -> Value {
+        self.sidecar(host).get("/v1/info").json()
+    }
+
+    /// What no sidecar should ever say.
+    pub fn oddities(&self) -> Vec<String> {
+        let running = self.hosts.iter().filter_map(|host| host.sidecar.as_ref()).flat_map(oddities);
+        self.oddities.iter().cloned().chain(running).collect()
+    }
+
+    // ── Redis ──
+
+    /// Stops Redis.
+    pub fn stop_redis(&mut self) {
+        if self.health == Health::Up {
+            self.redis.pause();
+            self.health = Health::Stopped;
+        }
+    }
+
+    /// Lets it go on.
+    pub fn continue_redis(&mut self) {
+        if self.health == Health::Stopped {
+            self.redis.resume();
+            self.health = Health::Up;
+        }
+    }
+
+    /// Kills Redis, and its data with it unless they are kept.
+    pub fn kill_redis(&mut self, keep: bool) {
+        if self.health == Health::Up {
+            self.forgetting(keep);
+            self.redis.down();
+            if !keep {
+                self.redis.forget();
+            }
+            self.forgetting(keep);
+            self.health = Health::Down;
+        }
+    }
+
+    /// Starts it again.
+    pub fn start_redis(&mut self) {
+        if self.health == Health::Down {
+            self.redis.up();
+            self.health = Health::Up;
+        }
+    }
+
+    /// Redis forgets all data.
+    pub fn flush(&mut self) {
+        self.forgetting(false);
+        self.redis.command(&["FLUSHALL"]);
+        self.forgetting(false);
+    }
+
+    /// Sends Redis a command; it must be up.
+    pub fn redis(&self, words: &[&str]) -> String {
+        self.redis.command(words)
+    }
+
+    /// Notes that data are lost about now; called before and after, so that the whole time between counts.
+    fn forgetting(&mut self, keep: bool) {
+        if !keep {
+            self.note(Event::Flushed);
+        }
+    }
+
+    /// Writes down something that the round saw or did just now.
+    pub fn note(&mut self, event: Event) {
+        let at = self.clock.now();
+        self.add_note(at, event);
+    }
+
+    /// The same, with a stamp.
+    pub fn add_note(&mut self, at: At, event: Event) {
+        self.notes.push(Record { at, event });
+    }
+
+    /// What the round wrote down.
+    pub fn notes(&self) -> &[Record] {
+        &self.notes
+    }
+
+    /// Waits until the clients have really begun: so many writes were taken.
+    pub fn await_writes(&self, count: u32) {
+        until(PATIENCE, "clients write", || (self.register.updates().taken >= count).then_some(()));
+    }
+}
+
+/// This program, as a client.
+fn command(orders: &Orders) -> Command {
+    let mut command = Command::new(this_program());
+    let path = |path: &Path| path.as_os_str().to_owned();
+    command.arg("client").arg("--socket").arg(path(&orders.socket));
+    command.arg("--register").arg(path(&orders.register)).arg("--diary").arg(path(&orders.diary));
+    command.args(["--origin-ns", &orders.origin_ns.to_string(), "--seed", &orders.seed.to_string()]);
+    command
+}
+
+/// Where this program is.
+pub fn this_program() -> PathBuf {
+    std::env::current_exe().expect("a program knows where it is")
+}
+
+fn oddities(sidecar: &Sidecar) -> Vec<String> {
+    let said = sidecar.output();
+    said.lines().filter(|line| line.contains("panicked")).map(str::to_owned).collect()
+}

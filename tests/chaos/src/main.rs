@@ -1,0 +1,251 @@
+//! `chaos [ROUND…|all]`: real processes in trouble, judged by the history checker.
+//!
+//! Prints the seed first, a line a round, and `N passed, M failed` last. The dice of faults and clients follow the seed; the
+//! machine's scheduler does not, so a seed makes a failure likely again, not certain: the history is what is kept of it.
+//! Also is the client process that rounds start (`client`), and the holder that is killed (`hold`).
+
+use clap::{Parser, Subcommand};
+use sidelock_chaos::client::{Orders, live};
+use sidelock_chaos::forge;
+use sidelock_chaos::round::{self, Options, Report};
+use sidelock_chaos::rounds::{ROUNDS, Round};
+use sidelock_client::Client;
+use sidelock_sim::checker;
+use sidelock_sim::checker::history::History;
+use std::error::Error;
+use std::fs::File;
+use std::io::{self, BufReader, BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::{Mutex, PoisonError, mpsc};
+use std::thread;
+use std::time::Duration;
+
+type Outcome<T = ()> = Result<T, Box<dyn Error>>;
+
+/// Violations of a round told about at length.
+const TOLD_MAX: usize = 5;
+/// How long the round lasts that the forgeries are made of, at least.
+const CALM: Duration = Duration::from_secs(2);
+
+#[derive(Parser)]
+#[command(name = "chaos", about = "Real processes in trouble, judged by the history checker")]
+#[command(args_conflicts_with_subcommands = true)]
+struct Args {
+    #[command(subcommand)]
+    verb: Option<Verb>,
+    #[command(flatten)]
+    order: Order,
+}
+
+#[derive(clap::Args)]
+struct Order {
+    /// Which rounds; `all`, or nothing: all of them
+    rounds: Vec<String>,
+    /// How long trouble lasts in each round
+    #[arg(long, default_value_t = 4)]
+    seconds: u64,
+    /// Sidecars of each round
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u8).range(2..=8))]
+    sidecars: u8,
+    /// Clients of each round
+    #[arg(long, default_value_t = 6, value_parser = clap::value_parser!(u16).range(2..=512))]
+    clients: u16,
+    /// What the dice begin with [default: the time]
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Time to live of a tenure, in milliseconds
+    #[arg(long, default_value_t = 2_000, value_parser = clap::value_parser!(u64).range(1_000..))]
+    ttl: u64,
+    /// So many rounds at a time
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=16))]
+    at_once: u8,
+    /// Where the histories of failed rounds are kept
+    #[arg(long, default_value = "/tmp/sidelock-chaos")]
+    keep: PathBuf,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Judge a history that was kept.
+    Judge {
+        /// Its file.
+        file: PathBuf,
+    },
+    /// Be a client of a round, until standard input ends.
+    #[command(hide = true)]
+    Client {
+        #[arg(long)]
+        socket: PathBuf,
+        #[arg(long)]
+        register: PathBuf,
+        #[arg(long)]
+        diary: PathBuf,
+        #[arg(long)]
+        origin_ns: u64,
+        #[arg(long)]
+        seed: u64,
+    },
+    /// Hold a key until killed.
+    #[command(hide = true)]
+    Hold {
+        #[arg(long)]
+        socket: PathBuf,
+        #[arg(long)]
+        key: String,
+    },
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let passed = match args.verb {
+        None => run(&args.order),
+        Some(Verb::Judge { file }) => judge(&file),
+        Some(Verb::Client { socket, register, diary, origin_ns, seed }) => {
+            live(&Orders { socket, register, diary, origin_ns, seed });
+            Ok(true)
+        }
+        Some(Verb::Hold { socket, key }) => hold(&socket, &key),
+    };
+    match passed {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            say(&format!("chaos: {error}"));
+            ExitCode::from(2)
+        }
+    }
+}
+
+#[expect(clippy::print_stdout, reason = "a command line tool")]
+fn say(text: &str) {
+    println!("{text}");
+}
+
+fn run(order: &Order) -> Outcome<bool> {
+    let rounds = wanted(&order.rounds)?;
+    let clock = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?;
+    let seed = order.seed.unwrap_or(u64::from(clock.subsec_nanos()));
+    say(&format!("seed {seed}"));
+    let options = Options {
+        span: Duration::from_secs(order.seconds),
+        sidecars: order.sidecars.into(),
+        clients: order.clients.into(),
+        tenure_ttl: Duration::from_millis(order.ttl),
+        seed,
+    };
+    let (mut passed, mut failed) = (0, 0);
+    let mut count = |good: bool| if good { passed += 1 } else { failed += 1 };
+    count(checker_is_sound(&options, &order.keep)?);
+    // What is measured in milliseconds is measured alone.
+    let (alone, together): (Vec<Round>, Vec<Round>) =
+        rounds.into_iter().partition(|round| round.name == "holder_killed");
+    for (rounds, at_once) in [(together, usize::from(order.at_once)), (alone, 1)] {
+        for report in reports(rounds, at_once, &options) {
+            tell(&report, &order.keep)?;
+            count(report.passed());
+        }
+    }
+    say(&format!("{passed} passed, {failed} failed"));
+    Ok(failed == 0)
+}
+
+fn wanted(names: &[String]) -> Outcome<Vec<Round>> {
+    if names.is_empty() || names == ["all"] {
+        return Ok(ROUNDS.to_vec());
+    }
+    let find = |name: &String| {
+        let known: Vec<&str> = ROUNDS.iter().map(|round| round.name).collect();
+        let found = ROUNDS.iter().find(|round| round.name == name).copied();
+        found.ok_or_else(|| format!("there is no round `{name}`; there are all {}", known.join(" ")).into())
+    };
+    names.iter().map(find).collect()
+}
+
+/// Shows the checker a calm round as it was, and then every lie about it.
+fn checker_is_sound(options: &Options, keep: &Path) -> Outcome<bool> {
+    let calm = &ROUNDS[0];
+    let report = round::run(calm, &Options { span: CALM, ..*options });
+    tell(&report, keep)?;
+    if !report.passed() {
+        return Ok(false);
+    }
+    let believed = forge::refused(&report.history);
+    believed.iter().for_each(|lie| say(&format!("    believed: {lie}")));
+    let count = forge::FORGERIES.len();
+    say(&format!("forged histories: {} of {count} refused", count - believed.len()));
+    Ok(believed.is_empty())
+}
+
+/// Runs rounds, so many at a time, and reports each when it is over.
+fn reports(rounds: Vec<Round>, at_once: usize, options: &Options) -> mpsc::Receiver<Report> {
+    let (tell, reports) = mpsc::channel();
+    let queue = std::sync::Arc::new(Mutex::new(rounds.into_iter()));
+    for _ in 0..at_once {
+        let (queue, tell, options) = (queue.clone(), tell.clone(), *options);
+        thread::spawn(move || {
+            loop {
+                let next = queue.lock().unwrap_or_else(PoisonError::into_inner).next();
+                let Some(round) = next else { return };
+                if tell.send(round::run(&round, &options)).is_err() {
+                    return;
+                }
+            }
+        });
+    }
+    reports
+}
+
+fn tell(report: &Report, keep: &Path) -> Outcome {
+    let verdict = if report.passed() { "ok" } else { "FAILED" };
+    let took = |span: Option<Duration>| {
+        span.map_or("-".into(), |span| format!("{:.0} ms", span.as_secs_f64() * 1e3))
+    };
+    let updates = report.updates;
+    say(&format!(
+        "{:<26} {:>7} events {:>6} grants {:>6} writes {:>5} stale {:>2} lost {:>2} violations {:>4} strikes, \
+         granted again in {}, at rest in {}  {verdict}",
+        report.name,
+        report.history.records.len(),
+        report.grants,
+        updates.taken,
+        updates.refused,
+        updates.lost,
+        report.violations.len(),
+        report.strikes,
+        took(report.resumed),
+        took(report.rested),
+    ));
+    report.measured.iter().for_each(|text| say(&format!("    {text}")));
+    report.failures.iter().for_each(|text| say(&format!("    {text}")));
+    report.violations.iter().take(TOLD_MAX).for_each(|violation| say(&format!("    {violation}")));
+    if !report.passed() && !report.history.records.is_empty() {
+        std::fs::create_dir_all(keep)?;
+        let file = keep.join(format!("{}-{}.jsonl", report.name, std::process::id()));
+        let mut to = BufWriter::new(File::create(&file)?);
+        report.history.write(&mut to)?;
+        to.flush()?;
+        say(&format!("    kept: chaos judge {}", file.display()));
+    }
+    Ok(())
+}
+
+fn judge(file: &Path) -> Outcome<bool> {
+    let history = History::read(BufReader::new(File::open(file)?))?;
+    let violations = checker::check(&history);
+    violations.iter().for_each(|violation| say(&violation.to_string()));
+    say(&format!("{} records, {} violations", history.records.len(), violations.len()));
+    Ok(violations.is_empty())
+}
+
+fn hold(socket: &Path, key: &str) -> Outcome<bool> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let client = Client::connect(socket).await?;
+        let lease = client.lock(key).await?;
+        say("held");
+        io::stdout().flush()?;
+        let reason = lease.lost().await;
+        Err(format!("the lease was lost: {reason}").into())
+    })
+}

@@ -1,0 +1,176 @@
+//! The rounds: each a function that says what goes wrong in it.
+//!
+//! Owns the mix of troubles of each round and how soon after it a free key must be granted again. GUARANTEES.md names these
+//! functions as `chaos::NAME`, and that they exist is tested.
+
+use crate::trouble::Trouble;
+use std::time::Duration;
+
+/// What a round wants.
+#[derive(Debug)]
+pub struct Plan {
+    /// How long it lasts.
+    pub span: Duration,
+    /// What strikes, and about how often.
+    pub troubles: Vec<(Duration, Trouble)>,
+    /// Redis keeps its data on disk.
+    pub durable: bool,
+    /// Sidecars die, or are cut off: keys come back when tenures have run out, and not before.
+    pub tenures_run_out: bool,
+    /// What is measured once everything is healed.
+    pub measure: Option<Measure>,
+}
+
+/// A measurement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Measure {
+    /// From the death of a holder to the next grant. There are no other clients.
+    Handover,
+    /// From the death of a sidecar to the next grant elsewhere.
+    SidecarDeath,
+}
+
+impl Plan {
+    /// Nothing goes wrong for so long.
+    pub fn new(span: Duration) -> Plan {
+        Plan { span, troubles: Vec::new(), durable: false, tenures_run_out: false, measure: None }
+    }
+
+    /// This happens about every so many milliseconds; in a short round more often, so that it happens at all.
+    fn every(&mut self, millis: u64, trouble: Trouble) {
+        self.troubles.push((Duration::from_millis(millis).min(self.span / 3), trouble));
+    }
+}
+
+/// A round: its name, and what makes its plan.
+#[derive(Clone, Copy, Debug)]
+pub struct Round {
+    /// Its name.
+    pub name: &'static str,
+    /// Says what goes wrong.
+    pub plan: fn(&mut Plan),
+}
+
+macro_rules! rounds {
+    ($($name:ident)*) => {
+        /// All rounds.
+        pub const ROUNDS: &[Round] = &[$(Round { name: stringify!($name), plan: $name }),*];
+    };
+}
+
+rounds! {
+    calm
+    client_killed
+    client_stopped
+    sidecar_killed
+    sidecar_stopped
+    redis_stopped
+    redis_killed_with_data
+    redis_killed_without_data
+    flushall
+    script_flush
+    connections_killed
+    pushes_lost
+    black_hole
+    delays
+    one_way_loss
+    connections_cut
+    mix
+    holder_killed
+}
+
+fn calm(_: &mut Plan) {}
+
+fn client_killed(plan: &mut Plan) {
+    plan.every(1_000, Trouble::ClientKilled);
+}
+
+fn client_stopped(plan: &mut Plan) {
+    plan.every(1_000, Trouble::ClientStopped);
+    plan.every(15_000, Trouble::ClientAsleep);
+}
+
+fn sidecar_killed(plan: &mut Plan) {
+    plan.every(10_000, Trouble::SidecarKilled);
+    plan.tenures_run_out = true;
+    plan.measure = Some(Measure::SidecarDeath);
+}
+
+fn sidecar_stopped(plan: &mut Plan) {
+    plan.every(8_000, Trouble::SidecarStopped);
+    plan.tenures_run_out = true;
+}
+
+fn redis_stopped(plan: &mut Plan) {
+    plan.every(6_000, Trouble::RedisStopped);
+}
+
+fn redis_killed_with_data(plan: &mut Plan) {
+    plan.durable = true;
+    plan.every(4_000, Trouble::RedisKilled);
+}
+
+fn redis_killed_without_data(plan: &mut Plan) {
+    plan.every(4_000, Trouble::RedisLost);
+}
+
+fn flushall(plan: &mut Plan) {
+    plan.every(700, Trouble::Flushed);
+}
+
+fn script_flush(plan: &mut Plan) {
+    plan.every(50, Trouble::ScriptsFlushed);
+}
+
+fn connections_killed(plan: &mut Plan) {
+    plan.every(400, Trouble::ConnectionsKilled("normal"));
+    plan.every(400, Trouble::ConnectionsKilled("pubsub"));
+}
+
+fn pushes_lost(plan: &mut Plan) {
+    plan.every(200, Trouble::Deaf);
+}
+
+fn black_hole(plan: &mut Plan) {
+    plan.every(5_000, Trouble::Hole);
+    plan.every(7_000, Trouble::Swallowed);
+}
+
+fn delays(plan: &mut Plan) {
+    plan.every(1_500, Trouble::Late);
+}
+
+fn one_way_loss(plan: &mut Plan) {
+    plan.every(5_000, Trouble::AsksHeld);
+    plan.every(5_000, Trouble::AnswersHeld);
+    plan.every(7_000, Trouble::AnswersSwallowed);
+}
+
+fn connections_cut(plan: &mut Plan) {
+    plan.every(3_000, Trouble::Cut);
+}
+
+fn mix(plan: &mut Plan) {
+    plan.durable = true;
+    plan.tenures_run_out = true;
+    client_killed(plan);
+    client_stopped(plan);
+    sidecar_killed(plan);
+    sidecar_stopped(plan);
+    connections_killed(plan);
+    delays(plan);
+    black_hole(plan);
+    one_way_loss(plan);
+    connections_cut(plan);
+    redis_stopped(plan);
+    redis_killed_with_data(plan);
+    plan.every(20_000, Trouble::RedisLost);
+    plan.every(10_000, Trouble::Flushed);
+    plan.every(3_000, Trouble::ScriptsFlushed);
+    plan.every(9_000, Trouble::Deaf);
+    plan.measure = None;
+}
+
+fn holder_killed(plan: &mut Plan) {
+    plan.measure = Some(Measure::Handover);
+}
