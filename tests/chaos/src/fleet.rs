@@ -30,6 +30,8 @@ pub struct Size {
     pub tenure_ttl: Duration,
     /// Redis writes everything to disk before it answers.
     pub durable: bool,
+    /// Every sidecar has a namespace of its own, and so nobody arbitrates between them. To see that this shows.
+    pub divided: bool,
     /// What the clients' dice begin with.
     pub seed: u64,
 }
@@ -253,7 +255,9 @@ impl Fleet {
         if sidecar.is_none() {
             let config = self.folder.path().join("sidelock.toml");
             let config = config.to_str().expect("a path that is text");
-            *sidecar = Some(Sidecar::at(socket, &["--redis", &network.url(), "--config", config]));
+            let namespace = if self.size.divided { format!("of-{host}") } else { "chaos".to_owned() };
+            let (url, flags) = (network.url(), ["--config", config, "--namespace", &namespace]);
+            *sidecar = Some(Sidecar::at(socket, &[&["--redis", &url], &flags[..]].concat()));
         }
     }
 

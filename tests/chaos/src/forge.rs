@@ -23,7 +23,7 @@ pub struct Forgery {
 #[rustfmt::skip]
 pub const FORGERIES: &[Forgery] = &[
     Forgery { name: "two hold at a time", rule: Rule::Exclusion, besides: &[], forge: overlap },
-    Forgery { name: "more permits than there are", rule: Rule::Exclusion, besides: &[], forge: crowd },
+    Forgery { name: "more permits than there are", rule: Rule::Exclusion, besides: &[Rule::FenceOrder], forge: crowd },
     Forgery { name: "a fence twice", rule: Rule::FenceTwice, besides: &[Rule::FenceOrder], forge: repeat_fence },
     Forgery { name: "two fences swapped", rule: Rule::FenceOrder, besides: &[], forge: swap_fences },
     Forgery { name: "an answer missing", rule: Rule::OneAnswer, besides: &[], forge: drop_answer },
@@ -37,14 +37,14 @@ pub const FORGERIES: &[Forgery] = &[
     Forgery { name: "time running backwards", rule: Rule::Recording, besides: &[], forge: turn_back },
 ];
 
-/// Tells every lie about this history and demands that the checker finds it. What it did not find.
-pub fn refused(history: &History) -> Vec<String> {
-    FORGERIES.iter().filter_map(|forgery| forgery.believed(history)).collect()
+/// Tells every lie about this history to the checker. Those that it believed, or mistook for another.
+pub fn believed(history: &History) -> Vec<String> {
+    FORGERIES.iter().filter_map(|forgery| forgery.is_believed(history)).collect()
 }
 
 impl Forgery {
     /// Why the checker is not to be believed about this lie, if it is not.
-    fn believed(&self, history: &History) -> Option<String> {
+    fn is_believed(&self, history: &History) -> Option<String> {
         let Some(forged) = (self.forge)(history) else {
             return Some(format!("{}: nothing happened that it could be told of", self.name));
         };
@@ -238,24 +238,19 @@ fn old_fence(history: &History) -> Option<History> {
 
 /// The release of a lease, sent by a session that satisfies `other` than the one that holds it.
 fn released_by(history: &History, other: impl Fn(u32, u32) -> bool) -> Option<History> {
-    let mut sidecars: HashMap<u32, u32> = HashMap::new();
-    for record in &history.records {
-        if let Event::Opened { session, sidecar, .. } = record.event {
-            sidecars.insert(session, sidecar);
-        }
-    }
-    let lease = leases(history).into_iter().find(|lease| !lease.acquire.timed)?;
-    let opened = |session: u32| {
-        let opens =
-            |event: &Event| matches!(event, Event::Opened { session: other, .. } if *other == session);
-        history.records.iter().position(|record| opens(&record.event)).is_some_and(|at| at < lease.released)
+    let opened = |(index, record): (usize, &Record)| match record.event {
+        Event::Opened { session, sidecar, .. } => Some((session, sidecar, index)),
+        _ => None,
     };
-    let own = sidecars[&lease.of.session];
-    let mut strangers: Vec<u32> = sidecars.keys().copied().collect();
-    strangers.sort_unstable();
-    let stranger = strangers
-        .into_iter()
-        .find(|session| *session != lease.of.session && opened(*session) && other(own, sidecars[session]))?;
+    let sessions: Vec<(u32, u32, usize)> = history.records.iter().enumerate().filter_map(opened).collect();
+    let (lease, stranger) = leases(history).into_iter().find_map(|lease| {
+        let (_, own, _) = *sessions.iter().find(|(session, ..)| *session == lease.of.session)?;
+        let fits = |(session, sidecar, opened): &&(u32, u32, usize)| {
+            *session != lease.of.session && other(own, *sidecar) && *opened < lease.released
+        };
+        let (stranger, ..) = sessions.iter().find(fits)?;
+        (!lease.acquire.timed).then_some((lease, *stranger))
+    })?;
     let of = Req { session: stranger, request: unused(history, stranger) };
     let mut forged = history.clone();
     forged.records[lease.released].event = Event::Sent { of, what: Sent::Release { lease: lease.of } };

@@ -8,10 +8,10 @@ use clap::{Parser, Subcommand};
 use sidelock_chaos::client::{Orders, live};
 use sidelock_chaos::forge;
 use sidelock_chaos::round::{self, Options, Report};
-use sidelock_chaos::rounds::{ROUNDS, Round};
+use sidelock_chaos::rounds::{CALM, DIVIDED, ROUNDS, Round};
 use sidelock_client::Client;
-use sidelock_sim::checker;
 use sidelock_sim::checker::history::History;
+use sidelock_sim::checker::{self, Rule};
 use std::error::Error;
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Write};
@@ -25,8 +25,8 @@ type Outcome<T = ()> = Result<T, Box<dyn Error>>;
 
 /// Violations of a round told about at length.
 const TOLD_MAX: usize = 5;
-/// How long the round lasts that the forgeries are made of, at least.
-const CALM: Duration = Duration::from_secs(2);
+/// How long the round lasts that the forgeries are made of.
+const CALM_SPAN: Duration = Duration::from_secs(2);
 
 #[derive(Parser)]
 #[command(name = "chaos", about = "Real processes in trouble, judged by the history checker")]
@@ -136,7 +136,7 @@ fn run(order: &Order) -> Outcome<bool> {
     };
     let (mut passed, mut failed) = (0, 0);
     let mut count = |good: bool| if good { passed += 1 } else { failed += 1 };
-    count(checker_is_sound(&options, &order.keep)?);
+    count(is_believable(&options, &order.keep)?);
     // What is measured in milliseconds is measured alone.
     let (alone, together): (Vec<Round>, Vec<Round>) =
         rounds.into_iter().partition(|round| round.name == "holder_killed");
@@ -162,19 +162,22 @@ fn wanted(names: &[String]) -> Outcome<Vec<Round>> {
     names.iter().map(find).collect()
 }
 
-/// Shows the checker a calm round as it was, and then every lie about it.
-fn checker_is_sound(options: &Options, keep: &Path) -> Outcome<bool> {
-    let calm = &ROUNDS[0];
-    let report = round::run(calm, &Options { span: CALM, ..*options });
+/// Shows the checker a calm round as it was, and then every lie about it; and then locks that are really broken.
+fn is_believable(options: &Options, keep: &Path) -> Outcome<bool> {
+    let options = Options { span: CALM_SPAN, ..*options };
+    let report = round::run(&CALM, &options);
     tell(&report, keep)?;
     if !report.passed() {
         return Ok(false);
     }
-    let believed = forge::refused(&report.history);
+    let believed = forge::believed(&report.history);
     believed.iter().for_each(|lie| say(&format!("    believed: {lie}")));
     let count = forge::FORGERIES.len();
     say(&format!("forged histories: {} of {count} refused", count - believed.len()));
-    Ok(believed.is_empty())
+    let found = round::run(&DIVIDED, &options).violations;
+    let overlaps = found.iter().filter(|violation| violation.rule == Rule::Exclusion).count();
+    say(&format!("sidecars that do not know each other: {overlaps} overlaps found, at least 1 is expected"));
+    Ok(believed.is_empty() && overlaps > 0)
 }
 
 /// Runs rounds, so many at a time, and reports each when it is over.

@@ -105,6 +105,7 @@ impl Course<'_> {
             clients,
             tenure_ttl: options.tenure_ttl,
             durable: plan.durable,
+            divided: plan.divided,
             seed: options.seed,
         });
         Course { plan, fleet, dice: Rng::with_seed(options.seed), report }

@@ -15,6 +15,8 @@ pub struct Plan {
     pub troubles: Vec<(Duration, Trouble)>,
     /// Redis keeps its data on disk.
     pub durable: bool,
+    /// Nobody arbitrates between the sidecars.
+    pub divided: bool,
     /// Sidecars die, or are cut off: keys come back when tenures have run out, and not before.
     pub tenures_run_out: bool,
     /// What is measured once everything is healed.
@@ -33,7 +35,8 @@ pub enum Measure {
 impl Plan {
     /// Nothing goes wrong for so long.
     pub fn new(span: Duration) -> Plan {
-        Plan { span, troubles: Vec::new(), durable: false, tenures_run_out: false, measure: None }
+        let troubles = Vec::new();
+        Plan { span, troubles, durable: false, divided: false, tenures_run_out: false, measure: None }
     }
 
     /// This happens about every so many milliseconds; in a short round more often, so that it happens at all.
@@ -79,7 +82,17 @@ rounds! {
     holder_killed
 }
 
+/// What the forgeries are made of.
+pub const CALM: Round = Round { name: "calm", plan: calm };
+
+/// Not a trouble that Sidelock should withstand, but a broken lock: a rig that finds nothing here finds nothing anywhere.
+pub const DIVIDED: Round = Round { name: "divided", plan: divided };
+
 fn calm(_: &mut Plan) {}
+
+fn divided(plan: &mut Plan) {
+    plan.divided = true;
+}
 
 fn client_killed(plan: &mut Plan) {
     plan.every(1_000, Trouble::ClientKilled);

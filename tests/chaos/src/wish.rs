@@ -109,7 +109,11 @@ impl Wish {
             5 | 6 => Life::Timed(millis(dice, 50, 900)),
             _ => Life::Session,
         };
+        // Some stay on long after their lease is over, and write.
+        let overstays = dice.u8(..30) == 0;
+        let life = if overstays { Life::Ttl(Duration::from_millis(100)) } else { life };
         let hold = match dice.u8(..50) {
+            _ if overstays => millis(dice, 90, HOLD_MAX_MS),
             0 => millis(dice, 20, HOLD_MAX_MS),
             1..=25 => Duration::ZERO,
             _ => millis(dice, 0, 6),
@@ -122,8 +126,8 @@ impl Wish {
             life,
             patience: (dice.u8(..8) == 0).then(|| millis(dice, 0, 25)),
             hold,
-            renews: dice.bool(),
-            reckless: dice.u8(..4) == 0,
+            renews: !overstays && dice.bool(),
+            reckless: overstays || dice.u8(..4) == 0,
             end: if dice.u8(..8) == 0 { End::Drop } else { End::Release },
         }
     }

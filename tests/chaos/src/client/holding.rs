@@ -46,11 +46,11 @@ impl Held<'_> {
         let base = if reads { self.read(wish.key, fence) } else { None };
         match wish.life {
             Life::Ttl(ttl) if wish.renews => {
-                self.stay(wish.hold / 2).await;
+                self.stay(wish.hold / 2, wish.reckless).await;
                 self.renew(ttl).await;
-                self.stay(wish.hold / 2).await;
+                self.stay(wish.hold / 2, wish.reckless).await;
             }
-            _ => self.stay(wish.hold).await,
+            _ => self.stay(wish.hold, wish.reckless).await,
         }
         if let Some(base) = base
             && (wish.reckless || self.look())
@@ -83,10 +83,10 @@ impl Held<'_> {
         self.told = until;
     }
 
-    /// Holds it for so long, or until it is lost.
-    async fn stay(&mut self, span: Duration) {
+    /// Holds it for so long, or until it is lost; the reckless do not mind that.
+    async fn stay(&mut self, span: Duration, reckless: bool) {
         let end = Instant::now() + span;
-        while self.look() && Instant::now() < end {
+        while (self.look() || reckless) && Instant::now() < end {
             sleep_until(end.min(Instant::now() + LOOK_EVERY)).await;
         }
     }
