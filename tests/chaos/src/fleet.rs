@@ -16,8 +16,12 @@ use sidelock_e2e::{PATIENCE, folder};
 use sidelock_sim::checker::history::{At, Event, Record};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 use tempfile::TempDir;
+
+/// Between two looks whether a client has ended.
+const LOOK_EVERY: Duration = Duration::from_millis(5);
 
 /// How a fleet is made.
 #[derive(Clone, Copy, Debug)]
@@ -77,8 +81,8 @@ pub struct Fleet {
     died: Vec<Pages>,
     /// What the round itself did to the store.
     notes: Vec<Record>,
-    /// What no process should ever say, said by one that is gone.
-    oddities: Vec<String>,
+    /// What sidecars said that are gone.
+    said: Vec<String>,
     folder: TempDir,
 }
 
@@ -103,7 +107,7 @@ impl Fleet {
             started: 0,
             died: Vec::new(),
             notes: Vec::new(),
-            oddities: Vec::new(),
+            said: Vec::new(),
             folder,
         };
         for host in 0..size.sidecars {
@@ -214,17 +218,24 @@ impl Fleet {
     /// Tells all clients to come to their end, and waits for it.
     ///
     /// # Errors
-    /// With what they said, if some did not end well.
+    /// With what they said, if some did not end well, or not at all.
     pub fn dismiss_clients(&mut self) -> Result<(), String> {
         let mut clients = std::mem::take(&mut self.clients);
         clients.iter_mut().for_each(|client| client.process.close_stdin());
+        let deadline = Instant::now() + PATIENCE;
         let mut said = Vec::new();
-        for mut client in clients {
-            let status = client.process.ended_within(PATIENCE);
-            if !status.success() {
-                said.push(format!("a client ended with {status}: {}", client.process.output()));
+        for Client { mut process, diary, .. } in clients {
+            while process.is_running() && Instant::now() < deadline {
+                thread::sleep(LOOK_EVERY);
             }
-            self.died.push(Pages { diary: client.diary, died: None });
+            let died = process.is_running().then(|| self.clock.now());
+            process.kill();
+            match (died, process.code()) {
+                (None, 0) => {}
+                (None, code) => said.push(format!("a client ended with {code}: {}", process.output())),
+                (Some(_), _) => said.push(format!("a client did not end: {}", process.output())),
+            }
+            self.died.push(Pages { diary, died });
         }
         if said.is_empty() { Ok(()) } else { Err(said.join("\n")) }
     }
@@ -245,7 +256,7 @@ impl Fleet {
     pub fn kill_sidecar(&mut self, host: usize) {
         if let Some(mut sidecar) = self.hosts[host].sidecar.take() {
             sidecar.kill();
-            self.oddities.extend(oddities(&sidecar));
+            self.said.push(sidecar.output());
         }
     }
 
@@ -285,10 +296,10 @@ impl Fleet {
         self.sidecar(host).get("/v1/info").json()
     }
 
-    /// What no sidecar should ever say.
-    pub fn oddities(&self) -> Vec<String> {
-        let running = self.hosts.iter().filter_map(|host| host.sidecar.as_ref()).flat_map(oddities);
-        self.oddities.iter().cloned().chain(running).collect()
+    /// What each life of a sidecar has said.
+    pub fn said(&self) -> Vec<String> {
+        let running = self.hosts.iter().filter_map(|host| host.sidecar.as_ref());
+        self.said.iter().cloned().chain(running.map(|sidecar| sidecar.output())).collect()
     }
 
     // ── Redis ──
@@ -384,9 +395,4 @@ fn command(orders: &Orders) -> Command {
 /// Where this program is.
 pub fn this_program() -> PathBuf {
     std::env::current_exe().expect("a program knows where it is")
-}
-
-fn oddities(sidecar: &Sidecar) -> Vec<String> {
-    let said = sidecar.output();
-    said.lines().filter(|line| line.contains("panicked")).map(str::to_owned).collect()
 }

@@ -223,13 +223,22 @@ fn tell(report: &Report, keep: &Path) -> Outcome {
     report.failures.iter().for_each(|text| say(&format!("    {text}")));
     report.violations.iter().take(TOLD_MAX).for_each(|violation| say(&format!("    {violation}")));
     if !report.passed() && !report.history.records.is_empty() {
-        std::fs::create_dir_all(keep)?;
-        let file = keep.join(format!("{}-{}.jsonl", report.name, std::process::id()));
-        let mut to = BufWriter::new(File::create(&file)?);
-        report.history.write(&mut to)?;
-        to.flush()?;
-        say(&format!("    kept: chaos judge {}", file.display()));
+        keep_what_happened(report, keep)?;
     }
+    Ok(())
+}
+
+/// The history, to be judged again, and what the sidecars said, to understand it.
+fn keep_what_happened(report: &Report, keep: &Path) -> Outcome {
+    std::fs::create_dir_all(keep)?;
+    let name = format!("{}-{}", report.name, std::process::id());
+    let file = keep.join(format!("{name}.jsonl"));
+    let mut to = BufWriter::new(File::create(&file)?);
+    report.history.write(&mut to)?;
+    to.flush()?;
+    let log = keep.join(format!("{name}.log"));
+    std::fs::write(&log, report.said.join("\n\n"))?;
+    say(&format!("    kept: chaos judge {}, and {}", file.display(), log.display()));
     Ok(())
 }
 

@@ -190,3 +190,107 @@ fn delay(flow: Flow) -> Duration {
         _ => Duration::ZERO,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Read, Write};
+    use std::os::unix::net::{UnixListener, UnixStream};
+    use std::sync::mpsc;
+
+    /// Long enough that what passes has passed, however busy the machine is.
+    const PATIENCE: Duration = Duration::from_secs(20);
+    /// Long enough that what is not held back would usually have come.
+    const MOMENT: Duration = Duration::from_millis(100);
+
+    struct Rig {
+        proxy: Proxy,
+        near: std::net::TcpStream,
+        far: UnixStream,
+        _folder: tempfile::TempDir,
+    }
+
+    fn rig() -> Rig {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("redis.sock");
+        let listener = UnixListener::bind(&socket).unwrap();
+        let proxy = Proxy::before(&socket);
+        let near = std::net::TcpStream::connect(proxy.address).unwrap();
+        let (far, _) = listener.accept().unwrap();
+        near.set_read_timeout(Some(PATIENCE)).unwrap();
+        far.set_read_timeout(Some(PATIENCE)).unwrap();
+        Rig { proxy, near, far, _folder: folder }
+    }
+
+    fn hears(mut from: impl Read, wanted: &[u8]) {
+        let mut heard = vec![0; wanted.len()];
+        from.read_exact(&mut heard).unwrap();
+        assert_eq!(heard, wanted);
+    }
+
+    /// Nothing comes for a moment.
+    fn hears_nothing(stream: &UnixStream) {
+        stream.set_read_timeout(Some(MOMENT)).unwrap();
+        let error = { stream }.read(&mut [0]).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    }
+
+    #[test]
+    fn what_is_held_comes_later_even_from_the_dead() {
+        let mut rig = rig();
+        rig.near.write_all(b"a").unwrap();
+        hears(&rig.far, b"a");
+        rig.proxy.set(Flows { to_redis: Flow::Held, from_redis: Flow::Pass });
+        // The switch is taken in before bytes that come after an answer.
+        rig.far.write_all(b"+x\r\n").unwrap();
+        hears(&rig.near, b"+x\r\n");
+        rig.near.write_all(b"bc").unwrap();
+        hears_nothing(&rig.far);
+        drop(rig.near);
+        rig.proxy.set(Flows::PASS);
+        hears(&rig.far, b"bc");
+        assert_eq!(rig.far.read(&mut [0]).unwrap(), 0, "and then its end");
+    }
+
+    #[test]
+    fn what_is_swallowed_never_comes_and_nothing_after_it() {
+        let mut rig = rig();
+        rig.proxy.set(Flows { to_redis: Flow::Swallowed, from_redis: Flow::Pass });
+        rig.far.write_all(b"+x\r\n").unwrap();
+        hears(&rig.near, b"+x\r\n");
+        rig.near.write_all(b"a").unwrap();
+        hears_nothing(&rig.far);
+        rig.proxy.set(Flows::PASS);
+        rig.near.write_all(b"b").unwrap();
+        hears_nothing(&rig.far);
+        drop(rig.near);
+        hears_nothing(&rig.far);
+    }
+
+    #[test]
+    fn what_is_late_comes_in_order_and_not_before_its_time() {
+        let mut rig = rig();
+        let by = Duration::from_millis(80);
+        rig.proxy.set(Flows { to_redis: Flow::Late(by), from_redis: Flow::Pass });
+        rig.far.write_all(b"+x\r\n").unwrap();
+        hears(&rig.near, b"+x\r\n");
+        let start = std::time::Instant::now();
+        rig.near.write_all(b"abc").unwrap();
+        hears(&rig.far, b"abc");
+        assert!(start.elapsed() >= by, "after {:?}", start.elapsed());
+    }
+
+    #[test]
+    fn cut_connections_end_on_both_sides_and_new_ones_at_once() {
+        let mut rig = rig();
+        rig.proxy.set(Flows::both(Flow::Cut));
+        assert_eq!(rig.far.read(&mut [0]).unwrap(), 0);
+        assert_eq!(rig.near.read(&mut [0]).unwrap(), 0);
+        let address = rig.proxy.address;
+        let (tell, ended) = mpsc::channel();
+        thread::spawn(move || tell.send(std::net::TcpStream::connect(address).unwrap().read(&mut [0])));
+        let end = ended.recv_timeout(PATIENCE).unwrap();
+        assert!(matches!(end, Ok(0)) || end.is_err(), "{end:?}");
+    }
+}

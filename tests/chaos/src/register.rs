@@ -192,3 +192,25 @@ impl Desk {
         Ok((answer[0] == 1, value))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn old_tokens_are_refused_and_what_is_overwritten_is_counted() {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("register.sock");
+        let register = Register::serve(&socket, Clock::start());
+        let (mut old, mut new) = (Desk::at(&socket).unwrap(), Desk::at(&socket).unwrap());
+        assert_eq!(old.read(3, 10).unwrap(), Some(0));
+        assert_eq!(new.read(3, 11).unwrap(), Some(0));
+        assert_eq!(old.write(3, 10, 0).unwrap(), None, "the register has seen 11");
+        assert_eq!(new.write(3, 11, 0).unwrap(), Some(1));
+        assert_eq!(register.updates(), Updates { taken: 1, refused: 1, lost: 0 });
+        assert_eq!(new.write(3, 11, 0).unwrap(), Some(1), "computed from what is no longer there");
+        assert_eq!(register.updates(), Updates { taken: 2, refused: 1, lost: 1 });
+        let records = register.records();
+        assert!(records.is_sorted_by(|a, b| a.at < b.at), "{records:?}");
+    }
+}

@@ -62,6 +62,8 @@ pub struct Report {
     pub rested: Option<Duration>,
     /// Other measurements.
     pub measured: Vec<String>,
+    /// What each life of a sidecar said.
+    pub said: Vec<String>,
     /// Broken promises that the checker found.
     pub violations: Vec<Violation>,
     /// Other things that should not be.
@@ -130,7 +132,10 @@ impl Course<'_> {
         self.come_to_rest();
         let failed = probes.as_ref().err().into_iter().chain(ended.as_ref().err());
         self.report.failures.extend(failed.cloned());
-        self.report.failures.extend(self.fleet.oddities());
+        self.report.said = self.fleet.said();
+        let lines = self.report.said.iter().flat_map(|said| said.lines());
+        let panics = lines.filter(|line| line.contains("panicked")).map(str::to_owned);
+        self.report.failures.extend(panics);
         let probes = probes.unwrap_or_default();
         let diaries = [self.fleet.register().records(), self.fleet.notes().to_vec(), probes];
         let diaries = diaries.each_ref().map(Vec::as_slice);
