@@ -3,7 +3,7 @@
 //! Owns the mix of troubles of each round and how soon after it a free key must be granted again. GUARANTEES.md names these
 //! functions as `chaos::NAME`, and that they exist is tested.
 
-use crate::trouble::Trouble;
+use crate::trouble::{Network, Trouble};
 use std::time::Duration;
 
 /// What a round wants.
@@ -141,26 +141,26 @@ fn connections_killed(plan: &mut Plan) {
 }
 
 fn pushes_lost(plan: &mut Plan) {
-    plan.every(200, Trouble::Deaf);
+    plan.every(200, Trouble::Network(Network::Deaf));
 }
 
 fn black_hole(plan: &mut Plan) {
-    plan.every(5_000, Trouble::Hole);
-    plan.every(7_000, Trouble::Swallowed);
+    plan.every(5_000, Trouble::Network(Network::Hole));
+    plan.every(7_000, Trouble::Network(Network::Swallowed));
 }
 
 fn delays(plan: &mut Plan) {
-    plan.every(1_500, Trouble::Late);
+    plan.every(1_500, Trouble::Network(Network::Late));
 }
 
 fn one_way_loss(plan: &mut Plan) {
-    plan.every(5_000, Trouble::AsksHeld);
-    plan.every(5_000, Trouble::AnswersHeld);
-    plan.every(7_000, Trouble::AnswersSwallowed);
+    plan.every(5_000, Trouble::Network(Network::AsksHeld));
+    plan.every(5_000, Trouble::Network(Network::AnswersHeld));
+    plan.every(7_000, Trouble::Network(Network::AnswersSwallowed));
 }
 
 fn connections_cut(plan: &mut Plan) {
-    plan.every(3_000, Trouble::Cut);
+    plan.every(3_000, Trouble::Network(Network::Cut));
 }
 
 fn mix(plan: &mut Plan) {
@@ -180,7 +180,7 @@ fn mix(plan: &mut Plan) {
     plan.every(20_000, Trouble::RedisLost);
     plan.every(10_000, Trouble::Flushed);
     plan.every(3_000, Trouble::ScriptsFlushed);
-    plan.every(9_000, Trouble::Deaf);
+    plan.every(9_000, Trouble::Network(Network::Deaf));
     plan.measure = None;
 }
 

@@ -13,6 +13,9 @@ use std::time::{Duration, Instant};
 /// Longer than a session lives without a sign of its client.
 const ASLEEP: Duration = Duration::from_secs(32);
 
+/// A slow network, in milliseconds.
+const LATE_MAX_MS: u64 = 150;
+
 /// A kind of trouble.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Trouble {
@@ -38,21 +41,28 @@ pub enum Trouble {
     ScriptsFlushed,
     /// Redis closes its connections, of this kind.
     ConnectionsKilled(&'static str),
-    /// A sidecar does not hear what Redis sends unasked.
+    /// Something is wrong between a sidecar and Redis, for up to twice its tenures' time to live.
+    Network(Network),
+}
+
+/// What is wrong with a network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Network {
+    /// The sidecar does not hear what Redis sends unasked.
     Deaf,
-    /// Nothing arrives between a sidecar and Redis until it is over, and then everything.
+    /// Nothing arrives until it is over, and then everything.
     Hole,
     /// The same, and what was sent meanwhile never arrives.
     Swallowed,
-    /// What a sidecar sends does not arrive until it is over.
+    /// What the sidecar sends does not arrive until it is over.
     AsksHeld,
-    /// What a sidecar is answered does not arrive until it is over.
+    /// What the sidecar is answered does not arrive until it is over.
     AnswersHeld,
-    /// What a sidecar is answered never arrives.
+    /// What the sidecar is answered never arrives.
     AnswersSwallowed,
-    /// Everything between a sidecar and Redis is late.
+    /// Everything is late.
     Late,
-    /// A sidecar's connections break, and new ones too.
+    /// The sidecar's connections break, and new ones too.
     Cut,
 }
 
@@ -108,8 +118,7 @@ fn strike(fleet: &mut Fleet, trouble: Trouble, dice: &mut Rng) -> Option<(Durati
     let ttl = fleet.size().tenure_ttl;
     let client = dice.usize(..fleet.clients().max(1));
     let host = dice.usize(..fleet.hosts());
-    let span = |dice: &mut Rng, from: f64, to: f64| ttl.mul_f64(from + (to - from) * dice.f64());
-    let network = |fleet: &mut Fleet, flows: Flows| fleet.set_network(host, flows);
+    let mut span = |from: f64, to: f64| ttl.mul_f64(from + (to - from) * dice.f64());
     match trouble {
         Trouble::ClientKilled => {
             fleet.replace_client(client);
@@ -117,7 +126,7 @@ fn strike(fleet: &mut Fleet, trouble: Trouble, dice: &mut Rng) -> Option<(Durati
         }
         Trouble::ClientStopped => {
             fleet.stop_client(client);
-            Some((span(dice, 0.1, 1.6), Relief::Client(client)))
+            Some((span(0.1, 1.6), Relief::Client(client)))
         }
         Trouble::ClientAsleep => {
             fleet.stop_client(client);
@@ -125,68 +134,59 @@ fn strike(fleet: &mut Fleet, trouble: Trouble, dice: &mut Rng) -> Option<(Durati
         }
         Trouble::SidecarKilled => {
             fleet.kill_sidecar(host);
-            Some((span(dice, 0.0, 0.3), Relief::NewSidecar(host)))
+            Some((span(0.0, 0.3), Relief::NewSidecar(host)))
         }
         Trouble::SidecarStopped => {
             fleet.stop_sidecar(host);
-            Some((span(dice, 0.5, 2.0), Relief::Sidecar(host)))
+            Some((span(0.5, 2.0), Relief::Sidecar(host)))
         }
         Trouble::RedisStopped => {
             fleet.stop_redis();
-            Some((span(dice, 0.1, 1.5), Relief::Redis))
+            Some((span(0.1, 1.5), Relief::Redis))
         }
         Trouble::RedisKilled | Trouble::RedisLost => {
             fleet.kill_redis(trouble == Trouble::RedisKilled);
-            Some((span(dice, 0.0, 0.8), Relief::NewRedis))
+            Some((span(0.0, 0.8), Relief::NewRedis))
         }
         Trouble::Flushed | Trouble::ScriptsFlushed | Trouble::ConnectionsKilled(_) => {
-            if fleet.health() == Health::Up {
-                command(fleet, trouble);
-            }
+            command(fleet, trouble);
             None
         }
-        Trouble::Deaf => {
-            network(fleet, Flows { to_redis: Flow::Pass, from_redis: Flow::Deaf });
-            None
-        }
-        Trouble::Late => {
-            let by = Duration::from_millis(dice.u64(1..=150));
-            let (to_redis, from_redis) = (Flow::Late(by.mul_f64(dice.f64())), Flow::Late(by));
-            network(fleet, Flows { to_redis, from_redis });
-            Some((span(dice, 0.3, 1.5), Relief::Network(host)))
-        }
-        Trouble::Hole | Trouble::Swallowed | Trouble::Cut => {
-            let flow = match trouble {
-                Trouble::Hole => Flow::Held,
-                Trouble::Swallowed => Flow::Swallowed,
-                _ => Flow::Cut,
-            };
-            network(fleet, Flows::both(flow));
-            Some((span(dice, 0.1, 1.8), Relief::Network(host)))
-        }
-        Trouble::AsksHeld | Trouble::AnswersHeld | Trouble::AnswersSwallowed => {
-            let mut flows = Flows::PASS;
-            match trouble {
-                Trouble::AsksHeld => flows.to_redis = Flow::Held,
-                Trouble::AnswersHeld => flows.from_redis = Flow::Held,
-                _ => flows.from_redis = Flow::Swallowed,
-            }
-            network(fleet, flows);
-            Some((span(dice, 0.1, 1.8), Relief::Network(host)))
+        Trouble::Network(kind) => {
+            fleet.set_network(host, flows(kind, dice));
+            // Nobody misses what is only a hint: that stays so.
+            (kind != Network::Deaf).then(|| (ttl.mul_f64(0.1 + 1.7 * dice.f64()), Relief::Network(host)))
         }
     }
 }
 
-/// What is done to Redis by a command.
+/// What is done to Redis by a command, if it takes any.
 fn command(fleet: &mut Fleet, trouble: Trouble) {
     match trouble {
-        Trouble::ScriptsFlushed => {
-            fleet.redis(&["SCRIPT", "FLUSH", "SYNC"]);
-        }
+        _ if fleet.health() != Health::Up => {}
+        Trouble::Flushed => fleet.flush(),
         Trouble::ConnectionsKilled(kind) => {
             fleet.redis(&["CLIENT", "KILL", "TYPE", kind]);
         }
-        _ => fleet.flush(),
+        _ => {
+            fleet.redis(&["SCRIPT", "FLUSH", "SYNC"]);
+        }
+    }
+}
+
+fn flows(kind: Network, dice: &mut Rng) -> Flows {
+    let late = Duration::from_millis(dice.u64(1..=LATE_MAX_MS));
+    match kind {
+        Network::Hole => Flows::both(Flow::Held),
+        Network::Swallowed => Flows::both(Flow::Swallowed),
+        Network::Cut => Flows::both(Flow::Cut),
+        Network::Deaf => Flows { from_redis: Flow::Deaf, ..Flows::PASS },
+        Network::AsksHeld => Flows { to_redis: Flow::Held, ..Flows::PASS },
+        Network::AnswersHeld => Flows { from_redis: Flow::Held, ..Flows::PASS },
+        Network::AnswersSwallowed => Flows { from_redis: Flow::Swallowed, ..Flows::PASS },
+        Network::Late => {
+            Flows { to_redis: Flow::Late(late.mul_f64(dice.f64())), from_redis: Flow::Late(late) }
+        }
     }
 }
 
