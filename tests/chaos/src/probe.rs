@@ -4,7 +4,7 @@
 
 use crate::clock::Clock;
 use crate::fleet::Fleet;
-use crate::wish::{self, KEYS, Kind};
+use crate::wish::{self, CLUNG, Kind};
 use serde_json::Value;
 use sidelock_e2e::http::{self, Answer as HttpAnswer};
 use sidelock_engine::StoreTime;
@@ -30,13 +30,13 @@ for i, key in ipairs(redis.call('KEYS', '*')) do
 end
 return table.concat(lines, '\\n')";
 
-/// Asks for every key at every sidecar at once, until each was granted. What happened, as the diary of one process.
+/// Asks for every key that nobody clings to at every sidecar at once, until each was granted. What happened, as the diary of one process.
 ///
 /// # Errors
 /// If some were not granted for [`ASKS_FOR`].
 pub fn every_key(fleet: &Fleet) -> Result<Vec<Record>, String> {
     let (clock, sockets) = (fleet.clock(), fleet.sockets());
-    let places = sockets.iter().flat_map(|socket| (0..KEYS).map(move |key| (socket, key)));
+    let places = sockets.iter().flat_map(|socket| (0..CLUNG).map(move |key| (socket, key)));
     let probes: Vec<_> = thread::scope(|scope| {
         let spawned: Vec<_> = places
             .zip(0..)
@@ -135,10 +135,10 @@ impl Probe {
     }
 }
 
-/// How long after `healed` each key was granted to somebody, the slowest key last. `None`: never.
+/// How long after `healed` each key that nobody clings to was granted to somebody, the slowest key last. `None`: never.
 pub fn resumptions(history: &History, healed: At) -> Vec<Option<Duration>> {
     let mut keys = std::collections::HashMap::new();
-    let mut first = vec![None; KEYS as usize];
+    let mut first = vec![None; CLUNG as usize];
     for Record { at, event } in &history.records {
         match event {
             Event::Sent { of, what: Sent::Acquire(acquire) } => {
@@ -147,8 +147,8 @@ pub fn resumptions(history: &History, healed: At) -> Vec<Option<Duration>> {
             Event::Answered { of, answer: Answer::Granted { deadline, .. } }
                 if *at >= healed && deadline > at =>
             {
-                if let Some(key) = keys.get(of) {
-                    first[*key as usize].get_or_insert(at.since(healed));
+                if let Some(slot) = keys.get(of).and_then(|key| first.get_mut(*key as usize)) {
+                    slot.get_or_insert(at.since(healed));
                 }
             }
             _ => {}

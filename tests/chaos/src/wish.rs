@@ -7,7 +7,12 @@ use sidelock_sim::checker::history::{Acquire, Wait};
 use std::time::Duration;
 
 /// Keys of a round.
-pub const KEYS: u32 = 8;
+pub const KEYS: u32 = CLUNG + 2;
+/// The first of those keys that holders cling to for seconds, up to the last moment of a tenure that nobody renews. They are
+/// often held with every right, so nobody can demand that they are granted soon.
+pub const CLUNG: u32 = 8;
+/// The longest that anybody clings, in milliseconds: beyond the tenures of a short round.
+const CLING_MAX_MS: u64 = 5_000;
 /// The longest timed lease.
 pub const TIMED_MAX: Duration = Duration::from_millis(900);
 /// The longest that anybody keeps a lease on purpose, in milliseconds: what the next one may have to wait for.
@@ -28,11 +33,11 @@ pub enum Kind {
 
 /// How a key of this number is used.
 pub fn kind(key: u32) -> Kind {
-    match key % KEYS {
-        0..=3 => Kind::Lock,
+    match key {
         4 | 5 => Kind::ReadersWriter,
         6 => Kind::Semaphore(2),
-        _ => Kind::Semaphore(5),
+        7 => Kind::Semaphore(5),
+        _ => Kind::Lock,
     }
 }
 
@@ -91,7 +96,30 @@ pub struct Wish {
 impl Wish {
     /// A wish, by dice.
     pub fn draw(dice: &mut Rng) -> Wish {
-        let key = dice.u32(..KEYS);
+        match dice.u8(..40) {
+            0 => Wish::clinging(dice),
+            _ => Wish::usual(dice),
+        }
+    }
+
+    /// To keep it for long, and to look at it all the time.
+    fn clinging(dice: &mut Rng) -> Wish {
+        Wish {
+            key: dice.u32(CLUNG..KEYS),
+            units: ALL,
+            limit: ALL,
+            wait: Wait::AtMost(millis(dice, 5, 800)),
+            life: Life::Session,
+            patience: None,
+            hold: millis(dice, 0, CLING_MAX_MS),
+            renews: false,
+            reckless: dice.bool(),
+            end: End::Release,
+        }
+    }
+
+    fn usual(dice: &mut Rng) -> Wish {
+        let key = dice.u32(..CLUNG);
         let (units, limit) = match kind(key) {
             Kind::Lock => (ALL, ALL),
             Kind::ReadersWriter if dice.u8(..10) < 7 => (1, ALL),

@@ -83,10 +83,10 @@ impl Held<'_> {
         self.told = until;
     }
 
-    /// Holds it for so long, or until it is lost; the reckless do not mind that.
+    /// Holds it for so long, until it is lost, or until it is time to go; the reckless do not mind a loss.
     async fn stay(&mut self, span: Duration, reckless: bool) {
         let end = Instant::now() + span;
-        while (self.look() || reckless) && Instant::now() < end {
+        while (self.look() || reckless) && Instant::now() < end && !self.worker.is_told_to_stop() {
             sleep_until(end.min(Instant::now() + LOOK_EVERY)).await;
         }
     }

@@ -31,7 +31,7 @@ pub(super) struct Worker {
 impl Worker {
     /// Until it is told to stop.
     pub(super) async fn work(mut self) {
-        while !*self.stop.borrow() {
+        while !self.is_told_to_stop() {
             let wish = Wish::draw(&mut self.dice);
             match wish.life {
                 Life::Timed(ttl) => self.wish_timed(&wish, ttl).await,
@@ -105,6 +105,10 @@ impl Worker {
     /// The life of the sidecar that this client talks to: its first 32 bits tell lives apart. `None`: it is away.
     pub(super) fn life(&self) -> Option<u32> {
         self.client.sidecar().map(|sidecar| life_of(sidecar.incarnation))
+    }
+
+    pub(super) fn is_told_to_stop(&self) -> bool {
+        *self.stop.borrow()
     }
 
     pub(super) fn clock(&self) -> Clock {
