@@ -147,6 +147,7 @@ fn pushes_lost(plan: &mut Plan) {
 fn black_hole(plan: &mut Plan) {
     plan.every(5_000, Trouble::Network(Network::Hole));
     plan.every(7_000, Trouble::Network(Network::Swallowed));
+    plan.every(6_000, Trouble::Network(Network::Fading));
 }
 
 fn delays(plan: &mut Plan) {

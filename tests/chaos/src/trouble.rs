@@ -62,6 +62,8 @@ pub enum Network {
     AnswersSwallowed,
     /// Everything is late.
     Late,
+    /// Everything is late, and then nothing arrives until the tenures confirmed last have run out.
+    Fading,
     /// The sidecar's connections break, and new ones too.
     Cut,
 }
@@ -75,6 +77,8 @@ enum Relief {
     Redis,
     NewRedis,
     Network(usize),
+    /// Not the end yet: what was late does not arrive any more.
+    Silence(usize),
 }
 
 /// Plagues a fleet until `end` with these troubles, each about so often. How many struck.
@@ -92,7 +96,11 @@ pub fn plague(fleet: &mut Fleet, troubles: &[(Duration, Trouble)], end: Instant,
         // A plan, not a wait for something to happen: the troubles are spaced in time.
         thread::sleep(at.saturating_duration_since(Instant::now()));
         match step {
-            Step::Relieve(relief) => relieve(fleet, relief),
+            Step::Relieve(relief) => {
+                if let Some((span, next)) = relieve(fleet, relief) {
+                    due.push(Reverse((Instant::now() + span, Step::Relieve(next))));
+                }
+            }
             Step::Strike(index) => {
                 let (every, trouble) = troubles[index];
                 strikes += 1;
@@ -154,8 +162,13 @@ fn strike(fleet: &mut Fleet, trouble: Trouble, dice: &mut Rng) -> Option<(Durati
         }
         Trouble::Network(kind) => {
             fleet.set_network(host, flows(kind, dice));
-            // Nobody misses what is only a hint: that stays so.
-            (kind != Network::Deaf).then(|| (ttl.mul_f64(0.1 + 1.7 * dice.f64()), Relief::Network(host)))
+            let span = ttl.mul_f64(0.1 + 1.7 * dice.f64());
+            match kind {
+                // Nobody misses what is only a hint: that stays so.
+                Network::Deaf => None,
+                Network::Fading => Some((span / 2, Relief::Silence(host))),
+                _ => Some((span, Relief::Network(host))),
+            }
         }
     }
 }
@@ -184,13 +197,17 @@ fn flows(kind: Network, dice: &mut Rng) -> Flows {
         Network::AsksHeld => Flows { to_redis: Flow::Held, ..Flows::PASS },
         Network::AnswersHeld => Flows { from_redis: Flow::Held, ..Flows::PASS },
         Network::AnswersSwallowed => Flows { from_redis: Flow::Swallowed, ..Flows::PASS },
+        Network::Fading => {
+            Flows { from_redis: Flow::Late(Duration::from_millis(LATE_MAX_MS)), ..Flows::PASS }
+        }
         Network::Late => {
             Flows { to_redis: Flow::Late(late.mul_f64(dice.f64())), from_redis: Flow::Late(late) }
         }
     }
 }
 
-fn relieve(fleet: &mut Fleet, relief: Relief) {
+/// Ends a trouble; what comes then, and after how long, if it is not over.
+fn relieve(fleet: &mut Fleet, relief: Relief) -> Option<(Duration, Relief)> {
     match relief {
         Relief::Client(client) => fleet.continue_client(client),
         Relief::Sidecar(host) => fleet.continue_sidecar(host),
@@ -198,5 +215,10 @@ fn relieve(fleet: &mut Fleet, relief: Relief) {
         Relief::Redis => fleet.continue_redis(),
         Relief::NewRedis => fleet.start_redis(),
         Relief::Network(host) => fleet.set_network(host, Flows::PASS),
+        Relief::Silence(host) => {
+            fleet.set_network(host, Flows::both(Flow::Held));
+            return Some((fleet.size().tenure_ttl.mul_f64(1.3), Relief::Network(host)));
+        }
     }
+    None
 }
