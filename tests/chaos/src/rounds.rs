@@ -75,6 +75,7 @@ rounds! {
     connections_killed
     pushes_lost
     black_hole
+    fading_network
     delays
     one_way_loss
     connections_cut
@@ -147,7 +148,10 @@ fn pushes_lost(plan: &mut Plan) {
 fn black_hole(plan: &mut Plan) {
     plan.every(5_000, Trouble::Network(Network::Hole));
     plan.every(7_000, Trouble::Network(Network::Swallowed));
-    plan.every(6_000, Trouble::Network(Network::Fading));
+}
+
+fn fading_network(plan: &mut Plan) {
+    plan.every(3_500, Trouble::Network(Network::Fading));
 }
 
 fn delays(plan: &mut Plan) {
@@ -174,6 +178,7 @@ fn mix(plan: &mut Plan) {
     connections_killed(plan);
     delays(plan);
     black_hole(plan);
+    fading_network(plan);
     one_way_loss(plan);
     connections_cut(plan);
     redis_stopped(plan);

@@ -166,7 +166,7 @@ fn strike(fleet: &mut Fleet, trouble: Trouble, dice: &mut Rng) -> Option<(Durati
             match kind {
                 // Nobody misses what is only a hint: that stays so.
                 Network::Deaf => None,
-                Network::Fading => Some((span / 2, Relief::Silence(host))),
+                Network::Fading => Some((ttl.mul_f64(0.4 + 0.4 * dice.f64()), Relief::Silence(host))),
                 _ => Some((span, Relief::Network(host))),
             }
         }

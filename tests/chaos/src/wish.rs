@@ -12,7 +12,7 @@ pub const KEYS: u32 = CLUNG + 2;
 /// often held with every right, so nobody can demand that they are granted soon.
 pub const CLUNG: u32 = 8;
 /// The longest that anybody clings, in milliseconds: beyond the tenures of a short round.
-const CLING_MAX_MS: u64 = 5_000;
+const CLING_MAX_MS: u64 = 8_000;
 /// The longest timed lease.
 pub const TIMED_MAX: Duration = Duration::from_millis(900);
 /// The longest that anybody keeps a lease on purpose, in milliseconds: what the next one may have to wait for.
@@ -108,7 +108,7 @@ impl Wish {
             key: dice.u32(CLUNG..KEYS),
             units: ALL,
             limit: ALL,
-            wait: Wait::AtMost(millis(dice, 5, 800)),
+            wait: Wait::AtMost(millis(dice, 5, 2_500)),
             life: Life::Session,
             patience: None,
             hold: millis(dice, 0, CLING_MAX_MS),
