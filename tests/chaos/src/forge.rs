@@ -148,21 +148,22 @@ fn overlap(history: &History) -> Option<History> {
     Some(without(history, &[first.released, first.answered]))
 }
 
+/// One keeps its permits, and a later one gets all there are.
 fn crowd(history: &History) -> Option<History> {
     let leases = leases(history);
     let permits = |lease: &&Lease| lease.acquire.limit != u32::MAX;
-    let second = leases.iter().filter(permits).find(|second| {
-        let beside = |first: &Lease| {
-            first.acquire.key == second.acquire.key
-                && (first.granted..first.released).contains(&second.granted)
-                && first.granted != second.granted
+    let (first, second) = leases.iter().filter(permits).find_map(|first| {
+        let beside = |second: &&Lease| {
+            second.acquire.key == first.acquire.key
+                && second.granted > first.granted
+                && history.records[second.granted].at < first.deadline
         };
-        leases.iter().any(beside)
+        Some((first, leases.iter().find(beside)?))
     })?;
     let mut forged = history.clone();
     let acquire = Acquire { units: second.acquire.limit, ..second.acquire };
     forged.records[second.asked].event = Event::Sent { of: second.of, what: Sent::Acquire(acquire) };
-    Some(forged)
+    Some(without(&forged, &[first.released, first.answered]))
 }
 
 fn set_fence(history: &mut History, lease: &Lease, fence: u64) {
