@@ -30,6 +30,8 @@ local FENCE_RANGE_MAX = 4096
 local CLOCK_REGRESSION_MAX = 86400000000
 -- The key outlives what it says by this long, to collect garbage that nobody asks about (P2).
 local GARBAGE_MS = 600000
+-- The same where nothing but tombstones is left: whoever gives up waiting leaves one for each key.
+local GARBAGE_DONE_MS = 30000
 -- Times to live up to this can be extended without extending the key's own: far less than GARBAGE_MS.
 local IN_PLACE_TTL_MAX = 60000000
 

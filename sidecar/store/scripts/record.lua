@@ -56,7 +56,9 @@ local function store(record)
     end
     parts[1] = pack(HEADER, 'SL', VERSION, first_due, record.last, record.limit,
         #record.tenures, #record.queue, offers, #record.done)
-    redis.call('SET', key, table.concat(parts), 'PX', math.ceil((last_due - now) / 1000) + GARBAGE_MS)
+    local only_done = #record.tenures + #record.queue == 0
+    local after = only_done and GARBAGE_DONE_MS or GARBAGE_MS
+    redis.call('SET', key, table.concat(parts), 'PX', math.ceil((last_due - now) / 1000) + after)
 end
 
 local function of(list, inc)

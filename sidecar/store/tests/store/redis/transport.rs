@@ -2,7 +2,7 @@
 
 use super::server::Server;
 use sidelock_engine::store::{
-    Ask, Call, CallId, Fault, Op, Outcome, Push, REFUSE_AFTER, Renew, Reply, Return, Tell,
+    Ask, Call, CallId, Fault, Op, Outcome, Push, REFUSE_AFTER, Renew, Reply, Return, Tell, Withdraw,
 };
 use sidelock_engine::{AskId, Incarnation, Key, StoreTime, WHOLE};
 use sidelock_store::redis::{RedisConfig, RedisConfigError, RedisHandle, RedisStore, StoreEvent};
@@ -332,6 +332,19 @@ async fn a_killed_connection_comes_back_subscribed() {
     assert!(granted(&a.one(a.ask("k")).await));
     assert!(applied(&b.one(b.ask("k")).await));
     while !matches!(a.event().await, StoreEvent::Push(Push::Recall { .. })) {}
+}
+
+#[tokio::test]
+async fn a_tombstone_alone_is_soon_forgotten() {
+    let server = Server::start(&[]);
+    let mut link = Link::up(&server, 1).await;
+    let tombstone = Some(link.at + REFUSE_AFTER);
+    let id = AskId { incarnation: link.incarnation, seq: 1 };
+    let key = Key::new("given-up").unwrap();
+    assert!(applied(&link.one(Op::Withdraw(Withdraw { key, id, keep: 0, tombstone })).await));
+    let name: Vec<String> = command(&server, "KEYS *").await;
+    let left: i64 = command(&server, &format!("PTTL {}", name[0])).await;
+    assert!((1..=60_000).contains(&left), "{left} ms");
 }
 
 #[tokio::test]
