@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::fork::LetGoInChild;
 use crate::handshake::{self, Introduction, Welcomed};
 use crate::shared::{Ended, Shared, Wakes};
-use sidelock_socket::Socket;
+use sidelock_socket::{Socket, is_hang_up};
 use sidelock_wire::{Decoder, Resume, ToClient, ToSidecar};
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
@@ -165,7 +165,7 @@ impl Link {
                     return Err(Ended::BySidecar(broken("the sidecar closed it, or is gone")));
                 }
                 Poll::Ready(Ok(_)) => self.take_in()?,
-                Poll::Ready(Err(error)) => return Err(Ended::BySidecar(broken(error))),
+                Poll::Ready(Err(error)) => return Err(failed(&error)),
             }
         }
     }
@@ -216,10 +216,10 @@ impl Link {
             match self.stream.poll_write(cx, rest) {
                 Poll::Pending => return Ok(()),
                 Poll::Ready(Ok(count)) => self.written += count,
-                Poll::Ready(Err(error)) => return Err(Ended::BySidecar(broken(error))),
+                Poll::Ready(Err(error)) => return Err(failed(&error)),
             }
         }
-        self.stream.settle(cx).map_err(|error| Ended::BySidecar(broken(error)))
+        self.stream.settle(cx).map_err(|error| failed(&error))
     }
 
     /// Whether there is something to write. If not, whoever queues something wakes this connection.
@@ -260,6 +260,11 @@ impl Drop for CloseOnDrop {
             "this client is closed: its runtime was shut down or its sidecar has ended; make a new one",
         ));
     }
+}
+
+/// The connection does not work any more: unless it is the sidecar who has hung up, it is this client who does.
+fn failed(error: &std::io::Error) -> Ended {
+    if is_hang_up(error) { Ended::BySidecar(broken(error)) } else { Ended::ByUs(broken(error)) }
 }
 
 fn broken(cause: impl std::fmt::Display) -> Error {

@@ -26,7 +26,6 @@ type Watch = AsyncFd<Arc<UnixStream>>;
 /// See the crate. One task polls it; whoever else has it may [`Socket::try_write`].
 #[derive(Debug)]
 pub struct Socket {
-    // Before the stream: it is to be dropped before the descriptor is closed.
     /// `None` only after the kernel refused to watch it for something else.
     watch: RefCell<Option<Watch>>,
     /// It is watched for room to write, too.
@@ -155,6 +154,11 @@ impl AsRawFd for Socket {
     fn as_raw_fd(&self) -> RawFd {
         self.stream.as_raw_fd()
     }
+}
+
+/// Whether this means that the other side has hung up, and not that something is wrong on this side.
+pub fn is_hang_up(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe)
 }
 
 #[expect(unsafe_code, reason = "tokio leaves it to us that the descriptor outlives its watch")]

@@ -59,15 +59,13 @@ impl FrameOutlet {
 
     /// Until the socket takes what is left, or the driver has something for the session's task to see.
     pub(crate) async fn progress(&self) -> io::Result<()> {
-        if self.out.borrow().waiting() == 0 {
-            self.stirred.notified().await;
-            return Ok(());
-        }
         poll_fn(|cx| {
             ready!(self.drain(|bytes| self.socket.poll_write(cx, bytes)))?;
             Poll::Ready(self.socket.settle(cx))
         })
-        .await
+        .await?;
+        self.stirred.notified().await;
+        Ok(())
     }
 
     /// Writes as much as the socket takes now.

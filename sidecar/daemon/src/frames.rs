@@ -11,13 +11,14 @@ use crate::problem::Problem;
 use crate::reply;
 use crate::resume::Resumable;
 use sidelock_engine::{RequestId, SessionId};
-use sidelock_socket::Socket;
+use sidelock_socket::{Socket, is_hang_up};
 use sidelock_wire::{
     Code, Decoder, FEATURES, FrameError, Hello, Limits, Resume, Secret, ToClient, ToSidecar, VERSION_MAX,
     VERSION_MIN, Welcome,
 };
 use std::cell::RefCell;
 use std::future::poll_fn;
+use std::io;
 use std::rc::Rc;
 use std::task::{Poll, ready};
 use std::time::Duration;
@@ -191,7 +192,7 @@ impl FrameDoor {
         }))?;
         outlet.flush();
         let session = match old {
-            Some((id, _)) => self.handle.resume(id, peer, app, Some(SESSION_TTL), outlet.clone()),
+            Some(old) => self.handle.resume(old, peer, app, Some(SESSION_TTL), outlet.clone()),
             None => self.handle.open_as(session, peer, app, Some(SESSION_TTL), outlet.clone()),
         };
         Ok((session, secret))
@@ -282,7 +283,7 @@ impl Frames {
         tokio::select! {
             biased;
             read = self.read() => read,
-            progress = outlet.progress() => progress.map_err(|_| End::Peer),
+            progress = outlet.progress() => progress.map_err(|error| broken(&error)),
         }
     }
 
@@ -297,8 +298,9 @@ impl Frames {
             Poll::Ready(read)
         });
         match read.await {
-            Ok(0) | Err(_) => Err(End::Peer),
+            Ok(0) => Err(End::Peer),
             Ok(_) => Ok(()),
+            Err(error) => Err(broken(&error)),
         }
     }
 
@@ -309,6 +311,15 @@ impl Frames {
         // The client is sent away whether it listens or not.
         let _ = said.map(|()| self.outlet.write());
     }
+}
+
+/// A connection that does not work any more: unless it is the peer who has hung up, it is us who do (P6).
+fn broken(error: &io::Error) -> End {
+    if is_hang_up(error) {
+        return End::Peer;
+    }
+    tracing::error!(%error, "a connection broke");
+    End::Sidecar(None)
 }
 
 fn shortened(app: &str) -> &str {

@@ -29,7 +29,7 @@ pub(crate) type Query = Box<dyn FnOnce(&Engine)>;
 pub(crate) enum Mail {
     /// A session begins, or one that was cut off goes on, and this is its way out.
     Open {
-        /// [`Input::SessionOpened`] or [`Input::SessionResumed`].
+        /// [`Input::SessionOpened`] or [`Input::SessionResumed`]: a session begins, or goes on.
         input: Input,
         /// Which.
         session: SessionId,
@@ -131,17 +131,17 @@ impl Handle {
     }
 
     /// Goes on with a session that the sidecar had cut off; should it be over by now, it begins anew under the same id. The
-    /// caller has checked the session's secret.
+    /// caller has checked the session's secret, and told the client that it still has the leases of `held`.
     pub(crate) fn resume(
         &self,
-        id: SessionId,
+        (id, held): (SessionId, Vec<RequestId>),
         peer: Peer,
         app: &str,
         ping_within: Option<Duration>,
         outlet: Rc<dyn Outlet>,
     ) -> Session {
         let opened = SessionOpened { session: id, uid: peer.uid, app: Arc::from(app), ping_within };
-        self.bind(id, Input::SessionResumed(opened), outlet)
+        self.bind(id, Input::SessionResumed { session: opened, held }, outlet)
     }
 
     fn bind(&self, id: SessionId, input: Input, outlet: Rc<dyn Outlet>) -> Session {

@@ -132,7 +132,7 @@ impl Engine {
             Input::SessionOpened(opened) => self.session_opened(now, opened),
             Input::SessionPinged(session) => self.session_seen(now, session),
             Input::SessionEnded { session, by } => self.session_ended(now, session, by),
-            Input::SessionResumed(opened) => self.session_resumed(now, opened),
+            Input::SessionResumed { session, held } => self.session_resumed(now, session, &held),
             Input::Acquire(acquire) => {
                 let session = acquire.session;
                 self.session_seen(now, session);

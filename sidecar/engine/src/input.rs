@@ -23,7 +23,12 @@ pub enum Input {
     },
     /// The client of a session that the sidecar had cut off came back with the session's secret (P6). Should the session
     /// have ended since the door looked, it begins anew.
-    SessionResumed(SessionOpened),
+    SessionResumed {
+        /// Which, and whose.
+        session: SessionOpened,
+        /// The acquires whose leases the client was told that it still has, when the door looked ([`crate::Engine::held_by`]).
+        held: Vec<RequestId>,
+    },
     /// A request for a lease.
     Acquire(Acquire),
     /// The client no longer wants the lease of this acquire: it leaves the queue, or a grant that raced the cancel is

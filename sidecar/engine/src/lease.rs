@@ -8,6 +8,7 @@ use crate::ended::{EndedName, Ending};
 use crate::engine::Engine;
 use crate::input::{LeaseName, Life, Release, Renew};
 use crate::model::{Fence, LeaseSecret, Mode, Owner, RequestId, SessionId, Time};
+use crate::mutant::Mutant;
 use crate::session::Slot;
 use crate::timers::Timer;
 use std::time::Duration;
@@ -290,7 +291,9 @@ impl Engine {
         for lease in all {
             let session = self.leases[lease].session;
             self.end_lease(now, lease, End::Lost(reason));
-            self.forget_if_over(session);
+            if !Mutant::SessionOutlivesLeases.is(self.config.mutant) {
+                self.forget_if_over(session);
+            }
         }
     }
 

@@ -44,13 +44,15 @@ pub enum Mutant {
     NoContact,
     /// P12, engine: a queued ask waits for its push alone.
     NoReask,
+    /// H16, engine: a cut-off session whose leases are lost with their tenure is never forgotten.
+    SessionOutlivesLeases,
     /// H9, engine: a wall clock that ran ahead of boottime casts no doubt on deadlines.
     ClockStepTrusted,
 }
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Mutant; 20] = [
+    pub const ALL: [Mutant; 21] = [
         Mutant::FenceFromClock,
         Mutant::HandoffRepeatsFence,
         Mutant::HalfWrite,
@@ -70,6 +72,7 @@ impl Mutant {
         Mutant::TryFailsAtOnce,
         Mutant::NoContact,
         Mutant::NoReask,
+        Mutant::SessionOutlivesLeases,
         Mutant::ClockStepTrusted,
     ];
 

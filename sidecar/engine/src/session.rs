@@ -4,6 +4,7 @@
 //! know frames or HTTP.
 
 use crate::effect::{Effect, LostReason, Notice, Refusal};
+use crate::ended::EndedName;
 use crate::engine::Engine;
 use crate::input::{EndedBy, SessionOpened};
 use crate::lease::End;
@@ -105,6 +106,11 @@ impl Session {
         deadline.min(self.alive_until())
     }
 
+    /// From one extension told to the next: a tenth of the time that either may last, the tenure or what is told of it (P6).
+    fn extension_pause(&self, tenure_ttl: Duration) -> Duration {
+        self.ping_within.map_or(tenure_ttl, |patience| patience.min(tenure_ttl)) / 10
+    }
+
     fn next_due(&self) -> Time {
         let is_watched = !self.cut && !self.is_bare();
         let silent_at = if is_watched { self.alive_until() } else { Time::MAX };
@@ -146,8 +152,9 @@ impl Engine {
 
     /// Any input of a session is a sign of life.
     pub(crate) fn session_seen(&mut self, now: Time, id: SessionId) {
-        let pause = self.extension_pause();
+        let ttl = self.config.tenure_ttl;
         if let Some(session) = self.sessions.get_mut(&id) {
+            let pause = session.extension_pause(ttl);
             let silence = now.since(session.seen);
             session.seen = now;
             if std::mem::take(&mut session.held_short) {
@@ -185,15 +192,27 @@ impl Engine {
     }
 
     /// The client came back: it hears what it missed, and its leases live on.
-    pub(crate) fn session_resumed(&mut self, now: Time, opened: SessionOpened) {
+    pub(crate) fn session_resumed(&mut self, now: Time, opened: SessionOpened, held: &[RequestId]) {
         let id = opened.session;
-        let Some(session) = self.sessions.get_mut(&id) else {
-            return self.session_opened(now, opened);
-        };
-        session.cut = false;
-        session.seen = now;
-        session.extend_at = now;
-        for (request, reason) in std::mem::take(&mut session.lost_while_cut) {
+        let mut lost = Vec::new();
+        match self.sessions.get_mut(&id) {
+            None => self.session_opened(now, opened),
+            Some(session) => {
+                session.cut = false;
+                session.seen = now;
+                session.extend_at = now;
+                lost = std::mem::take(&mut session.lost_while_cut);
+            }
+        }
+        // Lost since the door looked, perhaps with all that is known of the session.
+        for &request in held {
+            let has = self.sessions[&id].slot(request).is_some();
+            if !has && lost.iter().all(|(known, _)| *known != request) {
+                let ending = self.ended.recall(EndedName::Session(id, request));
+                lost.push((request, ending.and_then(|ending| ending.lost).unwrap_or(LostReason::Session)));
+            }
+        }
+        for (request, reason) in lost {
             self.notice(id, Notice::Lost { request, reason });
         }
         self.freeze_leases(id, false);
@@ -255,10 +274,10 @@ impl Engine {
         self.sessions.get(&id).map_or_else(Vec::new, |session| session.slots.values().copied().collect())
     }
 
-    /// The deadline of a tenure moved: the sessions of its leases are told, each at most ten times per time to live,
-    /// all of its leases in one notice (P6).
+    /// The deadline of a tenure moved: the sessions of its leases are told, each with a pause in between, all of its leases
+    /// in one notice (P6).
     pub(crate) fn extend_leases(&mut self, now: Time, resource: usize) {
-        let pause = self.extension_pause();
+        let ttl = self.config.tenure_ttl;
         for lease in self.resources[resource].live.iter() {
             let lease = &self.leases[lease];
             if lease.secret.is_some() {
@@ -269,7 +288,7 @@ impl Engine {
                 && !session.cut
                 && session.extend_at == Time::MAX
             {
-                session.extend_at = now.max(session.extended + pause);
+                session.extend_at = now.max(session.extended + session.extension_pause(ttl));
                 let due = session.next_due();
                 if due < session.armed {
                     self.timers.disarm(session.armed, Timer::Session(id));
@@ -279,11 +298,6 @@ impl Engine {
             }
         }
         self.answer_renewals(now, resource);
-    }
-
-    /// From one extension told to a session to the next (P6).
-    fn extension_pause(&self) -> Duration {
-        self.config.tenure_ttl / 10
     }
 
     pub(crate) fn arm_session(&mut self, id: SessionId) {

@@ -176,6 +176,8 @@ fn look(fleet: &Fleet) -> Rest {
         let info = fleet.info(host);
         let count =
             |field: &str| u32::try_from(info[field].as_u64().expect("a number")).expect("a small number");
+        // The one that asks is a session too.
+        rest.sessions += count("sessions").saturating_sub(1);
         rest.leases += count("leases");
         rest.waiters += count("waiters");
         rest.keys += count("keys");

@@ -98,10 +98,15 @@ fn client_acts(world: &mut World, sidecar: usize, session: SessionId, verb: &str
         "pings" => Input::SessionPinged(session),
         "dies" => Input::SessionEnded { session, by: EndedBy::Peer },
         "is" => Input::SessionEnded { session, by: EndedBy::Sidecar },
-        "resumes" => Input::SessionResumed(opened(session, "back")),
+        "resumes" => Input::SessionResumed { session: opened(session, "back"), held: numbers(rest) },
         _ => panic!("not understood: {line}"),
     };
     world.input(sidecar, input);
+}
+
+/// What a client was told that it still has.
+fn numbers(words: &[&str]) -> Vec<RequestId> {
+    words.iter().map(|word| RequestId(word.parse().unwrap())).collect()
 }
 
 /// `NUMBER KEY [shared] [permits=N/LIMIT] [try|wait=SPAN] [ttl=SPAN] [timed=SPAN] [max_hold=SPAN] [priority=N]`

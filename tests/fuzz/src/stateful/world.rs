@@ -136,13 +136,11 @@ impl<'a> World<'a> {
     /// Only the sidecar that knows a session can have it back: one that has ended, or died, gives a new one.
     fn resume(&mut self, place: u8) {
         let Some(Place { sidecar, session, .. }) = self.places[usize::from(place) % PLACES] else { return };
-        let is_known = self.sidecars[sidecar].engine.held_by(session).is_some();
-        if self.book.clients[&session].is_connected || !is_known {
-            return;
-        }
+        let held = self.sidecars[sidecar].engine.held_by(session);
+        let Some(held) = held.filter(|_| !self.book.clients[&session].is_connected) else { return };
         self.book.resumed(session, self.now);
         let uid = self.book.clients[&session].uid;
-        self.input(sidecar, Input::SessionResumed(opened(session, uid)));
+        self.input(sidecar, Input::SessionResumed { session: opened(session, uid), held });
         self.marks.saw("resumed");
     }
 

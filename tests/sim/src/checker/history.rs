@@ -375,6 +375,8 @@ pub enum Event {
 /// What is left at rest; all of it should be zero, or false.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Rest {
+    /// Sessions in sidecars.
+    pub sessions: u32,
     /// Live leases in sidecars.
     pub leases: u32,
     /// Waiters in sidecars.

@@ -226,8 +226,8 @@ impl World {
             let state = &mut self.sessions[session as usize];
             state.client_side += 1;
             state.sidecar_side = state.client_side;
-            let opened = self.opened(client, session);
-            return self.post(client, Input::SessionResumed(opened));
+            let (opened, held) = (self.opened(client, session), Vec::new());
+            return self.post(client, Input::SessionResumed { session: opened, held });
         }
         // Nothing of an older session is known to the new one.
         self.connection_lost(client, false);

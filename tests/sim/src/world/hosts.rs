@@ -215,26 +215,30 @@ impl World {
     }
 
     /// Gives one input to the engine and carries its effects out, in order.
-    pub(crate) fn feed(&mut self, host: usize, input: Input) {
+    pub(crate) fn feed(&mut self, host: usize, mut input: Input) {
         self.notice_input(host, &input);
-        let now = self.boottime(host);
-        let resumed = match input {
-            Input::SessionResumed(ref opened) => Some(opened.session),
-            _ => None,
-        };
-        self.log.say(|| format!("sidecar {} ← {input:?}", self.hosts[host].sidecar));
+        let (now, sidecar) = (self.boottime(host), self.hosts[host].sidecar);
         let Some(engine) = &mut self.hosts[host].engine else {
             return;
         };
-        let held = resumed.and_then(|session| engine.held_by(session));
+        let mut resumed = None;
+        if let Input::SessionResumed { session, held } = &mut input {
+            // The door looks first, and has nothing to resume where the session is over.
+            let Some(known) = engine.held_by(session.session) else {
+                return self.session_resumed(session.session, None);
+            };
+            held.clone_from(&known);
+            resumed = Some((session.session, known));
+        }
+        self.log.say(|| format!("sidecar {sidecar} ← {input:?}"));
         self.totals.inputs += 1;
         engine.handle(now, input);
         let mut effects = std::mem::take(&mut self.effects);
         while let Some(effect) = engine.poll_effect() {
             effects.push(effect);
         }
-        if let Some(session) = resumed {
-            self.session_resumed(session, held);
+        if let Some((session, held)) = resumed {
+            self.session_resumed(session, Some(held));
         }
         let mut calls = Vec::new();
         for effect in effects.drain(..) {

@@ -276,6 +276,7 @@ impl World {
         for engine in self.hosts.iter().filter_map(|host| host.engine.as_ref()) {
             let counts = engine.counts();
             let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+            rest.sessions += count(counts.sessions);
             rest.leases += count(counts.leases);
             rest.waiters += count(counts.waiters);
             rest.tenures += count(counts.tenures);
@@ -290,6 +291,9 @@ impl World {
             });
             rest.records += u32::from(alive);
         }
+        // Clients that are still there have one each.
+        let open = self.sessions.iter().filter(|session| session.connected);
+        rest.sessions = rest.sessions.saturating_sub(hosts::number(open.count()));
         rest.restless = self.totals.inputs > INPUTS_MAX;
         self.log.record(Event::Rest(rest));
         self.rested = true;
