@@ -1,6 +1,6 @@
 """redis-py's Lock with its default settings, as one process of a crowd.
 
-Reads lines `NUMBER SOCKET KEY SECONDS TASKS`, the last of which is 1; for each it acquires and releases for that long and answers
+Reads lines `NUMBER URL KEY SECONDS TASKS`, the last of which is 1; for each it acquires and releases for that long and answers
 `NUMBER WAIT:CYCLE …`: for each grant, microseconds from asking to having and until it was given back.
 """
 
@@ -11,8 +11,8 @@ import redis
 
 print("ready", flush=True)
 for line in sys.stdin:
-    number, socket, key, seconds, _ = line.split()
-    client = redis.Redis(unix_socket_path=socket)
+    number, url, key, seconds, _ = line.split()
+    client = redis.Redis.from_url(url)
     lock = client.lock(key, timeout=10)
     client.ping()
     end = time.perf_counter() + float(seconds)

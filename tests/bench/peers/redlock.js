@@ -6,8 +6,8 @@ const Redlock = require("redlock");
 
 const now = () => Number(process.hrtime.bigint()) / 1000;
 
-async function use(number, socket, key, seconds) {
-  const client = new (Redis.Redis ?? Redis)(socket);
+async function use(number, url, key, seconds) {
+  const client = new (Redis.Redis ?? Redis)(url);
   const redlock = new Redlock([client], { retryCount: -1 });
   await client.ping();
   const end = now() + Number(seconds) * 1e6;

@@ -10,8 +10,8 @@ use tokio::net::{UnixListener, UnixStream};
 /// Bytes of a message: an acquire of a short key is about that long.
 const MESSAGE_BYTES: usize = 32;
 
-/// Round trips for `span`, both ends on runtimes like the sidecar's and its client's.
-pub(crate) async fn ping_pong(span: Duration) -> io::Result<Latency> {
+/// Round trips for `span`, with a pause before each, both ends on runtimes like the sidecar's and its client's.
+pub(crate) async fn ping_pong(span: Duration, pause: Duration) -> io::Result<Latency> {
     let place = folder();
     let path = place.path().join("echo.sock");
     let listener = std::os::unix::net::UnixListener::bind(&path)?;
@@ -22,6 +22,9 @@ pub(crate) async fn ping_pong(span: Duration) -> io::Result<Latency> {
     let mut latency = Latency::default();
     let end = tokio::time::Instant::now() + span;
     while tokio::time::Instant::now() < end {
+        if !pause.is_zero() {
+            tokio::time::sleep(pause).await;
+        }
         let start = std::time::Instant::now();
         stream.write_all(&message).await?;
         stream.read_exact(&mut message).await?;

@@ -25,7 +25,7 @@ pub(crate) struct Lab {
 impl Lab {
     /// The floor, measured beside what is compared with it: `NAME.floor.p50`, `.p99` and `.rate`.
     pub(crate) async fn floor(&self, figures: &mut Figures, name: &str) -> Outcome {
-        let mut floor = floor::ping_pong(self.span).await?;
+        let mut floor = floor::ping_pong(self.span, Duration::ZERO).await?;
         figures.add(format!("{name}.floor.p50"), floor.micros(0.5));
         figures.add(format!("{name}.floor.p99"), floor.micros(0.99));
         figures.add(format!("{name}.floor.rate"), floor.count() as f64 / self.span.as_secs_f64());

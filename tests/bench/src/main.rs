@@ -45,7 +45,7 @@ fn main() -> Outcome {
     let figures = measure(&options, &folder)?;
     let Options { rounds, span, .. } = options;
     let text = format!(
-        "Sidelock benchmarks: medians of {rounds} rounds, {span:?} for each measurement, Redis on a Unix socket. A ratio is \
+        "Sidelock benchmarks: medians of {rounds} rounds, {span:?} for each measurement, Redis on loopback. A ratio is \
          the median of the rounds' ratios.\n\n{}",
         report::table(&figures)
     );
@@ -65,7 +65,7 @@ fn measure(options: &Options, folder: &std::path::Path) -> Outcome<Figures> {
     let mut figures = Figures::default();
     let mut foreign = Peers::start(&folder.join("peers"));
     for round in 1..=options.rounds {
-        let mut lab = Lab { redis: Redis::start(), span: options.span, foreign };
+        let mut lab = Lab { redis: Redis::on_loopback(), span: options.span, foreign };
         for &scenario in &options.scenarios {
             if round > 1 && scenario.runs_once() {
                 continue;

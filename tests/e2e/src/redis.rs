@@ -6,6 +6,7 @@ use crate::folder;
 use crate::process::Process;
 use rustix::process::Signal;
 use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::Command;
@@ -49,6 +50,13 @@ impl Redis {
         let mut redis = Redis { durable: true, ..Redis::absent() };
         redis.up();
         redis
+    }
+
+    /// A server that is up and reached over loopback, as a Redis usually is over a network.
+    pub fn on_loopback() -> Redis {
+        let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|listener| listener.local_addr());
+        let port = free.expect("loopback has a free port").port().to_string();
+        Redis::with(&["--bind", "127.0.0.1", "--port", &port])
     }
 
     /// A place where a server may come up later.
@@ -103,7 +111,15 @@ impl Redis {
 
     /// What `--redis` wants to hear.
     pub fn url(&self) -> String {
-        format!("unix://{}", self.socket().display())
+        match self.argument("--port") {
+            Some(port) => format!("redis://127.0.0.1:{port}"),
+            None => format!("unix://{}", self.socket().display()),
+        }
+    }
+
+    fn argument(&self, name: &str) -> Option<&str> {
+        let at = self.arguments.iter().position(|argument| argument == name)?;
+        self.arguments.get(at + 1).map(String::as_str)
     }
 
     /// Runs one command and returns its answer as text: one line of a simple answer, or the bulk text.
@@ -113,8 +129,7 @@ impl Redis {
     pub fn command(&self, words: &[&str]) -> String {
         let stream = UnixStream::connect(self.socket()).expect("the server listens");
         let mut reader = BufReader::new(stream);
-        if let Some(at) = self.arguments.iter().position(|argument| argument == "--requirepass") {
-            let password = &self.arguments[at + 1];
+        if let Some(password) = self.argument("--requirepass") {
             exchange(&mut reader, &["AUTH", password]);
         }
         exchange(&mut reader, words)

@@ -70,20 +70,20 @@ impl Peer {
     }
 
     /// One user alone: each cycle.
-    pub(crate) fn alone(&mut self, redis: &Path, span: Duration) -> Outcome<Latency> {
+    pub(crate) fn alone(&mut self, redis: &str, span: Duration) -> Outcome<Latency> {
         let users = self.order(redis, "peer/alone", span, 1, 1)?;
         Ok(users.into_iter().flat_map(|user| user.cycles).collect())
     }
 
     /// All processes on one key, a user each.
-    pub(crate) fn processes(&mut self, redis: &Path, span: Duration) -> Outcome<Crowd> {
+    pub(crate) fn processes(&mut self, redis: &str, span: Duration) -> Outcome<Crowd> {
         self.crowd(redis, span, self.processes.len(), 1)
     }
 
     /// Some processes on one key, each with so many users.
     pub(crate) fn crowd(
         &mut self,
-        redis: &Path,
+        redis: &str,
         span: Duration,
         processes: usize,
         each: usize,
@@ -99,7 +99,7 @@ impl Peer {
 
     fn order(
         &mut self,
-        redis: &Path,
+        redis: &str,
         key: &str,
         span: Duration,
         processes: usize,
@@ -107,7 +107,7 @@ impl Peer {
     ) -> Outcome<Vec<Account>> {
         self.orders += 1;
         let number = self.orders.to_string();
-        let order = format!("{number} {} {key} {} {each}", redis.display(), span.as_secs_f64());
+        let order = format!("{number} {} {key} {} {each}", redis, span.as_secs_f64());
         let busy = &mut self.processes[..processes];
         busy.iter_mut().for_each(|process| process.say(&order));
         let mut users = Vec::new();

@@ -22,7 +22,7 @@ pub(crate) async fn one_sidecar(lab: &mut Lab, figures: &mut Figures) -> Outcome
         let locks = (0..size).map(|_| redis.lock(&key)).collect();
         note(figures, &format!("b3.redis@{size}"), &mut load::crowd(locks, effort).await?);
         if let Some(rslock) = &mut lab.foreign.rslock {
-            let mut crowd = rslock.crowd(&lab.redis.socket(), lab.span, 1, size)?;
+            let mut crowd = rslock.crowd(&lab.redis.url(), lab.span, 1, size)?;
             note(figures, &format!("b3.rslock@{size}"), &mut crowd);
         }
         if size == 64 {
@@ -41,12 +41,12 @@ pub(crate) async fn one_sidecar(lab: &mut Lab, figures: &mut Figures) -> Outcome
 
 /// 16 processes on one key: the same for every scenario, so once a round.
 pub(crate) fn foreign(lab: &mut Lab, figures: &mut Figures) -> Outcome {
-    let (socket, span) = (lab.redis.socket(), lab.span * FOREIGN_SPANS);
+    let (url, span) = (lab.redis.url(), lab.span * FOREIGN_SPANS);
     for (figure, peer) in
         [("one.redis_py", &mut lab.foreign.redis_py), ("one.redlock", &mut lab.foreign.redlock)]
     {
         if let Some(peer) = peer {
-            note(figures, figure, &mut peer.processes(&socket, span)?);
+            note(figures, figure, &mut peer.processes(&url, span)?);
         }
     }
     Ok(())

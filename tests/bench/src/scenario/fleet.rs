@@ -19,6 +19,10 @@ const SIDECARS: usize = 4;
 /// As many as a 99.9th percentile needs.
 const GRANTS: usize = 20_000;
 const HOLD: Duration = Duration::from_millis(1);
+/// Long enough for every client to have its turn a few dozen times when each holds for [`HOLD`].
+const HELD_SPAN: Duration = Duration::from_secs(3);
+/// What waiting costs is counted in requests a second.
+const WAITED_SPAN: Duration = Duration::from_secs(4);
 
 /// B4.
 pub(crate) async fn one_key(lab: &mut Lab, figures: &mut Figures) -> Outcome {
@@ -34,7 +38,7 @@ pub(crate) async fn one_key(lab: &mut Lab, figures: &mut Figures) -> Outcome {
         super::contended::foreign(lab, figures)?;
     }
     figures.add_best("b4.best", &["b4.redis@64", "b4.rslock@64", "one.redis_py", "one.redlock"]);
-    ours(lab, figures, "b4.held", 64, Effort { hold: HOLD, ..Effort::of(lab.span * 2) })?;
+    ours(lab, figures, "b4.held", 64, Effort { hold: HOLD, ..Effort::of(HELD_SPAN) })?;
     waiting(lab, figures).await
 }
 
@@ -70,7 +74,7 @@ fn peers(lab: &mut Lab, figures: &mut Figures, size: usize) -> Outcome {
     let effort = Effort::of(lab.span);
     note(figures, &format!("b4.redis@{size}"), &mut load::crowds(groups, effort, redis)?);
     if let Some(rslock) = &mut lab.foreign.rslock {
-        let mut crowd = rslock.crowd(&lab.redis.socket(), lab.span, groups, clients)?;
+        let mut crowd = rslock.crowd(&lab.redis.url(), lab.span, groups, clients)?;
         note(figures, &format!("b4.rslock@{size}"), &mut crowd);
     }
     Ok(())
@@ -80,7 +84,7 @@ fn peers(lab: &mut Lab, figures: &mut Figures, size: usize) -> Outcome {
 /// sidecar and second, those that an idle fleet sends taken off.
 async fn waiting(lab: &Lab, figures: &mut Figures) -> Outcome {
     let sidecars = lab.fleet(SIDECARS);
-    let span = lab.span * 4;
+    let span = WAITED_SPAN;
     let before = lab.asked();
     tokio::time::sleep(span).await;
     let idle = (lab.asked() - before).requests;

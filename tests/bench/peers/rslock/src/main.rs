@@ -19,10 +19,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     writeln!(out, "ready")?;
     for line in std::io::stdin().lock().lines() {
         let line = line?;
-        let [number, socket, key, seconds, tasks] = line.split(' ').collect::<Vec<_>>()[..] else {
+        let [number, url, key, seconds, tasks] = line.split(' ').collect::<Vec<_>>()[..] else {
             return Err(format!("no order: {line}").into());
         };
-        let manager = LockManager::new(vec![format!("unix://{socket}")]);
+        let manager = LockManager::new(vec![url.to_owned()]);
         let span = Duration::from_secs_f64(seconds.parse()?);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let done = LocalSet::new().block_on(&runtime, crowd(manager, key, span, tasks.parse()?));
