@@ -17,7 +17,7 @@ pub enum Code {
     QueueFull = 3,
     /// A policy's quota is used up.
     Quota = 4,
-    /// The session has as many requests and leases as it may have, or the sidecar as many sessions.
+    /// The session has as many waiting requests as it may have, or the sidecar as many sessions.
     TooMany = 5,
     /// The request was chosen to break a deadlock.
     Deadlock = 6,
@@ -123,7 +123,7 @@ const TABLE: [Row; 24] = [
     row(Code::WaitTimeout, "wait_timeout", 409, 124, RETRY, Kind::WaitTimeout, "wait longer, or see `sidelock why KEY` for who holds it"),
     row(Code::QueueFull, "queue_full", 429, 3, RETRY, Kind::QueueFull, "back off; `waiters_per_key_max` bounds the queue"),
     row(Code::Quota, "quota", 429, 3, RETRY, Kind::QueueFull, "back off until the policy's counter resets"),
-    row(Code::TooMany, "too_many", 429, 3, RETRY, Kind::QueueFull, "release something first, or raise the limit the message names"),
+    row(Code::TooMany, "too_many", 429, 3, RETRY, Kind::QueueFull, "cancel or close something first, or raise the limit the message names"),
     row(Code::Deadlock, "deadlock", 409, 3, FINAL, Kind::Deadlock, "release what you hold, then start over; take keys in one order"),
     row(Code::Denied, "denied", 403, 4, FINAL, Kind::Denied, "the policy that is named decides; ask its owner"),
     row(Code::PeerRefused, "peer_refused", 403, 5, FINAL, Kind::SidecarUnreachable, "start the sidecar with --allow-uid for this user, or join the socket's group"),

@@ -112,7 +112,7 @@ pub struct Limits {
     pub frame_bytes_max: u32,
     /// Most bytes a key may have.
     pub key_bytes_max: u32,
-    /// Most requests and leases a session may have at a time.
+    /// Most requests of a session that may wait at a time.
     pub in_flight_max: u32,
 }
 

@@ -112,7 +112,7 @@ pub(crate) fn problem(refusal: &Refusal) -> Problem {
         }
         Refusal::TooMany { limit } => {
             detail.limit = Some(*limit);
-            format!("the session has {limit} requests and leases already (in_flight_per_session_max)")
+            format!("the session has {limit} waiting requests already (in_flight_per_session_max)")
         }
         Refusal::LimitMismatch { limit: WHOLE } => {
             detail.limit = Some(WHOLE);

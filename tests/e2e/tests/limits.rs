@@ -121,10 +121,13 @@ fn in_flight_per_session_max() {
     let mut holder = Peer::greeted(sidecar.socket());
     assert_eq!(holder.acquires(try_lock(1, "k")), "granted");
     let mut peer = Peer::greeted(sidecar.socket());
+    for held in 10..13 {
+        assert_eq!(peer.acquires(try_lock(held, &held.to_string())), "granted", "leases do not count");
+    }
     let waits = |request| Acquire { wait: None, ..try_lock(request, "k") };
     peer.say(&ToSidecar::Acquire(waits(1)));
     peer.say(&ToSidecar::Acquire(waits(2)));
-    told(peer.answer(waits(3)), "too_many", "2 requests");
+    told(peer.answer(waits(3)), "too_many", "2 waiting requests");
     peer.say(&ToSidecar::Cancel { request: 1 });
     peer.say(&ToSidecar::Acquire(waits(4)));
     told(peer.answer(waits(5)), "too_many", "(in_flight_per_session_max)");

@@ -125,7 +125,7 @@ pub struct Limits {
     pub http_wait_max: Duration,
     /// Connections.
     pub sessions_max: u32,
-    /// Waiting acquires and leases of one session. Fixed at the start.
+    /// Acquires of one session that wait at a time. Fixed at the start.
     pub in_flight_per_session_max: u32,
     /// Waiters of one key. Fixed at the start.
     pub waiters_per_key_max: u32,
