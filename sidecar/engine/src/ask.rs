@@ -21,6 +21,7 @@ const ENTRY_TTL_INTERVALS: u32 = 3;
 const GRACE_MIN: Duration = Duration::from_millis(100);
 /// An ask that was not applied is sent again after this long, while the link is up.
 const ASK_RETRY: Duration = Duration::from_millis(50);
+
 /// The outstanding ask of one key.
 pub(crate) struct Ask {
     pub(crate) seq: u64,
@@ -106,7 +107,7 @@ impl Engine {
             }
             None => {
                 self.last_seq += 1;
-                self.resources[resource].ask = Some(Ask::new(self.last_seq, units, now));
+                self.resources[resource].ask = Some(Box::new(Ask::new(self.last_seq, units, now)));
                 self.send_ask(now, resource);
             }
         }
@@ -180,7 +181,7 @@ impl Engine {
         }
         match reply {
             Reply::Granted(mut tenancy) => {
-                let (seq, doubtful_until) = (ask.seq, ask.tombstone());
+                let (seq, doubtful_until) = (ask.seq, ask.tombstone().unwrap_or_default());
                 tenancy.contended |= ask.recalled;
                 let r = &mut self.resources[resource];
                 r.ask = None;

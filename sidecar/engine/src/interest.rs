@@ -6,13 +6,15 @@ use crate::config::Config;
 use crate::model::Time;
 
 /// Another sidecar waits, and has since we learned of it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(crate) struct Interest {
     /// Waiters who arrived before this number were there; later ones do not overtake the other sidecar.
     cutoff: u64,
     grants_left: u32,
     until: Time,
     served: bool,
+    /// That the time is up was noticed.
+    is_over: bool,
 }
 
 impl Interest {
@@ -23,6 +25,7 @@ impl Interest {
             grants_left: config.handoffs_max,
             until: now + config.handoff_time_max,
             served,
+            is_over: false,
         }
     }
 
@@ -37,9 +40,13 @@ impl Interest {
         self.grants_left = self.grants_left.saturating_sub(1);
     }
 
-    /// When the budget ends by itself.
-    pub(crate) fn until(&self) -> Time {
-        self.until
+    /// When the budget ends by itself; `MAX` once that was noticed.
+    pub(crate) fn next_due(&self) -> Time {
+        if self.is_over { Time::MAX } else { self.until }
+    }
+
+    pub(crate) fn notice_end(&mut self, now: Time) {
+        self.is_over |= self.until <= now;
     }
 }
 

@@ -12,6 +12,7 @@ use crate::mutant::Mutant;
 use crate::session::Slot;
 use crate::timers::Timer;
 use std::time::Duration;
+use thin_vec::ThinVec;
 
 /// One live lease.
 pub(crate) struct Lease {
@@ -28,16 +29,21 @@ pub(crate) struct Lease {
     pub(crate) told: Time,
     /// `ttl` since the last explicit renewal or `max_hold`, whichever is first; `MAX` without.
     pub(crate) cap: Time,
-    /// When `max_hold` ends; `MAX` without.
-    pub(crate) hold_until: Time,
-    /// Set for a timed lease.
-    pub(crate) secret: Option<LeaseSecret>,
     pub(crate) has_ttl: bool,
     /// Its session is cut off: nobody can be told of an extension (P6).
     pub(crate) cut: bool,
     pub(crate) uid: u32,
-    pub(crate) owner: Option<Owner>,
     armed: Time,
+    terms: Option<Box<Terms>>,
+}
+
+/// What few leases have.
+struct Terms {
+    /// When `max_hold` ends; `MAX` without.
+    hold_until: Time,
+    /// Set for a timed lease.
+    secret: Option<LeaseSecret>,
+    owner: Option<Owner>,
 }
 
 impl Lease {
@@ -48,6 +54,8 @@ impl Lease {
             Life::Timed { ttl, secret } => (Some(ttl), Some(secret)),
         };
         let cap = ttl.map_or(Time::MAX, |ttl| now + ttl).min(hold_until);
+        let terms = (waiter.max_hold.is_some() || secret.is_some() || waiter.owner.is_some())
+            .then(|| Box::new(Terms { hold_until, secret, owner: waiter.owner.clone() }));
         // A timed lease is granted once all of its time is confirmed, so its cap is its deadline.
         let told = if secret.is_some() { cap } else { tellable.min(cap) };
         Lease {
@@ -60,14 +68,30 @@ impl Lease {
             since: now,
             told,
             cap,
-            hold_until,
-            secret,
             has_ttl: ttl.is_some(),
             cut: false,
             uid: waiter.uid,
-            owner: waiter.owner.clone(),
             armed: Time::MAX,
+            terms,
         }
+    }
+
+    /// Set for a timed lease.
+    pub(crate) fn secret(&self) -> Option<LeaseSecret> {
+        self.terms.as_ref()?.secret
+    }
+
+    pub(crate) fn is_timed(&self) -> bool {
+        self.secret().is_some()
+    }
+
+    pub(crate) fn owner(&self) -> Option<&Owner> {
+        self.terms.as_ref()?.owner.as_ref()
+    }
+
+    /// When `max_hold` ends; `MAX` without.
+    fn hold_until(&self) -> Time {
+        self.terms.as_ref().map_or(Time::MAX, |terms| terms.hold_until)
     }
 
     fn ends_at(&self) -> Time {
@@ -133,7 +157,8 @@ impl Engine {
     ) {
         let resource = self.leases[index].resource;
         let confirmed = self.resources[resource].tenure.as_ref().map_or(Time::ZERO, |tenure| tenure.deadline);
-        if self.leases[index].secret.is_some() && confirmed < (now + ttl).min(self.leases[index].hold_until) {
+        let lease = &self.leases[index];
+        if lease.is_timed() && confirmed < (now + ttl).min(lease.hold_until()) {
             if !self.link.is_up() {
                 return self.reply(session, request, Reply::Refused(Refusal::StoreUnavailable));
             }
@@ -143,9 +168,9 @@ impl Engine {
             return self.serve(now, resource);
         }
         let lease = &mut self.leases[index];
-        lease.cap = (now + ttl).min(lease.hold_until);
+        lease.cap = (now + ttl).min(lease.hold_until());
         let mut deadline = confirmed.min(lease.cap);
-        if lease.secret.is_none()
+        if !lease.is_timed()
             && let Some(session) = self.sessions.get_mut(&lease.session)
         {
             deadline = session.tellable(deadline);
@@ -226,7 +251,7 @@ impl Engine {
         if let Some(moved) = r.live.remove(lease.index, lease.mode) {
             self.leases[moved].index = lease.index;
         }
-        if let Some(secret) = lease.secret {
+        if let Some(secret) = lease.secret() {
             self.timed.remove(&secret);
             let lost = if let End::Lost(reason) = end { Some(reason) } else { None };
             self.ended.remember(EndedName::Timed(secret), Ending { uid: lease.uid, lost });
@@ -255,18 +280,17 @@ impl Engine {
             End::Released => Refusal::NotFound,
             End::Lost(reason) => Refusal::LeaseLost(reason),
         };
-        let (over, rest) = std::mem::take(&mut self.resources[resource].renewals)
+        let (over, rest): (ThinVec<_>, _) = std::mem::take(&mut self.resources[resource].renewals)
             .into_iter()
-            .partition(|r| r.lease == index);
+            .partition(|renewal| renewal.lease == index);
         self.resources[resource].renewals = rest;
-        let over: Vec<PendingRenewal> = over;
         for renewal in over {
             self.reply(renewal.session, renewal.request, Reply::Refused(refusal.clone()));
         }
     }
 
     fn tell_lost(&mut self, lease: &Lease, reason: LostReason) {
-        if lease.secret.is_some() {
+        if lease.is_timed() {
             return;
         }
         self.ended.remember(
@@ -318,7 +342,7 @@ impl Engine {
         }
         lease.armed = Time::MAX;
         let reason = match () {
-            () if lease.hold_until <= now => LostReason::MaxHold,
+            () if lease.hold_until() <= now => LostReason::MaxHold,
             () if lease.cap <= now => LostReason::Expired,
             () => LostReason::Session,
         };

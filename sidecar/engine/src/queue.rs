@@ -32,12 +32,12 @@ impl Place {
 pub(crate) struct Queue {
     first: Option<(Place, usize)>,
     others: BTreeMap<Place, usize>,
-    tries: usize,
+    tries: u32,
 }
 
 impl Queue {
     pub(crate) fn push(&mut self, place: Place, waiter: usize, is_try: bool) {
-        self.tries += usize::from(is_try);
+        self.tries += u32::from(is_try);
         match &mut self.first {
             Some((first, _)) if *first < place => drop(self.others.insert(place, waiter)),
             first => {
@@ -56,7 +56,7 @@ impl Queue {
             }
             _ => self.others.remove(&place).is_some(),
         };
-        self.tries -= usize::from(removed && is_try);
+        self.tries -= u32::from(removed && is_try);
         if removed && self.others.is_empty() {
             self.others = BTreeMap::new();
         }

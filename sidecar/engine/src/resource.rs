@@ -8,24 +8,26 @@ use crate::lease::PendingRenewal;
 use crate::model::{Fence, Key, Mode, StoreTime, Time, WHOLE};
 use crate::queue::Queue;
 use crate::tenure::Tenure;
+use smallvec::SmallVec;
+use thin_vec::ThinVec;
 
-/// All that is known of one key.
+/// All that is known of one key. There is one for every key in use, so what few keys have stands apart, in a word each.
 pub(crate) struct Resource {
     pub(crate) key: Key,
     pub(crate) limit: u32,
     pub(crate) queue: Queue,
     pub(crate) live: Live,
     pub(crate) tenure: Option<Tenure>,
-    pub(crate) ask: Option<Ask>,
+    pub(crate) ask: Option<Box<Ask>>,
     /// Returns and withdraws that the store has not acknowledged.
-    pub(crate) debts: Vec<Debt>,
+    pub(crate) debts: ThinVec<Debt>,
     /// Lease renewals that wait for the store's confirmation (P5).
-    pub(crate) renewals: Vec<PendingRenewal>,
+    pub(crate) renewals: ThinVec<PendingRenewal>,
     /// The highest token handed out for this key, 0 if none.
     pub(crate) issued: Fence,
     /// Copies of asks whose outcome was once in doubt may still run until then: whatever ends what grew out of them, or
     /// out of a later ask, must leave a tombstone (P7). It outlives the tenure: growth and a give-back end that silently.
-    pub(crate) doubtful_until: Option<StoreTime>,
+    pub(crate) doubtful_until: StoreTime,
     /// Calls under way that will come back here.
     pub(crate) calls: u32,
     /// When its timer is armed.
@@ -41,10 +43,10 @@ impl Resource {
             live: Live::default(),
             tenure: None,
             ask: None,
-            debts: Vec::new(),
-            renewals: Vec::new(),
+            debts: ThinVec::new(),
+            renewals: ThinVec::new(),
             issued: 0,
-            doubtful_until: None,
+            doubtful_until: StoreTime(0),
             calls: 0,
             armed: Time::MAX,
         }
@@ -62,7 +64,7 @@ impl Resource {
 
     /// How long the end of a tenure must be remembered by the store, if at all.
     pub(crate) fn tombstone(&self, store_now: StoreTime) -> Option<StoreTime> {
-        self.doubtful_until.filter(|&until| until > store_now)
+        Some(self.doubtful_until).filter(|&until| until > store_now)
     }
 
     /// Units of the tenure under which no lease lives.
@@ -82,8 +84,8 @@ impl Resource {
 /// The live leases of one key.
 #[derive(Default)]
 pub(crate) struct Live {
-    /// In no order; a lease knows its index, so leaving is O(1).
-    leases: Vec<usize>,
+    /// In no order; a lease knows its index, so leaving is O(1). Most keys never have more than one.
+    leases: SmallVec<[usize; 2]>,
     permits: u32,
     exclusive: bool,
 }

@@ -80,7 +80,8 @@ impl Engine {
         let Some(tenure) = r.tenure.as_ref().filter(|_| held >= units) else {
             return Verdict::Ask(units);
         };
-        let may_overtake = tenure.interest.is_none_or(|interest| interest.allows(now, waiter.place.arrival));
+        let may_overtake =
+            tenure.interest.as_ref().is_none_or(|interest| interest.allows(now, waiter.place.arrival));
         if !may_overtake && !Mutant::NoBudget.is(self.config.mutant) {
             return Verdict::Yield(units);
         }
@@ -123,6 +124,7 @@ impl Engine {
                 let head = r.queue.first().map(|head| self.waiters[head].place.arrival);
                 tenure
                     .interest
+                    .as_ref()
                     .is_some_and(|interest| head.is_some_and(|arrival| !interest.allows(now, arrival)))
             }
             _ => false,
@@ -162,7 +164,7 @@ impl Engine {
         let tellable =
             self.sessions.get_mut(&waiter.session).map_or(confirmed, |session| session.tellable(confirmed));
         let lease = Lease::new(now, resource, fence, &waiter, tellable);
-        let (told, cap, secret) = (lease.told, lease.cap, lease.secret);
+        let (told, cap, secret) = (lease.told, lease.cap, lease.secret());
         let index = self.leases.insert(lease);
         self.leases[index].index = self.resources[resource].live.add(index, waiter.mode);
         self.arm_lease(index);

@@ -280,7 +280,7 @@ impl Engine {
         let ttl = self.config.tenure_ttl;
         for lease in self.resources[resource].live.iter() {
             let lease = &self.leases[lease];
-            if lease.secret.is_some() {
+            if lease.is_timed() {
                 continue;
             }
             let id = lease.session;
@@ -351,8 +351,7 @@ impl Engine {
         let slots = self.slots_of(id);
         let session_leases =
             || slots.iter().filter_map(|slot| if let Slot::Held(l) = slot { Some(*l) } else { None });
-        for lease in session_leases().map(|lease| &self.leases[lease]).filter(|lease| lease.secret.is_none())
-        {
+        for lease in session_leases().map(|lease| &self.leases[lease]).filter(|lease| !lease.is_timed()) {
             let tenure = self.resources[lease.resource].tenure.as_ref();
             match tenure.map_or(Time::ZERO, |tenure| tenure.deadline) {
                 lagging if lagging < soon => except.push(lease.request),

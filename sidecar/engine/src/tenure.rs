@@ -28,7 +28,7 @@ pub(crate) struct Tenure {
     pub(crate) deadline: Time,
     pub(crate) fences: Fences,
     /// Another sidecar waits.
-    pub(crate) interest: Option<Interest>,
+    pub(crate) interest: Option<Box<Interest>>,
     /// Leases handed out under it.
     pub(crate) served: u32,
     /// When a renewal is due; `MAX` while one is under way, or none is wanted.
@@ -46,8 +46,6 @@ pub(crate) struct Tenure {
     idle_until: Time,
     /// When its leases hear that they are at risk; `MAX` once they did.
     at_risk_at: Time,
-    /// When the overtaking budget ends; `MAX` when nobody waits for that.
-    budget_alarm: Time,
     /// The clock stepped since what its deadline rests on was sent: only a later renewal proves anything (H9).
     doubted: bool,
 }
@@ -55,7 +53,8 @@ pub(crate) struct Tenure {
 impl Tenure {
     pub(crate) fn next_due(&self) -> Time {
         let upkeep = self.renew_at.min(self.contact_at).min(self.idle_until);
-        self.deadline.min(upkeep).min(self.at_risk_at).min(self.budget_alarm)
+        let budget = self.interest.as_ref().map_or(Time::MAX, |interest| interest.next_due());
+        self.deadline.min(upkeep).min(self.at_risk_at).min(budget)
     }
 
     /// Enough certainty to hand out a lease that lives until `until`.
@@ -124,7 +123,6 @@ impl Engine {
             contact_at: Time::MAX,
             idle_until: Time::MAX,
             at_risk_at,
-            budget_alarm: Time::MAX,
             doubted,
         };
         match r.tenure.replace(tenure) {
@@ -151,8 +149,7 @@ impl Engine {
         {
             let served = tenure.served > 0 && !Mutant::FreeFirstGrant.is(self.config.mutant);
             let interest = Interest::learned(now, self.arrivals, served, &self.config);
-            tenure.budget_alarm = interest.until();
-            tenure.interest = Some(interest);
+            tenure.interest = Some(Box::new(interest));
         }
     }
 
@@ -165,8 +162,8 @@ impl Engine {
             self.kill_tenure(now, resource, LostReason::Store);
             return;
         }
-        if tenure.budget_alarm <= now {
-            tenure.budget_alarm = Time::MAX;
+        if let Some(interest) = &mut tenure.interest {
+            interest.notice_end(now);
         }
         if tenure.idle_until <= now {
             self.return_idle(now, resource);
@@ -199,7 +196,7 @@ impl Engine {
     fn tell_at_risk(&mut self, resource: usize) {
         for lease in self.resources[resource].live.iter() {
             let lease = &self.leases[lease];
-            if lease.secret.is_none() {
+            if !lease.is_timed() {
                 let notice = Notice::AtRisk { request: lease.request };
                 self.effects.push_back(Effect::Notice { session: lease.session, notice });
             }
@@ -269,7 +266,6 @@ impl Engine {
                 tenure.confirmed = sent.at;
                 if !contended {
                     tenure.interest = None;
-                    tenure.budget_alarm = Time::MAX;
                 }
                 let proven = self.proven_deadline(now, sent.at, remaining);
                 self.extend_tenure(now, resource, proven);

@@ -193,10 +193,10 @@ impl Engine {
             session: session.map(|_| lease.session),
             uid: lease.uid,
             app: session.map_or_else(String::new, |session| session.app.to_string()),
-            owner: lease.owner.clone(),
+            owner: lease.owner().cloned(),
             since: lease.since,
             deadline: lease.told,
-            reference: lease.secret.map(reference),
+            reference: lease.secret().map(reference),
         }
     }
 

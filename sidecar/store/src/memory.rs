@@ -9,6 +9,7 @@ use sidelock_engine::mutant::Mutant;
 use sidelock_engine::store::{Op, Push, Reply, Wake};
 use sidelock_engine::{Key, StoreTime};
 use std::collections::HashMap;
+use thin_vec::ThinVec;
 
 /// Room for so many records is kept whatever happens.
 const ROOM_KEPT: usize = 1024;
@@ -27,7 +28,7 @@ const ROOM_KEPT: usize = 1024;
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct Memory {
-    records: HashMap<Key, Record, RandomState>,
+    records: HashMap<Key, Box<Record>, RandomState>,
     mutant: Option<Mutant>,
 }
 
@@ -50,7 +51,7 @@ impl Memory {
         let mut new = Record::default();
         let known = self.records.get_mut(op.key());
         let was_known = known.is_some();
-        let record = known.unwrap_or(&mut new);
+        let record = known.map_or(&mut new, |record| &mut **record);
         let mut step = Step { now, key: op.key(), record, wakes: Vec::new(), mutant: self.mutant };
         step.settle();
         let reply = match op {
@@ -63,11 +64,11 @@ impl Memory {
         let Step { record, wakes, .. } = step;
         if record.queue.is_empty() {
             // Every tenure was in the queue for a moment; the room for that would be kept as long as the key is.
-            record.queue = Vec::new();
+            record.queue = ThinVec::new();
         }
         match (was_known, record.is_empty()) {
             (true, true) => self.forget(op.key()),
-            (false, false) => drop(self.records.insert(op.key().clone(), new)),
+            (false, false) => drop(self.records.insert(op.key().clone(), Box::new(new))),
             _ => {}
         }
         (reply, wakes)
@@ -93,6 +94,6 @@ impl Memory {
 
     /// What is known of a key.
     pub fn record(&self, key: &Key) -> Option<&Record> {
-        self.records.get(key)
+        self.records.get(key).map(|record| &**record)
     }
 }

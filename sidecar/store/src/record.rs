@@ -10,9 +10,11 @@ use sidelock_engine::store::{
     Return, Tenancy, Wake, Withdraw,
 };
 use sidelock_engine::{AskId, FenceRange, Incarnation, Key, StoreTime};
+use smallvec::SmallVec;
 use std::time::Duration;
+use thin_vec::ThinVec;
 
-/// What a store knows of one key.
+/// What a store knows of one key. Most records have one tenure and nothing else, and there is one for every key held.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Record {
     /// The highest fence ever reserved; 0 if none was since the store lost its memory of the key (P1).
@@ -20,11 +22,11 @@ pub struct Record {
     /// Units that the key has. Means something only while there is a tenure or an entry.
     pub limit: u32,
     /// Who holds; at most one per incarnation.
-    pub tenures: Vec<Tenure>,
+    pub tenures: SmallVec<[Tenure; 1]>,
     /// Who waits, head first; at most one per incarnation.
-    pub queue: Vec<Entry>,
+    pub queue: ThinVec<Entry>,
     /// What must not come back (P7); at most one per incarnation.
-    pub done: Vec<Done>,
+    pub done: ThinVec<Done>,
 }
 
 /// Units held by one sidecar.
@@ -245,7 +247,7 @@ impl Step<'_> {
                 tenure.until = tenure.until.max(older.until);
                 *older = tenure;
             }
-            None => add(&mut self.record.tenures, tenure),
+            None => self.record.tenures.push(tenure),
         }
         // It may be smaller than the older one.
         self.offer_on();
@@ -392,7 +394,7 @@ impl Step<'_> {
 }
 
 /// Most records have one of a kind; room for four would be most of what a record costs.
-fn add<T>(list: &mut Vec<T>, item: T) {
+fn add<T>(list: &mut ThinVec<T>, item: T) {
     if list.is_empty() {
         list.reserve_exact(1);
     }

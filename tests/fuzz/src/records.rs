@@ -12,13 +12,13 @@ pub(crate) fn seeds() -> Vec<Vec<u8>> {
     let tenure = |seq| Tenure { id: id(seq), units: 2, until, range: FenceRange { first: 100, last: 200 } };
     let entry = |seq, offered| Entry { id: id(seq), units: 1, offered, until };
     let done = |seq| Done { incarnation: Incarnation(7), seq, until };
-    let bare = Record { last: 99, limit: u32::MAX, tenures: vec![], queue: vec![], done: vec![] };
-    let held = Record { last: 200, tenures: vec![tenure(1)], ..bare.clone() };
+    let bare = Record { last: 99, limit: u32::MAX, ..Record::default() };
+    let held = Record { last: 200, tenures: [tenure(1)].into(), ..bare.clone() };
     let busy = Record {
         limit: 10,
-        tenures: vec![tenure(1), tenure(2)],
-        queue: vec![entry(3, true), entry(4, false), entry(5, false)],
-        done: vec![done(6)],
+        tenures: [1, 2].map(tenure).into_iter().collect(),
+        queue: [entry(3, true), entry(4, false), entry(5, false)].into(),
+        done: [done(6)].into(),
         ..held.clone()
     };
     [bare, held, busy].iter().map(Record::encode).collect()

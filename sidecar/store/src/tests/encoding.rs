@@ -22,17 +22,17 @@ fn golden() -> Vec<(&'static str, Record)> {
     let done = Done { incarnation: Incarnation(5), seq: 1 << 52, until: StoreTime(1_700_000_002_000_000) };
     let base = Record { last: 1_700_000_000_104_097, limit: 4, ..Record::default() };
     vec![
-        ("one tenure", Record { limit: u32::MAX, tenures: vec![tenure(1, u32::MAX)], ..base.clone() }),
+        ("one tenure", Record { limit: u32::MAX, tenures: [tenure(1, u32::MAX)].into(), ..base.clone() }),
         (
             "everything",
             Record {
-                tenures: vec![tenure(1, 1), tenure(2, 1)],
-                queue: vec![entry(3, true), entry(4, false)],
-                done: vec![done],
+                tenures: [tenure(1, 1), tenure(2, 1)].into_iter().collect(),
+                queue: [entry(3, true), entry(4, false)].into(),
+                done: [done].into(),
                 ..base.clone()
             },
         ),
-        ("only a tombstone", Record { last: 0, limit: 0, done: vec![done], ..base }),
+        ("only a tombstone", Record { last: 0, limit: 0, done: [done].into(), ..base }),
     ]
 }
 

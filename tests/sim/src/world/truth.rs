@@ -53,8 +53,8 @@ impl World {
         let mut after = Shadow::default();
         let now = self.store_clock.read(self.now);
         if let Some(record) = self.store.record(&self.keys[key]) {
-            after.tenures.clone_from(&record.tenures);
-            after.queue.clone_from(&record.queue);
+            after.tenures.extend_from_slice(&record.tenures);
+            after.queue.extend_from_slice(&record.queue);
         }
         for tenure in &before.tenures {
             if !after.tenures.iter().any(|other| other.id == tenure.id) {
