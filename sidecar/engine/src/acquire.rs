@@ -50,8 +50,7 @@ impl Engine {
         };
         let waiter = self.enqueue(now, resource, acquire);
         self.serve(now, resource);
-        let slot = self.sessions.get(&session).and_then(|session| session.slot(request));
-        if slot != Some(Slot::Waiting(waiter)) {
+        if !self.waiters.contains(waiter) {
             return;
         }
         self.event(resource, mode, session, request, EventKind::Queued);
@@ -116,13 +115,9 @@ impl Engine {
     }
 
     fn resource_for(&mut self, key: &crate::Key, limit: u32) -> usize {
-        match self.by_key.get(key) {
-            Some(&resource) => resource,
-            None => {
-                let resource = self.resources.insert(Resource::new(key.clone(), limit));
-                self.by_key.insert(key.clone(), resource);
-                resource
-            }
+        match self.resources.find(key) {
+            Some(resource) => resource,
+            None => self.resources.insert(Resource::new(key.clone(), limit)),
         }
     }
 

@@ -267,11 +267,10 @@ impl Engine {
 
     /// The ask is no longer wanted.
     pub(crate) fn drop_ask(&mut self, now: Time, resource: usize) {
-        let incarnation = self.config.incarnation;
-        let store_now = self.link.store_time(now);
         let r = &mut self.resources[resource];
         let Some(ask) = r.ask.take() else { return };
-        let tombstone = r.tombstone(store_now);
+        let incarnation = self.config.incarnation;
+        let tombstone = r.tombstone(self.link.store_time(now));
         let keep = r.tenure.as_ref().map_or(0, |tenure| tenure.units);
         let key = r.key.clone();
         if let Some((GiveBack { seq, keep, issued }, _)) = ask.give_back {

@@ -9,17 +9,16 @@ use crate::lease::Lease;
 use crate::link::{Link, SentKind};
 use crate::model::{Key, LeaseSecret, Mode, RequestId, SessionId, Time};
 use crate::mutant::Mutant;
-use crate::resource::Resource;
+use crate::resources::Resources;
 use crate::session::Session;
 use crate::store::{Call, CallId, Op, Outcome};
 use crate::timers::{Timer, Timers};
-use foldhash::fast::RandomState;
 use slab::Slab;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::hash::{BuildHasher, Hash};
 
 /// Room for so many of a kind is kept when there are none: growing anew at every use would cost more.
-const ROOM_KEPT: usize = 1024;
+pub(crate) const ROOM_KEPT: usize = 1024;
 
 /// One sidecar's rules and state, as a value.
 pub struct Engine {
@@ -28,8 +27,7 @@ pub struct Engine {
     pub(crate) timers: Timers,
     pub(crate) effects: VecDeque<Effect>,
     pub(crate) sessions: BTreeMap<SessionId, Session>,
-    pub(crate) resources: Slab<Resource>,
-    pub(crate) by_key: HashMap<Key, usize, RandomState>,
+    pub(crate) resources: Resources,
     pub(crate) waiters: Slab<Waiter>,
     pub(crate) leases: Slab<Lease>,
     pub(crate) timed: HashMap<LeaseSecret, usize>,
@@ -51,6 +49,13 @@ pub(crate) fn give_room_back<K: Eq + Hash, V, S: BuildHasher>(map: &mut HashMap<
     }
 }
 
+/// Gives the room of a slab back that has become empty. One that has not keeps it: what it holds is known by its place.
+pub(crate) fn give_empty_room_back<T>(slab: &mut Slab<T>) {
+    if slab.is_empty() && slab.capacity() > ROOM_KEPT {
+        slab.shrink_to_fit();
+    }
+}
+
 impl Engine {
     /// An engine that knows nobody yet. The store counts as down until [`Input::StoreUp`].
     pub fn new(config: Config) -> Engine {
@@ -60,8 +65,7 @@ impl Engine {
             timers: Timers::default(),
             effects: VecDeque::new(),
             sessions: BTreeMap::new(),
-            resources: Slab::new(),
-            by_key: HashMap::default(),
+            resources: Resources::default(),
             waiters: Slab::new(),
             leases: Slab::new(),
             timed: HashMap::new(),
@@ -99,15 +103,9 @@ impl Engine {
         if self.effects.capacity() > ROOM_KEPT {
             self.effects.shrink_to(ROOM_KEPT);
         }
-        fn empty_out<T>(slab: &mut Slab<T>) {
-            if slab.is_empty() && slab.capacity() > ROOM_KEPT {
-                slab.shrink_to_fit();
-            }
-        }
-        empty_out(&mut self.waiters);
-        empty_out(&mut self.leases);
-        empty_out(&mut self.resources);
-        give_room_back(&mut self.by_key);
+        give_empty_room_back(&mut self.waiters);
+        give_empty_room_back(&mut self.leases);
+        self.resources.give_room_back();
         self.link.give_room_back();
     }
 
@@ -235,7 +233,7 @@ impl Engine {
     }
 
     pub(crate) fn resource_of(&self, key: &Key) -> Option<usize> {
-        self.by_key.get(key).copied()
+        self.resources.find(key)
     }
 
     pub(crate) fn emit_call(&mut self, id: CallId, op: Op) {

@@ -15,6 +15,7 @@ mod acquire;
 mod serve;
 mod queue;
 mod resource;
+mod resources;
 mod lease;
 mod ended;
 mod session;

@@ -5,6 +5,7 @@
 use crate::engine::give_room_back;
 use crate::model::{StoreTime, Time};
 use crate::store::{CallId, FENCE_LEAD_MAX_US};
+use foldhash::fast::RandomState;
 use std::collections::HashMap;
 use std::time::Duration;
 
@@ -34,7 +35,7 @@ pub(crate) enum SentKind {
 pub(crate) struct Link {
     up: bool,
     next_call: u64,
-    calls: HashMap<CallId, Sent>,
+    calls: HashMap<CallId, Sent, RandomState>,
     /// A store time, and the boottime when we heard it.
     clock: Option<(StoreTime, Time)>,
     /// The highest store time seen, plus the fence lead if the store may have been another one in between.

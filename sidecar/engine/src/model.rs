@@ -160,18 +160,21 @@ impl Mode {
 }
 
 /// One life of one sidecar process: 128 random bits, drawn at its start.
+///
+/// Aligned like everything beside it: with the sixteen of a `u128`, all that names an ask would be larger by a word.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(C, packed(8))]
 pub struct Incarnation(pub u128);
 
 impl fmt::Debug for Incarnation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:032x}", self.0)
+        write!(f, "{:032x}", { self.0 })
     }
 }
 
 impl fmt::Display for Incarnation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:032x}", self.0)
+        write!(f, "{:032x}", { self.0 })
     }
 }
 
@@ -200,7 +203,9 @@ impl RequestId {
 }
 
 /// The unguessable name of a timed lease, and the right to renew and release it (P5). Never shown in lists or logs.
+/// Aligned as an [`Incarnation`] is.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(C, packed(8))]
 pub struct LeaseSecret(pub u128);
 
 impl fmt::Debug for LeaseSecret {

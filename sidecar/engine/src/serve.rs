@@ -249,7 +249,6 @@ impl Engine {
     fn rearm_or_forget(&mut self, resource: usize) {
         if self.resources[resource].is_forgettable() {
             let r = self.resources.remove(resource);
-            self.by_key.remove(&r.key);
             self.timers.disarm(r.armed, crate::timers::Timer::Resource(resource));
             return;
         }

@@ -154,13 +154,12 @@ impl Engine {
     pub(crate) fn session_seen(&mut self, now: Time, id: SessionId) {
         let ttl = self.config.tenure_ttl;
         if let Some(session) = self.sessions.get_mut(&id) {
-            let pause = session.extension_pause(ttl);
-            let silence = now.since(session.seen);
-            session.seen = now;
+            let heard = std::mem::replace(&mut session.seen, now);
             if std::mem::take(&mut session.held_short) {
+                let pause = session.extension_pause(ttl);
                 // After a long silence what it was told may be about to end. A session that is heard all the time is told
                 // no oftener than any other, however far ahead of its patience its tenures are.
-                let at = if silence >= pause { now } else { now.max(session.extended + pause) };
+                let at = if now.since(heard) >= pause { now } else { now.max(session.extended + pause) };
                 session.extend_at = session.extend_at.min(at);
             }
             if session.extend_at < session.armed || session.armed == Time::MAX {

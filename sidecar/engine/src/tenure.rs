@@ -335,13 +335,13 @@ impl Engine {
         if idle == tenure.is_idle() {
             return;
         }
-        let due = self.renewal_due(resource, tenure.confirmed);
+        let due = if idle { Time::MAX } else { self.renewal_due(resource, tenure.confirmed) };
         let Some(tenure) = &mut self.resources[resource].tenure else {
             return;
         };
         if idle {
             tenure.idle_until = now + retention;
-            tenure.renew_at = Time::MAX;
+            tenure.renew_at = due;
             tenure.at_risk_at = Time::MAX;
             self.idle_tenures += 1;
         } else {

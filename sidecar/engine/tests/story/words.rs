@@ -213,7 +213,7 @@ pub(super) fn call(name: &str, call: &Call) -> String {
         }
         Op::Return(back) => format!("return #{} but {}", back.tenure.seq, units(back.keep)),
         Op::Withdraw(withdraw) => format!("withdraw #{} but {}", withdraw.id.seq, units(withdraw.keep)),
-        Op::Tell(tell) => format!("tell {} busy", tell.ask.incarnation.0),
+        Op::Tell(tell) => format!("tell {} busy", { tell.ask.incarnation.0 }),
     };
     format!("{name} → store: {what} ({})", call.op.key())
 }
@@ -241,7 +241,7 @@ pub(super) fn answer(name: &str, outcome: &Outcome) -> String {
 pub(super) fn push(push: &Push) -> String {
     match push {
         Push::Offer { key, ask } => format!("#{} is next ({key})", ask.seq),
-        Push::Recall { key, ask } => format!("sidecar {} waits ({key})", ask.incarnation.0),
+        Push::Recall { key, ask } => format!("sidecar {} waits ({key})", { ask.incarnation.0 }),
         Push::Busy { key, ask } => format!("#{} has to wait ({key})", ask.seq),
     }
 }

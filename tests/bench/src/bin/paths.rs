@@ -22,8 +22,10 @@ const WAITERS: u64 = 64;
 type Path = (&'static str, fn(u64));
 
 const PATHS: [Path; 6] = [
-    ("engine: acquire and release, tenure retained", |times| Rig::new().cycles(times, |_| 0)),
-    ("engine and memory store: acquire and release, every key new", |times| Rig::new().cycles(times, |n| n)),
+    ("engine: acquire and release, tenure retained", |times| Rig::new().cycles(times, |_| key("orders/42"))),
+    ("engine and memory store: acquire and release, every key new", |times| {
+        Rig::new().cycles(times, |number| key(&format!("orders/{number}")))
+    }),
     ("engine: handoff in a queue of 64", handoffs),
     ("wire: acquire encoded and decoded", acquires),
     ("wire: grant encoded and decoded", grants),
@@ -44,7 +46,13 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// An engine on a memory store, and one session. Each input comes a microsecond after the one before.
+/// A key, made anew each time, as the gate does.
+fn key(text: &str) -> Key {
+    Key::new(text).expect("a short text is a key")
+}
+
+/// An engine on a memory store, and one session. Each input comes some microseconds after the one before: faster than one
+/// client can, and slowly enough that the fences of a key that is used all the time are not used up (a clock's tick each).
 struct Rig {
     now: Time,
     engine: Engine,
@@ -62,7 +70,7 @@ impl Rig {
     }
 
     fn input(&mut self, input: Input) {
-        self.now = self.now + Duration::from_micros(1);
+        self.now = self.now + Duration::from_micros(5);
         self.engine.handle(self.now, input);
         while let Some(effect) = self.engine.poll_effect() {
             if let Effect::Store(call) = black_box(effect) {
@@ -76,11 +84,11 @@ impl Rig {
         }
     }
 
-    fn acquire(&mut self, number: u64, key: &str) {
+    fn acquire(&mut self, number: u64, key: Key) {
         self.input(Input::Acquire(Acquire {
             session: SESSION,
             request: RequestId(number),
-            key: Key::new(key).expect("a short text is a key"),
+            key,
             mode: Mode::Exclusive,
             wait: None,
             life: Life::Session { ttl: None },
@@ -96,9 +104,9 @@ impl Rig {
         self.input(Input::Release(Release { session: SESSION, request: RequestId(number), lease }));
     }
 
-    fn cycles(mut self, times: u64, key: impl Fn(u64) -> u64) {
+    fn cycles(mut self, times: u64, key: impl Fn(u64) -> Key) {
         for number in 0..times {
-            self.acquire(number, &format!("orders/{}", key(number)));
+            self.acquire(number, key(number));
             self.release(number);
         }
     }
@@ -111,10 +119,10 @@ fn store_time(now: Time) -> StoreTime {
 /// Whoever had it queues again, so that there are always as many.
 fn handoffs(times: u64) {
     let mut rig = Rig::new();
-    (0..WAITERS).for_each(|number| rig.acquire(number, "orders/42"));
+    (0..WAITERS).for_each(|number| rig.acquire(number, key("orders/42")));
     for number in 0..times {
         rig.release(number);
-        rig.acquire(number + WAITERS, "orders/42");
+        rig.acquire(number + WAITERS, key("orders/42"));
     }
 }
 
@@ -150,7 +158,7 @@ fn grants(times: u64) {
 
 fn asks(times: u64) {
     let mut store = Memory::default();
-    let key = Key::new("orders/42").expect("a short text is a key");
+    let key = key("orders/42");
     for seq in 1..=times {
         let at = store_time(Time(seq * 1_000));
         let id = AskId { incarnation: Incarnation(1), seq };
