@@ -16,35 +16,50 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// What a sidecar needs that serves nobody; less than that is not worth a walk through the heap.
 const OWN_BYTES: u64 = 8 << 20;
 /// What things cost, roughly and rather too much: a key with its lease, a waiter, a connection.
-const KEY_BYTES: u64 = 1_400;
+const KEY_BYTES: u64 = 800;
 const WAITER_BYTES: u64 = 300;
 const SESSION_BYTES: u64 = 9_000;
 
 /// Looks at the sizes until the task is dropped, and gives memory back when the process is twice as large as what it
 /// serves explains.
 pub(crate) async fn give_back(handle: Handle) {
-    // What stayed after the last time is no reason to try again.
-    let mut stayed = 0;
+    let mut last = Last::default();
     loop {
         sleep(LOOK_EVERY).await;
         let Some(counts) = handle.counts().await else { return };
         let Some(resident) = resident_bytes() else { return };
-        if is_worth_it(resident, stayed, explained_bytes(&counts)) {
+        let served = served_bytes(&counts);
+        last.stayed = last.stayed.min(resident);
+        if last.leaves_something(resident, served) {
             trim();
-            stayed = resident_bytes().unwrap_or(resident);
+            last = Last { stayed: resident_bytes().unwrap_or(resident), served };
         }
-        stayed = stayed.min(resident);
     }
 }
 
-fn explained_bytes(counts: &Counts) -> u64 {
+/// What we serve needs about so much.
+fn served_bytes(counts: &Counts) -> u64 {
     let cost = |count: usize, bytes| count as u64 * bytes;
-    let things = cost(counts.keys, KEY_BYTES) + cost(counts.waiters, WAITER_BYTES);
-    OWN_BYTES + things + cost(counts.sessions, SESSION_BYTES)
+    let keys = cost(counts.keys, KEY_BYTES);
+    keys + cost(counts.waiters, WAITER_BYTES) + cost(counts.sessions, SESSION_BYTES)
 }
 
-fn is_worth_it(resident: u64, stayed: u64, explained: u64) -> bool {
-    resident > 2 * explained && resident - stayed > OWN_BYTES
+/// The last time that memory was given back.
+#[derive(Default)]
+struct Last {
+    /// What stayed with the process nevertheless.
+    stayed: u64,
+    /// What was served then.
+    served: u64,
+}
+
+impl Last {
+    /// Whether doing it again is worth it. What stayed will stay, unless it belonged to what has gone since: a crowd that
+    /// is just leaving has the memory of all of it until the last one is gone.
+    fn leaves_something(&self, resident: u64, served: u64) -> bool {
+        let is_large = resident > 2 * (OWN_BYTES + served);
+        is_large && (resident - self.stayed > OWN_BYTES || served < self.served / 2)
+    }
 }
 
 /// Memory that the process has, if the system tells (proc(5)).
@@ -72,12 +87,22 @@ mod tests {
 
     #[test]
     fn a_process_larger_than_what_it_serves_is_worth_it_once() {
-        let (crowd, nobody) = (400 << 20, OWN_BYTES);
-        assert!(is_worth_it(crowd, 0, nobody), "the crowd is gone");
-        assert!(!is_worth_it(crowd, crowd, nobody), "but what stayed the last time will stay");
-        assert!(is_worth_it(2 * crowd, crowd, nobody), "another crowd is gone");
-        assert!(!is_worth_it(crowd, 0, crowd / 2), "it is still there");
-        assert!(!is_worth_it(2 * OWN_BYTES, 0, nobody), "too little");
+        let crowd = 400 << 20;
+        let first = Last::default();
+        assert!(first.leaves_something(crowd, 0), "the crowd is gone");
+        assert!(!first.leaves_something(crowd, crowd / 2), "it is still there");
+        assert!(!first.leaves_something(2 * OWN_BYTES, 0), "too little");
+        let last = Last { stayed: crowd, served: 0 };
+        assert!(!last.leaves_something(crowd, 0), "what stayed the last time will stay");
+        assert!(last.leaves_something(2 * crowd, 0), "another crowd is gone");
+    }
+
+    #[test]
+    fn what_stayed_while_a_crowd_was_leaving_is_worth_another_time_when_it_is_gone() {
+        let crowd = 400 << 20;
+        let last = Last { stayed: crowd, served: crowd / 10 };
+        assert!(!last.leaves_something(crowd, crowd / 10), "nobody has left since");
+        assert!(last.leaves_something(crowd, 0));
     }
 
     #[test]
