@@ -113,6 +113,26 @@ fn replicas_that_are_missing_stop_writes() {
 }
 
 #[test]
+fn replicas_are_missed_by_a_user_who_may_not_ask_for_settings_too() {
+    let redis = Redis::with(&["--min-replicas-to-write", "1"]);
+    redis.command(&["ACL", "SETUSER", "blind", "on", ">pw", "~*", "&*", "+@all", "-config"]);
+    as_user(&redis, "blind").expect("replicas", "fail", "min-replicas-to-write is set and 0");
+}
+
+/// As doctor says of the clients that Redis has room for.
+#[test]
+fn each_sidecar_is_one_client_of_redis() {
+    let redis = Redis::start();
+    let (a, b) = (Sidecar::connected_to(&redis), Sidecar::connected_to(&redis));
+    a.unlock(&a.lock("k", ""));
+    // Granted only after a message to its inbox.
+    b.unlock(&b.lock("k", r#"{"wait":"5s"}"#));
+    let clients = redis.command(&["CLIENT", "LIST"]);
+    let sidecars = clients.lines().filter(|client| client.contains(" resp=3"));
+    assert_eq!(sidecars.count(), 2, "{clients}");
+}
+
+#[test]
 fn a_redis_that_is_not_there_or_does_not_answer_is_not_fit() {
     Verdicts::on(&Redis::absent()).expect("redis", "fail", "can not be used");
     let redis = Redis::start();

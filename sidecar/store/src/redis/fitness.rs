@@ -26,12 +26,16 @@ impl Info {
         Info(fields.map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
     }
 
+    fn said(&self, field: &str) -> Option<&str> {
+        self.0.get(field).map(String::as_str)
+    }
+
     fn text(&self, field: &str) -> &str {
-        self.0.get(field).map_or("unknown", String::as_str)
+        self.said(field).unwrap_or("unknown")
     }
 
     fn number(&self, field: &str) -> Option<u64> {
-        self.0.get(field)?.parse().ok()
+        self.said(field)?.parse().ok()
     }
 }
 
@@ -61,16 +65,21 @@ pub(super) fn version(info: &Info) -> Finding {
 }
 
 pub(super) fn eviction(info: &Info) -> Finding {
-    let policy = info.text("maxmemory_policy");
-    let limited = info.0.get("maxmemory").is_some_and(|bytes| bytes != "0");
-    match (policy, limited) {
-        ("noeviction", _) => Finding::ok("eviction", "keys are never evicted (maxmemory-policy noeviction)"),
-        (_, true) => Finding::fail(
+    match (info.said("maxmemory_policy"), info.said("maxmemory")) {
+        (Some("noeviction"), _) => {
+            Finding::ok("eviction", "keys are never evicted (maxmemory-policy noeviction)")
+        }
+        (_, Some("0")) => Finding::ok("eviction", "keys are never evicted (no maxmemory)"),
+        (Some(policy), Some(_)) => Finding::fail(
             "eviction",
             format!("Redis evicts keys (maxmemory-policy {policy}), locks with them"),
             "set maxmemory-policy to noeviction",
         ),
-        (_, false) => Finding::ok("eviction", "keys are never evicted (no maxmemory)"),
+        (None, _) | (_, None) => Finding::warn(
+            "eviction",
+            "Redis does not say whether it evicts keys, and locks with them (INFO lacks maxmemory)",
+            "see that its maxmemory-policy is noeviction",
+        ),
     }
 }
 
@@ -142,32 +151,51 @@ pub(super) fn persistence(info: &Info, settings: &Settings) -> Finding {
     }
 }
 
+/// INFO counts the replicas that are up to date only while writes wait for some; for how many, CONFIG alone tells.
 pub(super) fn replication(info: &Info, settings: &Settings) -> Finding {
-    let replicas = info.number("connected_slaves").unwrap_or_default();
-    let wanted: u64 = settings.text("min-replicas-to-write").and_then(|n| n.parse().ok()).unwrap_or_default();
-    let good = info.number("min_slaves_good_slaves").unwrap_or(replicas);
-    match (replicas, wanted) {
-        (_, wanted) if good < wanted => Finding::fail(
+    let wanted: Option<u64> = settings.text("min-replicas-to-write").and_then(|number| number.parse().ok());
+    match (info.number("connected_slaves"), info.number("min_slaves_good_slaves")) {
+        (None, _) => Finding::warn(
             "replicas",
-            format!(
-                "Redis refuses writes: min-replicas-to-write is {wanted} and {good} replicas are up to date"
-            ),
-            "bring the replicas back, or lower min-replicas-to-write",
+            "Redis does not say whether it has replicas",
+            "look at its min-replicas-to-write",
         ),
-        (0, _) => Finding::ok("replicas", "none: while this server is away, nothing new is granted"),
-        (replicas, 0) => Finding::warn(
+        (Some(_), Some(good)) => awaited(good, wanted),
+        (Some(0), None) => Finding::ok("replicas", "none: while this server is away, nothing new is granted"),
+        (Some(replicas), None) => Finding::warn(
             "replicas",
             format!(
                 "{replicas}, and writes do not wait for any: a failover may lose locks granted just before it"
             ),
             "set min-replicas-to-write 1, so that a master that lost its replicas grants nothing",
         ),
-        (replicas, wanted) => Finding::ok(
+    }
+}
+
+/// Writes wait for replicas, of which so many are up to date.
+fn awaited(good: u64, wanted: Option<u64>) -> Finding {
+    match wanted {
+        Some(wanted) if wanted <= good => Finding::ok(
             "replicas",
             format!(
-                "{replicas}, of which {wanted} must be up to date (replication is asynchronous all the same)"
+                "{good} up to date, of which {wanted} must be (replication is asynchronous all the same)"
             ),
         ),
+        None if good > 0 => Finding::warn(
+            "replicas",
+            format!("{good} up to date; how many must be before Redis takes writes, this user may not ask"),
+            format!("see that min-replicas-to-write is at most {good}"),
+        ),
+        _ => {
+            let wanted = wanted.map_or("set".to_owned(), |wanted| wanted.to_string());
+            Finding::fail(
+                "replicas",
+                format!(
+                    "Redis refuses writes: min-replicas-to-write is {wanted} and {good} replicas are up to date"
+                ),
+                "bring the replicas back, or lower min-replicas-to-write",
+            )
+        }
     }
 }
 
@@ -260,6 +288,9 @@ mod tests {
         assert_eq!(verdict(eviction, "maxmemory:0\r\nmaxmemory_policy:allkeys-lru"), Ok);
         assert_eq!(verdict(eviction, "maxmemory:9\r\nmaxmemory_policy:allkeys-lru"), Fail);
         assert_eq!(verdict(eviction, "maxmemory:9\r\nmaxmemory_policy:noeviction"), Ok);
+        for silent in ["maxmemory_policy:allkeys-lru", "maxmemory:9", ""] {
+            assert_eq!(verdict(eviction, silent), Warn, "{silent}");
+        }
     }
 
     #[test]
@@ -293,12 +324,26 @@ mod tests {
 
     #[test]
     fn replicas_that_must_be_there_and_are_not_stop_writes() {
-        let two = settings(&[("min-replicas-to-write", "2")]);
-        let judged = |text: &str, settings: &Settings| replication(&Info::read(text), settings).verdict;
-        assert_eq!(judged("connected_slaves:1\nmin_slaves_good_slaves:1", &two), Fail);
-        assert_eq!(judged("connected_slaves:2\nmin_slaves_good_slaves:2", &two), Ok);
-        assert_eq!(judged("connected_slaves:1", &settings(&[])), Warn);
-        assert_eq!(judged("connected_slaves:0", &settings(&[])), Ok);
+        let (may_not_ask, none, two) = (
+            settings(&[]),
+            settings(&[("min-replicas-to-write", "0")]),
+            settings(&[("min-replicas-to-write", "2")]),
+        );
+        for (info, settings, expected, says) in [
+            ("connected_slaves:1\nmin_slaves_good_slaves:1", &two, Fail, "is 2 and 1"),
+            ("connected_slaves:3\nmin_slaves_good_slaves:2", &two, Ok, "of which 2 must be"),
+            ("connected_slaves:1\nmin_slaves_good_slaves:0", &may_not_ask, Fail, "refuses writes"),
+            ("connected_slaves:2\nmin_slaves_good_slaves:1", &may_not_ask, Warn, "may not ask"),
+            // Redis counts no good ones: nothing waits for them, whatever the number (min-replicas-max-lag 0).
+            ("connected_slaves:1", &two, Warn, "do not wait"),
+            ("connected_slaves:1", &may_not_ask, Warn, "do not wait"),
+            ("connected_slaves:1", &none, Warn, "do not wait"),
+            ("connected_slaves:0", &none, Ok, "none"),
+            ("role:master", &none, Warn, "does not say"),
+        ] {
+            let finding = replication(&Info::read(info), settings);
+            assert!(finding.verdict == expected && finding.says.contains(says), "{info}: {finding:?}");
+        }
     }
 
     #[test]
