@@ -4,7 +4,7 @@
 //! not change anything: a sidecar may be about to start there.
 
 use crate::config::{Config, StoreKind};
-use crate::listener::{SocketError, beside, is_open, probe};
+use crate::listener::{SocketError, beside, fits, is_open, is_shared, is_sticky, probe};
 use rustix::io::Errno;
 use sidelock_store::finding::Finding;
 use std::fs::Metadata;
@@ -24,7 +24,11 @@ pub struct Examination {
 /// Looks at a socket's path, its folder and its lock. The last finding says whether somebody listens.
 pub fn examine_socket(path: &Path) -> Vec<Finding> {
     let shown = path.display();
-    let found = match std::fs::symlink_metadata(path) {
+    if let Err(error) = fits(path) {
+        return vec![Finding::fail("socket", error.to_string(), "name another path")];
+    }
+    let link = std::fs::symlink_metadata(path);
+    let (link, found) = match link.and_then(|link| Ok((link, std::fs::metadata(path)?))) {
         Ok(found) => found,
         Err(error) => return vec![unseen(path, &error)],
     };
@@ -35,7 +39,12 @@ pub fn examine_socket(path: &Path) -> Vec<Finding> {
             "move it away, or name another path",
         )];
     }
-    vec![folder(path, &found), listens(path)]
+    if !link.is_symlink() {
+        return vec![folder(path, &found), listens(path)];
+    }
+    // Who can put another link here decides as much as who can put another socket there.
+    let real = std::fs::canonicalize(path).unwrap_or_else(|_| path.into());
+    vec![folder(path, &link), folder(&real, &found), listens(&real)]
 }
 
 fn unseen(path: &Path, error: &io::Error) -> Finding {
@@ -55,34 +64,46 @@ fn unseen(path: &Path, error: &io::Error) -> Finding {
     }
 }
 
-/// Whether somebody else could put another socket in this one's place.
-fn folder(path: &Path, socket: &Metadata) -> Finding {
+/// Whether somebody else could put another socket, or another link to one, in the place of what is there.
+fn folder(path: &Path, there: &Metadata) -> Finding {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let found = match std::fs::metadata(folder) {
-        Ok(found) => found,
-        Err(error) => {
-            return Finding::warn(
-                "folder",
-                format!("{}: {error}", folder.display()),
-                "look at its permissions",
-            );
+    match std::fs::metadata(folder) {
+        Ok(found) if is_open(found.mode()) => {
+            let error = SocketError::FolderOpen { folder: folder.into() };
+            Finding::fail("folder", error.to_string(), "nobody but the sidecar's user may write there")
         }
-    };
-    if is_open(found.mode()) {
-        let error = SocketError::FolderOpen { folder: folder.into() };
-        return Finding::fail("folder", error.to_string(), "nobody but the sidecar's user may write there");
+        Ok(found) => who_decides(folder, &found, path, there),
+        Err(error) => {
+            Finding::warn("folder", format!("{}: {error}", folder.display()), "look at its permissions")
+        }
     }
-    if found.uid() != 0 && found.uid() != socket.uid() {
-        let (folder, owner, other) = (folder.display(), found.uid(), socket.uid());
+}
+
+/// Who could, in a folder that not everybody may write to.
+fn who_decides(folder: &Path, found: &Metadata, path: &Path, there: &Metadata) -> Finding {
+    let (folder, path) = (folder.display(), path.display());
+    let (owner, group, other) = (found.uid(), found.gid(), there.uid());
+    if owner != 0 && owner != other {
         return Finding::fail(
             "folder",
             format!(
-                "{folder} belongs to uid {owner}, the socket in it to uid {other}: either may have replaced the other's"
+                "{folder} belongs to uid {owner}, {path} to uid {other}: either may have replaced the other's"
             ),
             "give the sidecar a folder of its own",
         );
     }
-    Finding::ok("folder", format!("only uid {} decides what is in {}", found.uid(), folder.display()))
+    if is_shared(found.mode()) {
+        return Finding::warn(
+            "folder",
+            format!("uid {owner} and all of gid {group} can put another socket in the place of {path}"),
+            format!("unless all of them are trusted: chmod g-w {folder}"),
+        );
+    }
+    let owners = match is_sticky(found.mode()) && other != owner {
+        true => format!("uid {owner} and uid {other}"),
+        false => format!("uid {owner}"),
+    };
+    Finding::ok("folder", format!("only {owners} can put another socket in the place of {path}"))
 }
 
 /// Whether a connection is taken.
@@ -193,6 +214,8 @@ mod tests {
     async fn what_is_wrong_with_a_path_is_told_apart() {
         let dir = tempfile::tempdir().unwrap();
         assert!(worst(&dir, "absent").says.contains("nothing"), "{:?}", worst(&dir, "absent"));
+        let long = worst(&dir, &"x".repeat(108));
+        assert!(long.says.contains("at most 107"), "{long:?}");
         std::fs::write(dir.path().join("file"), "").unwrap();
         assert!(worst(&dir, "file").says.contains("no socket"));
         drop(UnixListener::bind(dir.path().join("stale")).unwrap());
@@ -206,8 +229,33 @@ mod tests {
         drop(held);
 
         let _open = UnixListener::bind(dir.path().join("open")).unwrap();
-        std::fs::set_permissions(dir.path(), Permissions::from_mode(0o777)).unwrap();
-        let finding = worst(&dir, "open");
-        assert!(finding.verdict == Verdict::Fail && finding.says.contains("chmod o-w"), "{finding:?}");
+        for (mode, verdict, says) in [
+            (0o755, Verdict::Ok, ""),
+            (0o1777, Verdict::Ok, ""),
+            (0o1775, Verdict::Ok, ""),
+            (0o775, Verdict::Warn, "all of gid"),
+            (0o777, Verdict::Fail, "chmod o-w"),
+        ] {
+            std::fs::set_permissions(dir.path(), Permissions::from_mode(mode)).unwrap();
+            let finding = worst(&dir, "open");
+            assert!(finding.verdict == verdict && finding.says.contains(says), "{mode:o}: {finding:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_link_leads_to_the_socket_and_is_no_safer_than_its_own_folder() {
+        let (dir, links) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let listener = Listener::bind(&dir.path().join("s.sock")).unwrap();
+        std::os::unix::fs::symlink(dir.path().join("s.sock"), links.path().join("link")).unwrap();
+        assert_eq!(worst(&links, "link").verdict, Verdict::Ok, "{:?}", worst(&links, "link"));
+        std::fs::set_permissions(links.path(), Permissions::from_mode(0o777)).unwrap();
+        assert!(worst(&links, "link").says.contains("chmod o-w"), "{:?}", worst(&links, "link"));
+        std::fs::set_permissions(links.path(), Permissions::from_mode(0o755)).unwrap();
+        std::fs::remove_file(dir.path().join("s.sock")).unwrap();
+        assert!(worst(&links, "link").says.contains("nothing"), "{:?}", worst(&links, "link"));
+        drop(UnixListener::bind(dir.path().join("s.sock")).unwrap());
+        let held = worst(&links, "link");
+        assert!(held.says.contains("holds its lock"), "the lock is beside the socket: {held:?}");
+        drop(listener);
     }
 }

@@ -223,8 +223,17 @@ fn prepare_folder(path: &Path) -> Result<(), SocketError> {
 
 /// Whether a folder of this mode lets everybody replace what is in it.
 pub(crate) fn is_open(mode: u32) -> bool {
-    let (world_writable, sticky) = (mode & 0o002 != 0, mode & 0o1000 != 0);
-    world_writable && !sticky
+    mode & 0o002 != 0 && !is_sticky(mode)
+}
+
+/// Whether a folder of this mode lets its group replace what is in it.
+pub(crate) fn is_shared(mode: u32) -> bool {
+    mode & 0o020 != 0 && !is_sticky(mode)
+}
+
+/// Whether what is in a folder of this mode is safe from all but its own owner and the folder's.
+pub(crate) fn is_sticky(mode: u32) -> bool {
+    mode & 0o1000 != 0
 }
 
 /// One sidecar per path, also while both start.
