@@ -1,7 +1,8 @@
 //! The way out of a frame connection: the driver encodes into it and writes from its own turn.
 //!
-//! Owns the bytes that wait to be written, their bound, and that `extended` is state (P6): only the latest waits, and it
-//! never counts against the bound. Must not know what a message means.
+//! Owns the bytes that wait to be written, their bound, and that `extended` is state (P6): only the latest waits, and
+//! however many there were, they alone cut nobody off. It becomes bytes like others, which count, when all before it is
+//! written, or when a message comes that has to be read after it. Must not know what a message means.
 
 use crate::outlet::{Outlet, Overflow, Told};
 use crate::reply;

@@ -69,7 +69,7 @@ fn what_is_out_of_range_is_refused_by_name() {
     }
     let problem = gate.renew(SessionId(7), 1, wire::LeaseName::Session(1), year).expect_err("a year");
     assert_eq!(problem.field, Some("ttl"));
-    let page = gate.metrics.page(engine::Time::ZERO, &engine::view::Counts::default(), true);
+    let page = gate.metrics.page(engine::Time::ZERO, &engine::view::Counts::default(), None, true);
     for (op, count) in [("acquire", 15), ("renew", 1)] {
         let line = format!(r#"{{op="{op}",mode="",class="",outcome="bad_request"}} {count}"#);
         assert!(page.contains(&line), "{line} is missing in\n{page}");

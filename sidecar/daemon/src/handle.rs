@@ -14,7 +14,7 @@ use crate::turns::Turns;
 use crate::watch::Watch;
 use sidelock_engine::view::{Counts, HolderView, KeyView};
 use sidelock_engine::{
-    EndedBy, Engine, Input, Key, LeaseSecret, Refusal, RequestId, SessionId, SessionOpened,
+    EndedBy, Engine, Input, Key, LeaseSecret, Refusal, RequestId, SessionId, SessionOpened, Time,
 };
 use std::cell::Cell;
 use std::rc::Rc;
@@ -173,6 +173,11 @@ impl Handle {
     /// Sizes. `None`: the sidecar is shutting down.
     pub(crate) async fn counts(&self) -> Option<Counts> {
         self.query(Engine::counts).await
+    }
+
+    /// Sizes, and since when the oldest waiter waits: a look at every waiter. `None`: the sidecar is shutting down.
+    pub(crate) async fn gauges(&self) -> Option<(Counts, Option<Time>)> {
+        self.query(|engine| (engine.counts(), engine.oldest_waiter())).await
     }
 
     async fn query<T: 'static>(&self, look: impl FnOnce(&Engine) -> T + 'static) -> Option<T> {

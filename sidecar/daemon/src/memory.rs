@@ -1,6 +1,7 @@
 //! Giving memory back to the system when a crowd is gone (H16).
 //!
-//! Owns when that is worth the time it takes. Must not know what the memory was used for.
+//! Owns how large the process is, and when giving back is worth the time it takes. Must not know what the memory was used
+//! for.
 //!
 //! What is freed stays with the process: the C library returns only what lies at the end of its heap, and something that
 //! still lives nearly always lies there. How large the process is tells of a crowd that came and went between two looks,
@@ -58,12 +59,12 @@ impl Last {
     /// is just leaving has the memory of all of it until the last one is gone.
     fn leaves_something(&self, resident: u64, served: u64) -> bool {
         let is_large = resident > 2 * (OWN_BYTES + served);
-        is_large && (resident - self.stayed > OWN_BYTES || served < self.served / 2)
+        is_large && (resident.saturating_sub(self.stayed) > OWN_BYTES || served < self.served / 2)
     }
 }
 
-/// Memory that the process has, if the system tells (proc(5)).
-fn resident_bytes() -> Option<u64> {
+/// Memory that the process has, if the system tells (proc_pid_status(5)).
+pub(crate) fn resident_bytes() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
     let kib: u64 = line.trim().trim_end_matches(" kB").parse().ok()?;
@@ -95,6 +96,7 @@ mod tests {
         let last = Last { stayed: crowd, served: 0 };
         assert!(!last.leaves_something(crowd, 0), "what stayed the last time will stay");
         assert!(last.leaves_something(2 * crowd, 0), "another crowd is gone");
+        assert!(!last.leaves_something(crowd / 2, 0), "it shrank by itself");
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! [`crate::config::CLASSES_MAX`]. Must not decide anything.
 
 use crate::clock::boottime;
+use crate::memory::resident_bytes;
 use crate::place::Place;
 use prometheus_client::encoding::{EncodeLabelSet, text};
 use prometheus_client::metrics::counter::Counter;
@@ -146,10 +147,10 @@ impl Metrics {
         registry.register("store_up", "Whether the store can be talked to", Gauge::clone(&store_up));
         registry.register(
             "resident_memory_bytes",
-            "Memory of this process, 0 where the system does not say",
+            "Memory of this sidecar's process, 0 where the system does not say",
             Gauge::clone(&resident_bytes),
         );
-        registry.register("uptime_seconds", "Age of this process", Gauge::clone(&uptime));
+        registry.register("uptime_seconds", "Age of this sidecar", Gauge::clone(&uptime));
         registry.register("build", "This build", build);
         registry.register("store", "This sidecar's store", kind);
         Metrics {
@@ -222,27 +223,26 @@ impl Metrics {
     }
 
     /// The page, with the gauges as of `now`.
-    pub(crate) fn page(&self, now: Time, counts: &Counts, store_up: bool) -> String {
+    pub(crate) fn page(
+        &self,
+        now: Time,
+        counts: &Counts,
+        oldest_waiter: Option<Time>,
+        store_up: bool,
+    ) -> String {
         let size = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
         self.leases.set(size(counts.leases));
         self.waiters.set(size(counts.waiters));
         self.sessions.set(size(counts.sessions));
         self.store_up.set(store_up.into());
-        let age = counts.oldest_waiter.map_or(Duration::ZERO, |since| now.since(since));
+        let age = oldest_waiter.map_or(Duration::ZERO, |since| now.since(since));
         self.oldest_waiter.set(age.as_secs_f64());
-        self.resident_bytes.set(resident_bytes());
+        self.resident_bytes.set(resident_bytes().and_then(|bytes| bytes.try_into().ok()).unwrap_or_default());
         self.uptime.set(now.since(self.started).as_secs_f64());
         let mut page = String::new();
         text::encode(&mut page, &self.registry).expect("a String takes every write");
         page
     }
-}
-
-/// Memory of this process as the kernel counts it (proc_pid_status(5)).
-fn resident_bytes() -> i64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let kib = status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB"));
-    kib.and_then(|kib| kib.parse::<i64>().ok()).unwrap_or_default() * 1024
 }
 
 /// 50 µs to 52 s: below is a local handoff, above is an incident.
@@ -264,8 +264,8 @@ mod tests {
         }
         metrics.granted(Path::Handoff, Duration::from_millis(1));
         metrics.lost(LostReason::Store);
-        let counts = Counts { leases: 3, oldest_waiter: Some(Time(1_000_000_000)), ..Counts::default() };
-        let page = metrics.page(Time(3_000_000_000), &counts, true);
+        let counts = Counts { leases: 3, ..Counts::default() };
+        let page = metrics.page(Time(3_000_000_000), &counts, Some(Time(1_000_000_000)), true);
         for line in [
             r#"sidelock_requests_total{op="acquire",mode="exclusive",class="pay",outcome="granted"} 3"#,
             r#"sidelock_grants_total{path="handoff"} 1"#,

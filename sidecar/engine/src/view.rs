@@ -95,7 +95,7 @@ pub struct AskView {
     pub since: Time,
 }
 
-/// Sizes, for gauges and for tests that demand that nothing leaks.
+/// Sizes, for gauges and for tests that demand that nothing leaks. Each is known without looking through anything.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     /// Open sessions, cut-off ones included.
@@ -110,8 +110,6 @@ pub struct Counts {
     pub tenures: usize,
     /// Store calls whose outcome is awaited.
     pub calls: usize,
-    /// Since when the oldest waiter waits.
-    pub oldest_waiter: Option<Time>,
 }
 
 impl Engine {
@@ -156,8 +154,12 @@ impl Engine {
             keys: self.resources.len(),
             tenures: self.tenures,
             calls: self.link.calls(),
-            oldest_waiter: self.waiters.iter().map(|(_, waiter)| waiter.since).min(),
         }
+    }
+
+    /// Since when the oldest waiter waits. Looks at every waiter there is.
+    pub fn oldest_waiter(&self) -> Option<Time> {
+        self.waiters.iter().map(|(_, waiter)| waiter.since).min()
     }
 
     fn view(&self, resource: &Resource) -> KeyView {

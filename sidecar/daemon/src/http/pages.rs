@@ -101,8 +101,8 @@ pub(crate) async fn probe(door: &Door, probe: Probe) -> Result<Answer, ProblemDo
 }
 
 async fn metrics(door: &Door) -> Result<Answer, ProblemDocument> {
-    let counts = door.handle.counts().await.ok_or_else(ProblemDocument::shutting_down)?;
-    let page = door.metrics.page(boottime(), &counts, door.handle.health().store_up());
+    let (counts, oldest_waiter) = door.handle.gauges().await.ok_or_else(ProblemDocument::shutting_down)?;
+    let page = door.metrics.page(boottime(), &counts, oldest_waiter, door.handle.health().store_up());
     let media_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     Ok(with_type(StatusCode::OK, media_type, page.into()))
 }
