@@ -11,7 +11,11 @@ use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde_json::Value;
+use std::time::Duration;
+use tokio::time::timeout;
 
+/// A sidecar that takes longer to begin an answer that needs no waiting has a problem.
+const ANSWER_TIME_MAX: Duration = Duration::from_secs(2);
 /// What has a meaning of its own in a request line, or no place in one.
 const ESCAPED: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'#').add(b'%').add(b'+').add(b'&').add(b'?');
 
@@ -71,6 +75,15 @@ pub(crate) async fn fetch(
     let answer = exchange(socket, method, path, body).await?;
     let status = answer.status();
     Ok((status, answer.into_body().collect().await?.to_bytes()))
+}
+
+/// An answer that needs no waiting, or the failure to give one in time.
+pub(crate) async fn in_time<T>(answer: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    timeout(ANSWER_TIME_MAX, answer).await.unwrap_or_else(|_| {
+        Err(Failure::broken(format!(
+            "the sidecar does not answer within {ANSWER_TIME_MAX:?}: it is stopped, or far too busy"
+        )))
+    })
 }
 
 /// An answer that comes line by line, without end.

@@ -75,6 +75,15 @@ impl Failure {
         }
     }
 
+    /// Whether it may pass if one waits: there is no sidecar, it is silent, or it is about to go. One that answers and
+    /// refuses will refuse again, and so will its successor.
+    pub(crate) fn is_passing(&self) -> bool {
+        match self {
+            Failure::Usage(_) => false,
+            other => matches!(other.code(), None | Some(Code::Draining)),
+        }
+    }
+
     /// The exit code that stands for it.
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
@@ -138,6 +147,15 @@ mod tests {
         let failure = Failure::Unreachable { path, error: io::ErrorKind::NotFound.into() };
         assert_eq!(failure.exit_code(), 5);
         assert!(failure.to_string().contains("/nonexistent/s.sock"), "{failure}");
+    }
+
+    #[test]
+    fn waiting_helps_until_somebody_refuses() {
+        let refused = |code| Failure::Refused { code, message: String::new() };
+        let path = PathBuf::from("/nonexistent/s.sock");
+        assert!(Failure::Unreachable { path, error: io::ErrorKind::NotFound.into() }.is_passing());
+        assert!(Failure::broken("hung up").is_passing() && refused(Code::Draining).is_passing());
+        assert!(!refused(Code::PeerRefused).is_passing() && !Failure::usage("what?").is_passing());
     }
 
     #[test]

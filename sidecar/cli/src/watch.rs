@@ -2,14 +2,13 @@
 //!
 //! Owns how events are shown. Must not change anything.
 
-use crate::door::{Lines, escaped, lines};
+use crate::door::{Lines, escaped, in_time, lines};
 use crate::failure::Failure;
 use crate::output::{Output, say, tell};
 use crate::socket::Socket;
 use crate::table::shown;
 use clap::Args;
 use serde_json::Value;
-use sidelock_client::Code;
 use std::time::Duration;
 use tokio::time::sleep;
 
@@ -34,7 +33,7 @@ pub(crate) async fn watch(args: WatchArgs) -> Result<(), Failure> {
         Some(prefix) => format!("/v1/watch?prefix={}", escaped(prefix)),
         None => "/v1/watch".to_owned(),
     };
-    let mut events = lines(&args.socket, &path).await?;
+    let mut events = in_time(lines(&args.socket, &path)).await?;
     loop {
         show(&mut events, args.output).await?;
         tell("the sidecar ended; waiting for the next one");
@@ -54,16 +53,13 @@ async fn show(events: &mut Lines, output: Output) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The events of the next sidecar at this socket. One that answers and refuses is a failure.
+/// The events of the next sidecar at this socket. One that refuses is a failure.
 async fn successor(socket: &Socket, path: &str) -> Result<Lines, Failure> {
     loop {
         sleep(LOOK_EVERY).await;
-        match lines(socket, path).await {
-            Ok(events) => return Ok(events),
-            Err(refused @ Failure::Refused { .. }) if refused.code() != Some(Code::Draining) => {
-                return Err(refused);
-            }
-            Err(_) => {}
+        match in_time(lines(socket, path)).await {
+            Err(failure) if failure.is_passing() => {}
+            known => return known,
         }
     }
 }

@@ -3,7 +3,7 @@
 //! Owns which metrics matter and the arithmetic. Must not know how any of it is shown.
 
 use super::openmetrics::Page;
-use crate::door::{ask, fetch};
+use crate::door::{ask, fetch, in_time};
 use crate::failure::Failure;
 use crate::socket::Socket;
 use hyper::Method;
@@ -25,8 +25,8 @@ pub(super) struct Look {
 impl Look {
     /// Looks once.
     pub(super) async fn take(socket: &Socket) -> Result<Look, Failure> {
-        let info = ask(socket, Method::GET, "/v1/info", None).await?;
-        let (status, page) = fetch(socket, Method::GET, "/metrics", None).await?;
+        let info = in_time(ask(socket, Method::GET, "/v1/info", None)).await?;
+        let (status, page) = in_time(fetch(socket, Method::GET, "/metrics", None)).await?;
         if !status.is_success() {
             return Err(Failure::from_problem(status, &page));
         }

@@ -58,7 +58,7 @@ pub(crate) async fn stat(args: StatArgs) -> Result<(), Failure> {
     }
 }
 
-/// A line for each interval. A sidecar that goes away is told of, and its successor is followed.
+/// A line for each interval. A sidecar that goes away is told of, and its successor is followed, unless it refuses us.
 async fn lines(args: &StatArgs, mut last: Look, every: Duration) -> Result<(), Failure> {
     let mut ticks = interval(every);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -68,6 +68,7 @@ async fn lines(args: &StatArgs, mut last: Look, every: Duration) -> Result<(), F
         ticks.tick().await;
         let look = match Look::take(&args.socket).await {
             Ok(look) => look,
+            Err(failure) if !failure.is_passing() => return Err(failure),
             Err(failure) => {
                 if !std::mem::replace(&mut away, true) {
                     tell(format_args!("{failure}; waiting for it to come back"));
@@ -75,7 +76,8 @@ async fn lines(args: &StatArgs, mut last: Look, every: Duration) -> Result<(), F
                 continue;
             }
         };
-        if std::mem::take(&mut away) || !look.same_life(&last) {
+        away = false;
+        if !look.same_life(&last) {
             tell("a new sidecar answers; it counts from nothing");
         } else {
             let now = look.since(&last);
@@ -109,7 +111,7 @@ const COLUMNS: [(&str, usize); 14] = [
     ("cmd/s", 7),
     ("trip", 7),
     ("batch", 5),
-    ("memory", 7),
+    ("memory", 8),
 ];
 
 fn columns(cells: [String; COLUMNS.len()]) -> String {
@@ -243,7 +245,11 @@ fn age(seconds: &Value) -> String {
 }
 
 fn memory(now: &Value) -> String {
-    format!("{:.1}MiB", now["memory_bytes"].as_f64().unwrap_or_default() / 1_048_576.0)
+    match now["memory_bytes"].as_f64().unwrap_or_default() / 1_048_576.0 {
+        few if few < 100.0 => format!("{few:.1}MiB"),
+        some if some < 1024.0 => format!("{some:.0}MiB"),
+        many => format!("{:.1}GiB", many / 1024.0),
+    }
 }
 
 #[cfg(test)]
@@ -269,12 +275,23 @@ mod tests {
 
     #[test]
     fn every_line_is_as_wide_as_its_header() {
-        let now = json!({"sessions": 3, "leases": 2, "waiters": 1, "oldest_wait": 0.5, "store_up": true, "memory_bytes": 7_340_032,
+        let mut now = json!({"sessions": 3, "leases": 2, "waiters": 1, "oldest_wait": 0.5, "store_up": true, "memory_bytes": 7_340_032,
             "last": {"grants_per_second": {"handoff": 30.0, "retained": 0.0, "store": 10.0}, "lost_per_second": 0.0,
                      "wait_mean": 0.001, "store_commands_per_second": 12.0, "store_roundtrip_mean": 0.000_1, "store_batch_mean": 1.5}});
         let (header, line) = (header(), line(&now));
         assert_eq!(header.chars().count(), line.chars().count(), "{header}{line}");
         assert!(line.contains(" 75% ") && line.contains("100us") && line.contains("7.0MiB"), "{line}");
+        for (mib, text) in [
+            (99.97, "100.0MiB"),
+            (123.4, "123MiB"),
+            (1023.9, "1024MiB"),
+            (1536.0, "1.5GiB"),
+            (1e5, "97.7GiB"),
+        ] {
+            now["memory_bytes"] = json!((mib * 1_048_576.0) as u64);
+            let line = super::line(&now);
+            assert!(line.chars().count() == header.chars().count() && line.contains(text), "{header}{line}");
+        }
     }
 
     #[test]

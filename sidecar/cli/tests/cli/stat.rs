@@ -1,6 +1,7 @@
 //! `stat` and `watch`: what a sidecar does, as long as somebody looks.
 
 use crate::support::{Said, Sidecar};
+use nix::sys::signal::Signal;
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Lines};
 use std::process::{Child, ChildStderr, ChildStdout, Stdio};
@@ -27,6 +28,15 @@ impl Going {
 
     fn told(&mut self) -> String {
         self.err.next().expect("it goes on").expect("output is text")
+    }
+}
+
+impl Going {
+    /// Waits for its end; its exit code, and what else it told.
+    fn end(mut self) -> (i32, String) {
+        let told: Vec<_> = self.err.by_ref().map(|line| line.expect("output is text")).collect();
+        let status = self.process.wait().expect("a child can be waited for");
+        (status.code().unwrap_or(-1), told.join("\n"))
     }
 }
 
@@ -110,6 +120,54 @@ fn watch_and_stat_go_on_with_the_next_sidecar() {
     assert_eq!(next["store_up"], true);
     sidecar.say("lock a");
     while serde_json::from_str::<Value>(&watch.line()).expect("an event")["key"] != "a" {}
+}
+
+#[test]
+fn a_sidecar_that_was_stopped_is_told_of_and_is_the_same_when_it_goes_on() {
+    let sidecar = Sidecar::start();
+    let mut stat = Going::start(&sidecar, "stat --every 20ms -o json");
+    stat.line();
+    sidecar.signal(Signal::SIGSTOP);
+    let told = stat.told();
+    assert!(told.contains("does not answer") && told.contains("waiting for it to come back"), "{told}");
+    sidecar.signal(Signal::SIGCONT);
+    // A line that spans the pause: it was counted on.
+    while serde_json::from_str::<Value>(&stat.line()).expect("a document")["last"]["seconds"].as_f64()
+        < Some(1.0)
+    {}
+    stat.process.kill().expect("it goes on");
+    assert_eq!(stat.end().1, "", "nobody new answered");
+}
+
+#[test]
+fn a_sidecar_that_is_stopped_fails_whoever_asks_it_first() {
+    let sidecar = Sidecar::start();
+    sidecar.signal(Signal::SIGSTOP);
+    for verb in ["stat", "stat --every 1s", "watch"] {
+        let said = sidecar.say(verb);
+        assert!(said.code == 1 && said.err.contains("does not answer within"), "{said:?}");
+    }
+    sidecar.signal(Signal::SIGCONT);
+}
+
+#[test]
+fn a_successor_that_refuses_this_user_ends_them() {
+    let mut sidecar = Sidecar::start();
+    let mut going = [Going::start(&sidecar, "stat --every 20ms"), Going::start(&sidecar, "watch -o json")];
+    going[0].line();
+    std::thread::scope(|scope| {
+        let event = scope.spawn(|| going[1].line());
+        while !event.is_finished() {
+            sidecar.say("run k -- true");
+        }
+    });
+    sidecar.kill();
+    going.iter_mut().for_each(|verb| drop(verb.told()));
+    sidecar.start_again_with(&["--allow-uid", "4000000000"]);
+    for verb in going {
+        let (code, told) = verb.end();
+        assert!(code == 5 && told.contains("--allow-uid"), "{code}: {told}");
+    }
 }
 
 #[test]

@@ -2,6 +2,8 @@
 //!
 //! Owns starting and stopping. Nothing sleeps: a sidecar serves once it has said so.
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
@@ -44,9 +46,9 @@ pub(crate) fn finish(mut command: Command) -> Said {
 }
 
 /// Starts a sidecar in this folder; returns when it serves, with what it said.
-fn serve(folder: &TempDir) -> (Child, String) {
+fn serve(folder: &TempDir, flags: &[&str]) -> (Child, String) {
     let mut command = sidelock(["serve", "--store", "memory", "--socket"]);
-    command.arg(folder.path().join("s.sock"));
+    command.arg(folder.path().join("s.sock")).args(flags);
     let mut process = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("it starts");
     let out = BufReader::new(process.stdout.take().expect("stdout is piped"));
     let mut greeting = String::new();
@@ -64,13 +66,24 @@ impl Sidecar {
     /// Starts one and waits until it serves.
     pub(crate) fn start() -> Sidecar {
         let folder = tempfile::tempdir().expect("there is a folder for temporary files");
-        let (process, greeting) = serve(&folder);
+        let (process, greeting) = serve(&folder, &[]);
         Sidecar { process, folder, greeting }
     }
 
     /// Starts the next one at the same place.
     pub(crate) fn start_again(&mut self) {
-        (self.process, self.greeting) = serve(&self.folder);
+        self.start_again_with(&[]);
+    }
+
+    /// Starts the next one at the same place, with these flags.
+    pub(crate) fn start_again_with(&mut self, flags: &[&str]) {
+        (self.process, self.greeting) = serve(&self.folder, flags);
+    }
+
+    /// Sends it a signal.
+    pub(crate) fn signal(&self, signal: Signal) {
+        let id = i32::try_from(self.process.id()).expect("process ids are small");
+        kill(Pid::from_raw(id), signal).expect("it runs");
     }
 
     /// Where it serves.
