@@ -4,7 +4,7 @@
 //! the daemon's knowledge. Must not change anything.
 
 use crate::config::read;
-use crate::door::ask;
+use crate::door::{ask, in_time};
 use crate::failure::Failure;
 use crate::output::Output;
 use crate::paint::{Style, colours};
@@ -19,10 +19,7 @@ use sidelock_daemon::config::{Config, StoreKind};
 use sidelock_daemon::{Examination, Finding, Verdict, boottime, examine_socket, examine_store};
 use std::path::PathBuf;
 use std::time::Duration;
-use tokio::time::timeout;
 
-/// A sidecar that takes longer to say who it is has a problem.
-const ANSWER_TIME_MAX: Duration = Duration::from_secs(2);
 /// Client and sidecar whose clocks differ by more refuse each other.
 const CLOCKS_APART_MAX: Duration = Duration::from_millis(100);
 
@@ -38,7 +35,8 @@ pub(crate) struct DoctorArgs {
 /// What the flags do not say.
 pub(crate) const AFTER_HELP: &str = "\
 With --redis only that Redis is examined: before a sidecar exists. Otherwise the sidecar at --socket (or at the usual
-places), and the Redis that the settings name. It changes nothing. Exit code 0: fit, warnings included; 1: not fit.";
+places), and the Redis that the settings name; the two must agree. It changes nothing. Exit code 0: fit, warnings
+included; 1: not fit.";
 
 /// Examines, shows, and says by the exit code whether it is fit.
 pub(crate) async fn doctor(args: &DoctorArgs) -> Result<(), Failure> {
@@ -54,26 +52,25 @@ pub(crate) async fn doctor(args: &DoctorArgs) -> Result<(), Failure> {
     }
 }
 
+/// The sidecar unless the command line names a Redis, and the Redis that the settings name. What a sidecar would say to
+/// these settings is not asked: they may be those of an app beside it.
 async fn examine(sources: &ServeArgs) -> Examination {
     let config = match read(sources) {
         Ok(loaded) => loaded.config,
         Err(failure) => return alone(Finding::fail("settings", failure.to_string(), "correct it")),
     };
-    if let Err(error) = sidelock_daemon::check(&config) {
-        return alone(Finding::fail("settings", error.to_string(), "correct it"));
-    }
-    let (mut findings, told) = match sources.names_redis() {
+    let (mut findings, info) = match sources.names_redis() {
         true => (Vec::new(), None),
         false => sidecar(&config).await,
     };
-    let elsewhere =
-        told.is_some_and(|store| store == StoreKind::Redis.name()) && config.store() == StoreKind::Memory;
-    if elsewhere {
-        findings.push(Finding::warn(
-            "store",
-            "the sidecar locks in a Redis that was not examined: it does not tell which",
-            "give doctor the settings of that sidecar: --redis URL, or --config FILE",
-        ));
+    let used = info.as_ref().and_then(|info| info["store"].as_str());
+    findings.extend(info.as_ref().and_then(|info| difference(&config, info)));
+    let known = match said(&config) {
+        Some(StoreKind::Redis) => true,
+        Some(StoreKind::Memory) => used != Some(StoreKind::Redis.name()),
+        None => used == Some(StoreKind::Memory.name()),
+    };
+    if !known {
         return Examination { findings, acl_rule: None };
     }
     let store = examine_store(&config).await;
@@ -85,8 +82,8 @@ fn alone(finding: Finding) -> Examination {
     Examination { findings: vec![finding], acl_rule: None }
 }
 
-/// The sidecar that these settings, or the usual places, lead to; and its store, if it answers.
-async fn sidecar(config: &Config) -> (Vec<Finding>, Option<String>) {
+/// The sidecar that these settings, or the usual places, lead to; and what it says of itself, if it answers.
+async fn sidecar(config: &Config) -> (Vec<Finding>, Option<Value>) {
     let path = match config.socket.clone().map_or_else(sidelock_client::socket_path, Ok) {
         Ok(path) => path,
         Err(error) => {
@@ -98,37 +95,30 @@ async fn sidecar(config: &Config) -> (Vec<Finding>, Option<String>) {
     if findings.iter().any(|finding| finding.check == "socket" && finding.verdict == Verdict::Fail) {
         return (findings, None);
     }
-    let (said, store) = question(path).await;
+    let (said, info) = question(path).await;
     findings.extend(said);
-    (findings, store)
+    (findings, info)
 }
 
 /// Asks the sidecar who it is.
-async fn question(path: PathBuf) -> (Vec<Finding>, Option<String>) {
+async fn question(path: PathBuf) -> (Vec<Finding>, Option<Value>) {
     let socket = Socket::at(path);
     let before = boottime();
-    let answer = timeout(ANSWER_TIME_MAX, ask(&socket, Method::GET, "/v1/info", None)).await;
+    let answer = in_time(ask(&socket, Method::GET, "/v1/info", None)).await;
     let took = boottime().since(before);
-    let look = "look at the sidecar's process and its log";
     match answer {
-        Ok(Ok(info)) => {
+        Ok(info) => {
             let middle = before.0 + u64::try_from(took.as_nanos()).unwrap_or_default() / 2;
             let findings = vec![identity(&info, took), clocks(&info, middle, took / 2), its_store(&info)];
-            (findings, info["store"].as_str().map(str::to_owned))
+            (findings, Some(info))
         }
-        Ok(Err(failure)) if failure.code() == Some(Code::PeerRefused) => (
-            vec![Finding::fail(
-                "sidecar",
-                failure.to_string(),
-                "start it with that flag, or run this as another user",
-            )],
-            None,
-        ),
-        Ok(Err(failure)) => (vec![Finding::fail("sidecar", failure.to_string(), look)], None),
-        Err(_) => (
-            vec![Finding::fail("sidecar", format!("it does not answer within {ANSWER_TIME_MAX:?}"), look)],
-            None,
-        ),
+        Err(failure) => {
+            let remedy = match failure.code() {
+                Some(Code::PeerRefused) => "start it with that flag, or run this as another user",
+                _ => "look at the sidecar's process and its log",
+            };
+            (vec![Finding::fail("sidecar", failure.to_string(), remedy)], None)
+        }
     }
 }
 
@@ -182,6 +172,45 @@ fn its_store(info: &Value) -> Finding {
             format!("not reached: {says}"),
             "the sidecar's log says why (store_down)",
         ),
+    }
+}
+
+/// The store that the settings name, if they name one.
+fn said(config: &Config) -> Option<StoreKind> {
+    config.store.or((config.store() == StoreKind::Redis).then_some(StoreKind::Redis))
+}
+
+/// Where a sidecar that runs locks elsewhere than the settings say: whoever gave them believes something else.
+fn difference(config: &Config, info: &Value) -> Option<Finding> {
+    let its_settings = "give doctor the settings of that sidecar: --redis URL, or --config FILE";
+    let (its_store, its_namespace) = (info["store"].as_str()?, info["namespace"].as_str()?);
+    let in_redis = its_store == StoreKind::Redis.name();
+    match said(config) {
+        None if in_redis => Some(Finding::warn(
+            "store",
+            "the sidecar locks in a Redis that was not examined: it does not tell which",
+            its_settings,
+        )),
+        Some(StoreKind::Memory) if in_redis => Some(Finding::fail(
+            "store",
+            "these settings say memory, but the sidecar that runs locks in a Redis, which was not examined",
+            its_settings,
+        )),
+        Some(StoreKind::Redis) if !in_redis => Some(Finding::fail(
+            "store",
+            "these settings name a Redis, but the sidecar that runs locks in its own memory: its locks reach this host only",
+            "start that sidecar with these settings; a sidecar keeps its store for life",
+        )),
+        Some(StoreKind::Redis) if config.namespace != its_namespace => Some(Finding::fail(
+            "store",
+            format!(
+                "these settings say namespace {}, but the sidecar that runs works in {}: they share no locks",
+                config.namespace,
+                shown(its_namespace)
+            ),
+            "give both the same: --namespace NS",
+        )),
+        _ => None,
     }
 }
 
@@ -239,6 +268,29 @@ mod tests {
         assert_eq!(document(&warned, None)["fit"], true);
         assert_eq!(document(&[Finding::fail("x", "no", "do this")], None)["fit"], false);
         assert_eq!(document(&warned, None)["checks"][0]["remedy"], "do this");
+    }
+
+    #[test]
+    fn settings_and_sidecar_must_agree_on_the_store() {
+        let unsaid = Config::default();
+        let memory = Config { store: Some(StoreKind::Memory), ..Config::default() };
+        let mut redis = Config::default();
+        redis.redis.url = vec!["redis://h".into()];
+        let verdict = |config: &Config, store: &str, namespace: &str| {
+            let info = json!({"store": store, "namespace": namespace});
+            difference(config, &info).map(|finding| finding.verdict)
+        };
+        for (config, store, namespace, expected) in [
+            (&unsaid, "memory", "n", None),
+            (&unsaid, "redis", "n", Some(Verdict::Warn)),
+            (&memory, "memory", "n", None),
+            (&memory, "redis", "default", Some(Verdict::Fail)),
+            (&redis, "memory", "default", Some(Verdict::Fail)),
+            (&redis, "redis", "default", None),
+            (&redis, "redis", "n", Some(Verdict::Fail)),
+        ] {
+            assert_eq!(verdict(config, store, namespace), expected, "{:?} and {store}", said(config));
+        }
     }
 
     #[test]

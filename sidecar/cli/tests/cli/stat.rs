@@ -1,6 +1,6 @@
 //! `stat` and `watch`: what a sidecar does, as long as somebody looks.
 
-use crate::support::{Said, Sidecar};
+use crate::support::{Said, Sidecar, finish};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Lines};
@@ -190,7 +190,30 @@ fn doctor_examines_the_sidecar_it_finds() {
     assert_eq!((&checks["fit"], &checks["checks"][0]["verdict"]), (&true.into(), &"ok".into()), "{checks:#}");
     sidecar.kill();
     let said = sidecar.say("doctor");
-    assert_eq!(said.code, 1, "{said:?}");
+    assert!(said.code == 1 && !said.out.contains("memory"), "nobody said which store: {said:?}");
     assert!(said.out.contains("is stale") && said.err.starts_with("sidelock: not fit"), "{said:?}");
     assert_eq!(sidecar.say("doctor --redis rediss://h").code, 1);
+}
+
+#[test]
+fn doctor_of_an_app_in_kubernetes_looks_at_the_sidecar() {
+    let sidecar = Sidecar::start();
+    let mut doctor = sidecar.command(["doctor"]);
+    doctor.env("KUBERNETES_SERVICE_HOST", "10.0.0.1");
+    let said = finish(doctor);
+    assert!(said.code == 0 && said.out.contains("ok    boottime"), "{said:?}");
+}
+
+#[test]
+fn doctor_notices_that_the_sidecar_was_started_without_the_redis_that_the_settings_name() {
+    let sidecar = Sidecar::start();
+    let mut doctor = sidecar.command(["doctor"]);
+    // Nobody is there, which is another finding.
+    doctor.env("SIDELOCK_REDIS", "unix:///nonexistent/redis.sock");
+    let said = finish(doctor);
+    assert!(
+        said.code == 1 && said.out.contains("fail  store") && said.out.contains("this host only"),
+        "{said:?}"
+    );
+    assert!(said.out.contains("fail  redis"), "what the settings name is examined too: {said:?}");
 }
