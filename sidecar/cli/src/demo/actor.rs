@@ -2,6 +2,7 @@
 //!
 //! Owns the words between the demo and its processes: a line of orders in, a line of JSON out. Must not know the story.
 
+use super::turns::{Turn, written};
 use crate::failure::Failure;
 use crate::output::say;
 use serde_json::{Value, json};
@@ -70,17 +71,17 @@ async fn release(lease: Option<Lease>) -> Result<(), Failure> {
     }
 }
 
-/// Takes turns as fast as it can; how many there were, and whether each fence was above the last.
+/// Takes turns as fast as it can, and says which.
 async fn sprint(client: &Client, span: Duration) -> Result<(), Failure> {
     let begun = Instant::now();
-    let (mut turns, mut last, mut rising) = (0_u64, 0, true);
+    let mut turns = Vec::new();
     while begun.elapsed() < span {
         let lease = client.lock(KEY).wait_forever().acquire().await?;
-        rising &= lease.fence() > last;
-        (turns, last) = (turns + 1, lease.fence());
+        let (from, fence) = (boottime().0, lease.fence());
+        turns.push(Turn { from, until: boottime().0, fence });
         lease.release().await?;
     }
-    event("sprinted", json!({ "turns": turns, "rising": rising }))
+    event("sprinted", written(&turns))
 }
 
 /// Says what happened, and when.

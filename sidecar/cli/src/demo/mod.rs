@@ -1,13 +1,15 @@
 //! `demo`: ten seconds that show what a lock sidecar does. No Redis, no set-up, nothing left behind.
 //!
 //! Owns the beginning and the end: a sidecar and processes of our own in a temporary folder, gone afterwards whatever
-//! ends the demo. What is played is `story`, by whom `cast`, how it looks `stage`; a process of the cast runs `actor`.
+//! ends the demo. What is played is `story`, by whom `cast`, how it looks `stage`; a process of the cast runs `actor`, and `turns` judges what
+//! they did together.
 
 mod actor;
 mod cast;
 mod picture;
 mod stage;
 mod story;
+mod turns;
 
 use crate::failure::Failure;
 use cast::Cast;

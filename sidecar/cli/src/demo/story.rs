@@ -5,6 +5,7 @@
 use super::actor::KEY;
 use super::cast::Cast;
 use super::stage::{Part, Span, Stage, name, words};
+use super::turns::Turns;
 use crate::failure::Failure;
 use crate::paint::Style;
 use nix::sys::signal::Signal;
@@ -35,7 +36,22 @@ impl Database {
 /// What is said about the run at its end.
 struct Moral {
     kill_cost: Duration,
-    turns: u64,
+    late_write_refused: bool,
+    turns: usize,
+}
+
+impl Moral {
+    fn sentence(&self) -> String {
+        let (cost, turns) = (span(self.kill_cost), grouped(self.turns));
+        match self.late_write_refused {
+            true => {
+                format!("A killed holder cost {cost}, a frozen one no data, and {turns} turns took a second.")
+            }
+            false => {
+                format!("A killed holder cost {cost}, but a frozen one's late write was TAKEN: report this.")
+            }
+        }
+    }
 }
 
 /// Plays all of it.
@@ -57,9 +73,9 @@ pub(super) async fn play(cast: &mut Cast, stage: &mut Stage) -> Result<(), Failu
     stage.pause(600).await;
     in_order(cast, stage).await?;
     let kill_cost = killed(cast, stage).await?;
-    frozen(cast, stage).await?;
+    let late_write_refused = frozen(cast, stage).await?;
     let turns = full_speed(cast, stage).await?;
-    the_end(stage, &Moral { kill_cost, turns })
+    the_end(stage, &Moral { kill_cost, late_write_refused, turns })
 }
 
 /// First come, first served.
@@ -126,8 +142,8 @@ async fn killed(cast: &mut Cast, stage: &mut Stage) -> Result<Duration, Failure>
     Ok(cost)
 }
 
-/// A holder that freezes loses the lock in time, and its late write does not get through.
-async fn frozen(cast: &mut Cast, stage: &mut Stage) -> Result<(), Failure> {
+/// A holder that freezes loses the lock in time, and its late write should not get through. Whether it was refused.
+async fn frozen(cast: &mut Cast, stage: &mut Stage) -> Result<bool, Failure> {
     let mut database = Database::default();
     stage.pause(900).await;
     stage.chapter("3  A holder freezes, and does not know it")?;
@@ -177,33 +193,35 @@ async fn frozen(cast: &mut Cast, stage: &mut Stage) -> Result<(), Failure> {
         name(BEN),
         words(", which goes on where it was"),
     ])?;
-    writes(cast, stage, &mut database, BEN).await?;
+    let refused = !writes(cast, stage, &mut database, BEN).await?;
     let reason = cast.actor(BEN).event("lost").await?.what;
     let reason = reason.as_str().unwrap_or("lost").to_owned();
     stage.happens(vec![name(BEN), words(format!(" learns that its lease was lost ({reason})"))])?;
     cast.actor(ANA).order("release").await?;
     cast.actor(ANA).event("released").await?;
     stage.part(ANA, Part::Idle);
-    Ok(())
+    Ok(refused)
 }
 
-/// An actor wrote; what the database says to that.
+/// An actor wrote; what the database says to that. Whether it was taken.
 async fn writes(
     cast: &mut Cast,
     stage: &mut Stage,
     database: &mut Database,
     actor: usize,
-) -> Result<(), Failure> {
+) -> Result<bool, Failure> {
     let fence = cast.actor(actor).event("wrote").await?.what.as_u64().unwrap_or_default();
-    let answer = match database.takes(fence) {
+    let taken = database.takes(fence);
+    let answer = match taken {
         true => (Style::Green, "taken".to_owned()),
         false => (Style::Red, "refused: a higher one was here".to_owned()),
     };
-    stage.happens(vec![name(actor), words(" writes with …"), words(ending(fence)), words(": "), answer])
+    stage.happens(vec![name(actor), words(" writes with …"), words(ending(fence)), words(": "), answer])?;
+    Ok(taken)
 }
 
 /// As fast as they can, one at a time. How many turns there were.
-async fn full_speed(cast: &mut Cast, stage: &mut Stage) -> Result<u64, Failure> {
+async fn full_speed(cast: &mut Cast, stage: &mut Stage) -> Result<usize, Failure> {
     stage.pause(1200).await;
     stage.chapter("4  Full speed")?;
     let dora = cast.start_actor("cleo").await?;
@@ -220,30 +238,23 @@ async fn full_speed(cast: &mut Cast, stage: &mut Stage) -> Result<u64, Failure> 
         name(CLEO),
         words(", and all three take turns as fast as they can"),
     ])?;
-    let (mut turns, mut rising) = (0, true);
+    let mut turns = Turns::default();
     for runner in runners {
         let done = cast.actor(runner).event("sprinted").await?.what;
-        turns += done["turns"].as_u64().unwrap_or_default();
-        rising &= done["rising"] == true;
+        turns.add(&done).ok_or_else(|| Failure::broken("a process of the demo did not tell its turns"))?;
     }
     [ANA, BEN, CLEO].into_iter().for_each(|lane| stage.part(lane, Part::Idle));
-    let order =
-        if rising { "every fence above the last" } else { "but a fence was NOT above the last: report this" };
+    let count = turns.count();
     stage.happens(vec![
-        (Style::Green, format!("{} turns", grouped(turns))),
-        words(format!(" in {}, one at a time, {order}", span(SPRINT))),
+        (Style::Green, format!("{} turns", grouped(count))),
+        words(format!(" in {}, {}", span(SPRINT), turns.seen().words())),
     ])?;
-    Ok(turns)
+    Ok(count)
 }
 
 fn the_end(stage: &mut Stage, moral: &Moral) -> Result<(), Failure> {
-    let Moral { kill_cost, turns } = moral;
-    let (cost, turns) = (span(*kill_cost), grouped(*turns));
     stage.prose(Style::Plain, "")?;
-    stage.prose(
-        Style::Bold,
-        format!("A killed holder cost {cost}, a frozen one no data, and {turns} turns took a second."),
-    )?;
+    stage.prose(Style::Bold, moral.sentence())?;
     for (command, what) in [
         ("sidelock serve", "starts a sidecar for your own processes"),
         ("sidelock run KEY -- CMD", "holds a lock around a command; try it in two terminals"),
@@ -282,7 +293,7 @@ fn span(span: Duration) -> String {
 }
 
 /// A number with a gap every three digits.
-fn grouped(number: u64) -> String {
+fn grouped(number: usize) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (at, digit) in digits.chars().enumerate() {
@@ -303,6 +314,16 @@ mod tests {
         let mut database = Database::default();
         assert!(database.takes(7) && database.takes(7) && database.takes(9));
         assert!(!database.takes(8) && database.takes(9));
+    }
+
+    #[test]
+    fn the_moral_is_what_was_seen() {
+        let moral = |late_write_refused| {
+            let kill_cost = Duration::from_micros(58);
+            Moral { kill_cost, late_write_refused, turns: 1_234 }.sentence()
+        };
+        assert!(moral(true).contains("no data") && moral(true).contains("58 µs"));
+        assert!(moral(false).contains("report this") && !moral(false).contains("no data"));
     }
 
     #[test]
