@@ -2,7 +2,7 @@
 //!
 //! Owns how often it is asked. What it answers is its own probes' business.
 
-use crate::door::fetch;
+use crate::door::{fetch, in_time};
 use crate::failure::Failure;
 use crate::socket::Socket;
 use crate::span::{Wait, span, wait};
@@ -41,15 +41,16 @@ pub(crate) struct HealthArgs {
     socket: Socket,
 }
 
-/// Waits until the sidecar takes requests.
+/// Waits until the sidecar takes requests. One that refuses this user will not take any.
 pub(crate) async fn until(args: WaitArgs) -> Result<(), Failure> {
     let give_up = match args.timeout {
         Wait::Forever => None,
         Wait::For(span) => Instant::now().checked_add(span),
     };
     loop {
-        let Err(failure) = look(&args.socket, args.store).await else { return Ok(()) };
-        if give_up.is_some_and(|at| Instant::now() >= at) {
+        let Err(failure) = in_time(look(&args.socket, args.store)).await else { return Ok(()) };
+        let refused = failure.code() == Some(Code::PeerRefused);
+        if refused || give_up.is_some_and(|at| Instant::now() >= at) {
             return Err(failure);
         }
         sleep(LOOK_EVERY).await;
@@ -70,6 +71,11 @@ async fn look(socket: &Socket, store: bool) -> Result<(), Failure> {
     if status == StatusCode::OK {
         return Ok(());
     }
+    let problem = Failure::from_problem(status, &body);
+    if problem.code().is_some() {
+        return Err(problem);
+    }
+    // Probes answer in a word.
     let word = String::from_utf8_lossy(&body).trim().to_owned();
     let code = Code::from_name(&word).unwrap_or(Code::StoreUnavailable);
     Err(Failure::Refused { code, message: format!("the sidecar is not ready ({word}); {}", code.advice()) })

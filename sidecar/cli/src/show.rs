@@ -2,7 +2,7 @@
 //!
 //! Owns how keys are shown. Must not change anything.
 
-use crate::door::{ask, escaped};
+use crate::door::{ask, escaped, in_time};
 use crate::failure::Failure;
 use crate::output::Output;
 use crate::socket::Socket;
@@ -39,7 +39,7 @@ pub(crate) async fn ls(args: LsArgs) -> Result<(), Failure> {
         Some(prefix) => format!("/v1/locks?prefix={}", escaped(prefix)),
         None => "/v1/locks".to_owned(),
     };
-    let answer = ask(&args.socket, Method::GET, &path, None).await?;
+    let answer = in_time(ask(&args.socket, Method::GET, &path, None)).await?;
     args.output.write(&answer, |answer| {
         let mut text = table(
             &["KEY", "LIMIT", "HOLDERS", "QUEUE", "WHY"],
@@ -54,7 +54,8 @@ pub(crate) async fn ls(args: LsArgs) -> Result<(), Failure> {
 
 /// Shows one key.
 pub(crate) async fn why(args: WhyArgs) -> Result<(), Failure> {
-    let answer = ask(&args.socket, Method::GET, &format!("/v1/locks/{}", escaped(&args.key)), None).await?;
+    let path = format!("/v1/locks/{}", escaped(&args.key));
+    let answer = in_time(ask(&args.socket, Method::GET, &path, None)).await?;
     args.output.write(&answer, |key| {
         let holders: Vec<_> = list(&key["holders"]).map(holder).collect();
         let mut text = format!("{}: {}\n", word(&key["key"]), word(&key["why"]));

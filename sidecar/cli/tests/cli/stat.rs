@@ -143,10 +143,15 @@ fn a_sidecar_that_was_stopped_is_told_of_and_is_the_same_when_it_goes_on() {
 fn a_sidecar_that_is_stopped_fails_whoever_asks_it_first() {
     let sidecar = Sidecar::start();
     sidecar.signal(Signal::SIGSTOP);
-    for verb in ["stat", "stat --every 1s", "watch"] {
-        let said = sidecar.say(verb);
-        assert!(said.code == 1 && said.err.contains("does not answer within"), "{said:?}");
-    }
+    std::thread::scope(|scope| {
+        let sidecar = &sidecar;
+        for verb in ["stat", "stat --every 1s", "watch", "ls", "why k", "wait --timeout 0"] {
+            scope.spawn(move || {
+                let said = sidecar.say(verb);
+                assert!(said.code == 1 && said.err.contains("does not answer within"), "{verb}: {said:?}");
+            });
+        }
+    });
     sidecar.signal(Signal::SIGCONT);
 }
 
@@ -167,6 +172,10 @@ fn a_successor_that_refuses_this_user_ends_them() {
     for verb in going {
         let (code, told) = verb.end();
         assert!(code == 5 && told.contains("--allow-uid"), "{code}: {told}");
+    }
+    for verb in ["wait", "healthcheck"] {
+        let said = sidecar.say(verb);
+        assert!(said.code == 5 && said.err.contains("--allow-uid"), "{verb}: {said:?}");
     }
 }
 
