@@ -3,4 +3,6 @@
 pub(crate) mod server;
 pub(crate) mod subject;
 mod differential;
+mod faults;
+mod link;
 mod transport;
