@@ -3,7 +3,8 @@
 //! Owns the two sizes of a batch, and who was heard last. Must not know what is said.
 //!
 //! Large batches save writes and wakes, but whoever comes meanwhile waits for their end. So they are for a session that is
-//! alone; beside others, even quiet ones, it hands over a few requests at a time.
+//! alone; beside others it hands over a few requests at a time. Who asks less than some ten times a second is no company:
+//! it may wait for one large batch, which takes some tens of microseconds.
 
 use sidelock_engine::SessionId;
 use std::cell::Cell;

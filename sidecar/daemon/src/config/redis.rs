@@ -6,6 +6,10 @@ use serde::{Deserialize, Serialize, Serializer};
 use std::fmt;
 use std::path::PathBuf;
 
+/// Settings of the section that are known and refused: TLS is not supported yet.
+#[cfg(test)]
+pub(crate) const REFUSED: [&str; 3] = ["ca_file", "cert_file", "key_file"];
+
 /// The `[redis]` section.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
