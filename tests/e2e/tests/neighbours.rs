@@ -2,6 +2,7 @@
 
 use sidelock_e2e::frames::{Peer, try_lock};
 use sidelock_e2e::process::{Process, run, until};
+use sidelock_e2e::redis::Redis;
 use sidelock_e2e::sidecar::{Sidecar, binary};
 use sidelock_e2e::{PATIENCE, folder, http};
 use sidelock_wire::{Acquire, LeaseName, ToClient, ToSidecar};
@@ -12,6 +13,8 @@ use std::process::Command;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+/// Promised from Redis being there again to the next grant (L6).
+const STORE_BACK_WITHIN: Duration = Duration::from_secs(2);
 /// `nobody` on Debian.
 const FOREIGN_UID: &str = "65534";
 
@@ -137,20 +140,23 @@ fn next_try() -> Acquire<'static> {
     try_lock(NUMBER.fetch_add(1, Ordering::Relaxed), "k")
 }
 
+/// Serves at this socket with these flags and few descriptors.
+fn short_of_descriptors(socket: &Path, flags: &str) -> Process {
+    let mut command = Command::new("sh");
+    let serve =
+        format!("ulimit -n 64; exec {} serve {flags} --socket {}", binary().display(), socket.display());
+    command.args(["-c", &serve]);
+    let sidecar = Process::spawn(command);
+    sidecar.line("that it serves", |line| line.starts_with("sidelock serves at"));
+    sidecar
+}
+
 #[test]
 fn no_descriptors_left_hurts_nobody_who_is_in_and_does_not_spin() {
     let place = folder();
     let socket = place.path().join("s.sock");
-    let mut command = Command::new("sh");
-    let serve = format!(
-        "ulimit -n 64; exec {} serve --store memory --socket {}",
-        binary().display(),
-        socket.display()
-    );
-    command.args(["-c", &serve]);
-    let sidecar = Process::spawn(command);
-    sidecar.line("that it serves", |line| line.starts_with("sidelock serves at"));
-    assert!(sidecar.output().contains("raise it"), "the limit is told at the start: {}", sidecar.output());
+    let sidecar = short_of_descriptors(&socket, "--store memory");
+    sidecar.line("how low the limit is", |line| line.contains("raise it"));
     let mut insider = Peer::greeted(&socket);
     let crowd: Vec<_> = (0..100).map_while(|_| UnixStream::connect(&socket).ok()).collect();
     assert!(crowd.len() > 64, "more connections than descriptors: {}", crowd.len());
@@ -166,4 +172,32 @@ fn no_descriptors_left_hurts_nobody_who_is_in_and_does_not_spin() {
     until(Duration::from_secs(5), "newcomers are served again", || {
         (http::request(&socket, "GET", "/livez", "").status == 200).then_some(())
     });
+}
+
+#[test]
+fn a_connection_to_redis_comes_back_while_clients_hold_all_other_descriptors() {
+    let place = folder();
+    let socket = place.path().join("s.sock");
+    let redis = Redis::start();
+    let _sidecar = short_of_descriptors(&socket, &format!("--redis {}", redis.url()));
+    let mut insider = Peer::greeted(&socket);
+    let mut requests = 0..;
+    let mut is_granted = || {
+        let request = requests.next().expect("numbers do not end");
+        (insider.acquires(try_lock(request, &format!("k/{request}"))) == "granted").then_some(())
+    };
+    until(PATIENCE, "Redis is reached", &mut is_granted);
+    let mut crowd: Vec<Peer> = std::iter::from_fn(|| Peer::admitted(&socket).ok()).collect();
+    assert!(crowd.len() >= 20, "only {} clients found a place", crowd.len());
+
+    for _ in 0..5 {
+        // The descriptors of these are free for a moment: newcomers are quicker than the store.
+        redis.command(&["CLIENT", "KILL", "TYPE", "pubsub"]);
+        redis.command(&["CLIENT", "KILL", "TYPE", "normal"]);
+        crowd.extend(std::iter::from_fn(|| Peer::admitted(&socket).ok()));
+        until(STORE_BACK_WITHIN, "grants resume", &mut is_granted);
+    }
+    for (number, peer) in crowd.iter_mut().enumerate() {
+        assert_eq!(peer.acquires(try_lock(1, &format!("crowd/{number}"))), "granted", "all are still there");
+    }
 }
