@@ -5,6 +5,7 @@
 use crate::client::Orders;
 use crate::clock::Clock;
 use crate::merge::Pages;
+use crate::overslept;
 use crate::proxy::{Flows, Proxy};
 use crate::register::Register;
 use rustix::process::Signal;
@@ -63,7 +64,9 @@ struct Host {
 struct Client {
     process: Process,
     host: usize,
-    diary: PathBuf,
+    pages: Pages,
+    /// It is stopped since then.
+    stopped: Option<At>,
 }
 
 /// Everything that runs in a round. It all ends with the value.
@@ -188,17 +191,29 @@ impl Fleet {
         let at = self.clock.now();
         let mut old = std::mem::replace(&mut self.clients[client], newcomer);
         old.process.kill();
-        self.died.push(Pages { diary: old.diary, died: Some(at) });
+        self.died.push(Pages { died: Some(at), ..old.pages });
     }
 
     /// Stops a client.
-    pub fn stop_client(&self, client: usize) {
+    pub fn stop_client(&mut self, client: usize) {
         self.clients[client].process.signal(Signal::STOP);
+        self.clients[client].stopped.get_or_insert(self.clock.now());
     }
 
     /// Lets it go on.
-    pub fn continue_client(&self, client: usize) {
-        self.clients[client].process.signal(Signal::CONT);
+    pub fn continue_client(&mut self, client: usize) {
+        let Client { process, pages, stopped, .. } = &mut self.clients[client];
+        pages.stops.extend(stopped.take().map(|since| since..self.clock.now()));
+        process.signal(Signal::CONT);
+    }
+
+    /// The client whose diary says that it holds this key just now.
+    pub fn holder(&self, key: u32) -> Option<usize> {
+        let now = self.clock.now();
+        self.clients.iter().position(|client| {
+            let records = client.pages.read();
+            records.is_ok_and(|records| overslept::holds(&records, key, now))
+        })
     }
 
     fn new_client(&mut self, host: usize) -> Client {
@@ -212,7 +227,8 @@ impl Fleet {
             origin_ns: self.clock.origin_ns(),
             seed: self.size.seed ^ (number << 32),
         };
-        Client { process: Process::spawn(command(&orders)), host, diary }
+        let pages = Pages { diary, died: None, stops: Vec::new() };
+        Client { process: Process::spawn(command(&orders)), host, pages, stopped: None }
     }
 
     /// Tells all clients to come to their end, and waits for it.
@@ -224,7 +240,7 @@ impl Fleet {
         clients.iter_mut().for_each(|client| client.process.close_stdin());
         let deadline = Instant::now() + PATIENCE;
         let mut said = Vec::new();
-        for Client { mut process, diary, .. } in clients {
+        for Client { mut process, pages, .. } in clients {
             while process.is_running() && Instant::now() < deadline {
                 thread::sleep(LOOK_EVERY);
             }
@@ -235,7 +251,7 @@ impl Fleet {
                 (None, code) => said.push(format!("a client ended with {code}: {}", process.output())),
                 (Some(_), _) => said.push(format!("a client did not end: {}", process.output())),
             }
-            self.died.push(Pages { diary, died });
+            self.died.push(Pages { died, ..pages });
         }
         if said.is_empty() { Ok(()) } else { Err(said.join("\n")) }
     }

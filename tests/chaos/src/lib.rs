@@ -15,6 +15,7 @@ pub mod fleet;
 pub mod forge;
 pub mod measure;
 pub mod merge;
+pub mod overslept;
 pub mod probe;
 pub mod proxy;
 pub mod register;

@@ -219,6 +219,12 @@ fn tell(report: &Report, keep: &Path) -> Outcome {
         took(report.resumed),
         took(report.rested),
     ));
+    if report.overslept > 0 {
+        say(&format!(
+            "    {} leases ran out while their holder was stopped, and others were served",
+            report.overslept
+        ));
+    }
     report.measured.iter().for_each(|text| say(&format!("    {text}")));
     report.failures.iter().for_each(|text| say(&format!("    {text}")));
     report.violations.iter().take(TOLD_MAX).for_each(|violation| say(&format!("    {violation}")));
@@ -231,15 +237,26 @@ fn tell(report: &Report, keep: &Path) -> Outcome {
 /// The history, to be judged again, and what the sidecars said, to understand it.
 fn keep_what_happened(report: &Report, keep: &Path) -> Outcome {
     std::fs::create_dir_all(keep)?;
-    let name = format!("{}-{}", report.name, std::process::id());
-    let file = keep.join(format!("{name}.jsonl"));
-    let mut to = BufWriter::new(File::create(&file)?);
+    let (file, kept) = new_file(keep, &format!("{}-{}", report.name, std::process::id()))?;
+    let mut to = BufWriter::new(kept);
     report.history.write(&mut to)?;
     to.flush()?;
-    let log = keep.join(format!("{name}.log"));
+    let log = file.with_extension("log");
     std::fs::write(&log, report.said.join("\n\n"))?;
     say(&format!("    kept: chaos judge {}, and {}", file.display(), log.display()));
     Ok(())
+}
+
+/// A history of this name beside those that are there: a round may fail more than once.
+fn new_file(folder: &Path, name: &str) -> Outcome<(PathBuf, File)> {
+    for number in 1_u32.. {
+        let path = folder.join(format!("{name}-{number}.jsonl"));
+        match File::create_new(&path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            created => return Ok((path, created?)),
+        }
+    }
+    Err("the folder is full of such histories".into())
 }
 
 fn judge(file: &Path) -> Outcome<bool> {

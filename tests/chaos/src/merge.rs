@@ -1,10 +1,11 @@
 //! One history out of many diaries.
 //!
-//! Owns numbering sessions and sidecars' lives over all processes, the order of time, and what the word of a dead process is
-//! worth: nothing from the moment on at which it may have been dead.
+//! Owns numbering sessions and sidecars' lives over all processes, the order of time, which sessions slept when, and what
+//! the word of a dead process is worth: nothing from the moment on at which it may have been dead.
 
 use sidelock_sim::checker::history::{At, Bounds, Event, History, Record, Req, Sent};
 use std::collections::HashMap;
+use std::ops::Range;
 use std::path::PathBuf;
 use std::{fs, io};
 
@@ -15,16 +16,47 @@ pub struct Pages {
     pub diary: PathBuf,
     /// It was killed, soon after this instant.
     pub died: Option<At>,
+    /// It was stopped all the time between.
+    pub stops: Vec<Range<At>>,
 }
 
-/// Merges.
+impl Pages {
+    /// What stands there, up to the line that its writer was killed in.
+    ///
+    /// # Errors
+    /// If it can not be read, or has a line in the middle that is none.
+    pub fn read(&self) -> io::Result<Vec<Record>> {
+        let text = match fs::read(&self.diary) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            read => read?,
+        };
+        let whole = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+        let lines = text[..whole].split_inclusive(|byte| *byte == b'\n');
+        lines.map(|line| serde_json::from_slice(line).map_err(io::Error::from)).collect()
+    }
+}
+
+/// A process was stopped for a time.
+#[derive(Clone, Debug)]
+pub struct Stop {
+    /// Its sessions.
+    pub sessions: Range<u32>,
+    /// From when till when, at least.
+    pub span: Range<At>,
+}
+
+/// Merges. The history, and who slept when.
 ///
 /// # Errors
 /// If a diary can not be read, or has a line in the middle that is none.
-pub fn merge(bounds: Bounds, pages: &[Pages], others: &[&[Record]]) -> io::Result<History> {
+pub fn merge(bounds: Bounds, pages: &[Pages], others: &[&[Record]]) -> io::Result<(History, Vec<Stop>)> {
     let mut merger = Merger::default();
+    let mut stops = Vec::new();
     for page in pages {
-        merger.add(&read(page)?, page.died);
+        let first = merger.sessions;
+        merger.add(&page.read()?, page.died);
+        let sessions = first..merger.sessions;
+        stops.extend(page.stops.iter().map(|span| Stop { sessions: sessions.clone(), span: span.clone() }));
     }
     for records in others {
         merger.add(records, None);
@@ -32,18 +64,7 @@ pub fn merge(bounds: Bounds, pages: &[Pages], others: &[&[Record]]) -> io::Resul
     let mut records = merger.records;
     // Stable: what one process wrote with one stamp stays in its order.
     records.sort_by_key(|record| record.at);
-    Ok(History { bounds, records })
-}
-
-/// Reads a diary up to the line that its writer was killed in.
-fn read(page: &Pages) -> io::Result<Vec<Record>> {
-    let text = match fs::read(&page.diary) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        read => read?,
-    };
-    let whole = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
-    let lines = text[..whole].split_inclusive(|byte| *byte == b'\n');
-    lines.map(|line| serde_json::from_slice(line).map_err(io::Error::from)).collect()
+    Ok((History { bounds, records }, stops))
 }
 
 #[derive(Default)]
@@ -125,11 +146,13 @@ mod tests {
             diary(&folder, "a", &[opened(1, 0, 77), opened(9, 1, 77), opened(30, 2, 78)], "{\"at\":3");
         let ended = diary(&folder, "b", &[opened(5, 0, 78)], "");
         let pages = [
-            Pages { diary: killed, died: Some(At(20)) },
-            Pages { diary: ended, died: None },
-            Pages { diary: folder.path().join("never written"), died: Some(At(3)) },
+            Pages { diary: killed, died: Some(At(20)), stops: Vec::new() },
+            Pages { diary: ended, died: None, stops: vec![At(6)..At(8)] },
+            Pages { diary: folder.path().join("never written"), died: Some(At(3)), stops: Vec::new() },
         ];
-        let history = merge(Bounds::default(), &pages, &[&[opened(2, 0, 77)]]).unwrap();
+        let (history, stops) = merge(Bounds::default(), &pages, &[&[opened(2, 0, 77)]]).unwrap();
+        let slept: Vec<_> = stops.into_iter().map(|stop| (stop.sessions, stop.span)).collect();
+        assert_eq!(slept, [(2..3, At(6)..At(8))]);
         let hung_up = |session| Record { at: At(20), event: Event::HungUp { session } };
         let wanted =
             [opened(1, 0, 0), opened(2, 3, 0), opened(5, 2, 1), opened(9, 1, 0), hung_up(0), hung_up(1)];
@@ -140,6 +163,6 @@ mod tests {
     fn a_broken_line_before_the_last_is_an_error() {
         let folder = tempfile::tempdir().unwrap();
         let diary = diary(&folder, "a", &[], "{\"at\":3\n{}\n");
-        assert!(merge(Bounds::default(), &[Pages { diary, died: None }], &[]).is_err());
+        assert!(merge(Bounds::default(), &[Pages { diary, died: None, stops: Vec::new() }], &[]).is_err());
     }
 }

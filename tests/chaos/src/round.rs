@@ -5,6 +5,7 @@
 use crate::fleet::{Fleet, Size};
 use crate::measure::{self, Measured};
 use crate::merge;
+use crate::overslept;
 use crate::probe;
 use crate::register::Updates;
 use crate::rounds::{Measure, Plan, Round};
@@ -60,6 +61,8 @@ pub struct Report {
     pub resumed: Option<Duration>,
     /// From the last client's end until nothing was left.
     pub rested: Option<Duration>,
+    /// Leases that ran out while their holder was stopped, with somebody else served meanwhile.
+    pub overslept: usize,
     /// Other measurements.
     pub measured: Vec<String>,
     /// What each life of a sidecar said.
@@ -140,7 +143,10 @@ impl Course<'_> {
         let diaries = [self.fleet.register().records(), self.fleet.notes().to_vec(), probes];
         let diaries = diaries.each_ref().map(Vec::as_slice);
         match merge::merge(self.bounds(), self.fleet.diaries(), &diaries) {
-            Ok(history) => self.judge(history, healed),
+            Ok((history, stops)) => {
+                self.report.overslept = overslept::count(&history, &stops);
+                self.judge(history, healed);
+            }
             Err(error) => self.report.failures.push(format!("the diaries make no history: {error}")),
         }
     }
@@ -177,6 +183,9 @@ impl Course<'_> {
             self.report
                 .failures
                 .push(format!("a key was granted {took:?} after healing, {limit:?} is promised"));
+        }
+        if self.plan.oversleeps && self.report.overslept == 0 {
+            self.report.failures.push("no client overslept its lease: the round proves nothing of S8".into());
         }
         self.report.violations = checker::check(&history);
         self.report.history = history;

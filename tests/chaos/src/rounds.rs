@@ -3,7 +3,7 @@
 //! Owns the mix of troubles of each round and how soon after it a free key must be granted again. GUARANTEES.md names these
 //! functions as `chaos::NAME`, and that they exist is tested.
 
-use crate::trouble::{Network, Trouble};
+use crate::trouble::{ASLEEP, DOZING, Network, Trouble};
 use std::time::Duration;
 
 /// What a round wants.
@@ -19,6 +19,8 @@ pub struct Plan {
     pub divided: bool,
     /// Sidecars die, or are cut off: keys come back when tenures have run out, and not before.
     pub tenures_run_out: bool,
+    /// A client must have lost a lease to somebody else while it was stopped.
+    pub oversleeps: bool,
     /// What is measured once everything is healed.
     pub measure: Option<Measure>,
 }
@@ -36,7 +38,15 @@ impl Plan {
     /// Nothing goes wrong for so long.
     pub fn new(span: Duration) -> Plan {
         let troubles = Vec::new();
-        Plan { span, troubles, durable: false, divided: false, tenures_run_out: false, measure: None }
+        Plan {
+            span,
+            troubles,
+            durable: false,
+            divided: false,
+            tenures_run_out: false,
+            oversleeps: false,
+            measure: None,
+        }
     }
 
     /// This happens about every so many milliseconds; in a short round more often, so that it happens at all.
@@ -101,7 +111,12 @@ fn client_killed(plan: &mut Plan) {
 
 fn client_stopped(plan: &mut Plan) {
     plan.every(1_000, Trouble::ClientStopped);
-    plan.every(15_000, Trouble::ClientAsleep);
+    plan.every(600, Trouble::HolderDozing);
+    // In a shorter round it would never wake.
+    if plan.span > ASLEEP {
+        plan.every(15_000, Trouble::ClientAsleep);
+    }
+    plan.oversleeps = plan.span > DOZING;
 }
 
 fn sidecar_killed(plan: &mut Plan) {
@@ -188,6 +203,8 @@ fn mix(plan: &mut Plan) {
     plan.every(3_000, Trouble::ScriptsFlushed);
     plan.every(9_000, Trouble::Network(Network::Deaf));
     plan.measure = None;
+    // Likely, but whoever holds may be killed before it oversleeps.
+    plan.oversleeps = false;
 }
 
 fn holder_killed(plan: &mut Plan) {

@@ -1,17 +1,21 @@
 //! What goes wrong, and when it is over.
 //!
-//! Owns each kind of trouble: how it strikes a fleet and how it ends. Must not know which round wants which.
+//! Owns each kind of trouble: how it strikes a fleet and how it ends, and that no trouble ends another one: what is in
+//! trouble is spared until that is over. Must not know which round wants which.
 
 use crate::fleet::{Fleet, Health};
 use crate::proxy::{Flow, Flows};
+use crate::wish::DOZED;
 use fastrand::Rng;
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BTreeSet, BinaryHeap};
 use std::thread;
 use std::time::{Duration, Instant};
 
 /// Longer than a session lives without a sign of its client.
-const ASLEEP: Duration = Duration::from_secs(32);
+pub const ASLEEP: Duration = Duration::from_secs(32);
+/// Longer than a lease on [`DOZED`] lives, so that there is time for the next one. Less than a short round.
+pub const DOZING: Duration = Duration::from_millis(2_500);
 
 /// A slow network, in milliseconds.
 const LATE_MAX_MS: u64 = 150;
@@ -25,6 +29,8 @@ pub enum Trouble {
     ClientStopped,
     /// A client is stopped for longer than its session lives.
     ClientAsleep,
+    /// The holder of [`DOZED`] is stopped for longer than its lease lives.
+    HolderDozing,
     /// A sidecar is killed and started again.
     SidecarKilled,
     /// A sidecar is stopped for up to twice its tenures' time to live.
@@ -68,26 +74,47 @@ pub enum Network {
     Cut,
 }
 
+/// What can be in trouble, and in one at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Victim {
+    kind: Kind,
+    number: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Kind {
+    Client,
+    Sidecar,
+    Network,
+    Redis,
+}
+
 /// What ends a trouble.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Relief {
-    Client(usize),
-    Sidecar(usize),
-    NewSidecar(usize),
-    Redis,
-    NewRedis,
-    Network(usize),
+    /// It goes on.
+    Continue,
+    /// Another one in its place.
+    Start,
+    /// Everything passes.
+    Pass,
     /// Not the end yet: what was late does not arrive any more.
-    Silence(usize),
+    Silence,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Step {
+    Strike(usize),
+    Relieve(Victim, Relief),
 }
 
 /// Plagues a fleet until `end` with these troubles, each about so often. How many struck.
 pub fn plague(fleet: &mut Fleet, troubles: &[(Duration, Trouble)], end: Instant, dice: &mut Rng) -> u32 {
     let begun = Instant::now();
-    let mut strikes = 0;
+    let mut plague = Plague { fleet, dice, in_trouble: BTreeSet::new(), strikes: 0 };
     let mut due: BinaryHeap<Reverse<(Instant, Step)>> = BinaryHeap::new();
     for (index, (every, _)) in troubles.iter().enumerate() {
-        due.push(Reverse((begun + every.mul_f64(0.2 + 0.5 * dice.f64()), Step::Strike(index))));
+        due.push(Reverse((begun + every.mul_f64(0.2 + 0.5 * plague.dice.f64()), Step::Strike(index))));
     }
     while let Some(Reverse((at, step))) = due.pop() {
         if at >= end {
@@ -95,79 +122,134 @@ pub fn plague(fleet: &mut Fleet, troubles: &[(Duration, Trouble)], end: Instant,
         }
         // A plan, not a wait for something to happen: the troubles are spaced in time.
         thread::sleep(at.saturating_duration_since(Instant::now()));
-        match step {
-            Step::Relieve(relief) => {
-                if let Some((span, next)) = relieve(fleet, relief) {
-                    due.push(Reverse((Instant::now() + span, Step::Relieve(next))));
-                }
-            }
+        let next = match step {
+            Step::Relieve(victim, relief) => plague.relieve(victim, relief),
             Step::Strike(index) => {
                 let (every, trouble) = troubles[index];
-                strikes += 1;
-                if let Some((span, relief)) = strike(fleet, trouble, dice) {
-                    due.push(Reverse((Instant::now() + span, Step::Relieve(relief))));
-                }
-                due.push(Reverse((Instant::now() + every.mul_f64(0.6 + 0.8 * dice.f64()), step)));
+                let again = every.mul_f64(0.6 + 0.8 * plague.dice.f64());
+                due.push(Reverse((Instant::now() + again, step)));
+                plague.strike(trouble)
             }
-        }
+        };
+        due.extend(next.map(|(span, step)| Reverse((Instant::now() + span, step))));
     }
     thread::sleep(end.saturating_duration_since(Instant::now()));
-    strikes
+    plague.strikes
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Step {
-    Strike(usize),
-    Relieve(Relief),
+/// A fleet in trouble.
+struct Plague<'a> {
+    fleet: &'a mut Fleet,
+    dice: &'a mut Rng,
+    in_trouble: BTreeSet<Victim>,
+    strikes: u32,
 }
 
-/// Strikes; what ends it, and after how long, unless it is over at once.
-fn strike(fleet: &mut Fleet, trouble: Trouble, dice: &mut Rng) -> Option<(Duration, Relief)> {
+impl Plague<'_> {
+    /// Strikes somebody who is in no trouble, if there is anybody; what comes next of it, and after how long.
+    fn strike(&mut self, trouble: Trouble) -> Option<(Duration, Step)> {
+        let victim = self.victim(trouble)?;
+        self.strikes += 1;
+        let (span, relief) = strike(self.fleet, trouble, victim.number, self.dice)?;
+        self.in_trouble.insert(victim);
+        Some((span, Step::Relieve(victim, relief)))
+    }
+
+    fn victim(&mut self, trouble: Trouble) -> Option<Victim> {
+        let kind = kind_of(trouble);
+        let numbers = match kind {
+            _ if trouble == Trouble::HolderDozing => self.fleet.holder(DOZED).into_iter().collect(),
+            Kind::Client => Vec::from_iter(0..self.fleet.clients()),
+            Kind::Sidecar | Kind::Network => Vec::from_iter(0..self.fleet.hosts()),
+            Kind::Redis => vec![0],
+        };
+        let victims = numbers.into_iter().map(|number| Victim { kind, number });
+        self.dice.choice(victims.filter(|victim| !self.in_trouble.contains(victim)).collect::<Vec<_>>())
+    }
+
+    fn relieve(&mut self, victim: Victim, relief: Relief) -> Option<(Duration, Step)> {
+        match (victim.kind, relief) {
+            (Kind::Client, _) => self.fleet.continue_client(victim.number),
+            (Kind::Sidecar, Relief::Start) => self.fleet.start_sidecar(victim.number),
+            (Kind::Sidecar, _) => self.fleet.continue_sidecar(victim.number),
+            (Kind::Redis, Relief::Start) => self.fleet.start_redis(),
+            (Kind::Redis, _) => self.fleet.continue_redis(),
+            (Kind::Network, Relief::Silence) => {
+                self.fleet.set_network(victim.number, Flows::both(Flow::Held));
+                let span = self.fleet.size().tenure_ttl.mul_f64(1.3);
+                return Some((span, Step::Relieve(victim, Relief::Pass)));
+            }
+            (Kind::Network, _) => self.fleet.set_network(victim.number, Flows::PASS),
+        }
+        self.in_trouble.remove(&victim);
+        None
+    }
+}
+
+fn kind_of(trouble: Trouble) -> Kind {
+    match trouble {
+        Trouble::ClientKilled | Trouble::ClientStopped | Trouble::ClientAsleep | Trouble::HolderDozing => {
+            Kind::Client
+        }
+        Trouble::SidecarKilled | Trouble::SidecarStopped => Kind::Sidecar,
+        Trouble::Network(_) => Kind::Network,
+        Trouble::RedisStopped
+        | Trouble::RedisKilled
+        | Trouble::RedisLost
+        | Trouble::Flushed
+        | Trouble::ScriptsFlushed
+        | Trouble::ConnectionsKilled(_) => Kind::Redis,
+    }
+}
+
+/// Strikes the victim of this number; what ends it, and after how long, unless it is over at once.
+fn strike(fleet: &mut Fleet, trouble: Trouble, victim: usize, dice: &mut Rng) -> Option<(Duration, Relief)> {
     let ttl = fleet.size().tenure_ttl;
-    let client = dice.usize(..fleet.clients().max(1));
-    let host = dice.usize(..fleet.hosts());
     let mut span = |from: f64, to: f64| ttl.mul_f64(from + (to - from) * dice.f64());
     match trouble {
         Trouble::ClientKilled => {
-            fleet.replace_client(client);
+            fleet.replace_client(victim);
             None
         }
         Trouble::ClientStopped => {
-            fleet.stop_client(client);
-            Some((span(0.1, 1.6), Relief::Client(client)))
+            fleet.stop_client(victim);
+            Some((span(0.1, 1.6), Relief::Continue))
         }
         Trouble::ClientAsleep => {
-            fleet.stop_client(client);
-            Some((ASLEEP, Relief::Client(client)))
+            fleet.stop_client(victim);
+            Some((ASLEEP, Relief::Continue))
+        }
+        Trouble::HolderDozing => {
+            fleet.stop_client(victim);
+            Some((DOZING, Relief::Continue))
         }
         Trouble::SidecarKilled => {
-            fleet.kill_sidecar(host);
-            Some((span(0.0, 0.3), Relief::NewSidecar(host)))
+            fleet.kill_sidecar(victim);
+            Some((span(0.0, 0.3), Relief::Start))
         }
         Trouble::SidecarStopped => {
-            fleet.stop_sidecar(host);
-            Some((span(0.5, 2.0), Relief::Sidecar(host)))
+            fleet.stop_sidecar(victim);
+            Some((span(0.5, 2.0), Relief::Continue))
         }
         Trouble::RedisStopped => {
             fleet.stop_redis();
-            Some((span(0.1, 1.5), Relief::Redis))
+            Some((span(0.1, 1.5), Relief::Continue))
         }
         Trouble::RedisKilled | Trouble::RedisLost => {
             fleet.kill_redis(trouble == Trouble::RedisKilled);
-            Some((span(0.0, 0.8), Relief::NewRedis))
+            Some((span(0.0, 0.8), Relief::Start))
         }
         Trouble::Flushed | Trouble::ScriptsFlushed | Trouble::ConnectionsKilled(_) => {
             command(fleet, trouble);
             None
         }
         Trouble::Network(kind) => {
-            fleet.set_network(host, flows(kind, dice));
-            let span = ttl.mul_f64(0.1 + 1.7 * dice.f64());
+            fleet.set_network(victim, flows(kind, dice));
             match kind {
                 // Nobody misses what is only a hint: that stays so.
                 Network::Deaf => None,
-                Network::Fading => Some((ttl.mul_f64(0.4 + 0.4 * dice.f64()), Relief::Silence(host))),
-                _ => Some((span, Relief::Network(host))),
+                Network::Fading => Some((ttl.mul_f64(0.4 + 0.4 * dice.f64()), Relief::Silence)),
+                _ => Some((ttl.mul_f64(0.1 + 1.7 * dice.f64()), Relief::Pass)),
             }
         }
     }
@@ -204,21 +286,4 @@ fn flows(kind: Network, dice: &mut Rng) -> Flows {
             Flows { to_redis: Flow::Late(late.mul_f64(dice.f64())), from_redis: Flow::Late(late) }
         }
     }
-}
-
-/// Ends a trouble; what comes then, and after how long, if it is not over.
-fn relieve(fleet: &mut Fleet, relief: Relief) -> Option<(Duration, Relief)> {
-    match relief {
-        Relief::Client(client) => fleet.continue_client(client),
-        Relief::Sidecar(host) => fleet.continue_sidecar(host),
-        Relief::NewSidecar(host) => fleet.start_sidecar(host),
-        Relief::Redis => fleet.continue_redis(),
-        Relief::NewRedis => fleet.start_redis(),
-        Relief::Network(host) => fleet.set_network(host, Flows::PASS),
-        Relief::Silence(host) => {
-            fleet.set_network(host, Flows::both(Flow::Held));
-            return Some((fleet.size().tenure_ttl.mul_f64(1.3), Relief::Network(host)));
-        }
-    }
-    None
 }

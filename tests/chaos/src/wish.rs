@@ -4,15 +4,20 @@
 
 use fastrand::Rng;
 use sidelock_sim::checker::history::{Acquire, Wait};
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 /// Keys of a round.
-pub const KEYS: u32 = CLUNG + 2;
+pub const KEYS: u32 = DOZED + 1;
 /// The first of those keys that holders cling to for seconds, up to the last moment of a tenure that nobody renews. They are
 /// often held with every right, so nobody can demand that they are granted soon.
 pub const CLUNG: u32 = 8;
+/// The key whose holders are stopped for longer than their leases live: each has a `ttl`, and nobody renews it.
+pub const DOZED: u32 = CLUNG + 2;
 /// The longest that anybody clings, in milliseconds: beyond the tenures of a short round.
 const CLING_MAX_MS: u64 = 8_000;
+/// How long leases on [`DOZED`] live, in milliseconds.
+const DOZED_TTL_MS: RangeInclusive<u64> = 800..=1_200;
 /// The longest timed lease.
 pub const TIMED_MAX: Duration = Duration::from_millis(900);
 /// The longest that anybody keeps a lease on purpose, in milliseconds: what the next one may have to wait for.
@@ -96,8 +101,9 @@ pub struct Wish {
 impl Wish {
     /// A wish, by dice.
     pub fn draw(dice: &mut Rng) -> Wish {
-        match dice.u8(..40) {
-            0 => Wish::clinging(dice),
+        match dice.u8(..80) {
+            0 | 1 => Wish::clinging(dice),
+            2 => Wish::dozing(dice),
             _ => Wish::usual(dice),
         }
     }
@@ -105,7 +111,7 @@ impl Wish {
     /// To keep it for long, and to look at it all the time.
     fn clinging(dice: &mut Rng) -> Wish {
         Wish {
-            key: dice.u32(CLUNG..KEYS),
+            key: dice.u32(CLUNG..DOZED),
             units: ALL,
             limit: ALL,
             wait: Wait::AtMost(millis(dice, 5, 2_500)),
@@ -115,6 +121,16 @@ impl Wish {
             renews: false,
             reckless: dice.bool(),
             end: End::Release,
+        }
+    }
+
+    /// To keep it until it runs out, or nearly so.
+    fn dozing(dice: &mut Rng) -> Wish {
+        Wish {
+            key: DOZED,
+            life: Life::Ttl(Duration::from_millis(dice.u64(DOZED_TTL_MS))),
+            hold: millis(dice, 300, *DOZED_TTL_MS.end()),
+            ..Wish::clinging(dice)
         }
     }
 

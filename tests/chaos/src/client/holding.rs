@@ -71,6 +71,7 @@ impl Held<'_> {
         if !self.lease.is_valid() {
             return false;
         }
+        assert!(at < self.worker.clock().when(self.lease.deadline()), "nothing is valid after its deadline");
         if until != self.told {
             self.claim(at, until);
         }
