@@ -24,6 +24,7 @@ use std::task::Poll;
 use std::time::Duration;
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::Notify;
+use tokio::task::yield_now;
 
 /// From the end of one request (or the start of the connection) to the end of the next one's head. Cuts off who sends a
 /// byte now and then, and who keeps an idle connection.
@@ -34,6 +35,9 @@ const HEAD_BYTES_MAX: usize = 16 << 10;
 const HEADERS_MAX: usize = 64;
 /// Bytes read ahead of what is understood, and so the memory of a connection that sends faster than it is served.
 const BUFFER_BYTES_MAX: usize = 32 << 10;
+/// Requests of a connection after which others have their turn (H15). A client that does not wait for answers gives hyper
+/// and the driver always something to do, and meanwhile tokio looks at other sockets only once in sixty-one polls.
+const REQUESTS_A_TURN: u32 = 2;
 /// What a client may call itself, in bytes; the rest is cut.
 const APP_BYTES_MAX: usize = 128;
 
@@ -42,12 +46,23 @@ const APP_BYTES_MAX: usize = 128;
 pub(crate) struct Line {
     peer_left: Cell<bool>,
     hang_up: Notify,
+    /// Requests taken in this turn.
+    taken: Cell<u32>,
 }
 
 impl Line {
     /// Whether it ended because the peer closed it. Otherwise the sidecar hung up, or it still stands.
     pub(crate) fn peer_left(&self) -> bool {
         self.peer_left.get()
+    }
+
+    /// Before each request: waits for the next turn if this one is over.
+    async fn turn(&self) {
+        if self.taken.get() == REQUESTS_A_TURN {
+            self.taken.set(0);
+            yield_now().await;
+        }
+        self.taken.set(self.taken.get() + 1);
     }
 
     /// Ends the connection from our side, whatever is still unsent.
@@ -62,7 +77,10 @@ pub(super) async fn serve(door: Rc<Door>, stream: UnixStream, peer: Peer, leavin
     let service = service_fn(|request: Request<Incoming>| {
         let app = app_of(request.headers());
         let caller = Caller { door: door.clone(), line: line.clone(), peer, app };
-        async move { Ok::<_, Infallible>(route::answer(caller, request).await) }
+        async move {
+            caller.line.turn().await;
+            Ok::<_, Infallible>(route::answer(caller, request).await)
+        }
     });
     let mut leaving = pin!(leaving);
     // Who comes while it leaves is still told so, once: an idle connection would be closed without a word.
