@@ -142,9 +142,17 @@ impl Process {
         self.status_kib("VmRSS:")
     }
 
-    /// The most that [`Process::resident_kib`] ever was.
+    /// The most that [`Process::resident_kib`] ever was, or has been since [`Process::forget_resident_peak`].
     pub fn resident_peak_kib(&self) -> u64 {
         self.status_kib("VmHWM:")
+    }
+
+    /// The peak begins anew, with what is resident now (proc(5), `clear_refs`).
+    ///
+    /// # Panics
+    /// If the process is gone.
+    pub fn forget_resident_peak(&self) {
+        std::fs::write(format!("/proc/{}/clear_refs", self.id()), "5").expect("it runs");
     }
 
     fn status_kib(&self, field: &str) -> u64 {

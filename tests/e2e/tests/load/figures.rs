@@ -3,14 +3,18 @@
 //! Must not know what is measured.
 
 use sidelock_e2e::frames::{Peer, try_lock};
-use sidelock_e2e::process::{Process, until};
+use sidelock_e2e::process::Process;
 use sidelock_e2e::sidecar::Sidecar;
 use sidelock_wire::{LeaseName, ToClient, ToSidecar};
 use std::fmt::Display;
 use std::time::{Duration, Instant};
 
-/// Memory that may be left when a crowd is gone, whatever its size: what the allocator keeps between pieces in use.
-const LEFT_KIB_MAX: u64 = 16 * 1024;
+/// Memory that may be left when a crowd is gone: what the allocator keeps between pieces in use, a quarter of what the crowd
+/// took, and a little whatever its size.
+const LEFT_PARTS_MAX: u64 = 4;
+const LEFT_KIB_MAX: u64 = 4 * 1024;
+/// How long that may take: a sidecar looks every second whether it is worth the time.
+const COMES_BACK_WITHIN: Duration = Duration::from_secs(5);
 
 /// The sizes of the goals, or those that fit into every test run.
 pub(crate) fn sized(full: u64, usual: u64) -> u64 {
@@ -44,6 +48,7 @@ pub(crate) struct Memory {
 impl Memory {
     /// From here on.
     pub(crate) fn before(process: &Process) -> Memory {
+        process.forget_resident_peak();
         Memory { before_kib: process.resident_kib() }
     }
 
@@ -64,21 +69,25 @@ impl Memory {
         process.resident_peak_kib() - self.before_kib
     }
 
-    /// What is left once everything is over.
+    /// What is left of a crowd once it is gone; the next crowd is another matter.
     pub(crate) fn comes_back(&self, process: &Process, of_what: &str) {
+        let grown = self.most(process);
+        let left_max = grown / LEFT_PARTS_MAX + LEFT_KIB_MAX;
         let left = || process.resident_kib().saturating_sub(self.before_kib);
-        let peak = process.resident_peak_kib();
-        let at_first = left();
-        let (soon, _) = until(Duration::from_secs(5), "memory comes back", || {
-            Some(left()).filter(|left| *left <= LEFT_KIB_MAX)
-        });
+        let start = Instant::now();
+        while left() > left_max && start.elapsed() < COMES_BACK_WITHIN {
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        let (left, took) = (left(), start.elapsed());
         measured(
             format_args!("memory left of {of_what}"),
             format_args!(
-                "{at_first} KiB, soon {soon}, above {} before; the peak was {peak}",
+                "{left} KiB of {grown} that they took, after {took:.1?}; {} before",
                 self.before_kib
             ),
         );
+        assert!(left <= left_max, "{left} KiB stay of {grown} that {of_what} took");
+        process.forget_resident_peak();
     }
 }
 

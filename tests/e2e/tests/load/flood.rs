@@ -1,9 +1,18 @@
-//! One client floods, twenty others go on as if nothing were (H15).
+//! One client floods, or several do; others go on as if nothing were (H15).
 //!
-//! The quiet ones are measured in turn with and without the flood, many times, and each is judged by its quietest
-//! windows: whatever else runs on the machine only ever adds. A flooder takes processor time besides what its sidecar
-//! takes, so it gives way to everybody, and there is a control: the same flood against a sidecar that the quiet ones do
-//! not use.
+//! What is compared: how long twenty quiet clients wait while their sidecar is flooded, with how long they wait while the
+//! same flood runs against *another* sidecar on the same two processors. A flooder, and a sidecar that is kept busy, take
+//! processor time from everybody on the machine, which no sidecar can help; in the comparison that cancels out. So this is
+//! about how a sidecar shares itself, and beside an idle machine the quiet ones wait longer than twice: that factor is
+//! printed too, and not judged. For the same reason a flooder gives way to everybody.
+//!
+//! Windows with the flood here, with the flood elsewhere and without one alternate. Each has its own 99th percentile, and
+//! the medians of those are compared: what else runs on the machine disturbs some windows, a sidecar that stalls its
+//! quiet clients in half of them fails.
+//!
+//! That says little below the kernel's time slices, and is generous where the machine is full: a sidecar that is flooded
+//! is awake already, one beside a flood has to be woken. So there is a second comparison, which large batches break: half of
+//! the quiet ones' requests may take a few times as long as without any flood.
 
 use crate::figures::{Bystander, measured, percentile, rate};
 use sidelock_e2e::frames::{Peer, try_lock};
@@ -19,14 +28,30 @@ use std::time::{Duration, Instant};
 
 /// Clients that are measured.
 const QUIET: usize = 20;
-/// Rounds of each kind of flood; each has one window with and one without it, and one of the control.
+/// Rounds of each flood; each has a window with it, one with it elsewhere, and one without.
 const ROUNDS: usize = 12;
 /// How long each window is, at least.
 const WINDOW: Duration = Duration::from_millis(100);
 /// Requests of a window, at least.
 const SAMPLES: usize = 200;
-/// So much longer a quiet client may wait while the flood lasts.
+/// The finest 99th percentile that is compared, in microseconds. Below are the kernel's time slices: on two busy processors
+/// the control's own was anything from 0.06 to 8 ms, from run to run.
+const P99_FINEST: f64 = 1_000.0;
+/// So much longer a quiet client may wait while one client floods.
 const RATIO_MAX: f64 = 2.0;
+/// So much longer half of a quiet client's requests may take than without any flood; measured were 0.4 to 3.3, and
+/// 15 with a door that did not give others their turn.
+const RATIO_OF_HALF_MAX: f64 = 6.0;
+/// Clients that flood at a time, where it is several.
+const FLOODERS: usize = 4;
+/// So much longer half of its requests may take then: each flooder has its turn before it.
+const RATIO_OF_SEVERAL_MAX: f64 = 8.0;
+/// A client that asks so rarely finds its sidecar serving the flooder as if it were alone, in large batches.
+const RARELY: Duration = Duration::from_millis(200);
+/// Requests of such a client.
+const RARE_SAMPLES: usize = 20;
+/// How long half of them may take.
+const RARE_MEDIAN_MAX: Duration = Duration::from_millis(1);
 /// Pause between two requests of the quiet ones: they are quiet.
 const PAUSE: Duration = Duration::from_micros(300);
 
@@ -169,58 +194,117 @@ impl Waits {
         self.p99.push(p99);
     }
 
-    /// Of the quietest quarter of the windows, in microseconds: p50 and p99.
-    fn quiet(&mut self) -> (f64, f64) {
-        let quarter = |waits: &mut Vec<Duration>| {
-            waits.sort_unstable();
-            waits[waits.len() / 4].as_secs_f64() * 1e6
-        };
-        (quarter(&mut self.p50), quarter(&mut self.p99))
+    /// Of the median window, in microseconds: p50 and p99.
+    fn medians(&mut self) -> (f64, f64) {
+        let micros = |waits: &mut Vec<Duration>| median(waits).as_secs_f64() * 1e6;
+        (micros(&mut self.p50), micros(&mut self.p99))
     }
 }
 
-/// How much longer the quiet ones wait at their 99th percentile while this flood lasts.
-fn slowed_by(what: &str, make: Make) -> f64 {
+fn median(samples: &mut [Duration]) -> Duration {
+    samples.sort_unstable();
+    samples[samples.len() / 2]
+}
+
+/// So many times this flood at a time.
+fn floods(sidecar: &Sidecar, make: Make, count: usize) -> Vec<Flood> {
+    (0..count).map(|_| Flood::of(sidecar.socket(), make)).collect()
+}
+
+/// How much longer the quiet ones wait.
+#[derive(Clone, Copy)]
+struct Slowed {
+    /// At their 99th percentile, compared with the flood elsewhere.
+    p99: f64,
+    /// At their median, compared with no flood.
+    p50: f64,
+}
+
+/// How much longer the quiet ones wait while so many clients flood their sidecar.
+fn slowed_by(what: &str, make: Make, flooders: usize) -> Slowed {
     let (sidecar, other) = (Sidecar::on_memory(), Sidecar::on_memory());
     let mut quiet = Quiet::of(&sidecar);
-    let (mut calm, mut flooded, mut control) = (Waits::default(), Waits::default(), Waits::default());
+    let (mut calm, mut flooded, mut elsewhere) = (Waits::default(), Waits::default(), Waits::default());
     let (mut sent, mut took) = (0, Duration::ZERO);
     quiet.wait();
     for _ in 0..ROUNDS {
         calm.add(quiet.wait());
         let start = Instant::now();
-        let flood = Flood::of(sidecar.socket(), make);
+        let here = floods(&sidecar, make, flooders);
         flooded.add(quiet.wait());
-        sent += flood.sent.load(Ordering::Relaxed);
+        sent += here.iter().map(|flood| flood.sent.load(Ordering::Relaxed)).sum::<u64>();
         took += start.elapsed();
-        drop(flood);
-        let _flood = Flood::of(other.socket(), make);
-        control.add(quiet.wait());
+        drop(here);
+        let _there = floods(&other, make, flooders);
+        elsewhere.add(quiet.wait());
     }
-    let (calm, flooded, control) = (calm.quiet(), flooded.quiet(), control.quiet());
-    // The flooder's own share of the processors is in the control too.
-    let ratio = flooded.1 / calm.1.max(control.1);
+    let (calm, flooded, elsewhere) = (calm.medians(), flooded.medians(), elsewhere.medians());
+    let slowed = Slowed { p99: flooded.1 / elsewhere.1.max(P99_FINEST), p50: flooded.0 / calm.0 };
+    let (here, there) = (format!("{:.0} and {:.0} µs", flooded.0, flooded.1), elsewhere);
     measured(
-        format_args!("{QUIET} quiet clients beside a flood of {what} ({})", rate(sent, took)),
+        format_args!("{QUIET} quiet clients beside {flooders} × {what} ({}), p50 and p99", rate(sent, took)),
         format_args!(
-            "p50 {:.0} µs, p99 {:.0} µs; without {:.0} and {:.0}; with the flood elsewhere {:.0} and {:.0}: {ratio:.1} times",
-            flooded.0, flooded.1, calm.0, calm.1, control.0, control.1
+            "{here}; with the flood elsewhere {:.0} and {:.0}: {:.1} times at p99; without {:.0} and {:.0}: {:.1} and {:.1} times",
+            there.0,
+            there.1,
+            slowed.p99,
+            calm.0,
+            calm.1,
+            slowed.p50,
+            flooded.1 / calm.1
         ),
     );
-    ratio
+    slowed
 }
+
+/// All kinds of floods.
+const KINDS: [(&str, Make); 5] = [
+    ("pings", pings),
+    ("one key", one_key),
+    ("HTTP requests", http),
+    ("waits", waits),
+    ("many keys", many_keys),
+];
 
 #[test]
 fn a_flooding_client_does_not_double_the_wait_of_quiet_ones() {
-    let kinds: [(&str, Make); 5] = [
-        ("pings", pings),
-        ("one key", one_key),
-        ("HTTP requests", http),
-        ("waits", waits),
-        ("many keys", many_keys),
-    ];
-    let ratios = kinds.map(|(what, make)| (what, slowed_by(what, make)));
-    for (what, ratio) in ratios {
-        assert!(ratio <= RATIO_MAX, "beside a flood of {what} quiet clients wait {ratio:.1} times as long");
+    let all = KINDS.map(|(what, make)| (what, slowed_by(what, make, 1)));
+    for (what, Slowed { p99, p50 }) in all {
+        assert!(p99 <= RATIO_MAX, "beside a flood of {what} quiet clients wait {p99:.1} times as long");
+        assert!(
+            p50 <= RATIO_OF_HALF_MAX,
+            "beside a flood of {what} half of them wait {p50:.1} times as long"
+        );
+    }
+}
+
+#[test]
+fn several_flooding_clients_have_one_turn_each_before_a_quiet_one() {
+    let Slowed { p99, p50 } = slowed_by("many keys", many_keys, FLOODERS);
+    assert!(p99 <= RATIO_MAX, "quiet clients wait {p99:.1} times as long");
+    assert!(p50 <= RATIO_OF_SEVERAL_MAX, "half of their requests take {p50:.1} times as long");
+}
+
+#[test]
+fn a_client_that_asks_rarely_is_served_soon_beside_a_flood() {
+    let medians = KINDS.map(|(what, make)| {
+        let sidecar = Sidecar::on_memory();
+        let mut rare = Bystander::of(&sidecar, "rare");
+        let _flood = Flood::of(sidecar.socket(), make);
+        let ask = |_| {
+            thread::sleep(RARELY);
+            rare.takes_its_key()
+        };
+        let mut samples: Vec<Duration> = (0..RARE_SAMPLES).map(ask).collect();
+        let median = median(&mut samples);
+        let longest = samples[RARE_SAMPLES - 1];
+        measured(
+            format_args!("a client that asks five times a second beside a flood of {what}"),
+            format_args!("median {median:?}, longest {longest:?} of {RARE_SAMPLES}"),
+        );
+        (what, median)
+    });
+    for (what, median) in medians {
+        assert!(median <= RARE_MEDIAN_MAX, "beside a flood of {what} half of its requests take {median:?}");
     }
 }
