@@ -111,7 +111,7 @@ fn client_killed(plan: &mut Plan) {
 
 fn client_stopped(plan: &mut Plan) {
     plan.every(1_000, Trouble::ClientStopped);
-    plan.every(600, Trouble::HolderDozing);
+    plan.every(300, Trouble::HolderDozing);
     // In a shorter round it would never wake.
     if plan.span > ASLEEP {
         plan.every(15_000, Trouble::ClientAsleep);

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 /// Longer than a session lives without a sign of its client.
 pub const ASLEEP: Duration = Duration::from_secs(32);
 /// Longer than a lease on [`DOZED`] lives, so that there is time for the next one. Less than a short round.
-pub const DOZING: Duration = Duration::from_millis(2_500);
+pub const DOZING: Duration = Duration::from_secs(3);
 
 /// A slow network, in milliseconds.
 const LATE_MAX_MS: u64 = 150;

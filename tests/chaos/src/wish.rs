@@ -17,7 +17,7 @@ pub const DOZED: u32 = CLUNG + 2;
 /// The longest that anybody clings, in milliseconds: beyond the tenures of a short round.
 const CLING_MAX_MS: u64 = 8_000;
 /// How long leases on [`DOZED`] live, in milliseconds.
-const DOZED_TTL_MS: RangeInclusive<u64> = 800..=1_200;
+const DOZED_TTL_MS: RangeInclusive<u64> = 500..=800;
 /// The longest timed lease.
 pub const TIMED_MAX: Duration = Duration::from_millis(900);
 /// The longest that anybody keeps a lease on purpose, in milliseconds: what the next one may have to wait for.
@@ -103,7 +103,7 @@ impl Wish {
     pub fn draw(dice: &mut Rng) -> Wish {
         match dice.u8(..80) {
             0 | 1 => Wish::clinging(dice),
-            2 => Wish::dozing(dice),
+            2..=5 => Wish::dozing(dice),
             _ => Wish::usual(dice),
         }
     }
