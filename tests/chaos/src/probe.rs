@@ -33,7 +33,7 @@ return table.concat(lines, '\\n')";
 /// Asks for every key that nobody clings to at every sidecar at once, until each was granted. What happened, as the diary of one process.
 ///
 /// # Errors
-/// If some were not granted for [`ASKS_FOR`].
+/// If some were not granted for as long as it asks.
 pub fn every_key(fleet: &Fleet) -> Result<Vec<Record>, String> {
     let (clock, sockets) = (fleet.clock(), fleet.sockets());
     let places = sockets.iter().flat_map(|socket| (0..CLUNG).map(move |key| (socket, key)));
