@@ -8,6 +8,7 @@ mod measure;
 mod figures;
 mod floor;
 mod load;
+mod one_cpu;
 mod ours;
 mod peers;
 mod proxy;

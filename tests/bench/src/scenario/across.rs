@@ -5,6 +5,7 @@ use crate::figures::Figures;
 use crate::floor;
 use crate::lab::Lab;
 use crate::measure::Latency;
+use crate::one_cpu::OneCpu;
 use sidelock_client::Client;
 use std::time::{Duration, Instant};
 
@@ -14,6 +15,7 @@ const HANDOVERS_MIN: usize = 100;
 
 /// B6.
 pub(crate) async fn handover(lab: &mut Lab, figures: &mut Figures) -> Outcome {
+    let _one_cpu = OneCpu::with(lab.redis.running())?;
     // As rested as the parties of a handover are: who sleeps has to be woken.
     let mut floor = floor::ping_pong(lab.span, PATIENCE).await?;
     let mut redis = lab.redis_crate().await?;

@@ -7,6 +7,7 @@ use crate::floor;
 use crate::lab::Lab;
 use crate::load::{self, Keep};
 use crate::measure::Latency;
+use crate::one_cpu::OneCpu;
 use crate::ours::Ours;
 use crate::peers::redis_crate::Connection;
 use crate::proxy::Proxy;
@@ -17,8 +18,7 @@ use std::time::Duration;
 /// To a Redis that is elsewhere, each way.
 const FAR: Duration = Duration::from_micros(500);
 
-/// Slices of a measurement, in turn with what it is compared with: whether the kernel runs both ends of a connection on one
-/// processor or wakes another one for each message makes a factor of ten, and changes from moment to moment.
+/// Slices of a measurement, in turn with what it is compared with.
 const SLICES: u32 = 8;
 
 /// B1.
@@ -34,6 +34,7 @@ pub(crate) async fn alone(lab: &mut Lab, figures: &mut Figures) -> Outcome {
             figures.add(figure, peer.alone(&url, span)?.micros(0.5));
         }
     }
+    let _one_cpu = OneCpu::with(lab.redis.running())?;
     let redis_crate = lab.redis_crate().await?;
     let (_sidecar, client) = lab.sidecar().await?;
     load::alone(Ours(client.lock("b1")), span / 10).await?;
