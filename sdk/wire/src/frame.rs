@@ -21,7 +21,7 @@ pub(crate) const LENGTH_BYTES: usize = 4;
 /// Bytes asked for at a time: a batch of some hundred hot frames.
 const READ_BYTES: usize = 16 * 1024;
 
-/// Bytes kept by a decoder at rest: a few requests.
+/// Bytes kept by a decoder at rest: a few requests. A batch of many is worth an allocation.
 const KEPT_BYTES: usize = 512;
 
 /// Why bytes are no frame. The connection is of no use after any of these.
@@ -132,7 +132,7 @@ impl Decoder {
         self.bytes.extend_from_slice(read);
     }
 
-    /// Nothing is expected for a while: gives memory back, unless a frame is incomplete.
+    /// Before waiting for more, which may take hours: gives memory back, unless a frame is incomplete.
     pub fn rest(&mut self) {
         if self.start == self.bytes.len() && self.bytes.capacity() > KEPT_BYTES {
             self.bytes = Vec::new();
