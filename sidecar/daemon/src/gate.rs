@@ -11,7 +11,7 @@ use crate::problem::Problem;
 use crate::rules::{InForce, Rules};
 use sidelock_engine::{
     self as engine, Input, Key, KeyError, LeaseSecret, OWNER_BYTES_MAX, Owner, PERMITS_LIMIT_MAX,
-    PRIORITY_MAX, RequestId, SessionId,
+    PRIORITY_MAX, RequestId, SessionId, Space,
 };
 use sidelock_wire::{self as wire, Code};
 use std::rc::Rc;
@@ -151,7 +151,7 @@ fn admit_key(bytes: &[u8], limits: &Limits) -> Result<Key, Problem> {
         let problem = Problem::new(Code::TooLarge, message).limited(max);
         return Err(Problem { field: Some("key"), ..problem });
     }
-    Key::from_bytes(bytes).map_err(|error: KeyError| Problem::field("key", error))
+    Key::from_bytes(Space::Lock, bytes).map_err(|error: KeyError| Problem::field("key", error))
 }
 
 /// A class's limit overrides what the asker says, so that an operator can change it in one place.

@@ -64,7 +64,39 @@ impl std::ops::Add<Duration> for StoreTime {
     }
 }
 
-/// What is locked: 1–512 bytes of UTF-8, `/`-separated by convention. Cheap to clone.
+/// Keys of different spaces never meet, whatever their text. Locks, readers/writer locks and semaphores share one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Space {
+    /// Keys that are held.
+    Lock,
+    /// Keys that are done once per window (P18).
+    Once,
+    /// Keys that have a value (P17).
+    Register,
+}
+
+impl Space {
+    /// All of them.
+    pub const ALL: [Space; 3] = [Space::Lock, Space::Once, Space::Register];
+
+    /// The word used in protocols, in names at the store and in output. Each begins with another letter.
+    pub fn name(self) -> &'static str {
+        match self {
+            Space::Lock => "lock",
+            Space::Once => "once",
+            Space::Register => "register",
+        }
+    }
+
+    /// The space whose name begins with this letter.
+    pub fn from_letter(letter: u8) -> Option<Space> {
+        Space::ALL.into_iter().find(|space| space.name().as_bytes()[0] == letter)
+    }
+}
+
+/// What is locked, done once, or has a value: 1–512 bytes of UTF-8, `/`-separated by convention, in one of the
+/// [`Space`]s. Cheap to clone.
+// The first byte is the first letter of the space: there is a key for all that is held, and a field would be a word.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key(Arc<str>);
 
@@ -83,35 +115,53 @@ pub enum KeyError {
 }
 
 impl Key {
-    /// Takes a text as a key if it is one.
+    /// Takes a text as a lock's key if it is one.
     pub fn new(text: &str) -> Result<Key, KeyError> {
+        Key::of(Space::Lock, text)
+    }
+
+    /// Takes a text as a key of this space if it is one.
+    pub fn of(space: Space, text: &str) -> Result<Key, KeyError> {
         match text.len() {
             0 => Err(KeyError::Empty),
             n if n > KEY_BYTES_MAX => Err(KeyError::TooLong(n)),
-            _ => Ok(Key(text.into())),
+            _ => Ok(Key([&space.name()[..1], text].concat().into())),
         }
     }
 
-    /// Takes bytes as a key if they are one.
-    pub fn from_bytes(bytes: &[u8]) -> Result<Key, KeyError> {
-        Key::new(std::str::from_utf8(bytes).map_err(|_| KeyError::NotUtf8)?)
+    /// Takes bytes as a key of this space if they are one.
+    pub fn from_bytes(space: Space, bytes: &[u8]) -> Result<Key, KeyError> {
+        Key::of(space, std::str::from_utf8(bytes).map_err(|_| KeyError::NotUtf8)?)
     }
 
     /// The text.
     pub fn as_str(&self) -> &str {
-        &self.0
+        &self.0[1..]
+    }
+
+    /// Where it is a key.
+    pub fn space(&self) -> Space {
+        Space::from_letter(self.0.as_bytes()[0]).expect("made with the letter of a space")
+    }
+
+    /// The same text as a key of another space.
+    pub fn in_space(&self, space: Space) -> Key {
+        Key([&space.name()[..1], self.as_str()].concat().into())
     }
 }
 
 impl fmt::Debug for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?}", &*self.0)
+        match self.space() {
+            Space::Lock => write!(f, "{:?}", self.as_str()),
+            space => write!(f, "{} {:?}", space.name(), self.as_str()),
+        }
     }
 }
 
 impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(self.as_str())
     }
 }
 

@@ -4,7 +4,7 @@
 
 use super::names::unescape;
 use sidelock_engine::store::{Ask, Op, Push, Queued, Renew, Reply, Return, Tenancy, Withdraw};
-use sidelock_engine::{AskId, FenceRange, Incarnation, Key, StoreTime};
+use sidelock_engine::{AskId, FenceRange, Incarnation, Key, Space, StoreTime};
 use std::time::Duration;
 
 /// One operation as the script's argument: a verb and its fields, little endian, times in microseconds.
@@ -111,8 +111,9 @@ pub(super) fn push(message: &[u8]) -> Option<Push> {
     let (kind, fields) = message.split_first()?;
     let mut from = Fields(fields);
     let ask = AskId { incarnation: from.incarnation()?, seq: from.u64()? };
+    let [letter] = from.take()?;
     let escaped = std::str::from_utf8(from.0).ok()?;
-    let key = Key::new(&unescape(escaped)?).ok()?;
+    let key = Key::of(Space::from_letter(letter)?, &unescape(escaped)?).ok()?;
     match kind {
         1 => Some(Push::Offer { key, ask }),
         2 => Some(Push::Recall { key, ask }),
@@ -159,7 +160,7 @@ mod tests {
     #[test]
     fn a_push_is_read_and_nonsense_is_not() {
         let message = |kind: u8, key: &str| {
-            [&[kind][..], &7u128.to_be_bytes(), &9u64.to_le_bytes(), key.as_bytes()].concat()
+            [&[kind][..], &7u128.to_be_bytes(), &9u64.to_le_bytes(), b"l", key.as_bytes()].concat()
         };
         let ask = AskId { incarnation: Incarnation(7), seq: 9 };
         let key = Key::new("a:b").unwrap();

@@ -22,7 +22,7 @@ impl Names {
 
     /// Where the record of a key is. The braces make Redis Cluster keep all that belongs to the key in one slot.
     pub(super) fn record(&self, key: &Key) -> String {
-        format!("{}{{{}}}:lock", self.root, escape(key.as_str()))
+        format!("{}{{{}}}:{}", self.root, escape(key.as_str()), key.space().name())
     }
 
     /// Everything of the namespace, as patterns of an ACL: keys, channels.
@@ -85,6 +85,7 @@ pub(super) fn unescape(text: &str) -> Option<Cow<'_, str>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use sidelock_engine::Space;
 
     #[test]
     fn names_of_different_tenants_never_meet() {
@@ -92,6 +93,8 @@ mod tests {
         let record = |prefix, namespace, text| Names::new(prefix, namespace).record(&key(text));
         assert_eq!(record("sl", "default", "orders/42"), "sl:1:default:{orders/42}:lock");
         assert_eq!(record("sl", "a", "b}:lock"), "sl:1:a:{b%7D%3Alock}:lock");
+        let once = key("k").in_space(Space::Once);
+        assert_eq!(Names::new("sl", "a").record(&once), "sl:1:a:{k}:once");
         assert_ne!(record("sl", "a:{x", "y"), record("sl", "a", "{x:{y"));
         assert_ne!(record("sl", "a", "%3A"), record("sl", "a", ":"));
     }

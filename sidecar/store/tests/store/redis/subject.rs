@@ -123,7 +123,8 @@ fn wake(info: &PushInfo) -> Option<Wake> {
     let to = Incarnation(u128::from_str_radix(channel.rsplit(':').next().unwrap(), 16).unwrap());
     let incarnation = Incarnation(u128::from_be_bytes(message[1..17].try_into().unwrap()));
     let ask = AskId { incarnation, seq: u64::from_le_bytes(message[17..25].try_into().unwrap()) };
-    let escaped = std::str::from_utf8(&message[25..]).unwrap();
+    assert_eq!(message[25], b'l', "locks are what these tests are about");
+    let escaped = std::str::from_utf8(&message[26..]).unwrap();
     let plain = escaped.replace("%7B", "{").replace("%7D", "}").replace("%3A", ":").replace("%25", "%");
     let key = Key::new(&plain).unwrap();
     let push = match message[0] {
