@@ -4,7 +4,7 @@
 //! types on the way in, and the only one that can make an [`Admitted`], which is all the driver accepts. Must not know
 //! connections: both doors bring the same requests here.
 
-use crate::config::{Class, Limits, format_duration};
+use crate::config::{Class, Deadlock, Limits, format_duration};
 use crate::metrics::Metrics;
 use crate::place::{Place, draw};
 use crate::problem::Problem;
@@ -97,6 +97,7 @@ impl Gate {
             life,
             max_hold: [ask.max_hold, class.and_then(|class| class.max_hold)].into_iter().flatten().min(),
             owner: ask.owner.map(admit_owner).transpose()?,
+            find_deadlocks: class.is_none_or(|class| class.deadlock == Deadlock::Detect),
             priority: ask.priority,
             notify_queued: ask.notify_queued,
             key,

@@ -94,16 +94,18 @@ impl Handle {
         &self.gate
     }
 
-    /// Opens a session for `peer`, whose answers go to `outlet`. `app` is what the client calls itself. With
-    /// `ping_within` its leases are lost after so long without a sign of life; without, the connection alone decides.
-    pub(crate) fn open(
-        &self,
-        peer: Peer,
-        app: &str,
-        ping_within: Option<Duration>,
-        outlet: Rc<dyn Outlet>,
-    ) -> Session {
-        self.open_as(self.next_session(), peer, app, ping_within, outlet)
+    /// Opens a session for one request of `peer`, whose answers go to `outlet`. `app` is what the client calls itself. The
+    /// connection alone decides how long it lives, and an owner's name means the same in all such sessions of a user.
+    pub(crate) fn open(&self, peer: Peer, app: &str, outlet: Rc<dyn Outlet>) -> Session {
+        let id = self.next_session();
+        let opened = SessionOpened {
+            session: id,
+            uid: peer.uid,
+            app: Arc::from(app),
+            ping_within: None,
+            owners_by_uid: true,
+        };
+        self.bind(id, Input::SessionOpened(opened), outlet)
     }
 
     /// An id that no session of this life had before.
@@ -112,7 +114,8 @@ impl Handle {
         SessionId(self.sessions.get())
     }
 
-    /// As [`Handle::open`], with an id from [`Handle::next_session`].
+    /// Opens a session for a connection of `peer`, with an id from [`Handle::next_session`]. With `ping_within` its leases
+    /// are lost after so long without a sign of life; without, the connection alone decides.
     pub(crate) fn open_as(
         &self,
         id: SessionId,
@@ -121,8 +124,7 @@ impl Handle {
         ping_within: Option<Duration>,
         outlet: Rc<dyn Outlet>,
     ) -> Session {
-        let opened = SessionOpened { session: id, uid: peer.uid, app: Arc::from(app), ping_within };
-        self.bind(id, Input::SessionOpened(opened), outlet)
+        self.bind(id, Input::SessionOpened(opened(id, peer, app, ping_within)), outlet)
     }
 
     /// The acquires whose leases a session still has; `None` inside: it is over.
@@ -140,8 +142,8 @@ impl Handle {
         ping_within: Option<Duration>,
         outlet: Rc<dyn Outlet>,
     ) -> Session {
-        let opened = SessionOpened { session: id, uid: peer.uid, app: Arc::from(app), ping_within };
-        self.bind(id, Input::SessionResumed { session: opened, held }, outlet)
+        let session = opened(id, peer, app, ping_within);
+        self.bind(id, Input::SessionResumed { session, held }, outlet)
     }
 
     fn bind(&self, id: SessionId, input: Input, outlet: Rc<dyn Outlet>) -> Session {
@@ -218,6 +220,10 @@ impl Handle {
         // After the driver has gone the process is about to end; what clients still want is moot.
         let _ = self.mail.send(mail);
     }
+}
+
+fn opened(id: SessionId, peer: Peer, app: &str, ping_within: Option<Duration>) -> SessionOpened {
+    SessionOpened { session: id, uid: peer.uid, app: Arc::from(app), ping_within, owners_by_uid: false }
 }
 
 /// An open session. Dropping it means that the client hung up: its waiters are cancelled and its session leases freed.

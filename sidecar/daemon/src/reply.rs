@@ -5,7 +5,7 @@
 
 use crate::outlet::Told;
 use crate::problem::Problem;
-use sidelock_engine::{Grant, LostReason, Notice, Refusal, Reply, RequestId, Time, WHOLE};
+use sidelock_engine::{Cycle, Grant, LostReason, Notice, Refusal, Reply, RequestId, Time, WHOLE};
 use sidelock_wire::{self as wire, Code, Detail, ToClient};
 use std::time::Duration;
 
@@ -97,6 +97,7 @@ pub(crate) fn code(refusal: &Refusal) -> Code {
         Refusal::NotFound => Code::NotFound,
         Refusal::BadRequest(_) => Code::BadRequest,
         Refusal::StoreUnavailable => Code::StoreUnavailable,
+        Refusal::Deadlock(_) => Code::Deadlock,
         Refusal::Draining => Code::Draining,
     }
 }
@@ -132,11 +133,18 @@ pub(crate) fn problem(refusal: &Refusal) -> Problem {
         Refusal::NotHeld => "the lease is somebody else's".into(),
         Refusal::NotFound => "there is no such lease".into(),
         Refusal::StoreUnavailable => "the store is away".into(),
+        Refusal::Deadlock(cycle) => deadlock(cycle),
         // The advice begins with why.
         Refusal::Draining => "the request was not carried out".into(),
     };
     let message = format!("{what}; {}", code.advice()).into();
     Problem { code, message, field: None, detail }
+}
+
+/// The whole ring, for people.
+fn deadlock(cycle: &Cycle) -> String {
+    let edges: Vec<String> = cycle.edges.iter().map(ToString::to_string).collect();
+    format!("a ring of {} waits: {}", edges.len(), edges.join(", whose holder or next in line "))
 }
 
 #[cfg(test)]

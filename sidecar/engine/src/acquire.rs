@@ -6,7 +6,8 @@ use crate::effect::{EventKind, Notice, Refusal, Reply};
 use crate::engine::Engine;
 use crate::input::{Acquire, Life};
 use crate::lease::End;
-use crate::model::{Mode, Owner, RequestId, SessionId, Time};
+use crate::model::{Mode, RequestId, SessionId, Time};
+use crate::owners::{OwnerId, OwnerNo, Wait};
 use crate::queue::Place;
 use crate::resource::Resource;
 use crate::session::Slot;
@@ -27,7 +28,7 @@ pub(crate) struct Waiter {
     pub(crate) wait: Option<Duration>,
     pub(crate) life: Life,
     pub(crate) max_hold: Option<Duration>,
-    pub(crate) owner: Option<Owner>,
+    pub(crate) owner: Option<OwnerNo>,
     pub(crate) uid: u32,
     /// Others held the key or waited for it when it came.
     pub(crate) met_others: bool,
@@ -44,11 +45,11 @@ impl Engine {
     pub(crate) fn acquire(&mut self, now: Time, acquire: Acquire) {
         let (session, request, mode) = (acquire.session, acquire.request, acquire.mode);
         let notify = acquire.notify_queued;
-        let resource = match self.admit(now, &acquire) {
-            Ok(resource) => resource,
+        let (resource, owner) = match self.admit(now, &acquire) {
+            Ok(admitted) => admitted,
             Err(refusal) => return self.reply(session, request, Reply::Refused(refusal)),
         };
-        let waiter = self.enqueue(now, resource, acquire);
+        let waiter = self.enqueue(now, resource, owner, acquire);
         self.serve(now, resource);
         if !self.waiters.contains(waiter) {
             return;
@@ -82,7 +83,7 @@ impl Engine {
     }
 
     /// The checks that need the engine's state; the gate made the others.
-    fn admit(&mut self, now: Time, acquire: &Acquire) -> Result<usize, Refusal> {
+    fn admit(&mut self, now: Time, acquire: &Acquire) -> Result<(usize, Option<OwnerId>), Refusal> {
         let session = self.sessions.get(&acquire.session);
         let session = session.ok_or(Refusal::BadRequest("the session is over: connect again"))?;
         if session.is_cut() {
@@ -105,13 +106,17 @@ impl Engine {
         {
             return Err(Refusal::BadRequest("this lease id is in use: draw a random one"));
         }
+        let owner = self.owner_of(acquire)?;
         let resource = self.resource_for(&acquire.key, acquire.mode.limit());
         self.agree_on_limit(now, resource, acquire.mode.limit())?;
+        if let Some(known) = owner.as_ref().and_then(|owner| self.owners.find(owner)) {
+            self.refuse_nested(now, known, resource, acquire)?;
+        }
         let r = &self.resources[resource];
         if r.queue.len() >= self.config.waiters_per_key_max as usize {
             return Err(Refusal::QueueFull { limit: self.config.waiters_per_key_max });
         }
-        Ok(resource)
+        Ok((resource, owner))
     }
 
     fn resource_for(&mut self, key: &crate::Key, limit: u32) -> usize {
@@ -136,7 +141,7 @@ impl Engine {
         Ok(())
     }
 
-    fn enqueue(&mut self, now: Time, resource: usize, acquire: Acquire) -> usize {
+    fn enqueue(&mut self, now: Time, resource: usize, owner: Option<OwnerId>, acquire: Acquire) -> usize {
         let place = Place::new(now, acquire.priority, self.arrivals);
         self.arrivals += 1;
         let is_try = acquire.wait == Some(Duration::ZERO);
@@ -157,11 +162,12 @@ impl Engine {
             wait: acquire.wait,
             life: acquire.life,
             max_hold: acquire.max_hold,
-            owner: acquire.owner,
+            owner: None,
             uid: session.uid,
             met_others,
         });
         session.wait(acquire.request, waiter);
+        self.waiters[waiter].owner = owner.map(|owner| self.owners.waits(owner, Wait::Request(waiter)));
         self.timers.arm(until, Timer::Waiter(waiter));
         self.resources[resource].queue.push(place, waiter, is_try);
         waiter
@@ -232,6 +238,9 @@ impl Engine {
 
     fn take_waiter(&mut self, index: usize) -> Waiter {
         let waiter = self.waiters.remove(index);
+        if let Some(owner) = waiter.owner {
+            self.owners.stops_waiting(owner);
+        }
         self.timers.disarm(waiter.until, Timer::Waiter(index));
         self.resources[waiter.resource].queue.remove(waiter.place, waiter.is_try());
         if let Some(session) = self.sessions.get_mut(&waiter.session) {

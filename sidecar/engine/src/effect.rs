@@ -3,8 +3,10 @@
 //! Owns the shape of effects and the list of refusals. Must not know how they are written on a wire: `reply` in the
 //! daemon translates on the way out.
 
+use crate::cycle::Cycle;
 use crate::model::{Fence, Key, LeaseSecret, Mode, RequestId, SessionId, Time};
 use crate::store::Call;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// One thing to do.
@@ -186,6 +188,8 @@ pub enum Refusal {
     NotFound,
     /// The request makes no sense here: renewing a lease that has no `ttl`, a number used twice.
     BadRequest(&'static str),
+    /// Its owner waits in a ring, and is the one of it that is told.
+    Deadlock(Arc<Cycle>),
     /// The store is away, or did not come back within the wait.
     StoreUnavailable,
     /// The sidecar is going.

@@ -9,6 +9,7 @@ use crate::lease::Lease;
 use crate::link::{Link, SentKind};
 use crate::model::{Key, LeaseSecret, Mode, RequestId, SessionId, Time};
 use crate::mutant::Mutant;
+use crate::owners::Owners;
 use crate::resources::Resources;
 use crate::session::Session;
 use crate::store::{Call, CallId, Op, Outcome};
@@ -31,6 +32,7 @@ pub struct Engine {
     pub(crate) waiters: Slab<Waiter>,
     pub(crate) leases: Slab<Lease>,
     pub(crate) timed: HashMap<LeaseSecret, usize>,
+    pub(crate) owners: Owners,
     pub(crate) ended: Ended,
     pub(crate) draining: bool,
     /// Number of the next arrival of a waiter.
@@ -69,6 +71,7 @@ impl Engine {
             waiters: Slab::new(),
             leases: Slab::new(),
             timed: HashMap::new(),
+            owners: Owners::default(),
             ended: Ended::default(),
             draining: false,
             arrivals: 0,
@@ -106,6 +109,7 @@ impl Engine {
         give_empty_room_back(&mut self.waiters);
         give_empty_room_back(&mut self.leases);
         self.resources.give_room_back();
+        self.owners.give_room_back();
         self.link.give_room_back();
     }
 

@@ -80,6 +80,8 @@ pub struct SessionOpened {
     pub app: Arc<str>,
     /// Without an input of this session for so long its leases are lost; `None`: the connection alone decides.
     pub ping_within: Option<Duration>,
+    /// Its owners' names mean the same in all sessions of the user that have this: sessions that last for one request.
+    pub owners_by_uid: bool,
 }
 
 /// Who ended a session's connection.
@@ -110,6 +112,8 @@ pub struct Acquire {
     pub max_hold: Option<Duration>,
     /// On whose behalf.
     pub owner: Option<Owner>,
+    /// Whether its wait counts where deadlocks are looked for.
+    pub find_deadlocks: bool,
     /// Ahead of lower ones; one point is worth a second of waiting. Within ±[`crate::model::PRIORITY_MAX`].
     pub priority: i32,
     /// Send [`crate::Notice::Queued`] if it has to wait.

@@ -7,8 +7,9 @@ use crate::effect::{Effect, EventKind, LostReason, Notice, Refusal, Reply};
 use crate::ended::{EndedName, Ending};
 use crate::engine::Engine;
 use crate::input::{LeaseName, Life, Release, Renew};
-use crate::model::{Fence, LeaseSecret, Mode, Owner, RequestId, SessionId, Time};
+use crate::model::{Fence, LeaseSecret, Mode, RequestId, SessionId, Time};
 use crate::mutant::Mutant;
+use crate::owners::OwnerNo;
 use crate::session::Slot;
 use crate::timers::Timer;
 use std::time::Duration;
@@ -43,7 +44,7 @@ struct Terms {
     hold_until: Time,
     /// Set for a timed lease.
     secret: Option<LeaseSecret>,
-    owner: Option<Owner>,
+    owner: Option<OwnerNo>,
 }
 
 impl Lease {
@@ -55,7 +56,7 @@ impl Lease {
         };
         let cap = ttl.map_or(Time::MAX, |ttl| now + ttl).min(hold_until);
         let terms = (waiter.max_hold.is_some() || secret.is_some() || waiter.owner.is_some())
-            .then(|| Box::new(Terms { hold_until, secret, owner: waiter.owner.clone() }));
+            .then(|| Box::new(Terms { hold_until, secret, owner: waiter.owner }));
         // A timed lease is granted once all of its time is confirmed, so its cap is its deadline.
         let told = if secret.is_some() { cap } else { tellable.min(cap) };
         Lease {
@@ -85,8 +86,8 @@ impl Lease {
         self.secret().is_some()
     }
 
-    pub(crate) fn owner(&self) -> Option<&Owner> {
-        self.terms.as_ref()?.owner.as_ref()
+    pub(crate) fn owner(&self) -> Option<OwnerNo> {
+        self.terms.as_ref()?.owner
     }
 
     /// When `max_hold` ends; `MAX` without.
@@ -247,6 +248,9 @@ impl Engine {
         let lease = self.leases.remove(index);
         let resource = lease.resource;
         self.timers.disarm(lease.armed, Timer::Lease(index));
+        if let Some(owner) = lease.owner() {
+            self.owners.lets_go(owner, index);
+        }
         let r = &mut self.resources[resource];
         if let Some(moved) = r.live.remove(lease.index, lease.mode) {
             self.leases[moved].index = lease.index;

@@ -18,6 +18,9 @@ mod resource;
 mod resources;
 mod lease;
 mod ended;
+mod owners;
+mod cycle;
+mod deadlock;
 mod session;
 mod tenure;
 mod fence;
@@ -31,6 +34,7 @@ pub mod view;
 pub mod mutant;
 
 pub use config::Config;
+pub use cycle::{Cycle, Edge};
 pub use effect::{Effect, Event, EventKind, Grant, LostReason, Notice, Path, Refusal, Reply};
 pub use engine::Engine;
 pub use input::{Acquire, EndedBy, Input, LeaseName, Life, Release, Renew, SessionOpened};

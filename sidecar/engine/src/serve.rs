@@ -168,6 +168,10 @@ impl Engine {
         let index = self.leases.insert(lease);
         self.leases[index].index = self.resources[resource].live.add(index, waiter.mode);
         self.arm_lease(index);
+        if let Some(owner) = waiter.owner {
+            self.owners.holds(owner, index);
+            self.owners.stops_waiting(owner);
+        }
         if let Some(secret) = secret {
             self.timed.insert(secret, index);
         }

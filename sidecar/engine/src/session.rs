@@ -30,6 +30,7 @@ pub(crate) enum Slot {
 pub(crate) struct Session {
     pub(crate) uid: u32,
     pub(crate) app: Arc<str>,
+    pub(crate) owners_by_uid: bool,
     ping_within: Option<Duration>,
     seen: Time,
     slots: BTreeMap<RequestId, Slot>,
@@ -131,6 +132,7 @@ impl Engine {
         let session = Session {
             uid: opened.uid,
             app: opened.app,
+            owners_by_uid: opened.owners_by_uid,
             ping_within: opened.ping_within,
             seen: now,
             slots: BTreeMap::new(),

@@ -195,7 +195,7 @@ impl Engine {
             session: session.map(|_| lease.session),
             uid: lease.uid,
             app: session.map_or_else(String::new, |session| session.app.to_string()),
-            owner: lease.owner().cloned(),
+            owner: lease.owner().map(|owner| self.owners.name(owner).clone()),
             since: lease.since,
             deadline: lease.told,
             reference: lease.secret().map(reference),
@@ -212,7 +212,7 @@ impl Engine {
                 .sessions
                 .get(&waiter.session)
                 .map_or_else(String::new, |session| session.app.to_string()),
-            owner: waiter.owner.clone(),
+            owner: waiter.owner.map(|owner| self.owners.name(owner).clone()),
             since: waiter.since,
             priority: waiter.priority,
         }

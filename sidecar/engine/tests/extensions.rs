@@ -53,7 +53,13 @@ fn world(tenure_ttl: Duration) -> World {
         renewed: None,
     };
     world.input(Input::StoreUp { at: StoreTime(1_000_001_000_000) });
-    let opened = SessionOpened { session: SESSION, uid: 1, app: "test".into(), ping_within: Some(PATIENCE) };
+    let opened = SessionOpened {
+        session: SESSION,
+        uid: 1,
+        app: "test".into(),
+        ping_within: Some(PATIENCE),
+        owners_by_uid: false,
+    };
     world.input(Input::SessionOpened(opened));
     world.input(Input::Acquire(Acquire {
         session: SESSION,
@@ -64,6 +70,7 @@ fn world(tenure_ttl: Duration) -> World {
         life: Life::Session { ttl: None },
         max_hold: None,
         owner: None,
+        find_deadlocks: true,
         priority: 0,
         notify_queued: false,
     }));

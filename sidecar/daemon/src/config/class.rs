@@ -28,7 +28,7 @@ pub struct Class {
     /// A lease is lost this long after its grant; askers may want less, not more.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "super::humane::MaybeSpan")]
     pub max_hold: Option<Duration>,
-    /// What is done about deadlocks. The default, and so far all there is.
+    /// What is done about deadlocks.
     #[serde(default)]
     pub deadlock: Deadlock,
 }
@@ -41,6 +41,8 @@ pub enum Deadlock {
     /// They are found and one victim is told.
     #[default]
     Detect,
+    /// Nothing: who waits in a ring waits until its patience ends, or a lease does.
+    Off,
 }
 
 impl Class {

@@ -34,7 +34,7 @@ impl Caller {
     /// Opens a session for one request.
     pub(crate) fn call(&self) -> Call {
         let inbox = Inbox::new();
-        let session = self.door.handle.open(self.peer, &self.app, None, inbox.clone());
+        let session = self.door.handle.open(self.peer, &self.app, inbox.clone());
         Call { session: Some(session), inbox, door: self.door.clone(), acquiring: Cell::new(false) }
     }
 }

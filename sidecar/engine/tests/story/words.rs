@@ -3,8 +3,8 @@
 use super::{STORE_EPOCH, World};
 use sidelock_engine::store::{Call, Op, Outcome, Push, Reply as StoreReply};
 use sidelock_engine::{
-    Acquire, EndedBy, Input, Key, LeaseName, LeaseSecret, Life, Mode, Notice, Release, Renew, Reply,
-    RequestId, SessionId, SessionOpened, Time, WHOLE,
+    Acquire, Edge, EndedBy, Input, Key, LeaseName, LeaseSecret, Life, Mode, Notice, Owner, Refusal, Release,
+    Renew, Reply, RequestId, SessionId, SessionOpened, Time, WHOLE,
 };
 use std::time::Duration;
 
@@ -76,7 +76,7 @@ fn session(world: &mut World, sidecar: usize, client: &str) -> SessionId {
 
 fn opened(session: SessionId, client: &str) -> SessionOpened {
     let ping_within = Some(Duration::from_secs(30));
-    SessionOpened { session, uid: 1000, app: client.into(), ping_within }
+    SessionOpened { session, uid: 1000, app: client.into(), ping_within, owners_by_uid: false }
 }
 
 fn client_acts(world: &mut World, sidecar: usize, session: SessionId, verb: &str, rest: &[&str], line: &str) {
@@ -109,7 +109,7 @@ fn numbers(words: &[&str]) -> Vec<RequestId> {
     words.iter().map(|word| RequestId(word.parse().unwrap())).collect()
 }
 
-/// `NUMBER KEY [shared] [permits=N/LIMIT] [try|wait=SPAN] [ttl=SPAN] [timed=SPAN] [max_hold=SPAN] [priority=N]`
+/// `NUMBER KEY [shared] [permits=N/LIMIT] [try|wait=SPAN] [ttl=SPAN] [timed=SPAN] [max_hold=SPAN] [priority=N] [owner=NAME]`
 fn acquire(session: SessionId, request: RequestId, words: &[&str], line: &str) -> Acquire {
     let mut acquire = Acquire {
         session,
@@ -120,6 +120,7 @@ fn acquire(session: SessionId, request: RequestId, words: &[&str], line: &str) -
         life: Life::Session { ttl: None },
         max_hold: None,
         owner: None,
+        find_deadlocks: true,
         priority: 0,
         notify_queued: false,
     };
@@ -138,6 +139,7 @@ fn acquire(session: SessionId, request: RequestId, words: &[&str], line: &str) -
                 acquire.life = Life::Timed { secret: LeaseSecret(request.0.into()), ttl: duration(span) };
             }
             ("max_hold", span) => acquire.max_hold = Some(duration(span)),
+            ("owner", name) => acquire.owner = Some(Owner(name.into())),
             ("priority", n) => acquire.priority = n.parse().unwrap(),
             _ => panic!("not understood: {word} in {line}"),
         }
@@ -164,6 +166,10 @@ fn at(time: Time) -> String {
     format!("{:.1}ms", time.since(Time(1_000_000_000)).as_secs_f64() * 1e3)
 }
 
+fn span(span: Duration) -> String {
+    format!("{:.1}ms", span.as_secs_f64() * 1e3)
+}
+
 fn units(units: u32) -> String {
     if units == WHOLE { "all".into() } else { units.to_string() }
 }
@@ -182,6 +188,14 @@ pub(super) fn reply(reply: &Reply, now: Time) -> String {
         Reply::Renewed { deadline, .. } => format!("renewed until {}", at(*deadline)),
         Reply::Released => "released".into(),
         Reply::Cancelled => "cancelled".into(),
+        Reply::Refused(Refusal::Deadlock(cycle)) => {
+            let edge = |edge: &Edge| {
+                let held = edge.held_for.map_or("ahead".into(), |held| format!("held {}", span(held)));
+                let (owner, mode, key) = (&edge.owner, edge.mode.name(), &edge.key);
+                format!("{owner}@{} → {mode} {key} {} ({held})", { edge.sidecar.0 }, span(edge.waiting_for))
+            };
+            format!("refused deadlock: {}", cycle.edges.iter().map(edge).collect::<Vec<_>>().join("; "))
+        }
         Reply::Refused(refusal) => format!("refused {refusal:?}"),
     }
 }

@@ -64,7 +64,13 @@ impl Rig {
         let config = Config { contact_every: None, ..Config::new(Incarnation(1)) };
         let mut rig = Rig { now: Time(1_000_000_000), engine: Engine::new(config), store: Memory::default() };
         rig.input(Input::StoreUp { at: store_time(rig.now) });
-        let opened = SessionOpened { session: SESSION, uid: 1, app: "paths".into(), ping_within: None };
+        let opened = SessionOpened {
+            session: SESSION,
+            uid: 1,
+            app: "paths".into(),
+            ping_within: None,
+            owners_by_uid: false,
+        };
         rig.input(Input::SessionOpened(opened));
         rig
     }
@@ -94,6 +100,7 @@ impl Rig {
             life: Life::Session { ttl: None },
             max_hold: None,
             owner: None,
+            find_deadlocks: true,
             priority: 0,
             notify_queued: false,
         }));

@@ -419,7 +419,7 @@ impl<'a> World<'a> {
 }
 
 fn opened(session: SessionId, uid: u32) -> SessionOpened {
-    SessionOpened { session, uid, app: "fuzz".into(), ping_within: Some(PATIENCE) }
+    SessionOpened { session, uid, app: "fuzz".into(), ping_within: Some(PATIENCE), owners_by_uid: false }
 }
 
 /// Until when the store says that this sidecar has a tenure of the key, on the clock of the host.

@@ -207,6 +207,7 @@ impl World {
             uid: self.clients[client].uid,
             app: Arc::clone(&self.app),
             ping_within: self.plan.habits.pings.then_some(PING_WITHIN),
+            owners_by_uid: false,
         }
     }
 

@@ -215,6 +215,7 @@ impl World {
             life,
             max_hold: max_hold.map(|span| span + Duration::from_millis(1)),
             owner: None,
+            find_deadlocks: true,
             priority,
             notify_queued: self.dice.chance(0.2),
         }

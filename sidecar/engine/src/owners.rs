@@ -1,0 +1,198 @@
+//! Owners: the sequential actors that requests name, and what each of them holds and waits for.
+//!
+//! Owns who is an owner, and that an owner does one thing after another (P14). An owner is known as long as it holds or
+//! waits. A request that names nobody never comes here. Must not know who blocks whom: that is `deadlock`.
+
+use crate::effect::Refusal;
+use crate::engine::{Engine, give_empty_room_back, give_room_back};
+use crate::input::Acquire;
+use crate::model::{Owner, SessionId};
+use foldhash::fast::RandomState;
+use slab::Slab;
+use smallvec::SmallVec;
+use std::collections::HashMap;
+use std::num::NonZeroU32;
+
+/// Who an owner is: a name means something within one connection, or within one user where connections mean nothing.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum OwnerId {
+    Session(SessionId, Owner),
+    Uid(u32, Owner),
+}
+
+impl OwnerId {
+    pub(crate) fn name(&self) -> &Owner {
+        let (OwnerId::Session(_, name) | OwnerId::Uid(_, name)) = self;
+        name
+    }
+}
+
+/// Stands for an owner as long as it holds or waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct OwnerNo(NonZeroU32);
+
+impl OwnerNo {
+    fn new(index: usize) -> OwnerNo {
+        let number = u32::try_from(index + 1).ok().and_then(NonZeroU32::new);
+        OwnerNo(number.expect("memory ends before the numbers do"))
+    }
+
+    fn index(self) -> usize {
+        self.0.get() as usize - 1
+    }
+}
+
+/// What an owner waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wait {
+    /// This waiter.
+    Request(usize),
+}
+
+/// One owner.
+pub(crate) struct Actor {
+    pub(crate) id: OwnerId,
+    /// Its leases, in no order.
+    pub(crate) leases: SmallVec<[usize; 2]>,
+    pub(crate) wait: Option<Wait>,
+}
+
+impl Actor {
+    /// It holds and waits: only then can anybody wait for it in a circle.
+    fn is_entangled(&self) -> bool {
+        self.wait.is_some() && !self.leases.is_empty()
+    }
+}
+
+/// All owners.
+#[derive(Default)]
+pub(crate) struct Owners {
+    by_id: HashMap<OwnerId, OwnerNo, RandomState>,
+    all: Slab<Actor>,
+    entangled: usize,
+}
+
+impl Owners {
+    pub(crate) fn find(&self, id: &OwnerId) -> Option<OwnerNo> {
+        self.by_id.get(id).copied()
+    }
+
+    pub(crate) fn get(&self, owner: OwnerNo) -> &Actor {
+        &self.all[owner.index()]
+    }
+
+    pub(crate) fn name(&self, owner: OwnerNo) -> &Owner {
+        self.get(owner).id.name()
+    }
+
+    /// Owners that hold something and wait for something else.
+    #[cfg(test)]
+    pub(crate) fn entangled(&self) -> usize {
+        self.entangled
+    }
+
+    /// It begins to wait. It does not wait already.
+    pub(crate) fn waits(&mut self, id: OwnerId, wait: Wait) -> OwnerNo {
+        let owner = match self.find(&id) {
+            Some(owner) => owner,
+            None => {
+                let actor = Actor { id: id.clone(), leases: SmallVec::new(), wait: None };
+                let owner = OwnerNo::new(self.all.insert(actor));
+                self.by_id.insert(id, owner);
+                owner
+            }
+        };
+        self.change(owner, |actor| actor.wait = Some(wait));
+        owner
+    }
+
+    /// It has this lease now.
+    pub(crate) fn holds(&mut self, owner: OwnerNo, lease: usize) {
+        self.change(owner, |actor| actor.leases.push(lease));
+    }
+
+    /// It got what it waited for, or gave up. Said after [`Owners::holds`], or it might be forgotten in between.
+    pub(crate) fn stops_waiting(&mut self, owner: OwnerNo) {
+        self.change(owner, |actor| actor.wait = None);
+    }
+
+    /// It has this lease no longer.
+    pub(crate) fn lets_go(&mut self, owner: OwnerNo, lease: usize) {
+        self.change(owner, |actor| actor.leases.retain(|held| *held != lease));
+    }
+
+    /// Every change ends here: who neither holds nor waits is forgotten.
+    fn change(&mut self, owner: OwnerNo, change: impl FnOnce(&mut Actor)) {
+        let actor = &mut self.all[owner.index()];
+        let before = actor.is_entangled();
+        change(actor);
+        self.entangled -= usize::from(before);
+        self.entangled += usize::from(actor.is_entangled());
+        if actor.wait.is_none() && actor.leases.is_empty() {
+            let actor = self.all.remove(owner.index());
+            self.by_id.remove(&actor.id);
+        }
+    }
+
+    /// What a crowd needed goes back when the crowd is gone (H16).
+    pub(crate) fn give_room_back(&mut self) {
+        give_room_back(&mut self.by_id);
+        give_empty_room_back(&mut self.all);
+    }
+}
+
+impl Engine {
+    /// On whose behalf a request comes, if it says so. One that waits already can not ask for more.
+    pub(crate) fn owner_of(&self, acquire: &Acquire) -> Result<Option<OwnerId>, Refusal> {
+        let Some(name) = acquire.owner.clone() else { return Ok(None) };
+        let session = self.sessions.get(&acquire.session);
+        let id = match session {
+            Some(session) if session.owners_by_uid => OwnerId::Uid(session.uid, name),
+            _ => OwnerId::Session(acquire.session, name),
+        };
+        match self.owners.find(&id).map(|owner| self.owners.get(owner)) {
+            Some(actor) if actor.wait.is_some() => Err(Refusal::BadRequest(
+                "`owner`: it waits already, and an owner does one thing after another: let it, or name another owner",
+            )),
+            _ => Ok(Some(id)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(name: &str) -> OwnerId {
+        OwnerId::Session(SessionId(1), Owner(name.into()))
+    }
+
+    #[test]
+    fn an_owner_is_known_as_long_as_it_holds_or_waits() {
+        let mut owners = Owners::default();
+        let owner = owners.waits(id("a"), Wait::Request(7));
+        assert_eq!((owners.find(&id("a")), owners.entangled()), (Some(owner), 0));
+        owners.holds(owner, 1);
+        owners.stops_waiting(owner);
+        assert_eq!(owners.waits(id("a"), Wait::Request(8)), owner);
+        assert_eq!(owners.entangled(), 1);
+        owners.lets_go(owner, 1);
+        assert_eq!((owners.entangled(), owners.get(owner).wait), (0, Some(Wait::Request(8))));
+        owners.stops_waiting(owner);
+        assert_eq!((owners.find(&id("a")), owners.all.len()), (None, 0));
+    }
+
+    #[test]
+    fn a_name_means_something_else_in_every_session_and_for_every_user() {
+        let mut owners = Owners::default();
+        let name = || Owner("same".into());
+        let ids = [
+            OwnerId::Session(SessionId(1), name()),
+            OwnerId::Session(SessionId(2), name()),
+            OwnerId::Uid(1, name()),
+        ];
+        let numbers = ids.map(|id| owners.waits(id, Wait::Request(0)));
+        assert!(numbers[0] != numbers[1] && numbers[1] != numbers[2] && numbers[0] != numbers[2]);
+        assert_eq!(owners.name(numbers[2]), &name());
+    }
+}
