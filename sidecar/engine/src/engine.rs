@@ -10,6 +10,7 @@ use crate::link::{Link, SentKind};
 use crate::model::{Key, LeaseSecret, Mode, RequestId, SessionId, Time};
 use crate::mutant::Mutant;
 use crate::owners::Owners;
+use crate::pin::Pins;
 use crate::resources::Resources;
 use crate::session::Session;
 use crate::store::{Call, CallId, Op, Outcome};
@@ -34,6 +35,7 @@ pub struct Engine {
     pub(crate) timed: HashMap<LeaseSecret, usize>,
     pub(crate) owners: Owners,
     pub(crate) ended: Ended,
+    pub(crate) pins: Pins,
     pub(crate) draining: bool,
     /// Number of the next arrival of a waiter.
     pub(crate) arrivals: u64,
@@ -73,6 +75,7 @@ impl Engine {
             timed: HashMap::new(),
             owners: Owners::default(),
             ended: Ended::default(),
+            pins: Pins::default(),
             draining: false,
             arrivals: 0,
             last_seq: 0,

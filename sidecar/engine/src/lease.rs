@@ -3,7 +3,7 @@
 //! Owns the life of a lease from grant to end, and who may speak of it (S4). Must not know who is served next: every end calls `serve`.
 
 use crate::acquire::Waiter;
-use crate::effect::{Effect, EventKind, LostReason, Notice, Refusal, Reply};
+use crate::effect::{EventKind, LostReason, Notice, Refusal, Reply};
 use crate::ended::{EndedName, Ending};
 use crate::engine::Engine;
 use crate::input::{LeaseName, Life, Release, Renew};
@@ -121,16 +121,18 @@ impl Engine {
         match self.find_lease(session, lease) {
             Ok(index) => {
                 let resource = self.end_lease(now, index, End::Released);
-                self.released(session, request);
+                self.released(session, request, Some(index));
                 self.serve(now, resource);
             }
-            Err(Missing::Released) => self.released(session, request),
+            Err(Missing::Released) => self.released(session, request, None),
             Err(Missing::Refused(refusal)) => self.reply(session, request, Reply::Refused(refusal)),
         }
     }
 
-    fn released(&mut self, session: SessionId, request: RequestId) {
-        if request != RequestId::NOBODY {
+    /// Answers a release, once the lease is free: an operation that is under way may keep it a little.
+    fn released(&mut self, session: SessionId, request: RequestId, lease: Option<usize>) {
+        let wanted = request != RequestId::NOBODY;
+        if wanted && !lease.is_some_and(|lease| self.pins.tell_when_free(lease, session, request)) {
             self.reply(session, request, Reply::Released);
         }
     }
@@ -245,35 +247,50 @@ impl Engine {
 
     /// Ends a lease and tells whoever must know. The caller serves the resource, which is returned.
     pub(crate) fn end_lease(&mut self, now: Time, index: usize, end: End) -> usize {
-        let lease = self.leases.remove(index);
-        let resource = lease.resource;
-        self.timers.disarm(lease.armed, Timer::Lease(index));
-        if let Some(owner) = lease.owner() {
-            self.owners.lets_go(owner, index);
+        self.end_for_client(now, index, end);
+        match self.pins.keep(index) {
+            true => self.leases[index].resource,
+            false => self.free_lease(index),
         }
-        let r = &mut self.resources[resource];
-        if let Some(moved) = r.live.remove(lease.index, lease.mode) {
-            self.leases[moved].index = lease.index;
+    }
+
+    /// The lease is over for its client.
+    fn end_for_client(&mut self, now: Time, index: usize, end: End) {
+        let lease = &mut self.leases[index];
+        let (resource, session, request, mode) = (lease.resource, lease.session, lease.request, lease.mode);
+        let (fence, held) = (lease.fence, now.since(lease.since));
+        let armed = std::mem::replace(&mut lease.armed, Time::MAX);
+        self.timers.disarm(armed, Timer::Lease(index));
+        if let Some(owner) = lease.terms.as_mut().and_then(|terms| terms.owner.take()) {
+            self.owners.lets_go(owner, index);
         }
         if let Some(secret) = lease.secret() {
             self.timed.remove(&secret);
             let lost = if let End::Lost(reason) = end { Some(reason) } else { None };
             self.ended.remember(EndedName::Timed(secret), Ending { uid: lease.uid, lost });
         }
-        if let Some(session) = self.sessions.get_mut(&lease.session) {
-            session.settle(lease.request, None);
+        if let Some(session) = self.sessions.get_mut(&session) {
+            session.settle(request, None);
         }
         self.refuse_renewals_of(index, resource, end);
-        let held = now.since(lease.since);
         let kind = match end {
-            End::Released => EventKind::Released { fence: lease.fence, held },
+            End::Released => EventKind::Released { fence, held },
             End::Lost(reason) => {
-                self.tell_lost(&lease, reason);
-                EventKind::Lost { fence: lease.fence, held, reason }
+                self.tell_lost(index, reason);
+                EventKind::Lost { fence, held, reason }
             }
         };
-        self.event(resource, lease.mode, lease.session, lease.request, kind);
-        resource
+        self.event(resource, mode, session, request, kind);
+    }
+
+    /// What the lease held is free. The caller serves the resource, which is returned.
+    pub(crate) fn free_lease(&mut self, index: usize) -> usize {
+        let lease = self.leases.remove(index);
+        let r = &mut self.resources[lease.resource];
+        if let Some(moved) = r.live.remove(lease.index, lease.mode) {
+            self.leases[moved].index = lease.index;
+        }
+        lease.resource
     }
 
     fn refuse_renewals_of(&mut self, index: usize, resource: usize, end: End) {
@@ -293,22 +310,20 @@ impl Engine {
         }
     }
 
-    fn tell_lost(&mut self, lease: &Lease, reason: LostReason) {
+    fn tell_lost(&mut self, index: usize, reason: LostReason) {
+        let lease = &self.leases[index];
         if lease.is_timed() {
             return;
         }
-        self.ended.remember(
-            EndedName::Session(lease.session, lease.request),
-            Ending { uid: 0, lost: Some(reason) },
-        );
-        let Some(session) = self.sessions.get_mut(&lease.session) else {
+        let (id, request) = (lease.session, lease.request);
+        self.ended.remember(EndedName::Session(id, request), Ending { uid: 0, lost: Some(reason) });
+        let Some(session) = self.sessions.get_mut(&id) else {
             return;
         };
         if session.is_cut() {
-            session.lost_while_cut.push((lease.request, reason));
+            session.lost_while_cut.push((request, reason));
         } else {
-            let notice = Notice::Lost { request: lease.request, reason };
-            self.effects.push_back(Effect::Notice { session: lease.session, notice });
+            self.notice(id, Notice::Lost { request, reason });
         }
     }
 
@@ -318,7 +333,11 @@ impl Engine {
         all.sort_by_key(|&lease| self.leases[lease].fence);
         for lease in all {
             let session = self.leases[lease].session;
-            self.end_lease(now, lease, End::Lost(reason));
+            if !self.pins.is_over(lease) {
+                self.end_for_client(now, lease, End::Lost(reason));
+            }
+            self.drop_pins(lease);
+            self.free_lease(lease);
             if !Mutant::SessionOutlivesLeases.is(self.config.mutant) {
                 self.forget_if_over(session);
             }

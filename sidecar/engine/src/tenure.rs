@@ -194,9 +194,9 @@ impl Engine {
     }
 
     fn tell_at_risk(&mut self, resource: usize) {
-        for lease in self.resources[resource].live.iter() {
-            let lease = &self.leases[lease];
-            if !lease.is_timed() {
+        for index in self.resources[resource].live.iter() {
+            let lease = &self.leases[index];
+            if !lease.is_timed() && !self.pins.is_over(index) {
                 let notice = Notice::AtRisk { request: lease.request };
                 self.effects.push_back(Effect::Notice { session: lease.session, notice });
             }
