@@ -29,6 +29,8 @@ pub(crate) struct Waiter {
     pub(crate) life: Life,
     pub(crate) max_hold: Option<Duration>,
     pub(crate) owner: Option<OwnerNo>,
+    /// Its wait counts where deadlocks are looked for.
+    pub(crate) find_deadlocks: bool,
     pub(crate) uid: u32,
     /// Others held the key or waited for it when it came.
     pub(crate) met_others: bool,
@@ -60,6 +62,9 @@ impl Engine {
             self.notice(session, Notice::Queued { request, ahead: u32::try_from(ahead).unwrap_or(u32::MAX) });
         }
         self.bound_try(now, resource, waiter);
+        if let Some(owner) = self.waiters.get(waiter).and_then(|waiter| waiter.owner) {
+            self.break_deadlocks(now, owner);
+        }
     }
 
     /// A try that is still here waits for the store: for its word, and for a recall once it said that somebody holds.
@@ -163,6 +168,7 @@ impl Engine {
             life: acquire.life,
             max_hold: acquire.max_hold,
             owner: None,
+            find_deadlocks: acquire.find_deadlocks,
             uid: session.uid,
             met_others,
         });

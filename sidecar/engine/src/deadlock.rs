@@ -1,16 +1,24 @@
-//! Deadlocks among the owners of this sidecar (P14).
+//! Deadlocks among the owners of this sidecar (P14): found the moment they come to be.
 //!
 //! Owns when they are looked for, and what becomes of the one that is told. Must not know other sidecars, nor how a graph
 //! is searched.
+//!
+//! A deadlock can only come to be when somebody begins to wait, and then that one is in it. So it is enough to look who
+//! waits for it, directly or not: mostly nobody does.
 
 use crate::cycle::{Cycle, Edge};
 use crate::effect::Refusal;
 use crate::engine::Engine;
 use crate::input::Acquire;
-use crate::model::{Mode, Time};
-use crate::owners::OwnerNo;
+use crate::model::{SessionId, Time};
+use crate::owners::{OwnerNo, Wait};
+use crate::wait_graph::{Rank, WaitGraph, Why};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
+
+/// Owners looked at in one search. A crowd beyond it is cut off, which can hide a deadlock and never invents one.
+const OWNERS_SEARCHED_MAX: usize = 4096;
 
 impl Engine {
     /// An owner that holds what stands in its own way would wait for itself: it is told at once.
@@ -22,22 +30,11 @@ impl Engine {
         acquire: &Acquire,
     ) -> Result<(), Refusal> {
         let own = self.owners.get(owner).leases.iter().map(|&lease| &self.leases[lease]);
-        let own = own.filter(|lease| lease.resource == resource);
-        let mut permits = 0;
-        let mut in_the_way = None;
-        for lease in own {
-            let fits = match (acquire.mode, lease.mode) {
-                (Mode::Permits { permits: wanted, limit }, Mode::Permits { permits: held, .. }) => {
-                    permits += held;
-                    u64::from(permits) + u64::from(wanted) <= u64::from(limit)
-                }
-                (wanted, held) => wanted == Mode::Shared && held == Mode::Shared,
-            };
-            if !fits {
-                in_the_way = Some(lease);
-            }
+        let own = || own.clone().filter(|lease| lease.resource == resource);
+        let held: u64 = own().map(|lease| u64::from(lease.mode.units())).sum();
+        if held + u64::from(acquire.mode.units()) <= u64::from(acquire.mode.limit()) {
+            return Ok(());
         }
-        let Some(lease) = in_the_way else { return Ok(()) };
         if acquire.wait == Some(Duration::ZERO) {
             return Err(Refusal::Held);
         }
@@ -51,13 +48,131 @@ impl Engine {
             app: self.app_of(acquire.session),
             sidecar: self.config.incarnation,
             waiting_for: Duration::ZERO,
-            held_for: Some(now.since(lease.since)),
+            held_for: own().map(|lease| now.since(lease.since)).max(),
         };
         Err(Refusal::Deadlock(Arc::new(Cycle { edges: vec![edge] })))
     }
 
+    /// An owner has begun to wait: if that closed a ring, one of it is told, until there is none.
+    pub(crate) fn break_deadlocks(&mut self, now: Time, owner: OwnerNo) {
+        while self.owners.entangled() > 0
+            && let Some(waiting) = self.waiting_for(owner)
+        {
+            let graph = LocalGraph::of(self, waiting);
+            let Some(ring) = graph.search.rings().pop() else { return };
+            let ring: Vec<(OwnerNo, Why)> =
+                ring.into_iter().map(|(owner, why)| (graph.owners[owner], why)).collect();
+            let Some(victim) = self.waiter_of(ring[0].0) else { return };
+            let resource = self.waiters[victim].resource;
+            let cycle = Arc::new(self.tell_ring(now, &ring));
+            self.refuse_waiter(now, victim, Refusal::Deadlock(cycle));
+            self.serve(now, resource);
+        }
+    }
+
+    /// Who waits for this owner, directly or not, with itself; nothing if it does not wait for itself.
+    fn waiting_for(&self, owner: OwnerNo) -> Option<BTreeSet<OwnerNo>> {
+        self.waiter_of(owner)?;
+        let mut all = BTreeSet::from([owner]);
+        let mut new = vec![owner];
+        let mut closed = false;
+        while let Some(blocker) = new.pop() {
+            let mut found = |waiting: OwnerNo| {
+                closed |= waiting == owner;
+                if all.len() < OWNERS_SEARCHED_MAX && all.insert(waiting) {
+                    new.push(waiting);
+                }
+            };
+            for &lease in &self.owners.get(blocker).leases {
+                self.owners_in_line(self.leases[lease].resource).for_each(&mut found);
+            }
+            if let Some(waiter) = self.waiter_of(blocker) {
+                let line = self.owners_in_line(self.waiters[waiter].resource);
+                line.skip_while(|&other| other != blocker).skip(1).for_each(&mut found);
+            }
+        }
+        closed.then_some(all)
+    }
+
+    /// The waiter of an owner that waits, if deadlocks are looked for there. A try will not wait for long.
+    pub(crate) fn waiter_of(&self, owner: OwnerNo) -> Option<usize> {
+        let Wait::Request(waiter) = self.owners.get(owner).wait?;
+        let counts = self.waiters.get(waiter).is_some_and(|waiter| waiter.find_deadlocks && !waiter.is_try());
+        counts.then_some(waiter)
+    }
+
+    /// Owners that wait for a key, in the order of grant, if deadlocks are looked for there.
+    pub(crate) fn owners_in_line(&self, resource: usize) -> impl Iterator<Item = OwnerNo> + '_ {
+        let waiters = self.resources[resource].queue.iter().map(|waiter| &self.waiters[waiter]);
+        waiters.filter(|waiter| waiter.find_deadlocks && !waiter.is_try()).filter_map(|waiter| waiter.owner)
+    }
+
+    fn tell_ring(&self, now: Time, ring: &[(OwnerNo, Why)]) -> Cycle {
+        let next = ring.iter().cycle().skip(1);
+        let edges = ring.iter().zip(next).filter_map(|(&(owner, why), &(blocker, _))| {
+            let waiter = &self.waiters[self.waiter_of(owner)?];
+            let leases = self.owners.get(blocker).leases.iter().map(|&lease| &self.leases[lease]);
+            let held = leases.filter(|lease| lease.resource == waiter.resource);
+            Some(Edge {
+                key: self.resources[waiter.resource].key.clone(),
+                mode: waiter.mode,
+                owner: self.owners.name(owner).0.clone(),
+                app: self.app_of(waiter.session),
+                sidecar: self.config.incarnation,
+                waiting_for: now.since(waiter.since),
+                held_for: held.map(|lease| now.since(lease.since)).max().filter(|_| why == Why::Held),
+            })
+        });
+        Cycle { edges: edges.collect() }
+    }
+
     /// What the client of a session calls itself; empty once the session is over.
-    pub(crate) fn app_of(&self, session: crate::SessionId) -> Arc<str> {
+    pub(crate) fn app_of(&self, session: SessionId) -> Arc<str> {
         self.sessions.get(&session).map_or_else(|| "".into(), |session| session.app.clone())
+    }
+}
+
+/// Some owners of this sidecar that wait, and what they wait for and hold here.
+struct LocalGraph {
+    search: WaitGraph,
+    /// By their number in the search.
+    owners: Vec<OwnerNo>,
+}
+
+impl LocalGraph {
+    fn of(engine: &Engine, members: BTreeSet<OwnerNo>) -> LocalGraph {
+        let mut graph = LocalGraph { search: WaitGraph::default(), owners: Vec::new() };
+        let waits = members.iter().filter_map(|&owner| engine.waiter_of(owner));
+        let resources: BTreeSet<usize> = waits.map(|waiter| engine.waiters[waiter].resource).collect();
+        let mut keys = BTreeMap::new();
+        for resource in resources {
+            let key = graph.search.key(engine.resources[resource].limit);
+            let lane = graph.search.lane(key, 0);
+            keys.insert(resource, key);
+            for owner in engine.owners_in_line(resource).filter(|owner| members.contains(owner)) {
+                graph.add(engine, owner, (key, lane));
+            }
+        }
+        for (number, &owner) in graph.owners.iter().enumerate() {
+            for lease in engine.owners.get(owner).leases.iter().map(|&lease| &engine.leases[lease]) {
+                if let Some(&key) = keys.get(&lease.resource) {
+                    graph.search.holds(number, key, lease.mode.units());
+                }
+            }
+        }
+        graph
+    }
+
+    fn add(&mut self, engine: &Engine, owner: OwnerNo, line: (usize, usize)) {
+        let Some(waiter) = engine.waiter_of(owner).map(|waiter| &engine.waiters[waiter]) else { return };
+        let rank = Rank::new(
+            waiter.priority,
+            waiter.since.0,
+            engine.config.incarnation,
+            engine.owners.get(owner).id.to_string(),
+        );
+        let number = self.search.waits(rank, line, waiter.mode.units(), false, false);
+        debug_assert_eq!(number, self.owners.len());
+        self.owners.push(owner);
     }
 }

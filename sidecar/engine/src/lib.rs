@@ -20,6 +20,7 @@ mod lease;
 mod ended;
 mod owners;
 mod cycle;
+mod wait_graph;
 mod deadlock;
 #[expect(dead_code, reason = "operations that pin a lease come with registers and once")]
 mod pin;

@@ -11,6 +11,7 @@ use foldhash::fast::RandomState;
 use slab::Slab;
 use smallvec::SmallVec;
 use std::collections::HashMap;
+use std::fmt;
 use std::num::NonZeroU32;
 
 /// Who an owner is: a name means something within one connection, or within one user where connections mean nothing.
@@ -24,6 +25,16 @@ impl OwnerId {
     pub(crate) fn name(&self) -> &Owner {
         let (OwnerId::Session(_, name) | OwnerId::Uid(_, name)) = self;
         name
+    }
+}
+
+/// Unlike any other of this sidecar.
+impl fmt::Display for OwnerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            OwnerId::Session(session, name) => write!(f, "{}@{}", name.0, session.0),
+            OwnerId::Uid(uid, name) => write!(f, "{}@uid {uid}", name.0),
+        }
     }
 }
 
@@ -85,8 +96,11 @@ impl Owners {
         self.get(owner).id.name()
     }
 
+    pub(crate) fn len(&self) -> usize {
+        self.all.len()
+    }
+
     /// Owners that hold something and wait for something else.
-    #[cfg(test)]
     pub(crate) fn entangled(&self) -> usize {
         self.entangled
     }

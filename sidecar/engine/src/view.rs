@@ -104,6 +104,8 @@ pub struct Counts {
     pub leases: usize,
     /// Queued acquires.
     pub waiters: usize,
+    /// Owners that hold or wait.
+    pub owners: usize,
     /// Keys known.
     pub keys: usize,
     /// Tenures held, idle ones included.
@@ -151,6 +153,7 @@ impl Engine {
             sessions: self.sessions.len(),
             leases: self.leases.len(),
             waiters: self.waiters.len(),
+            owners: self.owners.len(),
             keys: self.resources.len(),
             tenures: self.tenures,
             calls: self.link.calls(),

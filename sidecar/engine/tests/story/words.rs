@@ -51,8 +51,8 @@ fn act_at(world: &mut World, sidecar: usize, words: &[&str], line: &str) {
         ["counts"] => {
             let counts = world.sidecars[sidecar].engine.counts();
             world.say(format!(
-                "{} leases, {} waiters, {} keys, {} tenures",
-                counts.leases, counts.waiters, counts.keys, counts.tenures
+                "{} leases, {} waiters, {} owners, {} keys, {} tenures",
+                counts.leases, counts.waiters, counts.owners, counts.keys, counts.tenures
             ));
         }
         [client, verb, rest @ ..] => {
