@@ -185,6 +185,7 @@ impl Wish {
             wait: self.wait,
             priority: 0,
             timed: matches!(self.life, Life::Timed(_)),
+            owner: None,
         }
     }
 

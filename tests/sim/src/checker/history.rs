@@ -6,6 +6,7 @@
 //!
 //! As text a history is JSON lines: the [`Bounds`] first, then one [`Record`] a line.
 
+pub use super::bounds::Bounds;
 use serde::{Deserialize, Serialize};
 use std::io::{self, BufRead, Write};
 use std::time::Duration;
@@ -94,6 +95,9 @@ pub struct Acquire {
     pub priority: i32,
     /// The lease belongs to a bearer and outlives its connection.
     pub timed: bool,
+    /// On whose behalf: an owner of the session, numbered from 0, who does one thing after another. `None`: nobody says.
+    #[serde(default)]
+    pub owner: Option<u32>,
 }
 
 /// How long an acquire waits.
@@ -140,6 +144,8 @@ pub enum Refused {
     Held,
     /// The wait was over.
     WaitTimeout,
+    /// Its owner stands in a deadlock, and is the victim.
+    Deadlock,
     /// Not the speaker's lease, no such lease, or gone.
     NotYours,
     /// Anything else.
@@ -246,6 +252,11 @@ pub enum Event {
     },
     /// A sidecar took a waiter out of its queue without a grant.
     Dropped {
+        /// The acquire.
+        of: Req,
+    },
+    /// A sidecar decided that the owner of a waiter stands in a deadlock and is the victim. `Dropped` follows.
+    Aborted {
         /// The acquire.
         of: Req,
     },
@@ -391,59 +402,6 @@ pub struct Rest {
     pub records: u32,
     /// It did not come to rest: there was no end of inputs.
     pub restless: bool,
-}
-
-/// What the rules may assume about a run, and the numbers they judge by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Bounds {
-    /// The clocks kept within A1: windows must be disjoint, told deadlines confirmed.
-    pub clocks_agree: bool,
-    /// The store's clock never went back: fences must rise.
-    pub store_clock_monotone: bool,
-    /// Pushes arrive, once and soon: a try and a wake may rely on them.
-    pub pushes_arrive: bool,
-    /// Time to live of a tenure.
-    pub tenure_ttl: Duration,
-    /// The longest time that any tenure was ever confirmed for: `tenure_ttl` or the longest timed lease, whichever is
-    /// longer. A sidecar's death, or the loss of the store's data, costs at most this.
-    pub longest: Duration,
-    /// How long an idle tenure is retained.
-    pub retention: Duration,
-    /// Grants to local waiters once another sidecar is known to wait.
-    pub handoffs_max: u32,
-    /// … and for how long.
-    pub handoff_time_max: Duration,
-    /// How long a busy tenure goes without contact to the store.
-    pub contact_every: Duration,
-    /// How long a waiter goes without asking again (L1).
-    pub wake_max: Duration,
-    /// How long after a disturbance its traces may still be seen: offers to nobody, entries of nobody.
-    pub settle: Duration,
-    /// Longest undisturbed time from a sidecar to the store and back, queueing included.
-    pub round_trip: Duration,
-    /// Leeway on every bound on time: timers and messages between client and sidecar.
-    pub slack: Duration,
-}
-
-impl Default for Bounds {
-    /// The defaults of a sidecar on a well-behaved local store.
-    fn default() -> Bounds {
-        Bounds {
-            clocks_agree: true,
-            store_clock_monotone: true,
-            pushes_arrive: false,
-            tenure_ttl: Duration::from_secs(10),
-            longest: Duration::from_secs(10),
-            retention: Duration::from_secs(1),
-            handoffs_max: 32,
-            handoff_time_max: Duration::from_millis(50),
-            contact_every: Duration::from_millis(50),
-            wake_max: Duration::from_secs(1),
-            settle: Duration::from_secs(4),
-            round_trip: Duration::from_millis(20),
-            slack: Duration::from_millis(20),
-        }
-    }
 }
 
 /// A run: what may be assumed, and what happened, in the order of time.

@@ -4,18 +4,25 @@
 //! tests on real processes, so it must not know either: all it sees is a [`History`].
 
 pub mod history;
+pub mod census;
+mod bounds;
 mod answers;
 mod book;
+mod deadlock;
 mod fences;
+mod knot;
 mod order;
 mod overtaking;
 mod progress;
 mod store_truth;
 mod windows;
 #[cfg(test)]
+mod deadlock_tests;
+#[cfg(test)]
 mod tests;
 
 use book::Book;
+use census::Census;
 use history::{At, Event, History, Rest};
 use std::fmt;
 
@@ -62,6 +69,12 @@ pub enum Rule {
     Idle,
     /// P10: a try fails only where somebody holds.
     TryRefused,
+    /// S10: a victim was needed for a deadlock that stood.
+    FalseVictim,
+    /// S10: one victim per deadlock.
+    SecondVictim,
+    /// L4: no deadlock stands for long.
+    Undetected,
     /// The clean end: nothing is left over.
     Leftovers,
     /// The history contradicts itself: the recorder is wrong, not the sidecar.
@@ -109,8 +122,21 @@ impl Findings {
     }
 }
 
-/// Judges a history. An empty list: every promise was kept, as far as the history shows.
+/// What a history shows.
+pub struct Judgement {
+    /// Broken promises. None: every one was kept, as far as the history shows.
+    pub violations: Vec<Violation>,
+    /// What deadlocks there were.
+    pub census: Census,
+}
+
+/// Judges a history: which promises did it break?
 pub fn check(history: &History) -> Vec<Violation> {
+    judge(history).violations
+}
+
+/// Judges a history.
+pub fn judge(history: &History) -> Judgement {
     let bounds = &history.bounds;
     let mut found = Findings::default();
     let mut book = Book::default();
@@ -120,6 +146,7 @@ pub fn check(history: &History) -> Vec<Violation> {
     let mut order = order::Order::default();
     let mut overtaking = overtaking::Overtaking::default();
     let mut progress = progress::Progress::default();
+    let mut deadlocks = deadlock::Deadlocks::default();
     for record in &history.records {
         if record.at < found.at {
             found.add(Rule::Recording, || format!("a record of {} follows", record.at));
@@ -133,6 +160,7 @@ pub fn check(history: &History) -> Vec<Violation> {
         order.see(record.at, &record.event, &book, bounds, &mut found);
         overtaking.see(record.at, &record.event, &book, bounds, &mut found);
         progress.see(record.at, &record.event, &book, bounds, &mut found);
+        deadlocks.see(record.at, &record.event, &book, bounds, &mut found);
         if let Event::Rest(rest) = record.event {
             at_rest(rest, &mut found);
             answers::at_rest(&book, &mut found);
@@ -141,7 +169,7 @@ pub fn check(history: &History) -> Vec<Violation> {
             break;
         }
     }
-    found.list
+    Judgement { violations: found.list, census: deadlocks.census }
 }
 
 fn at_rest(rest: Rest, found: &mut Findings) {

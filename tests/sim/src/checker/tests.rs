@@ -79,7 +79,7 @@ impl Tale {
 }
 
 fn exclusive() -> Acquire {
-    Acquire { key: 0, units: LOCK, limit: LOCK, wait: Wait::Forever, priority: 0, timed: false }
+    Acquire { key: 0, units: LOCK, limit: LOCK, wait: Wait::Forever, priority: 0, timed: false, owner: None }
 }
 
 fn shared() -> Acquire {

@@ -143,6 +143,7 @@ impl World {
             },
             priority: acquire.priority,
             timed: matches!(acquire.life, Life::Timed { .. }),
+            owner: None,
         };
         if let Life::Timed { secret, .. } = acquire.life {
             let (uid, sidecar) = (self.clients[client].uid, self.sessions[of.session as usize].sidecar);

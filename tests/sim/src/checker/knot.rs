@@ -1,0 +1,171 @@
+//! Who can never be granted, whatever everybody else does: deadlocks as P14 defines them, in a picture of one instant.
+//!
+//! Owns the definition. It is written from the rule and shares nothing with the engine, so that both can be wrong only
+//! separately. Must not know histories.
+
+use super::history::Req;
+use std::collections::HashSet;
+
+/// Blocked owners of a picture, as bits by their place in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Set(pub(super) u128);
+
+impl Set {
+    /// A picture has no more blocked owners than this.
+    pub(super) const MAX: usize = 128;
+    pub(super) const EMPTY: Set = Set(0);
+
+    pub(super) fn has(self, owner: usize) -> bool {
+        self.0 >> owner & 1 == 1
+    }
+
+    pub(super) fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    pub(super) fn len(self) -> usize {
+        self.0.count_ones() as usize
+    }
+
+    pub(super) fn with(self, owner: usize) -> Set {
+        Set(self.0 | 1 << owner)
+    }
+
+    pub(super) fn without(self, owner: usize) -> Set {
+        Set(self.0 & !(1 << owner))
+    }
+
+    pub(super) fn meets(self, other: Set) -> bool {
+        self.0 & other.0 != 0
+    }
+
+    pub(super) fn owners(self) -> impl Iterator<Item = usize> {
+        (0..Set::MAX).filter(move |&owner| self.has(owner))
+    }
+}
+
+/// How much is known of the order of waiters in different sidecars.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Order {
+    /// Only who is surely ahead.
+    Sure,
+    /// Whoever may be ahead.
+    Possible,
+}
+
+/// A blocked owner.
+#[derive(Clone, Debug)]
+pub(super) struct Wait {
+    /// Its acquire.
+    pub(super) of: Req,
+    /// The sidecar that it waits in.
+    pub(super) sidecar: u32,
+    pub(super) key: u32,
+    pub(super) units: u32,
+    pub(super) limit: u32,
+    /// Who is surely ahead of it.
+    pub(super) ahead: Set,
+    /// … and who may be.
+    pub(super) perhaps_ahead: Set,
+}
+
+/// Units that a blocked owner holds, be it a lease or a reservation on the way to several.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Hold {
+    pub(super) owner: usize,
+    pub(super) key: u32,
+    pub(super) units: u32,
+}
+
+/// One instant: everybody who is blocked, and what they hold.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Picture {
+    pub(super) waits: Vec<Wait>,
+    pub(super) holds: Vec<Hold>,
+}
+
+impl Picture {
+    /// All of its owners.
+    pub(super) fn everybody(&self) -> Set {
+        (0..self.waits.len()).fold(Set::EMPTY, Set::with)
+    }
+
+    /// The owner who waits with this acquire.
+    pub(super) fn find(&self, of: Req) -> Option<usize> {
+        self.waits.iter().position(|wait| wait.of == of)
+    }
+
+    /// Would this one fit, if only these held what they hold?
+    pub(super) fn fits(&self, owner: usize, among: Set) -> bool {
+        let Wait { key, units, limit, .. } = self.waits[owner];
+        let held = self.holds.iter().filter(|hold| hold.key == key && among.has(hold.owner));
+        held.map(|hold| u64::from(hold.units)).sum::<u64>() + u64::from(units) <= u64::from(limit)
+    }
+
+    /// The greatest deadlock among these: none of it could be granted if everybody else let go of everything and left
+    /// every queue. Empty if there is none.
+    pub(super) fn stuck(&self, among: Set, order: Order) -> Set {
+        let mut left = among;
+        loop {
+            let free = left.owners().find(|&owner| {
+                let wait = &self.waits[owner];
+                let ahead = if order == Order::Sure { wait.ahead } else { wait.perhaps_ahead };
+                !ahead.meets(left) && self.fits(owner, left)
+            });
+            match free {
+                Some(free) => left = left.without(free),
+                None => return left,
+            }
+        }
+    }
+
+    /// A deadlock that this owner is needed for: without it all the others could go on. Who merely waits behind a deadlock
+    /// is in none, and its going would help nobody.
+    pub(super) fn knot(&self, owner: usize, among: Set, order: Order) -> Option<Set> {
+        self.search(owner, among, order, &mut HashSet::new())
+    }
+
+    fn search(&self, owner: usize, among: Set, order: Order, failed: &mut HashSet<Set>) -> Option<Set> {
+        let stuck = self.stuck(among, order);
+        if !stuck.has(owner) || failed.contains(&stuck) {
+            return None;
+        }
+        let rest = self.stuck(stuck.without(owner), order);
+        if rest.is_empty() {
+            return Some(self.smallest(owner, stuck, order));
+        }
+        // Whatever knot there is, it lacks at least one of those who are stuck without this owner.
+        let found = rest.owners().find_map(|other| self.search(owner, stuck.without(other), order, failed));
+        if found.is_none() {
+            failed.insert(stuck);
+        }
+        found
+    }
+
+    /// Leaves out whom this deadlock does not need.
+    fn smallest(&self, owner: usize, knot: Set, order: Order) -> Set {
+        knot.owners().filter(|&other| other != owner).fold(knot, |knot, other| {
+            let smaller = self.stuck(knot.without(other), order);
+            if smaller.has(owner) { smaller } else { knot }
+        })
+    }
+
+    /// Whether this owner is in a circle of "waits for whoever holds": for units that is not enough to be stuck.
+    pub(super) fn goes_in_circles(&self, owner: usize) -> bool {
+        let mut reached = Set::EMPTY;
+        let mut open = vec![owner];
+        while let Some(next) = open.pop() {
+            let key = self.waits[next].key;
+            for hold in self.holds.iter().filter(|hold| hold.key == key) {
+                if hold.owner == owner {
+                    return true;
+                }
+                if !reached.has(hold.owner) {
+                    reached = reached.with(hold.owner);
+                    open.push(hold.owner);
+                }
+            }
+        }
+        false
+    }
+}
