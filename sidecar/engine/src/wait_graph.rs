@@ -73,6 +73,9 @@ pub(crate) enum Why {
     Ahead,
 }
 
+/// Greater deadlocks are not searched for a smaller one within: their victim may be one too many.
+const CORE_SEARCHED_MAX: usize = 64;
+
 /// Owners that wait for each other all the way round, each with why it waits for the next. The first is the one to tell.
 pub(crate) type Ring = Vec<(usize, Why)>;
 
@@ -121,20 +124,50 @@ impl WaitGraph {
         let mut stuck = self.stuck();
         let mut rings = Vec::new();
         while let Some(knot) = self.sink(&stuck) {
-            let members: Vec<usize> = (0..self.owners.len()).filter(|&owner| knot[owner]).collect();
-            let victim = members.iter().copied().max_by_key(|&owner| &self.owners[owner].rank);
-            rings.extend(victim.map(|victim| self.ring(victim, &knot)));
+            let core = self.core(&knot);
+            rings.extend(self.by_rank(&core).pop().map(|victim| self.ring(victim, &core)));
             // Whoever waits for one of these can go on once they do.
-            for owner in self.reach(&members, &stuck, &self.reversed(&stuck)) {
+            for owner in self.reach(&members(&knot), &stuck, &self.reversed(&stuck)) {
                 stuck[owner] = false;
             }
         }
         rings
     }
 
-    /// The greatest deadlocked set: takes out whoever could be granted, until nobody can.
+    /// A deadlock in this one that has none of its own within: everybody in it is needed for it. Others of the knot may
+    /// wait in line behind one of these and before another, and their going would help nobody. Who is told last is left out
+    /// first, so that it does not depend on who looks.
+    fn core(&self, knot: &[bool]) -> Vec<bool> {
+        let mut core = knot.to_vec();
+        let by_rank = self.by_rank(knot);
+        if by_rank.len() > CORE_SEARCHED_MAX {
+            return core;
+        }
+        for owner in by_rank {
+            let mut rest = core.clone();
+            rest[owner] = false;
+            let rest = self.stuck_among(rest);
+            if core[owner] && rest.contains(&true) {
+                core = rest;
+            }
+        }
+        core
+    }
+
+    /// Who is told last comes first.
+    fn by_rank(&self, among: &[bool]) -> Vec<usize> {
+        let mut members = members(among);
+        members.sort_by_key(|&owner| &self.owners[owner].rank);
+        members
+    }
+
+    /// The greatest deadlocked set.
     fn stuck(&self) -> Vec<bool> {
-        let mut stuck = vec![true; self.owners.len()];
+        self.stuck_among(vec![true; self.owners.len()])
+    }
+
+    /// The greatest deadlocked set of these: takes out whoever could be granted, until nobody can.
+    fn stuck_among(&self, mut stuck: Vec<bool>) -> Vec<bool> {
         let mut dirty: Vec<usize> = (0..self.keys.len()).collect();
         while let Some(key) = dirty.pop() {
             while let Some(owner) = self.grantable(key, &stuck) {
@@ -286,6 +319,10 @@ impl WaitGraph {
         }
         unreachable!("all of a knot wait for each other")
     }
+}
+
+fn members(set: &[bool]) -> Vec<usize> {
+    (0..set.len()).filter(|&owner| set[owner]).collect()
 }
 
 #[cfg(test)]

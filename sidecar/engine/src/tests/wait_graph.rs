@@ -120,6 +120,21 @@ fn two_rings_have_two_victims_and_who_waits_for_a_ring_is_none() {
     assert_eq!(victims, [1, 3]);
 }
 
+#[test]
+fn who_is_in_a_ring_only_as_a_detour_is_not_told() {
+    let mut graph = locks(2);
+    // Owners 0 and 2 want each other's key. Owner 1 is in line for key 0 before owner 2, and is the youngest: it waits for
+    // owner 0 and owner 2 for it, but would help nobody by leaving.
+    graph.waits(rank(0, 0), (1, 0), WHOLE, true, false);
+    graph.holds(0, 0, WHOLE);
+    graph.waits(rank(1, 9), (0, 0), WHOLE, true, false);
+    graph.waits(rank(0, 1), (0, 0), WHOLE, false, false);
+    graph.holds(2, 1, WHOLE);
+    assert_eq!(graph.rings(), [[(2, Why::Held), (0, Why::Held)]]);
+    graph.owners[1].rank = rank(-1, 9);
+    assert_eq!(graph.rings(), [[(2, Why::Held), (0, Why::Held)]]);
+}
+
 /// The definition, word for word: whether none of the set could be granted if there were only the set.
 fn is_deadlocked(graph: &WaitGraph, set: &[bool]) -> bool {
     let member_could_be_granted = |owner: usize| {
@@ -210,9 +225,22 @@ fn the_search_agrees_with_the_definition_on_all_subsets() {
         for ring in &rings {
             with_rings += 1;
             check_ring(&graph, &stuck, ring, seed);
+            assert!(is_needed(&graph, ring[0].0), "seed {seed}");
         }
     }
     assert!(with_rings > 5_000, "only {with_rings} rings: the graphs are too tame");
+}
+
+/// Whether an owner is in a deadlocked set of whom all others could go on without it.
+fn is_needed(graph: &WaitGraph, owner: usize) -> bool {
+    let count = graph.owners.len();
+    let subset = |bits: u32| (0..count).map(|owner| bits >> owner & 1 == 1).collect::<Vec<_>>();
+    let deadlocks: Vec<u32> =
+        (1..1_u32 << count).filter(|&bits| is_deadlocked(graph, &subset(bits))).collect();
+    deadlocks.iter().any(|&whole| {
+        let others = whole & !(1 << owner);
+        whole != others && deadlocks.iter().all(|&part| part & others != part)
+    })
 }
 
 /// A ring is of stuck owners, none twice, and each waits for the next.
