@@ -90,8 +90,15 @@ mod tests {
 
     fn acquire(at: u64, session: u32) -> Record {
         let whole = u32::MAX;
-        let what =
-            Acquire { key: 1, units: whole, limit: whole, wait: Wait::Forever, priority: 0, timed: false, owner: None };
+        let what = Acquire {
+            key: 1,
+            units: whole,
+            limit: whole,
+            wait: Wait::Forever,
+            priority: 0,
+            timed: false,
+            owner: None,
+        };
         Record {
             at: At(at),
             event: Event::Sent { of: Req { session, request: 0 }, what: Sent::Acquire(what) },

@@ -3,7 +3,7 @@
 use clap::{Parser, Subcommand};
 use sidelock_engine::mutant::Mutant;
 use sidelock_sim::runner::{self, Campaign, RARE_MIN, RARE_SEEDS, Verdict};
-use sidelock_sim::world::Totals;
+use sidelock_sim::world::{Kind, Totals};
 use std::io::{self, Write};
 use std::process::ExitCode;
 use std::time::Instant;
@@ -33,6 +33,9 @@ enum Verb {
         /// On so many threads.
         #[arg(long, default_value_t = 2)]
         threads: usize,
+        /// Worlds of owners who ask for more while they hold, and so of deadlocks.
+        #[arg(long)]
+        tangles: bool,
     },
     /// Run one seed.
     Seed {
@@ -41,6 +44,9 @@ enum Verb {
         /// Tell the story.
         #[arg(long)]
         trace: bool,
+        /// A world of owners.
+        #[arg(long)]
+        tangles: bool,
         /// With this deliberate bug.
         #[arg(long)]
         mutant: Option<String>,
@@ -59,8 +65,10 @@ enum Verb {
 fn main() -> ExitCode {
     let mut out = io::stdout().lock();
     let passed = match Args::parse().verb {
-        Verb::Run { seeds, from, threads } => run(&mut out, from, seeds, threads),
-        Verb::Seed { seed, trace, mutant } => one(&mut out, seed, trace, mutant.as_deref()),
+        Verb::Run { seeds, from, threads, tangles } => run(&mut out, kind(tangles), from, seeds, threads),
+        Verb::Seed { seed, trace, tangles, mutant } => {
+            one(&mut out, kind(tangles), seed, trace, mutant.as_deref())
+        }
         Verb::Mutants { name, threads } => mutants(&mut out, &name, threads),
     };
     match passed {
@@ -72,16 +80,28 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(out: &mut impl Write, from: u64, seeds: u64, threads: usize) -> io::Result<bool> {
+fn kind(tangles: bool) -> Kind {
+    if tangles { Kind::Tangle } else { Kind::Fleet }
+}
+
+/// The option that chooses worlds of this kind.
+fn option(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Fleet => "",
+        Kind::Tangle => " --tangles",
+    }
+}
+
+fn run(out: &mut impl Write, kind: Kind, from: u64, seeds: u64, threads: usize) -> io::Result<bool> {
     writeln!(out, "seeds {from} to {} on {threads} threads", from + seeds - 1)?;
     let begun = Instant::now();
-    let campaign = runner::campaign(from..from + seeds, threads, None, false);
+    let campaign = runner::campaign(kind, from..from + seeds, threads, None, false);
     let seconds = begun.elapsed().as_secs_f64();
     for verdict in campaign.failed.iter().take(TOLD_MAX) {
-        tell(out, verdict)?;
+        tell(out, kind, verdict)?;
     }
-    sums(out, &campaign)?;
-    let neglected = campaign.neglected();
+    sums(out, kind, &campaign)?;
+    let neglected = campaign.neglected(kind);
     for (name, count) in &neglected {
         writeln!(out, "too rare to be tested: {name}, {count} times in {} seeds", campaign.seeds)?;
     }
@@ -94,15 +114,16 @@ fn run(out: &mut impl Write, from: u64, seeds: u64, threads: usize) -> io::Resul
     Ok(failed == 0 && neglected.is_empty())
 }
 
-fn tell(out: &mut impl Write, verdict: &Verdict) -> io::Result<()> {
-    writeln!(out, "seed {} failed; `sim seed {} --trace` tells its story", verdict.seed, verdict.seed)?;
+fn tell(out: &mut impl Write, kind: Kind, verdict: &Verdict) -> io::Result<()> {
+    let (seed, option) = (verdict.seed, option(kind));
+    writeln!(out, "seed {seed} failed; `sim seed {seed}{option} --trace` tells its story")?;
     for violation in verdict.violations.iter().take(3) {
         writeln!(out, "    {violation}")?;
     }
     Ok(())
 }
 
-fn sums(out: &mut impl Write, campaign: &Campaign) -> io::Result<()> {
+fn sums(out: &mut impl Write, kind: Kind, campaign: &Campaign) -> io::Result<()> {
     let Totals { inputs, grants, handoffs, lost, operations, refused, alarms } = campaign.totals;
     let per_seed = inputs / campaign.seeds.max(1);
     writeln!(
@@ -110,13 +131,13 @@ fn sums(out: &mut impl Write, campaign: &Campaign) -> io::Result<()> {
         "{inputs} inputs ({per_seed} per seed), {grants} grants, {handoffs} of them handoffs, {lost} leases lost, {refused} \
          refused or cancelled, {operations} store operations, {alarms} alarms"
     )?;
-    for (name, count) in campaign.rare.counts() {
+    for (name, count) in campaign.counts(kind) {
         writeln!(out, "{count:>10}  {name}")?;
     }
     Ok(())
 }
 
-fn one(out: &mut impl Write, seed: u64, trace: bool, mutant: Option<&str>) -> io::Result<bool> {
+fn one(out: &mut impl Write, kind: Kind, seed: u64, trace: bool, mutant: Option<&str>) -> io::Result<bool> {
     writeln!(out, "seed {seed}")?;
     let mutant = match mutant {
         None => None,
@@ -129,7 +150,7 @@ fn one(out: &mut impl Write, seed: u64, trace: bool, mutant: Option<&str>) -> io
         },
     };
     let begun = Instant::now();
-    let verdict = runner::judge(seed, mutant, trace);
+    let verdict = runner::judge(kind, seed, mutant, trace);
     let seconds = begun.elapsed().as_secs_f64();
     for line in &verdict.story {
         writeln!(out, "{line}")?;
@@ -150,7 +171,8 @@ fn mutants(out: &mut impl Write, name: &str, threads: usize) -> io::Result<bool>
         if !format!("{mutant:?}").contains(name) {
             continue;
         }
-        let campaign = runner::campaign(0..MUTANT_SEEDS, threads, Some(mutant), true);
+        let kind = runner::kind_for(mutant);
+        let campaign = runner::campaign(kind, 0..MUTANT_SEEDS, threads, Some(mutant), true);
         match campaign.failed.first() {
             Some(verdict) => {
                 killed += 1;
@@ -158,8 +180,9 @@ fn mutants(out: &mut impl Write, name: &str, threads: usize) -> io::Result<bool>
                 let violation = &verdict.violations[0];
                 writeln!(
                     out,
-                    "{mutant:?}: killed after {seeds} seeds, by seed {}: {violation}",
-                    verdict.seed
+                    "{mutant:?}: killed after {seeds} seeds, by seed {}{}: {violation}",
+                    verdict.seed,
+                    option(kind)
                 )?;
             }
             None => {

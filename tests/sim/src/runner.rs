@@ -3,9 +3,10 @@
 //! Owns what makes a campaign pass: every seed's history is accepted, and every rare thing happened often enough. Must
 //! not print: that is the binary.
 
+use crate::checker::census::Census;
 use crate::checker::{self, Violation};
 use crate::world::rare::Rare;
-use crate::world::{self, Totals};
+use crate::world::{self, Kind, Totals};
 use sidelock_engine::mutant::Mutant;
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
@@ -17,6 +18,9 @@ pub const RARE_MIN: u64 = 200;
 /// Fewer seeds prove nothing about rare things, and are not asked to.
 pub const RARE_SEEDS: u64 = 10_000;
 
+/// Deliberate bugs that only owners suffer from.
+const IN_TANGLES: [Mutant; 0] = [];
+
 /// What one seed showed.
 pub struct Verdict {
     /// The seed.
@@ -27,6 +31,8 @@ pub struct Verdict {
     pub violations: Vec<Violation>,
     /// How often rare things happened.
     pub rare: Rare,
+    /// What deadlocks there were.
+    pub census: Census,
     /// How much happened.
     pub totals: Totals,
     /// The story, if it was asked for.
@@ -42,38 +48,59 @@ pub struct Campaign {
     pub failed: Vec<Verdict>,
     /// How often rare things happened.
     pub rare: Rare,
+    /// What deadlocks there were.
+    pub census: Census,
     /// How much happened.
     pub totals: Totals,
 }
 
 impl Campaign {
+    /// What is counted in worlds of this kind.
+    pub fn counts(&self, kind: Kind) -> Vec<(&'static str, u64)> {
+        match kind {
+            Kind::Fleet => self.rare.counts().collect(),
+            Kind::Tangle => self.census.counts().collect(),
+        }
+    }
+
     /// Rare things that happened too rarely to have been tested, with their counts.
-    pub fn neglected(&self) -> Vec<(&'static str, u64)> {
+    pub fn neglected(&self, kind: Kind) -> Vec<(&'static str, u64)> {
         let enough = |&(_, count): &(_, u64)| count >= RARE_MIN * self.seeds / RARE_SEEDS;
         match self.seeds < RARE_SEEDS {
             true => Vec::new(),
-            false => self.rare.counts().filter(|pair| !enough(pair)).collect(),
+            false => self.counts(kind).into_iter().filter(|pair| !enough(pair)).collect(),
         }
     }
 }
 
 /// Runs one seed.
-pub fn judge(seed: u64, mutant: Option<Mutant>, trace: bool) -> Verdict {
-    let run = world::run(seed, mutant, trace);
+pub fn judge(kind: Kind, seed: u64, mutant: Option<Mutant>, trace: bool) -> Verdict {
+    let run = world::run(kind, seed, mutant, trace);
+    let judgement = checker::judge(&run.history);
     let mut hasher = DefaultHasher::new();
     run.history.records.hash(&mut hasher);
     Verdict {
         seed,
         digest: hasher.finish(),
-        violations: checker::check(&run.history),
+        violations: judgement.violations,
+        census: judgement.census,
         rare: run.rare,
         totals: run.totals,
         story: run.story,
     }
 }
 
+/// The kind of worlds in which a deliberate bug can show.
+pub fn kind_for(mutant: Mutant) -> Kind {
+    match IN_TANGLES.contains(&mutant) {
+        true => Kind::Tangle,
+        false => Kind::Fleet,
+    }
+}
+
 /// Runs seeds on several threads. With `stop_at_first` it ends soon after the first failure.
 pub fn campaign(
+    kind: Kind,
     seeds: std::ops::Range<u64>,
     threads: usize,
     mutant: Option<Mutant>,
@@ -90,10 +117,11 @@ pub fn campaign(
                     if seed >= seeds.end {
                         break;
                     }
-                    let verdict = judge(seed, mutant, false);
+                    let verdict = judge(kind, seed, mutant, false);
                     let mut sum = sum.lock().expect("no thread panics while it adds up");
                     sum.seeds += 1;
                     sum.rare.add(&verdict.rare);
+                    sum.census += verdict.census;
                     sum.totals += verdict.totals;
                     if !verdict.violations.is_empty() {
                         sum.failed.push(verdict);
@@ -114,15 +142,17 @@ mod tests {
 
     #[test]
     fn the_same_seed_tells_the_same_story() {
-        for seed in 0..20 {
-            let (one, two) = (judge(seed, None, false), judge(seed, None, true));
-            assert_eq!(one.digest, two.digest, "seed {seed}");
+        for (kind, seed) in (0..20).flat_map(|seed| [(Kind::Fleet, seed), (Kind::Tangle, seed)]) {
+            let (one, two) = (judge(kind, seed, None, false), judge(kind, seed, None, true));
+            assert_eq!(one.digest, two.digest, "seed {seed} of {kind:?}");
             assert!(one.story.is_empty() && !two.story.is_empty());
         }
     }
 
     #[test]
     fn different_seeds_tell_different_stories() {
-        assert_ne!(judge(1, None, false).digest, judge(2, None, false).digest);
+        let digest = |kind, seed| judge(kind, seed, None, false).digest;
+        assert_ne!(digest(Kind::Fleet, 1), digest(Kind::Fleet, 2));
+        assert_ne!(digest(Kind::Fleet, 1), digest(Kind::Tangle, 1));
     }
 }

@@ -4,6 +4,7 @@
 //! with its leases is `tasks.rs`.
 
 use super::hosts::{From, Mail, index, number, req};
+use super::owners::{Actor, Move};
 use super::tasks::{State, Step, Task};
 use super::{Happening, World};
 use crate::checker::history::{Answer, At, Event, Refused, Req, Sent};
@@ -27,6 +28,8 @@ pub(crate) struct Client {
     pub(crate) connected: bool,
     next_request: u32,
     pub(crate) tasks: [Task; 2],
+    /// In a world of owners.
+    pub(crate) owners: Vec<Actor>,
     stopped: bool,
     mailbox: Vec<Waiting>,
     /// Only the youngest plan to connect counts.
@@ -37,6 +40,7 @@ pub(crate) struct Client {
 enum Waiting {
     Mail(ClientMail),
     Step { task: usize, generation: u32, step: Step },
+    Move { owner: usize, generation: u32, step: Move },
 }
 
 /// Something for a client.
@@ -91,6 +95,7 @@ impl Client {
             connected: false,
             next_request: 0,
             tasks: Default::default(),
+            owners: Vec::new(),
             stopped: false,
             mailbox: Vec::new(),
             connect_plan: 0,
@@ -98,7 +103,8 @@ impl Client {
     }
 
     pub(crate) fn is_done(&self) -> bool {
-        !self.stopped && self.tasks.iter().all(|task| matches!(task.state, State::Idle))
+        let idle = |task: &Task| matches!(task.state, State::Idle);
+        !self.stopped && self.tasks.iter().all(idle) && self.owners.iter().all(Actor::is_idle)
     }
 }
 
@@ -170,6 +176,13 @@ impl World {
         }
     }
 
+    pub(crate) fn owner_moves(&mut self, client: usize, owner: usize, generation: u32, step: Move) {
+        match self.clients[client].stopped {
+            true => self.clients[client].mailbox.push(Waiting::Move { owner, generation, step }),
+            false => self.moves(client, owner, generation, step),
+        }
+    }
+
     pub(crate) fn client_stops(&mut self, client: usize, span: Duration) {
         if !self.clients[client].stopped {
             self.log.say(|| format!("client {client} is stopped for {span:?}"));
@@ -185,10 +198,14 @@ impl World {
         for task in 0..self.clients[client].tasks.len() {
             self.look_at_deadline(client, task);
         }
+        self.owners_look_at_deadlines(client);
         for waiting in std::mem::take(&mut self.clients[client].mailbox) {
             match waiting {
                 Waiting::Mail(mail) => self.reaches_client(client, mail),
                 Waiting::Step { task, generation, step } => self.step(client, task, generation, step),
+                Waiting::Move { owner, generation, step } => {
+                    self.owner_moves(client, owner, generation, step)
+                }
             }
         }
     }
@@ -281,18 +298,26 @@ impl World {
             Reply::Refused(refusal) => Answer::Refused(match refusal {
                 Refusal::Held => Refused::Held,
                 Refusal::WaitTimeout => Refused::WaitTimeout,
+                Refusal::Deadlock(_) => Refused::Deadlock,
                 Refusal::NotHeld | Refusal::NotFound | Refusal::LeaseLost(_) => Refused::NotYours,
                 _ => Refused::Other,
             }),
         };
         self.log.record(Event::Answered { of, answer });
+        self.owner_answered(client, of, &reply);
         self.answered(client, of, reply);
     }
 
     fn read_notice(&mut self, client: usize, session: SessionId, notice: Notice) {
         match notice {
-            Notice::Extended { until, except } => self.extended(client, session, until, &except),
-            Notice::Lost { request, .. } => self.lost(client, req(session, request)),
+            Notice::Extended { until, except } => {
+                self.owners_extended(client, until, &except);
+                self.extended(client, session, until, &except);
+            }
+            Notice::Lost { request, .. } => {
+                self.owner_lost(client, req(session, request));
+                self.lost(client, req(session, request));
+            }
             Notice::Queued { .. } | Notice::AtRisk { .. } | Notice::Draining => {}
         }
     }
@@ -305,7 +330,8 @@ impl World {
         self.clients[client].connected = false;
         let sidecar_lives =
             self.is_running(self.clients[client].host, self.sessions[session as usize].sidecar);
-        let comes_back = sidecar_lives && self.dice.chance(0.7);
+        // Owners begin anew.
+        let comes_back = sidecar_lives && self.plan.tangle.is_none() && self.dice.chance(0.7);
         if !comes_back {
             self.clients[client].session = None;
         }
@@ -361,6 +387,7 @@ impl World {
         for task in 0..self.clients[client].tasks.len() {
             self.forget(client, task);
         }
+        self.owners_forget(client);
         let delay = self.dice.about(Duration::from_millis(400));
         self.connect_later(client, delay);
     }

@@ -215,6 +215,7 @@ impl World {
 
     /// The connection is gone. Timed leases do not mind; session leases wait for the client's return, if it comes.
     pub(crate) fn connection_lost(&mut self, client: usize, comes_back: bool) {
+        self.owners_forget(client);
         for task in 0..self.clients[client].tasks.len() {
             let stays = self.holding(client, task).is_some_and(|lease| comes_back || lease.secret.is_some());
             if !stays && !matches!(self.clients[client].tasks[task].state, State::Idle) {

@@ -11,7 +11,8 @@ use super::{Happening, World};
 use crate::checker::history::{At, Event, Req};
 use sidelock_engine::store::{Call, Push};
 use sidelock_engine::{
-    Config, Effect, Engine, EventKind, Grant, Incarnation, Input, Path, Reply, RequestId, SessionId, Time,
+    Config, Effect, Engine, EventKind, Grant, Incarnation, Input, Path, Refusal, Reply, RequestId, SessionId,
+    Time,
 };
 use std::time::Duration;
 
@@ -311,7 +312,10 @@ impl World {
             Reply::Renewed { deadline, .. } => {
                 self.log.record(Event::Renewed { of, deadline: clock.when(*deadline) });
             }
-            Reply::Refused(_) => {
+            Reply::Refused(refusal) => {
+                if matches!(refusal, Refusal::Deadlock(_)) {
+                    self.log.record(Event::Aborted { of });
+                }
                 self.totals.refused += 1;
                 self.hosts[host].link.settled(of);
                 self.log.record(Event::Dropped { of });

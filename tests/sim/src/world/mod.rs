@@ -4,7 +4,7 @@
 //! same history twice. Must not judge: it writes down what happens, and the checker reads that.
 //!
 //! Read on in `plan` (what a seed draws), `hosts` (sidecars), `network` (the way to the store), `truth` (what the store
-//! decided), `clients` and `tasks` (who asks), `troubles` (what goes wrong), `rare` (what must not stay untested).
+//! decided), `clients` and `tasks` (who asks), `tangle` and `owners` (who asks for more while it holds), `troubles` (what goes wrong), `rare` (what must not stay untested).
 
 mod agenda;
 mod clients;
@@ -14,8 +14,10 @@ mod holding;
 mod hosts;
 mod log;
 mod network;
+mod owners;
 mod plan;
 pub mod rare;
+mod tangle;
 mod tasks;
 mod troubles;
 mod truth;
@@ -29,7 +31,8 @@ use holding::Register;
 use hosts::{Host, Mail};
 use log::Log;
 use network::Pipeline;
-use plan::{FAULTY, HEALED, PROGRESS_MAX, Plan, Trouble};
+use owners::Move;
+use plan::{PROGRESS_MAX, Plan, Trouble};
 use rare::Rare;
 use sidelock_engine::mutant::Mutant;
 use sidelock_engine::store::{CallId, Outcome};
@@ -39,6 +42,15 @@ use std::sync::Arc;
 use std::time::Duration;
 use tasks::{Secret, Step};
 use truth::Truth;
+
+/// What kind of a world a seed decides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Many tasks with one lease at a time each, and everything that can go wrong.
+    Fleet,
+    /// Owners who ask for more while they hold.
+    Tangle,
+}
 
 /// A world in which more happens than this will never come to rest.
 const INPUTS_MAX: u64 = 200_000;
@@ -114,6 +126,8 @@ enum Happening {
     ClientContinues { client: usize },
     /// A client's own timer.
     Step { client: usize, task: usize, generation: u32, step: Step },
+    /// An owner's own timer.
+    Moves { client: usize, owner: usize, generation: u32, step: Move },
     /// Something goes wrong.
     Trouble(Trouble),
     /// Everything is well from now on.
@@ -157,8 +171,8 @@ pub(crate) struct World {
 }
 
 /// Runs the world of a seed to its end.
-pub fn run(seed: u64, mutant: Option<Mutant>, trace: bool) -> Run {
-    let mut world = World::new(seed, mutant, trace);
+pub fn run(kind: Kind, seed: u64, mutant: Option<Mutant>, trace: bool) -> Run {
+    let mut world = World::new(kind, seed, mutant, trace);
     world.begin();
     while !world.rested {
         let (at, happening) = world.agenda.pop().expect("a world comes to rest before it runs out of events");
@@ -173,9 +187,12 @@ pub fn run(seed: u64, mutant: Option<Mutant>, trace: bool) -> Run {
 }
 
 impl World {
-    fn new(seed: u64, mutant: Option<Mutant>, trace: bool) -> World {
+    fn new(kind: Kind, seed: u64, mutant: Option<Mutant>, trace: bool) -> World {
         let mut dice = Dice::new(seed);
-        let plan = Plan::draw(&mut dice);
+        let plan = match kind {
+            Kind::Fleet => Plan::draw(&mut dice),
+            Kind::Tangle => Plan::draw_tangle(&mut dice),
+        };
         let keys = (0..plan.keys.len()).map(|index| Key::new(&index.to_string()).expect("digits make a key"));
         World {
             keys: keys.collect(),
@@ -212,14 +229,18 @@ impl World {
         }
         for index in 0..self.plan.clients {
             self.clients.push(Client::new(index % self.plan.hosts, index));
+            if self.plan.tangle.is_some() {
+                self.owners_begin(index);
+                continue;
+            }
             self.begin_later(index, 0, Duration::from_millis(20));
             self.begin_later(index, 1, self.plan.habits.think);
         }
         for (at, trouble) in self.plan.troubles.clone() {
             self.agenda.put(at, Happening::Trouble(trouble));
         }
-        self.agenda.put(At(0) + FAULTY, Happening::Heal);
-        self.agenda.put(At(0) + FAULTY + HEALED, Happening::Look);
+        self.agenda.put(At(0) + self.plan.faulty, Happening::Heal);
+        self.agenda.put(At(0) + self.plan.faulty + self.plan.healed, Happening::Look);
     }
 
     fn happen(&mut self, happening: Happening) {
@@ -239,6 +260,9 @@ impl World {
             Happening::ToClient { client, mail } => self.reaches_client(client, mail),
             Happening::ClientContinues { client } => self.client_continues(client),
             Happening::Step { client, task, generation, step } => self.step(client, task, generation, step),
+            Happening::Moves { client, owner, generation, step } => {
+                self.owner_moves(client, owner, generation, step)
+            }
             Happening::Trouble(trouble) => self.trouble(trouble),
             Happening::Heal => self.heal(),
             Happening::Look => self.look(),
@@ -257,8 +281,9 @@ impl World {
         if !self.closing {
             self.closing = true;
             self.finish_soon();
+            self.owners_finish_soon();
         }
-        let overdue = self.now > At(0) + FAULTY + HEALED + PROGRESS_MAX;
+        let overdue = self.now > At(0) + self.plan.faulty + self.plan.healed + PROGRESS_MAX;
         if overdue || self.clients.iter().all(Client::is_done) {
             self.log.say(|| "—— everybody is done ——".to_owned());
             // What the store keeps until an instant of its clock stays longer after that clock was set back.

@@ -4,13 +4,14 @@
 //! trouble and others all of them; and call faults come in storms, so that bounds on time can be judged in between.
 
 use super::dice::Dice;
+use super::tangle::Tangle;
 use crate::checker::history::{At, Bounds};
 use std::time::Duration;
 
 /// How long the first phase lasts: safety under faults.
-pub(crate) const FAULTY: Duration = Duration::from_secs(60);
+const FAULTY: Duration = Duration::from_secs(60);
 /// How long clients go on asking in a healed world.
-pub(crate) const HEALED: Duration = Duration::from_secs(2);
+const HEALED: Duration = Duration::from_secs(2);
 /// By then, after that, everybody must have been served.
 pub(crate) const PROGRESS_MAX: Duration = Duration::from_secs(45);
 
@@ -112,6 +113,12 @@ pub(crate) struct Plan {
     pub(crate) push_twice: f64,
     pub(crate) late_timers: bool,
     pub(crate) troubles: Vec<(At, Trouble)>,
+    /// How long things go wrong …
+    pub(crate) faulty: Duration,
+    /// … and how long clients go on asking when nothing does.
+    pub(crate) healed: Duration,
+    /// Owners who hold one key and want the next, instead of tasks that hold one at a time.
+    pub(crate) tangle: Option<Tangle>,
     pub(crate) bounds: Bounds,
 }
 
@@ -144,6 +151,9 @@ impl Plan {
             push_twice: if dice.chance(0.3) { 0.2 } else { 0.0 },
             late_timers: dice.chance(0.2),
             troubles,
+            faulty: FAULTY,
+            healed: HEALED,
+            tangle: None,
             bounds: Bounds::default(),
         };
         if dice.chance(0.6) {

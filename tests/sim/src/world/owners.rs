@@ -1,0 +1,362 @@
+//! Owners: sequential actors who hold one key and ask for the next, which is how deadlocks come about.
+//!
+//! Owns the life of one owner of a client: a round of acquires, some work, and the release of everything; after any
+//! refusal, of a deadlock above all, it lets go of all that it has (or, stubborn, goes on with what it got). Must not
+//! know whether it was in a deadlock: that is what the sidecars and the checker have to agree on.
+
+use super::hosts::number;
+use super::plan::KeyKind;
+use super::tangle::Tangle;
+use super::{Happening, World};
+use crate::checker::history::{Acquire as Asked, Event, Req, Sent, Wait};
+use sidelock_engine::{
+    Acquire, Grant, Input, LeaseName, Life, Mode, Owner, Refusal, Reply, RequestId, SessionId, Time,
+};
+use std::time::Duration;
+
+/// A sequential actor.
+#[derive(Default)]
+pub(crate) struct Actor {
+    state: State,
+    /// Steps planned for an older state are void.
+    generation: u32,
+    held: Vec<Held>,
+    /// What it still wants in this round, last first.
+    wants: Vec<(usize, Mode)>,
+}
+
+/// Where an owner stands.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum State {
+    #[default]
+    Idle,
+    /// An acquire is under way.
+    Waiting { of: Req, cancelled: bool },
+    /// It holds something, and does something between two requests.
+    Working,
+}
+
+/// A lease as its owner knows it.
+#[derive(Clone, Copy)]
+struct Held {
+    of: Req,
+    deadline: Time,
+    cap: Option<Time>,
+}
+
+/// What an owner planned to do.
+#[derive(Clone, Copy)]
+pub(crate) enum Move {
+    /// Begin a round.
+    Begin,
+    /// Ask for the next key of the round.
+    Next,
+    /// Change its mind about the acquire under way.
+    Cancel,
+    /// Let go of everything.
+    Finish,
+    /// Its whole client dies.
+    Die,
+}
+
+impl Actor {
+    pub(crate) fn is_idle(&self) -> bool {
+        self.state == State::Idle
+    }
+}
+
+impl World {
+    /// Owners begin, where this is a world of theirs.
+    pub(crate) fn owners_begin(&mut self, client: usize) {
+        let Some(tangle) = self.plan.tangle.clone() else { return };
+        for owner in 0..tangle.owners {
+            self.clients[client].owners.push(Actor::default());
+            self.begin_round_later(client, owner, &tangle);
+        }
+    }
+
+    fn begin_round_later(&mut self, client: usize, owner: usize, tangle: &Tangle) {
+        let delay = match tangle.ring {
+            // All at about the same time.
+            Some(_) => {
+                let every = tangle.every.as_nanos();
+                let next = Duration::from_nanos((every - u128::from(self.now.0) % every) as u64);
+                next + self.dice.span(Duration::ZERO, Duration::from_millis(50))
+            }
+            None => self.dice.about(self.plan.habits.think),
+        };
+        self.plan_move(client, owner, delay, Move::Begin);
+    }
+
+    fn plan_move(&mut self, client: usize, owner: usize, delay: Duration, step: Move) {
+        let generation = self.clients[client].owners[owner].generation;
+        self.agenda.put(self.now + delay, Happening::Moves { client, owner, generation, step });
+    }
+
+    pub(crate) fn moves(&mut self, client: usize, owner: usize, generation: u32, step: Move) {
+        let Some(tangle) = self.plan.tangle.clone() else { return };
+        if self.clients[client].owners[owner].generation != generation {
+            return;
+        }
+        match step {
+            Move::Begin => self.begin_round(client, owner, &tangle),
+            Move::Next => self.ask_next(client, owner, &tangle),
+            Move::Cancel => self.owner_cancels(client, owner),
+            Move::Finish => self.let_go(client, owner),
+            Move::Die => self.client_dies(client),
+        }
+    }
+
+    /// Everything that an owner was about to do is void.
+    fn owner_becomes(&mut self, client: usize, owner: usize, state: State) {
+        let actor = &mut self.clients[client].owners[owner];
+        actor.generation += 1;
+        actor.state = state;
+    }
+
+    /// An owner has nothing and wants nothing; the next round begins later.
+    fn owner_rests(&mut self, client: usize, owner: usize) {
+        self.owner_becomes(client, owner, State::Idle);
+        let actor = &mut self.clients[client].owners[owner];
+        actor.held.clear();
+        actor.wants.clear();
+        if let Some(tangle) = self.plan.tangle.clone().filter(|_| !self.closing) {
+            self.begin_round_later(client, owner, &tangle);
+        }
+    }
+
+    /// The connection is gone, and with it all leases.
+    pub(crate) fn owners_forget(&mut self, client: usize) {
+        for owner in 0..self.clients[client].owners.len() {
+            self.owner_rests(client, owner);
+        }
+    }
+
+    fn begin_round(&mut self, client: usize, owner: usize, tangle: &Tangle) {
+        if self.closing {
+            return;
+        }
+        if !self.clients[client].connected {
+            return self.begin_round_later(client, owner, tangle);
+        }
+        let wants = match tangle.ring {
+            Some(length) => {
+                let place = client + owner * self.plan.clients;
+                // Where owners do not divide evenly, some are left over.
+                if place >= length {
+                    return;
+                }
+                vec![((place + 1) % length, Mode::Exclusive), (place, Mode::Exclusive)]
+            }
+            None => self.draw_wants(tangle),
+        };
+        self.clients[client].owners[owner].wants = wants;
+        self.ask_next(client, owner, tangle);
+    }
+
+    fn draw_wants(&mut self, tangle: &Tangle) -> Vec<(usize, Mode)> {
+        let mut keys: Vec<usize> = (0..self.plan.keys.len()).collect();
+        let count = 1 + self.dice.below(tangle.keys_max.min(keys.len()));
+        let mut wants = Vec::new();
+        for _ in 0..count {
+            let key = keys.swap_remove(self.dice.below(keys.len()));
+            wants.push((key, self.draw_mode(key)));
+        }
+        if self.dice.chance(tangle.again) {
+            let (key, _) = wants[wants.len() - 1];
+            let mode = self.draw_mode(key);
+            wants.insert(0, (key, mode));
+        }
+        wants
+    }
+
+    fn draw_mode(&mut self, key: usize) -> Mode {
+        match self.plan.keys[key] {
+            KeyKind::Lock { shared } if self.dice.chance(shared) => Mode::Shared,
+            KeyKind::Lock { .. } => Mode::Exclusive,
+            KeyKind::Semaphore { limit } => {
+                Mode::Permits { permits: 1 + number(self.dice.below(limit as usize)), limit }
+            }
+        }
+    }
+
+    fn ask_next(&mut self, client: usize, owner: usize, tangle: &Tangle) {
+        if !self.clients[client].connected {
+            return self.owner_rests(client, owner);
+        }
+        let Some((key, mode)) = self.clients[client].owners[owner].wants.pop() else {
+            return self.let_go(client, owner);
+        };
+        let Some(of) = self.next_request(client) else {
+            return self.owner_rests(client, owner);
+        };
+        // A circle through somebody who says no name is nobody's to find: patience has to end it, and what is held under no
+        // name has to be the last.
+        let is_last = self.clients[client].owners[owner].wants.is_empty();
+        let anonymous = is_last && self.dice.chance(tangle.anonymous);
+        let wait = match () {
+            () if self.dice.chance(tangle.tries) => Some(Duration::ZERO),
+            () if anonymous || self.dice.chance(tangle.timeouts) => {
+                Some(self.dice.about(Duration::from_millis(800)))
+            }
+            () => None,
+        };
+        let priority = match self.dice.chance(tangle.priority) {
+            true => i32::try_from(self.dice.between(0, 6)).expect("a small number") - 3,
+            false => 0,
+        };
+        let asked = Asked {
+            key: number(key),
+            units: mode.units(),
+            limit: mode.limit(),
+            wait: match wait {
+                None => Wait::Forever,
+                Some(wait) if wait.is_zero() => Wait::Try,
+                Some(wait) => Wait::AtMost(wait),
+            },
+            priority,
+            timed: false,
+            owner: (!anonymous).then(|| number(owner)),
+        };
+        let acquire = Acquire {
+            session: SessionId(u64::from(of.session)),
+            request: RequestId(u64::from(of.request)),
+            key: self.keys[key].clone(),
+            mode,
+            wait,
+            life: Life::Session { ttl: None },
+            max_hold: None,
+            owner: (!anonymous).then(|| Owner(format!("owner {owner}").into())),
+            find_deadlocks: true,
+            priority,
+            notify_queued: false,
+        };
+        self.owner_becomes(client, owner, State::Waiting { of, cancelled: false });
+        self.send(of, Sent::Acquire(asked));
+        self.post(client, Input::Acquire(acquire));
+        let later = self.dice.about(Duration::from_millis(700));
+        if self.dice.chance(tangle.cancels) {
+            self.plan_move(client, owner, later, Move::Cancel);
+        } else if !self.healed && self.dice.chance(tangle.dies) {
+            self.plan_move(client, owner, later, Move::Die);
+        }
+    }
+
+    fn owner_cancels(&mut self, client: usize, owner: usize) {
+        let connected = self.clients[client].connected;
+        if let State::Waiting { of, cancelled } = &mut self.clients[client].owners[owner].state {
+            *cancelled = true;
+            let of = *of;
+            if connected {
+                self.send_cancel(client, of);
+            }
+        }
+    }
+
+    /// An answer to a request of one of a client's owners.
+    pub(crate) fn owner_answered(&mut self, client: usize, of: Req, reply: &Reply) {
+        let mine = |actor: &Actor| matches!(actor.state, State::Waiting { of: mine, .. } if mine == of);
+        let Some(owner) = self.clients[client].owners.iter().position(mine) else {
+            return;
+        };
+        let Some(tangle) = self.plan.tangle.clone() else { return };
+        let cancelled =
+            matches!(self.clients[client].owners[owner].state, State::Waiting { cancelled: true, .. });
+        match reply {
+            // A grant that raced the cancel is no lease; the acknowledgement is still to come.
+            Reply::Granted(_) if cancelled => {}
+            Reply::Granted(grant) => self.owner_granted(client, owner, of, grant, &tangle),
+            Reply::Refused(Refusal::WaitTimeout | Refusal::Held) | Reply::Cancelled
+                if self.dice.chance(tangle.stubborn) =>
+            {
+                self.owner_goes_on(client, owner, &tangle);
+            }
+            _ => self.let_go(client, owner),
+        }
+    }
+
+    fn owner_granted(&mut self, client: usize, owner: usize, of: Req, grant: &Grant, tangle: &Tangle) {
+        let held = Held { of, deadline: grant.deadline, cap: grant.cap };
+        self.clients[client].owners[owner].held.push(held);
+        self.owner_goes_on(client, owner, tangle);
+    }
+
+    /// On to the next key, or to the work that all were wanted for.
+    fn owner_goes_on(&mut self, client: usize, owner: usize, tangle: &Tangle) {
+        self.owner_becomes(client, owner, State::Working);
+        if self.closing || self.clients[client].owners[owner].wants.is_empty() {
+            let hold = self.dice.about(self.plan.habits.hold);
+            return self.plan_move(client, owner, hold, Move::Finish);
+        }
+        let pause = match tangle.ring {
+            // Until everybody has its first.
+            Some(_) => Duration::from_millis(120) + self.dice.span(Duration::ZERO, tangle.between),
+            None => self.dice.about(tangle.between),
+        };
+        self.plan_move(client, owner, pause, Move::Next);
+    }
+
+    /// Releases everything. What is lost by now is refused, and nobody minds.
+    fn let_go(&mut self, client: usize, owner: usize) {
+        let held = std::mem::take(&mut self.clients[client].owners[owner].held);
+        if self.clients[client].connected {
+            for lease in held {
+                let name = LeaseName::Session(RequestId(u64::from(lease.of.request)));
+                self.send_release(client, lease.of, name);
+            }
+        }
+        self.owner_rests(client, owner);
+    }
+
+    /// The world comes to its end: whoever works is done soon. Who waits is served, or told that it never will be.
+    pub(crate) fn owners_finish_soon(&mut self) {
+        for client in 0..self.clients.len() {
+            for owner in 0..self.clients[client].owners.len() {
+                match self.clients[client].owners[owner].state {
+                    State::Working => self.plan_move(client, owner, Duration::from_millis(5), Move::Finish),
+                    State::Idle | State::Waiting { .. } => {}
+                }
+            }
+        }
+    }
+
+    /// A lease of an owner is gone: it works on with what is left.
+    pub(crate) fn owner_lost(&mut self, client: usize, of: Req) {
+        for actor in &mut self.clients[client].owners {
+            actor.held.retain(|lease| lease.of != of);
+        }
+    }
+
+    /// State, not an event: where all leases of the session stand now, except those listed.
+    pub(crate) fn owners_extended(&mut self, client: usize, until: Time, except: &[RequestId]) {
+        let clock = self.hosts[self.clients[client].host].clock;
+        for owner in 0..self.clients[client].owners.len() {
+            for place in 0..self.clients[client].owners[owner].held.len() {
+                let lease = &mut self.clients[client].owners[owner].held[place];
+                if !except.contains(&RequestId(u64::from(lease.of.request))) {
+                    lease.deadline = lease.cap.map_or(until, |cap| until.min(cap));
+                    let (lease, until) = (lease.of, clock.when(lease.deadline));
+                    self.log.record(Event::Extended { lease, until });
+                }
+            }
+        }
+    }
+
+    /// Gives up every lease whose deadline has passed.
+    pub(crate) fn owners_look_at_deadlines(&mut self, client: usize) {
+        let now = self.boottime(self.clients[client].host);
+        for owner in 0..self.clients[client].owners.len() {
+            let held = std::mem::take(&mut self.clients[client].owners[owner].held);
+            let (over, valid): (Vec<Held>, Vec<Held>) =
+                held.into_iter().partition(|lease| lease.deadline <= now);
+            self.clients[client].owners[owner].held = valid;
+            for lease in over {
+                self.log.record(Event::LostSeen { lease: lease.of });
+                if self.clients[client].connected {
+                    let name = LeaseName::Session(RequestId(u64::from(lease.of.request)));
+                    self.send_release(client, lease.of, name);
+                }
+            }
+        }
+    }
+}
