@@ -33,8 +33,8 @@ pub(crate) struct Ask {
     pub(crate) again_at: Time,
     /// A recall came before the grant did: somebody already waits.
     pub(crate) recalled: bool,
-    /// The key is in use with another limit; the idle ones among its holders have been recalled.
-    mismatched: bool,
+    /// The key is in use with this other limit; the idle ones among its holders have been recalled.
+    pub(crate) mismatched: Option<u32>,
     sent: u32,
     doubtful: bool,
     refuse_after: StoreTime,
@@ -51,7 +51,7 @@ impl Ask {
             queued: None,
             again_at: Time::MAX,
             recalled: false,
-            mismatched: false,
+            mismatched: None,
             sent: 0,
             doubtful: false,
             refuse_after: StoreTime(0),
@@ -256,11 +256,11 @@ impl Engine {
         let Some(ask) = &mut self.resources[resource].ask else {
             return;
         };
-        if ask.mismatched {
+        if ask.mismatched.is_some() {
             self.resources[resource].ask = None;
             self.refuse_mismatched(now, resource, limit);
         } else {
-            ask.mismatched = true;
+            ask.mismatched = Some(limit);
             ask.again_at = now + grace;
         }
     }

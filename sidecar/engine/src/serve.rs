@@ -222,7 +222,12 @@ impl Engine {
         if !self.resources[resource].queue.has_tries() {
             return;
         }
-        let refusal = if unavailable { Refusal::StoreUnavailable } else { Refusal::Held };
+        let mismatch = self.resources[resource].ask.as_ref().and_then(|ask| ask.mismatched);
+        let refusal = match mismatch {
+            _ if unavailable => Refusal::StoreUnavailable,
+            Some(limit) => Refusal::LimitMismatch { limit },
+            None => Refusal::Held,
+        };
         let tries: Vec<usize> =
             self.resources[resource].queue.iter().filter(|&waiter| self.waiters[waiter].is_try()).collect();
         for waiter in tries {
