@@ -2,6 +2,7 @@
 //!
 //! Owns arrival, patience, cancel and refusal. Must not know when somebody is granted: that is `serve`.
 
+use crate::ask::Ask;
 use crate::effect::{EventKind, Notice, Refusal, Reply};
 use crate::engine::Engine;
 use crate::input::{Acquire, Life};
@@ -199,7 +200,9 @@ impl Engine {
         }
         let resource = waiter.resource;
         let r = &self.resources[resource];
-        let unheard = r.tenure.is_none() && r.ask.as_ref().is_none_or(|ask| ask.queued.is_none());
+        // A wait may be shorter than a round trip: only a store that has been silent for longer is away.
+        let is_silent = |ask: &Ask| ask.queued.is_none() && now.since(ask.since) >= self.grace();
+        let unheard = r.tenure.is_none() && r.ask.as_deref().is_none_or(is_silent);
         let refusal = match () {
             () if !self.link.is_up() || unheard => Refusal::StoreUnavailable,
             () if waiter.is_try() => Refusal::Held,
