@@ -1,0 +1,8 @@
+//! Cases from the test suites of locks that people use already, in our terms: what each asserts, not how. Every case
+//! names its origin in a comment, and is played over memory and over Redis.
+
+mod lock;
+mod models;
+mod read_write;
+mod semaphore;
+mod stage;
