@@ -24,6 +24,7 @@ pub(crate) struct Wish {
     pub(crate) wait: Option<Duration>,
     pub(crate) life: Life,
     pub(crate) max_hold: Option<Duration>,
+    pub(crate) per: Option<Duration>,
     pub(crate) owner: Option<Arc<str>>,
     pub(crate) priority: i32,
 }
@@ -175,6 +176,7 @@ fn send(
         owner: wish.owner.as_deref(),
         priority: wish.priority,
         notify_queued: false,
+        per: wish.per,
     }));
     // Caught here: sent, it would end the connection for everybody.
     let length = state.outbox.len() - before;

@@ -44,6 +44,14 @@ pub struct Semaphore {
     thread: Arc<Thread>,
 }
 
+/// A rate; see [`crate::Rate`].
+#[derive(Clone, Debug)]
+#[must_use = "a rate does nothing until it is acquired"]
+pub struct Rate {
+    rate: request::Rate,
+    thread: Arc<Thread>,
+}
+
 /// Many readers or one writer; see [`crate::RwLock`].
 #[derive(Clone, Debug)]
 pub struct RwLock {
@@ -136,6 +144,11 @@ impl Client {
         Semaphore { semaphore: self.client.semaphore(key, limit), thread: self.thread.clone() }
     }
 
+    /// See [`crate::Client::rate`].
+    pub fn rate(&self, key: impl AsRef<str>, limit: u32, per: Duration) -> Rate {
+        Rate { rate: self.client.rate(key, limit, per), thread: self.thread.clone() }
+    }
+
     /// See [`crate::Client::rwlock`].
     pub fn rwlock(&self, key: impl AsRef<str>) -> RwLock {
         RwLock { lock: self.client.rwlock(key), thread: self.thread.clone() }
@@ -150,6 +163,21 @@ impl Semaphore {
     /// See [`crate::Semaphore::permits`].
     pub fn permits(&self, permits: u32) -> Request {
         Request { request: self.semaphore.permits(permits), thread: self.thread.clone() }
+    }
+}
+
+impl Rate {
+    /// See [`crate::Rate::permits`].
+    pub fn permits(&self, permits: u32) -> Request {
+        Request { request: self.rate.permits(permits), thread: self.thread.clone() }
+    }
+
+    /// See [`crate::Rate::acquire`].
+    ///
+    /// # Errors
+    /// As [`crate::Request::acquire`].
+    pub fn acquire(&self) -> Result<Lease> {
+        self.permits(1).acquire()
     }
 }
 

@@ -38,7 +38,7 @@ pub use client::{Builder, Client, Sidecar};
 pub use discover::socket_path;
 pub use error::{Error, Refusal, Result};
 pub use lease::{Lease, LeaseView, Releasing};
-pub use request::{Acquiring, Request, RwLock, Semaphore};
+pub use request::{Acquiring, Rate, Request, RwLock, Semaphore};
 pub use sidelock_wire::{Code, Guarantee, LostReason, Scope};
 pub use timed::{LeaseId, NotALeaseId, TimedLease};
 

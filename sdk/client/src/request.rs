@@ -40,6 +40,30 @@ pub struct Semaphore {
     limit: u32,
 }
 
+/// A rate: so many permits for a key in any window of a given length, whoever asks. Made by [`Client::rate`], to be
+/// awaited for one permit.
+///
+/// A permit comes back that long after its grant, whatever becomes of its lease, which ends then as well: to drop it, to
+/// keep it or to release it makes no difference to others.
+///
+/// ```no_run
+/// # async fn f(sl: sidelock_client::Client) -> sidelock_client::Result<()> {
+/// # use std::time::Duration;
+/// let api = sl.rate("api", 100, Duration::from_secs(60));
+/// let _sent = api.clone().await?;
+/// // … a call, of which there are 100 a minute at most …
+/// let _batch = api.permits(20).wait(Duration::from_secs(5)).await?;
+/// # Ok(()) }
+/// ```
+#[derive(Clone, Debug)]
+#[must_use = "a rate does nothing until it is awaited or acquired"]
+pub struct Rate {
+    handle: Arc<Handle>,
+    key: Arc<str>,
+    limit: u32,
+    per: Duration,
+}
+
 /// Many readers or one writer. Made by [`Client::rwlock`]; [`Client::lock`] on the same key is its writer.
 #[derive(Clone, Debug)]
 pub struct RwLock {
@@ -58,6 +82,12 @@ impl Client {
         Semaphore { handle: self.handle.clone(), key: Arc::from(key.as_ref()), limit }
     }
 
+    /// The rate `key`: at most `limit` permits in any window of `per`. All who use it at a time must agree on the limit;
+    /// it shares the key with a semaphore of that name.
+    pub fn rate(&self, key: impl AsRef<str>, limit: u32, per: Duration) -> Rate {
+        Rate { handle: self.handle.clone(), key: Arc::from(key.as_ref()), limit, per }
+    }
+
     /// The readers/writer lock `key`.
     pub fn rwlock(&self, key: impl AsRef<str>) -> RwLock {
         RwLock { handle: self.handle.clone(), key: Arc::from(key.as_ref()) }
@@ -73,6 +103,30 @@ impl Semaphore {
     /// Waits for one permit.
     pub fn acquire(&self) -> Acquiring {
         self.permits(1).acquire()
+    }
+}
+
+impl Rate {
+    /// Asks for `permits` of them at once.
+    pub fn permits(&self, permits: u32) -> Request {
+        let mode = Mode::Permits { permits, limit: self.limit };
+        let mut request = Request::new(&self.handle, self.key.clone(), mode);
+        request.wish.per = Some(self.per);
+        request
+    }
+
+    /// Waits for one permit.
+    pub fn acquire(&self) -> Acquiring {
+        self.permits(1).acquire()
+    }
+}
+
+impl IntoFuture for Rate {
+    type Output = Result<Lease>;
+    type IntoFuture = Acquiring;
+
+    fn into_future(self) -> Acquiring {
+        self.acquire()
     }
 }
 
@@ -96,6 +150,7 @@ impl Request {
             wait: handle.default_wait,
             life: Life::Session { ttl: None },
             max_hold: None,
+            per: None,
             owner: None,
             priority: 0,
         };

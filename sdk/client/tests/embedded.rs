@@ -1,9 +1,9 @@
 //! The SDK on a real sidecar inside this process.
 
-use sidelock_client::{Client, Error, Scope, blocking};
+use sidelock_client::{Client, Error, LostReason, Scope, blocking};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 #[tokio::test]
 async fn locks_exclude_and_fences_rise() {
@@ -163,4 +163,36 @@ fn the_blocking_flavour_takes_turns_between_threads() {
             });
         }
     });
+}
+
+#[tokio::test]
+async fn permits_of_a_rate_come_back_by_the_clock() {
+    const PER: Duration = Duration::from_millis(400);
+    let sl = Client::embedded().await.expect("starts");
+    let api = sl.rate("api", 3, PER);
+    let begun = Instant::now();
+    let two = api.permits(2).await.expect("free");
+    let one = api.clone().await.expect("one is left");
+    two.release().await.expect("still held");
+    let spent = api.permits(1).try_acquire().await.expect("answered");
+    assert!(spent.is_none(), "released is not back");
+    let again = api.acquire().await.expect("in time");
+    assert!(begun.elapsed() >= PER && again.is_valid());
+    assert_eq!(one.lost().await, LostReason::Expired, "its time is over");
+    assert!(!one.is_valid());
+    let never = sl.rate("api", 3, Duration::from_millis(1)).await;
+    assert!(matches!(never, Err(Error::Invalid(_))), "{never:?}");
+}
+
+#[test]
+fn a_blocking_program_keeps_to_a_rate() {
+    const PER: Duration = Duration::from_millis(300);
+    let sl = blocking::Client::embedded().expect("starts");
+    let api = sl.rate("api", 1, PER);
+    let begun = Instant::now();
+    for _ in 0..3 {
+        drop(api.acquire().expect("granted in turn"));
+    }
+    assert!(begun.elapsed() >= 2 * PER);
+    assert!(api.permits(1).try_acquire().expect("answered").is_none());
 }

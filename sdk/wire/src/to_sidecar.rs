@@ -80,6 +80,8 @@ pub struct Acquire<'a> {
     pub priority: i32,
     /// Say `Queued` if it has to wait.
     pub notify_queued: bool,
+    /// Permits of a rate: their units come back this long after the grant, and the lease ends then.
+    pub per: Option<Duration>,
 }
 
 mod kind {
@@ -106,6 +108,7 @@ mod acquire_flag {
     pub(super) const PRIORITY: u16 = 1 << 4;
     pub(super) const TIMED: u16 = 1 << 5;
     pub(super) const NOTIFY_QUEUED: u16 = 1 << 6;
+    pub(super) const PER: u16 = 1 << 8;
 }
 
 impl<'a> ToSidecar<'a> {
@@ -219,6 +222,9 @@ impl<'a> Acquire<'a> {
         if self.priority != 0 {
             put::i32(out, self.priority);
         }
+        if let Some(per) = self.per {
+            put::u64(out, millis(per));
+        }
     }
 
     fn flags(&self, ttl: Option<Duration>, timed: bool) -> u16 {
@@ -230,6 +236,7 @@ impl<'a> Acquire<'a> {
             | put::flag(self.priority != 0, PRIORITY)
             | put::flag(timed, TIMED)
             | put::flag(self.notify_queued, NOTIFY_QUEUED)
+            | put::flag(self.per.is_some(), PER)
     }
 
     fn decode(fields: &mut Fields<'a>) -> Result<Self, FrameError> {
@@ -250,7 +257,8 @@ impl<'a> Acquire<'a> {
             (true, None) => return Err(fields.missing("ttl")),
         };
         let notify_queued = has(NOTIFY_QUEUED);
-        Ok(Acquire { request, key, mode, wait, life, max_hold, owner, priority, notify_queued })
+        let per = fields.optional(has(PER), |f| f.millis("per"))?;
+        Ok(Acquire { request, key, mode, wait, life, max_hold, owner, priority, notify_queued, per })
     }
 }
 

@@ -155,6 +155,7 @@ mod tests {
             "run -n -E 9 k -- true",
             "run --wait forever --on-lost kill --grace 5s k -- true",
             "run --permits 2 --limit 3 k -- true",
+            "run --limit 100 --per 1m k -- true",
         ] {
             let words = std::iter::once("sidelock").chain(line.split(' '));
             assert!(Cli::try_parse_from(words).is_ok(), "{line}");
@@ -168,6 +169,7 @@ mod tests {
             "run -s -x k -- true",
             "run -s --limit 2 k -- true",
             "run --permits 2 k -- true",
+            "run --per 1m k -- true",
             "run -n -w 5 k -- true",
             "lock k --ttl soon",
             "nonsense",

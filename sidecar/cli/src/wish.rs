@@ -6,6 +6,7 @@ use crate::door::{ask, escaped};
 use crate::failure::Failure;
 use crate::output::tell;
 use crate::socket::Socket;
+use crate::span::span;
 use crate::table::shown;
 use clap::Args;
 use hyper::Method;
@@ -34,6 +35,9 @@ pub(crate) struct ModeArgs {
     /// Permits that the semaphore has; all who use it must agree
     #[arg(long, value_name = "M")]
     limit: Option<u32>,
+    /// A rate: the permits come back so long after they were granted, and not before
+    #[arg(long, value_name = "SPAN", value_parser = span, requires = "limit")]
+    per: Option<Duration>,
 }
 
 impl ModeArgs {
@@ -48,11 +52,18 @@ impl ModeArgs {
 
     /// The request for `key`.
     pub(crate) fn request(self, client: &Client, key: &str) -> Request {
-        match self.limit {
-            Some(limit) => client.semaphore(key, limit).permits(self.permits.unwrap_or(1)),
-            None if self.shared => client.rwlock(key).read(),
-            None => client.lock(key),
+        let permits = self.permits.unwrap_or(1);
+        match (self.limit, self.per) {
+            (Some(limit), Some(per)) => client.rate(key, limit, per).permits(permits),
+            (Some(limit), None) => client.semaphore(key, limit).permits(permits),
+            (None, _) if self.shared => client.rwlock(key).read(),
+            (None, _) => client.lock(key),
         }
+    }
+
+    /// Permits that come back by the clock: nothing is held beyond that, and nothing lost by it.
+    pub(crate) fn is_rate(self) -> bool {
+        self.per.is_some()
     }
 }
 

@@ -96,6 +96,7 @@ impl Gate {
             wait: ask.wait.or(class.and_then(|class| class.default_wait)),
             life,
             max_hold: [ask.max_hold, class.and_then(|class| class.max_hold)].into_iter().flatten().min(),
+            per: ask.per.map(|per| admit_per(per, mode, &rules.limits)).transpose()?,
             owner: ask.owner.map(admit_owner).transpose()?,
             find_deadlocks: class.is_none_or(|class| class.deadlock == Deadlock::Detect),
             priority: ask.priority,
@@ -172,6 +173,20 @@ fn admit_mode(mode: wire::Mode, class: Option<&Class>) -> Result<engine::Mode, P
         );
     }
     Ok(engine::Mode::Permits { permits, limit })
+}
+
+/// Only permits come back by the clock. The store keeps a rate's units for as long as a timed lease's: so the same bounds
+/// apply, by names of their own.
+fn admit_per(per: Duration, mode: engine::Mode, limits: &Limits) -> Result<Duration, Problem> {
+    if !matches!(mode, engine::Mode::Permits { .. }) {
+        return Err(Problem::field("per", "is for permits; a lock comes back with its release"));
+    }
+    let (min, max) = (limits.ttl_min, limits.rate_per_max);
+    if (min..=max).contains(&per) {
+        return Ok(per);
+    }
+    let allowed = format!("{} (ttl_min) to {} (rate_per_max)", format_duration(min), format_duration(max));
+    Err(Problem::field("per", format_args!("{allowed} are allowed")))
 }
 
 fn admit_life(life: wire::Life, limits: &Limits) -> Result<engine::Life, Problem> {

@@ -18,6 +18,7 @@ fn ask(key: &[u8]) -> wire::Acquire<'_> {
         owner: None,
         priority: 0,
         notify_queued: false,
+        per: None,
     }
 }
 
@@ -38,7 +39,8 @@ fn what_is_out_of_range_is_refused_by_name() {
         |permits, limit| wire::Acquire { mode: wire::Mode::Permits { permits, limit }, ..ask(b"k") };
     let ttl = |ttl| wire::Acquire { life: wire::Life::Session { ttl: Some(ttl) }, ..ask(b"k") };
     let timed = |ttl| wire::Acquire { life: wire::Life::Timed { ttl }, ..ask(b"k") };
-    let year = Duration::from_secs(365 * 86_400);
+    let (minute, year) = (Duration::from_secs(60), Duration::from_secs(365 * 86_400));
+    let rate = |per| wire::Acquire { per: Some(per), ..permits(1, 3) };
     let cases = [
         (ask(b""), "key", Code::BadRequest, "1 to 512"),
         (ask(&long), "key", Code::TooLarge, "1 to 512"),
@@ -51,6 +53,9 @@ fn what_is_out_of_range_is_refused_by_name() {
         (ttl(year), "ttl", Code::BadRequest, "100ms to 1h"),
         (timed(Duration::ZERO), "ttl", Code::BadRequest, "100ms to 1h"),
         (timed(year), "ttl", Code::BadRequest, "100ms to 1h"),
+        (rate(Duration::from_millis(99)), "per", Code::BadRequest, "100ms (ttl_min) to 1h (rate_per_max)"),
+        (rate(year), "per", Code::BadRequest, "100ms (ttl_min) to 1h (rate_per_max)"),
+        (wire::Acquire { per: Some(minute), ..ask(b"k") }, "per", Code::BadRequest, "is for permits"),
         (
             wire::Acquire { max_hold: Some(Duration::ZERO), ..ask(b"k") },
             "max_hold",
@@ -70,7 +75,7 @@ fn what_is_out_of_range_is_refused_by_name() {
     let problem = gate.renew(SessionId(7), 1, wire::LeaseName::Session(1), year).expect_err("a year");
     assert_eq!(problem.field, Some("ttl"));
     let page = gate.metrics.page(engine::Time::ZERO, &engine::view::Counts::default(), None, true);
-    for (op, count) in [("acquire", 15), ("renew", 1)] {
+    for (op, count) in [("acquire", 18), ("renew", 1)] {
         let line = format!(r#"{{op="{op}",mode="",class="",outcome="bad_request"}} {count}"#);
         assert!(page.contains(&line), "{line} is missing in\n{page}");
     }

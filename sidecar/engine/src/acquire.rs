@@ -33,11 +33,30 @@ pub(crate) struct Waiter {
     /// Its wait counts where deadlocks are looked for.
     pub(crate) find_deadlocks: bool,
     pub(crate) uid: u32,
+    pub(crate) special: Option<Box<Special>>,
     /// Others held the key or waited for it when it came.
     pub(crate) met_others: bool,
 }
 
+/// What few waiters have, behind one word.
+pub(crate) struct Special {
+    /// Its units come back so long after the grant.
+    pub(crate) per: Option<Duration>,
+}
+
+impl Special {
+    fn of(acquire: &Acquire) -> Option<Box<Special>> {
+        let per = acquire.per;
+        per.is_some().then(|| Box::new(Special { per }))
+    }
+}
+
 impl Waiter {
+    /// Its units come back so long after the grant.
+    pub(crate) fn per(&self) -> Option<Duration> {
+        self.special.as_ref()?.per
+    }
+
     /// It wants an answer now, not a turn.
     pub(crate) fn is_try(&self) -> bool {
         self.wait == Some(Duration::ZERO)
@@ -156,6 +175,7 @@ impl Engine {
         let r = &self.resources[resource];
         let met_others = !r.queue.is_empty() || !r.live.fits(acquire.mode);
         let session = self.sessions.get_mut(&acquire.session).expect("admitted a moment ago");
+        let special = Special::of(&acquire);
         let waiter = self.waiters.insert(Waiter {
             resource,
             session: acquire.session,
@@ -171,6 +191,7 @@ impl Engine {
             owner: None,
             find_deadlocks: acquire.find_deadlocks,
             uid: session.uid,
+            special,
             met_others,
         });
         session.wait(acquire.request, waiter);

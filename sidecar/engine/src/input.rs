@@ -110,6 +110,8 @@ pub struct Acquire {
     pub life: Life,
     /// The lease is lost this long after its grant, whatever keeps it alive.
     pub max_hold: Option<Duration>,
+    /// Permits of a rate: the units come back this long after the grant, whatever becomes of the lease, which ends then.
+    pub per: Option<Duration>,
     /// On whose behalf.
     pub owner: Option<Owner>,
     /// Whether its wait counts where deadlocks are looked for.

@@ -10,6 +10,7 @@ use crate::input::{LeaseName, Life, Release, Renew};
 use crate::model::{Fence, LeaseSecret, Mode, RequestId, SessionId, Time};
 use crate::mutant::Mutant;
 use crate::owners::OwnerNo;
+use crate::rate::Rate;
 use crate::session::Slot;
 use crate::timers::Timer;
 use std::time::Duration;
@@ -40,23 +41,33 @@ pub(crate) struct Lease {
 
 /// What few leases have.
 struct Terms {
-    /// When `max_hold` ends; `MAX` without.
+    /// When `max_hold` ends, or the time of a rate; `MAX` without.
     hold_until: Time,
+    /// Set for permits of a rate.
+    rate: Option<Rate>,
     /// Set for a timed lease.
     secret: Option<LeaseSecret>,
     owner: Option<OwnerNo>,
 }
 
 impl Lease {
-    pub(crate) fn new(now: Time, resource: usize, fence: Fence, waiter: &Waiter, tellable: Time) -> Lease {
+    pub(crate) fn new(
+        now: Time,
+        resource: usize,
+        fence: Fence,
+        waiter: &Waiter,
+        rate: Option<Rate>,
+        tellable: Time,
+    ) -> Lease {
         let hold_until = waiter.max_hold.map_or(Time::MAX, |span| now + span);
+        let hold_until = rate.as_ref().map_or(hold_until, |rate| rate.ends.min(hold_until));
         let (ttl, secret) = match waiter.life {
             Life::Session { ttl } => (ttl, None),
             Life::Timed { ttl, secret } => (Some(ttl), Some(secret)),
         };
         let cap = ttl.map_or(Time::MAX, |ttl| now + ttl).min(hold_until);
-        let terms = (waiter.max_hold.is_some() || secret.is_some() || waiter.owner.is_some())
-            .then(|| Box::new(Terms { hold_until, secret, owner: waiter.owner }));
+        let plain = hold_until == Time::MAX && secret.is_none() && waiter.owner.is_none();
+        let terms = (!plain).then(|| Box::new(Terms { hold_until, rate, secret, owner: waiter.owner }));
         // A timed lease is granted once all of its time is confirmed, so its cap is its deadline.
         let told = if secret.is_some() { cap } else { tellable.min(cap) };
         Lease {
@@ -90,7 +101,12 @@ impl Lease {
         self.terms.as_ref()?.owner
     }
 
-    /// When `max_hold` ends; `MAX` without.
+    /// Set for permits of a rate.
+    pub(crate) fn rate(&self) -> Option<&Rate> {
+        self.terms.as_ref()?.rate.as_ref()
+    }
+
+    /// When `max_hold` ends, or the time of a rate; `MAX` without.
     fn hold_until(&self) -> Time {
         self.terms.as_ref().map_or(Time::MAX, |terms| terms.hold_until)
     }
@@ -111,6 +127,7 @@ pub(crate) struct PendingRenewal {
 /// How a lease ended.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum End {
+    /// Its holder gave it back, or it came to the end that it was meant to have.
     Released,
     Lost(LostReason),
 }
@@ -272,6 +289,7 @@ impl Engine {
         if let Some(session) = self.sessions.get_mut(&session) {
             session.settle(request, None);
         }
+        self.spend(now, index);
         self.refuse_renewals_of(index, resource, end);
         let kind = match end {
             End::Released => EventKind::Released { fence, held },
@@ -342,6 +360,7 @@ impl Engine {
                 self.forget_if_over(session);
             }
         }
+        self.forget_spent(resource);
     }
 
     /// Arms the lease's own timer for its cap, or for the last deadline told if its session is cut off.
@@ -364,13 +383,14 @@ impl Engine {
             return;
         }
         lease.armed = Time::MAX;
-        let reason = match () {
-            () if lease.hold_until() <= now => LostReason::MaxHold,
-            () if lease.cap <= now => LostReason::Expired,
-            () => LostReason::Session,
+        let end = match () {
+            () if lease.rate().is_some_and(|rate| rate.ends <= now) => End::Released,
+            () if lease.hold_until() <= now => End::Lost(LostReason::MaxHold),
+            () if lease.cap <= now => End::Lost(LostReason::Expired),
+            () => End::Lost(LostReason::Session),
         };
         let session = lease.session;
-        let resource = self.end_lease(now, index, End::Lost(reason));
+        let resource = self.end_lease(now, index, end);
         self.serve(now, resource);
         self.forget_if_over(session);
     }

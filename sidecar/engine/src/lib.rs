@@ -14,6 +14,7 @@ mod engine;
 mod acquire;
 mod serve;
 mod queue;
+mod rate;
 mod resource;
 mod resources;
 mod lease;

@@ -46,13 +46,17 @@ pub enum Mutant {
     NoReask,
     /// H16, engine: a cut-off session whose leases are lost with their tenure is never forgotten.
     SessionOutlivesLeases,
+    /// Rates, engine: the units are free when the lease is over, not when their time is.
+    RateForgetsSpent,
+    /// Rates, engine: a grant does not wait until the store confirmed the time of its units.
+    RateUnconfirmed,
     /// H9, engine: a wall clock that ran ahead of boottime casts no doubt on deadlines.
     ClockStepTrusted,
 }
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Mutant; 21] = [
+    pub const ALL: [Mutant; 23] = [
         Mutant::FenceFromClock,
         Mutant::HandoffRepeatsFence,
         Mutant::HalfWrite,
@@ -73,6 +77,8 @@ impl Mutant {
         Mutant::NoContact,
         Mutant::NoReask,
         Mutant::SessionOutlivesLeases,
+        Mutant::RateForgetsSpent,
+        Mutant::RateUnconfirmed,
         Mutant::ClockStepTrusted,
     ];
 

@@ -7,6 +7,7 @@ use crate::debt::Debt;
 use crate::lease::PendingRenewal;
 use crate::model::{Fence, Key, Mode, StoreTime, Time, WHOLE};
 use crate::queue::Queue;
+use crate::rate::Spent;
 use crate::tenure::Tenure;
 use smallvec::SmallVec;
 use thin_vec::ThinVec;
@@ -23,6 +24,8 @@ pub(crate) struct Resource {
     pub(crate) debts: ThinVec<Debt>,
     /// Lease renewals that wait for the store's confirmation (P5).
     pub(crate) renewals: ThinVec<PendingRenewal>,
+    /// Units of rates whose leases are over and whose time is not.
+    pub(crate) spent: ThinVec<Spent>,
     /// The highest token handed out for this key, 0 if none.
     pub(crate) issued: Fence,
     /// Copies of asks whose outcome was once in doubt may still run until then: whatever ends what grew out of them, or
@@ -45,6 +48,7 @@ impl Resource {
             ask: None,
             debts: ThinVec::new(),
             renewals: ThinVec::new(),
+            spent: ThinVec::new(),
             issued: 0,
             doubtful_until: StoreTime(0),
             calls: 0,
@@ -77,7 +81,14 @@ impl Resource {
         let tenure = self.tenure.as_ref().map_or(Time::MAX, |tenure| tenure.next_due());
         let ask = self.ask.as_ref().map_or(Time::MAX, |ask| ask.again_at);
         let debts = self.debts.iter().map(|debt| debt.next_due()).min().unwrap_or(Time::MAX);
-        tenure.min(ask).min(debts)
+        let cooling = self.cooling().map_or(Time::MAX, |(_, next)| next);
+        tenure.min(ask).min(debts).min(cooling)
+    }
+
+    /// Units that cool, and when the next of them are free.
+    pub(crate) fn cooling(&self) -> Option<(u32, Time)> {
+        let next = self.spent.iter().map(|spent| spent.until).min()?;
+        Some((self.spent.iter().map(|spent| spent.units).sum(), next))
     }
 }
 
@@ -86,6 +97,7 @@ impl Resource {
 pub(crate) struct Live {
     /// In no order; a lease knows its index, so leaving is O(1). Most keys never have more than one.
     leases: SmallVec<[usize; 2]>,
+    /// Units bound, spent ones included.
     permits: u32,
     exclusive: bool,
 }
@@ -113,8 +125,19 @@ impl Live {
         self.leases.get(index).copied()
     }
 
+    /// Binds units that no lease stands on any more.
+    pub(crate) fn spend(&mut self, units: u32) {
+        self.permits += units;
+    }
+
+    /// Frees units that were spent.
+    pub(crate) fn cool(&mut self, units: u32) {
+        self.permits -= units;
+    }
+
+    /// No units are bound.
     pub(crate) fn is_empty(&self) -> bool {
-        self.leases.is_empty()
+        self.leases.is_empty() && self.permits == 0
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = usize> + '_ {

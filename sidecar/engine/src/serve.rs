@@ -9,6 +9,7 @@ use crate::input::Life;
 use crate::lease::Lease;
 use crate::model::{Mode, Time, WHOLE};
 use crate::mutant::Mutant;
+use crate::rate::Rate;
 use crate::session::Slot;
 use crate::tenure::ttl_covering;
 use std::time::Duration;
@@ -91,6 +92,8 @@ impl Engine {
             Life::Timed { ttl, .. } if !Mutant::TimedUnconfirmed.is(self.config.mutant) => ttl.max(reserve),
             _ => reserve,
         };
+        let per = waiter.per().filter(|_| !Mutant::RateUnconfirmed.is(self.config.mutant));
+        let until = per.map_or(until, |per| self.cooling_time(per).max(until));
         match tenure.is_good_until(now + until) && !tenure.fences.is_empty() {
             true => Verdict::Grant,
             false => Verdict::Renew,
@@ -163,7 +166,8 @@ impl Engine {
         let confirmed = tenure.deadline;
         let tellable =
             self.sessions.get_mut(&waiter.session).map_or(confirmed, |session| session.tellable(confirmed));
-        let lease = Lease::new(now, resource, fence, &waiter, tellable);
+        let rate = waiter.per().map(|per| Rate { ends: now + per, cools: now + self.cooling_time(per) });
+        let lease = Lease::new(now, resource, fence, &waiter, rate, tellable);
         let (told, cap, secret) = (lease.told, lease.cap, lease.secret());
         let index = self.leases.insert(lease);
         self.leases[index].index = self.resources[resource].live.add(index, waiter.mode);
@@ -203,18 +207,20 @@ impl Engine {
         self.keep_in_touch(now, resource);
     }
 
-    /// The time to live that this key's tenure needs: the usual one, or what a timed lease at the head or in renewal
-    /// needs (P5), or what is already confirmed, which must not shrink.
+    /// The time to live that this key's tenure needs: the usual one, or what a timed lease or a rate at the head, or a
+    /// renewal, needs (P5), or what is already confirmed, which must not shrink.
     pub(crate) fn wanted_ttl(&self, now: Time, resource: usize) -> Duration {
         let r = &self.resources[resource];
         let slack = Duration::from_millis(200) + self.link.round_trip() * 4;
-        let head = r.queue.first().and_then(|head| match self.waiters[head].life {
+        let head = r.queue.first().map(|head| &self.waiters[head]);
+        let rate = head.and_then(|head| head.per()).map(|per| ttl_covering(self.cooling_time(per) + slack));
+        let head = head.and_then(|head| match head.life {
             Life::Timed { ttl, .. } => Some(ttl_covering(ttl + slack)),
             Life::Session { .. } => None,
         });
         let renewal = r.renewals.iter().map(|renewal| ttl_covering(renewal.ttl + slack)).max();
         let confirmed = r.tenure.as_ref().map(|tenure| ttl_covering(tenure.deadline.since(now)));
-        [head, renewal, confirmed].into_iter().flatten().fold(self.tenure_ttl(), Duration::max)
+        [head, rate, renewal, confirmed].into_iter().flatten().fold(self.tenure_ttl(), Duration::max)
     }
 
     /// Refuses every try of the queue: what it met will not go away at once.
@@ -280,6 +286,7 @@ impl Engine {
             return;
         }
         r.armed = Time::MAX;
+        self.cool(now, resource);
         self.tenure_due(now, resource);
         self.pay_debts(now, resource);
         if self.resources[resource].ask.as_ref().is_some_and(|ask| ask.again_at <= now) {

@@ -193,10 +193,13 @@ impl Engine {
         !r.queue.is_empty() || r.live.iter().any(|lease| self.leases[lease].cap > deadline)
     }
 
+    /// Those that may end before they were meant to.
     fn tell_at_risk(&mut self, resource: usize) {
+        let tenure = self.resources[resource].tenure.as_ref().filter(|tenure| !tenure.doubted);
+        let certain = tenure.map_or(Time::ZERO, |tenure| tenure.deadline);
         for index in self.resources[resource].live.iter() {
             let lease = &self.leases[index];
-            if !lease.is_timed() && !self.pins.is_over(index) {
+            if !lease.is_timed() && lease.cap > certain && !self.pins.is_over(index) {
                 let notice = Notice::AtRisk { request: lease.request };
                 self.effects.push_back(Effect::Notice { session: lease.session, notice });
             }

@@ -19,6 +19,8 @@ pub struct KeyView {
     pub holders: Vec<HolderView>,
     /// Waiters in the order of grant.
     pub waiters: Vec<WaiterView>,
+    /// Units of rates that no lease stands on and that are not free yet, and when the next of them are.
+    pub cooling: Option<(u32, Time)>,
     /// The sidecar's own stand at the store.
     pub tenure: Option<TenureView>,
     /// The sidecar's ask at the store, if one is under way.
@@ -173,6 +175,7 @@ impl Engine {
             limit: resource.limit,
             holders,
             waiters: resource.queue.iter().map(|waiter| self.view_waiter(waiter)).collect(),
+            cooling: resource.cooling(),
             tenure: resource.tenure.as_ref().map(|tenure| TenureView {
                 id: AskId { incarnation: self.config.incarnation, seq: tenure.seq },
                 units: tenure.units,

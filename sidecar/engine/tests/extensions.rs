@@ -73,6 +73,7 @@ fn world(tenure_ttl: Duration) -> World {
         find_deadlocks: true,
         priority: 0,
         notify_queued: false,
+        per: None,
     }));
     world
 }

@@ -98,6 +98,7 @@ mod tests {
             priority: 0,
             timed: false,
             owner: None,
+            per: None,
         };
         Record {
             at: At(at),

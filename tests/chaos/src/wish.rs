@@ -186,6 +186,7 @@ impl Wish {
             priority: 0,
             timed: matches!(self.life, Life::Timed(_)),
             owner: None,
+            per: None,
         }
     }
 

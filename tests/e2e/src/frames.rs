@@ -193,5 +193,6 @@ pub fn try_lock(request: u64, key: &str) -> Acquire<'_> {
         owner: None,
         priority: 0,
         notify_queued: false,
+        per: None,
     }
 }

@@ -1,7 +1,7 @@
 //! Every limit of the settings, hit through each door that it applies to: its own code, and a message that says which
 //! limit it was or what is allowed.
 //!
-//! `value_bytes_max` and `keys_per_request_max` bound what is not there yet.
+//! `rate_per_max` is hit in `rate.rs`. `value_bytes_max` and `keys_per_request_max` bound what is not there yet.
 
 use sidelock_e2e::PATIENCE;
 use sidelock_e2e::frames::{Peer, try_lock};
@@ -173,6 +173,7 @@ fn limits_that_make_no_sense_are_refused_at_the_start_with_what_is_allowed() {
         ("key_bytes_max = 513", "1 to 512"),
         ("frame_bytes_max = 1", "1024 to"),
         ("ttl_max = \"2h\"", "3600000ms"),
+        ("rate_per_max = \"2h\"", "3600000ms"),
         ("sessions_max = 0", "1 to 1000000"),
         ("in_flight_per_session_max = 0", "1 to"),
         ("waiters_per_key_max = 0", "1 to"),

@@ -40,6 +40,7 @@ async fn options_reach_the_sidecar() {
                         owner: Some("task 3"),
                         priority: -4,
                         notify_queued: false,
+                        per: None,
                     }
                 );
                 acquire.request

@@ -90,9 +90,9 @@ fn hello() -> impl Strategy<Value = ToSidecar<'static>> {
 
 fn acquire() -> impl Strategy<Value = ToSidecar<'static>> {
     let key = any::<Vec<u8>>().prop_map(|key| &*key.leak());
-    let spans = (option::of(span()), option::of(span()));
+    let spans = (option::of(span()), option::of(span()), option::of(span()));
     (any::<(u64, i32, bool)>(), key, mode(), life(), spans, option::of(text())).prop_map(
-        |((request, priority, notify_queued), key, mode, life, (wait, max_hold), owner)| {
+        |((request, priority, notify_queued), key, mode, life, (wait, max_hold, per), owner)| {
             ToSidecar::Acquire(Acquire {
                 request,
                 key,
@@ -103,6 +103,7 @@ fn acquire() -> impl Strategy<Value = ToSidecar<'static>> {
                 owner,
                 priority,
                 notify_queued,
+                per,
             })
         },
     )

@@ -30,6 +30,7 @@ pub(crate) fn to_sidecar() -> Vec<(&'static str, ToSidecar<'static>)> {
         owner: None,
         priority: 0,
         notify_queued: false,
+        per: None,
     };
     let full = Acquire {
         request: u64::MAX - 1,
@@ -41,6 +42,12 @@ pub(crate) fn to_sidecar() -> Vec<(&'static str, ToSidecar<'static>)> {
         owner: Some("task 3"),
         priority: -100,
         notify_queued: true,
+        per: None,
+    };
+    let rate = Acquire {
+        mode: Mode::Permits { permits: 1, limit: 100 },
+        per: Some(Duration::from_secs(60)),
+        ..plain.clone()
     };
     let timed = Acquire { life: Life::Timed { ttl: Duration::from_secs(30) }, ..plain.clone() };
     let ttl = Duration::from_millis(1500);
@@ -53,6 +60,7 @@ pub(crate) fn to_sidecar() -> Vec<(&'static str, ToSidecar<'static>)> {
         ("acquire_shared", ToSidecar::Acquire(Acquire { mode: Mode::Shared, ..plain })),
         ("acquire_timed", ToSidecar::Acquire(timed)),
         ("acquire_full", ToSidecar::Acquire(full)),
+        ("acquire_rate", ToSidecar::Acquire(rate)),
         ("cancel", ToSidecar::Cancel { request: 16_777_216 }),
         ("renew_session", ToSidecar::Renew { request: 33_554_433, lease: session, ttl }),
         ("renew_timed", ToSidecar::Renew { request: 33_554_433, lease: secret, ttl }),
@@ -174,7 +182,7 @@ pub(crate) fn describe_to_sidecar(message: &ToSidecar<'_>) -> Value {
                 "request": acquire.request, "key": String::from_utf8_lossy(acquire.key), "mode": mode(acquire.mode),
                 "wait_ms": acquire.wait.map(millis), "ttl_ms": ttl.map(millis), "timed": timed,
                 "max_hold_ms": acquire.max_hold.map(millis), "owner": acquire.owner, "priority": acquire.priority,
-                "notify_queued": acquire.notify_queued,
+                "notify_queued": acquire.notify_queued, "per_ms": acquire.per.map(millis),
             }})
         }
         ToSidecar::Cancel { request } => json!({ "cancel": { "request": request } }),

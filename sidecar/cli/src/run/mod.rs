@@ -139,7 +139,7 @@ async fn watch_over(
                 Signal::SIGCHLD => job.follow_stop(),
                 signal => job.signal(signal),
             },
-            reason = lease.lost(), if !lost => {
+            reason = lease.lost(), if !lost && !args.mode.is_rate() => {
                 lost = true;
                 ended_by_us = args.on_lost != OnLost::Warn;
                 kill_at = args.end_command(job, lease, args.exactly(reason));

@@ -58,7 +58,7 @@ enum Kind {
 }
 
 /// Every setting that flags and environment can name. Classes are for files.
-const SETTINGS: [(&str, Kind); 32] = [
+const SETTINGS: [(&str, Kind); 33] = [
     ("store", Kind::Text),
     ("namespace", Kind::Text),
     ("socket", Kind::Text),
@@ -86,6 +86,7 @@ const SETTINGS: [(&str, Kind); 32] = [
     ("limits.keys_per_request_max", Kind::Number),
     ("limits.ttl_min", Kind::Text),
     ("limits.ttl_max", Kind::Text),
+    ("limits.rate_per_max", Kind::Text),
     ("limits.http_wait_max", Kind::Text),
     ("limits.sessions_max", Kind::Number),
     ("limits.in_flight_per_session_max", Kind::Number),

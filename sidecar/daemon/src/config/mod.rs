@@ -120,6 +120,9 @@ pub struct Limits {
     /// Longest time to live that a client may ask for.
     #[serde(with = "humane::Span")]
     pub ttl_max: Duration,
+    /// Longest time after which the units of a rate come back.
+    #[serde(with = "humane::Span")]
+    pub rate_per_max: Duration,
     /// Longest wait over HTTP.
     #[serde(with = "humane::Span")]
     pub http_wait_max: Duration,
@@ -172,6 +175,7 @@ impl Default for Limits {
             keys_per_request_max: 64,
             ttl_min: Duration::from_millis(100),
             ttl_max: Duration::from_secs(3_600),
+            rate_per_max: Duration::from_secs(3_600),
             http_wait_max: Duration::from_secs(600),
             sessions_max: 10_000,
             in_flight_per_session_max: 4_096,
@@ -210,6 +214,7 @@ impl Config {
         between("limits.outbound_bytes_max", limits.outbound_bytes_max.into(), 4_096, 1 << 30, "")?;
         between("limits.ttl_min", millis(limits.ttl_min), 10, millis(limits.ttl_max), "ms")?;
         between("limits.ttl_max", millis(limits.ttl_max), 10, 3_600_000, "ms")?;
+        between("limits.rate_per_max", millis(limits.rate_per_max), 10, 3_600_000, "ms")?;
         between("tenure.ttl", millis(tenure.ttl), 1_000, 3_600_000, "ms")?;
         between("tenure.retention", millis(tenure.retention), 0, millis(tenure.ttl) / 2, "ms")?;
         between("tenure.handoffs_max", tenure.handoffs_max.into(), 1, 1_000_000, "")?;

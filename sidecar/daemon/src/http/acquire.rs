@@ -24,6 +24,7 @@ pub(crate) struct Wish {
     wait: Option<Span>,
     ttl: Option<Span>,
     max_hold: Option<Span>,
+    per: Option<Span>,
     owner: Option<String>,
     priority: i32,
 }
@@ -42,6 +43,7 @@ impl TryFrom<LockBody> for Wish {
             wait: body.wait,
             ttl: body.ttl,
             max_hold: body.max_hold,
+            per: None,
             owner: body.owner,
             priority: body.priority.unwrap_or(0),
         })
@@ -54,9 +56,6 @@ impl TryFrom<SemaphoreBody> for Wish {
     fn try_from(body: SemaphoreBody) -> Result<Wish, ProblemDocument> {
         not_reentrant(body.reentrant)?;
         admit_meta(body.meta.as_ref())?;
-        if body.per.is_some() {
-            return Err(ProblemDocument::bad_field("per", "rates are not served yet; leave it out"));
-        }
         let limit = body.limit.ok_or_else(|| {
             ProblemDocument::bad_field(
                 "limit",
@@ -68,6 +67,7 @@ impl TryFrom<SemaphoreBody> for Wish {
             wait: body.wait,
             ttl: body.ttl,
             max_hold: body.max_hold,
+            per: body.per,
             owner: body.owner,
             priority: body.priority.unwrap_or(0),
         })
@@ -103,6 +103,7 @@ impl Wish {
             wait: Some(wait),
             life,
             max_hold: self.max_hold.map(|span| span.0),
+            per: self.per.map(|span| span.0),
             owner: self.owner.as_deref(),
             priority: self.priority,
             // A try never queues, whatever the sidecar does behind the scenes to answer it (P10).

@@ -59,9 +59,10 @@ pub(crate) struct SemaphoreBody {
     pub(crate) limit: Option<u32>,
     /// Units wanted, at most `limit`. Default 1.
     pub(crate) permits: Option<u32>,
-    /// A rate instead of a semaphore. Only `null` is possible yet.
-    #[schema(value_type = Option<String>)]
-    pub(crate) per: Option<Value>,
+    /// A rate instead of a semaphore: the units come back this long after the grant, whatever becomes of the lease, which
+    /// ends then. From 100ms to 1h.
+    #[schema(value_type = Option<String>, example = "1m")]
+    pub(crate) per: Option<Span>,
     /// How long to wait for the lease, at most 10m. Default 0s: one try.
     #[schema(value_type = Option<String>, example = "5s")]
     pub(crate) wait: Option<Span>,

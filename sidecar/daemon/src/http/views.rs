@@ -31,6 +31,9 @@ pub(crate) struct KeyState {
     holders: Vec<Holder>,
     /// Those who wait at this sidecar, in the order of grant.
     queue: Vec<Waiter>,
+    /// Units of a rate that nobody holds and that are not free yet.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cooling: Option<Cooling>,
     /// What the sidecar itself holds in the store.
     tenure: Option<Tenure>,
     /// What the sidecar itself waits for in the store.
@@ -86,6 +89,15 @@ struct Who {
     session: Option<u64>,
 }
 
+/// Units of a rate on their way back.
+#[derive(Serialize, ToSchema)]
+struct Cooling {
+    /// So many.
+    permits: u32,
+    /// Seconds until the next of them are free.
+    next_in: f64,
+}
+
 /// What the sidecar holds in the store.
 #[derive(Serialize, ToSchema)]
 struct Tenure {
@@ -127,6 +139,9 @@ impl KeyState {
             limit: (view.limit != WHOLE).then_some(view.limit),
             holders: view.holders.into_iter().map(|holder| Holder::new(holder, now)).collect(),
             queue: view.waiters.into_iter().map(|waiter| Waiter::new(waiter, now)).collect(),
+            cooling: view
+                .cooling
+                .map(|(permits, next)| Cooling { permits, next_in: next.since(now).as_secs_f64() }),
             tenure: view.tenure.map(|tenure| Tenure::new(&tenure, now)),
             ask: view.ask.map(|ask| Ask::new(&ask, now)),
         }
@@ -139,6 +154,7 @@ impl KeyState {
             limit: None,
             holders: Vec::new(),
             queue: Vec::new(),
+            cooling: None,
             tenure: None,
             ask: None,
             why: "nobody holds it or waits for it at this sidecar".to_owned(),
@@ -233,6 +249,13 @@ fn why(view: &KeyView, now: Time) -> String {
             name_of(first)
         );
     }
+    if let Some((permits, next)) = view.cooling {
+        let span = next.since(now).as_secs_f64();
+        return format!(
+            "{permits} of {} permits come back by the clock, the next in {span:.1} s{waiting}",
+            view.limit
+        );
+    }
     if let Some(ask) = &view.ask {
         let place = match ask.ahead {
             Some(0) => ", and this sidecar is next in the store's queue".to_owned(),
@@ -270,6 +293,7 @@ mod tests {
             limit: WHOLE,
             holders: Vec::new(),
             waiters: Vec::new(),
+            cooling: None,
             tenure: None,
             ask: None,
         }
@@ -308,6 +332,15 @@ mod tests {
         let state = KeyState::new(KeyView { tenure: Some(tenure), ..free() }, Time::ZERO);
         assert!(state.holders.is_empty());
         assert!(state.why.starts_with("free"), "{}", state.why);
+    }
+
+    #[test]
+    fn units_of_a_rate_are_shown_on_their_way_back() {
+        let next = Time::ZERO + Duration::from_secs(5);
+        let view = KeyView { limit: 9, cooling: Some((3, next)), ..free() };
+        let json = serde_json::to_value(KeyState::new(view, Time::ZERO)).expect("is plain data");
+        assert_eq!(json["cooling"], serde_json::json!({"permits": 3, "next_in": 5.0}));
+        assert_eq!(json["why"], "3 of 9 permits come back by the clock, the next in 5.0 s");
     }
 
     #[test]

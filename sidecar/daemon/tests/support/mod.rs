@@ -135,5 +135,6 @@ pub(crate) fn ask(request: u64, key: &str) -> Acquire<'_> {
         owner: None,
         priority: 0,
         notify_queued: false,
+        per: None,
     }
 }

@@ -109,7 +109,8 @@ fn numbers(words: &[&str]) -> Vec<RequestId> {
     words.iter().map(|word| RequestId(word.parse().unwrap())).collect()
 }
 
-/// `NUMBER KEY [shared] [permits=N/LIMIT] [try|wait=SPAN] [ttl=SPAN] [timed=SPAN] [max_hold=SPAN] [priority=N] [owner=NAME]`
+/// `NUMBER KEY [shared] [permits=N/LIMIT] [try|wait=SPAN] [ttl=SPAN] [timed=SPAN] [max_hold=SPAN] [per=SPAN] [priority=N]
+/// [owner=NAME]`
 fn acquire(session: SessionId, request: RequestId, words: &[&str], line: &str) -> Acquire {
     let mut acquire = Acquire {
         session,
@@ -119,6 +120,7 @@ fn acquire(session: SessionId, request: RequestId, words: &[&str], line: &str) -
         wait: None,
         life: Life::Session { ttl: None },
         max_hold: None,
+        per: None,
         owner: None,
         find_deadlocks: true,
         priority: 0,
@@ -140,6 +142,7 @@ fn acquire(session: SessionId, request: RequestId, words: &[&str], line: &str) -
             }
             ("max_hold", span) => acquire.max_hold = Some(duration(span)),
             ("owner", name) => acquire.owner = Some(Owner(name.into())),
+            ("per", span) => acquire.per = Some(duration(span)),
             ("priority", n) => acquire.priority = n.parse().unwrap(),
             _ => panic!("not understood: {word} in {line}"),
         }

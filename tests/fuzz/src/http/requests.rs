@@ -84,7 +84,7 @@ fn request(method: &str, path: &str, headers: &str, body: &str) -> Vec<u8> {
 
 pub(crate) fn seeds() -> Vec<Vec<u8>> {
     let all_fields = r#"{"wait":"5ms","ttl":"1s","max_hold":"1m","mode":"shared","owner":"o","priority":-3,"meta":{"a":"b"},"reentrant":false}"#;
-    let semaphore = r#"{"limit":3,"permits":2,"wait":"0","ttl":"1m30s","per":null}"#;
+    let semaphore = r#"{"limit":3,"permits":2,"wait":"0","ttl":"1m30s","per":"1s"}"#;
     let lock = request("POST", "/v1/locks/k", "", "");
     let held = request("POST", "/v1/locks/bystander", "", r#"{"wait":"5ms"}"#);
     let story = request("POST", "/v1/locks/a%2Fb?stream=1", "", r#"{"ttl":"1s"}"#);

@@ -60,6 +60,7 @@ pub(super) struct Wish {
     owner: Option<&'static str>,
     priority: i32,
     notify_queued: bool,
+    per: Option<Duration>,
     pub(super) number: u8,
 }
 
@@ -152,6 +153,7 @@ impl Wish {
             owner: (extra & 4 != 0).then_some("owner"),
             priority: if extra & 8 != 0 { i32::from(extra) - 128 } else { 0 },
             notify_queued: extra & 16 != 0,
+            per: (extra & 96 == 96).then(|| span(extra >> 2)),
             number,
         }
     }
@@ -168,6 +170,7 @@ impl Wish {
             owner: self.owner,
             priority: self.priority,
             notify_queued: self.notify_queued,
+            per: self.per,
         })
     }
 }

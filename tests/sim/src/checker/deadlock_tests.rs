@@ -152,7 +152,8 @@ impl Tale {
     /// An owner begins to wait for units of a key.
     fn asks(&mut self, at: u64, of: Req, key: u32, units: u32, limit: u32) -> &mut Tale {
         let owner = Some(0);
-        let acquire = Acquire { key, units, limit, wait: Wait::Forever, priority: 0, timed: false, owner };
+        let acquire =
+            Acquire { key, units, limit, wait: Wait::Forever, priority: 0, timed: false, owner, per: None };
         self.add(at, Event::Sent { of, what: Sent::Acquire(acquire) }).add(at, Event::Arrived { of })
     }
 

@@ -98,6 +98,9 @@ pub struct Acquire {
     /// On whose behalf: an owner of the session, numbered from 0, who does one thing after another. `None`: nobody says.
     #[serde(default)]
     pub owner: Option<u32>,
+    /// Its units come back so long after the grant, not with its end.
+    #[serde(default)]
+    pub per: Option<Duration>,
 }
 
 /// How long an acquire waits.

@@ -14,6 +14,7 @@ mod knot;
 mod order;
 mod overtaking;
 mod progress;
+mod rate;
 mod store_truth;
 mod windows;
 #[cfg(test)]
@@ -33,6 +34,8 @@ pub enum Rule {
     Exclusion,
     /// S2, on the sidecar's own side: nobody is granted before the last holder's end was decided.
     GrantBeforeEnd,
+    /// Rates: in no window of `per` are there more units granted than the limit.
+    Rate,
     /// P4: no client is told more time than the store confirmed.
     Unconfirmed,
     /// S9: a grant, or a renewal, has time left when it is issued.
@@ -141,6 +144,7 @@ pub fn judge(history: &History) -> Judgement {
     let mut found = Findings::default();
     let mut book = Book::default();
     let mut windows = windows::Windows::default();
+    let mut rates = rate::Rates::default();
     let mut fences = fences::Fences::default();
     let mut truth = store_truth::StoreTruth::default();
     let mut order = order::Order::default();
@@ -155,6 +159,7 @@ pub fn judge(history: &History) -> Judgement {
         book.see(record.at, &record.event, &mut found);
         answers::see(&record.event, &book, &mut found);
         windows.see(record.at, &record.event, &book, bounds, &mut found);
+        rates.see(record.at, &record.event, &book, bounds, &mut found);
         fences.see(record.at, &record.event, &book, bounds, &mut found);
         truth.see(record.at, &record.event, &book, bounds, &mut found);
         order.see(record.at, &record.event, &book, bounds, &mut found);

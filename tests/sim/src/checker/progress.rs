@@ -8,6 +8,9 @@ use super::history::{Answer, At, Bounds, Event, Refused, Req};
 use super::{Findings, Rule, slot};
 use std::time::Duration;
 
+/// Units of a rate stay bound for this much of its time: what clocks may differ, on both sides (A1).
+const COOLING_MAX: f64 = 1.02;
+
 /// One key, as the sidecars see it.
 #[derive(Default)]
 struct KeyState {
@@ -21,6 +24,8 @@ struct KeyState {
     last_dropped: At,
     /// Somebody held or somebody else asked until then.
     busy_until: At,
+    /// Units of a rate that were granted come back by then.
+    cooled: At,
     /// A sidecar died: what it held is free by then.
     recovered: At,
     /// Tries that were refused though nobody held or asked meanwhile.
@@ -80,6 +85,9 @@ impl Progress {
         state.touch(at);
         state.present.retain(|(of, ..)| *of != lease);
         state.live.push((lease, sidecar));
+        if let Some(per) = acquire.per {
+            state.cooled = state.cooled.max(at + per.mul_f64(COOLING_MAX));
+        }
     }
 
     fn dropped(&mut self, at: At, of: Req, book: &Book, bounds: &Bounds, found: &mut Findings) {
@@ -94,7 +102,7 @@ impl Progress {
         };
         let (_, _, since, is_try) = state.present.swap_remove(index);
         let calm = book.calm_since(bounds) <= since && state.recovered <= since;
-        if is_try && calm && state.busy_until < since && bounds.pushes_arrive {
+        if is_try && calm && state.busy_until.max(state.cooled) < since && bounds.pushes_arrive {
             state.odd_tries.push(of);
         }
         state.last_dropped = at;
@@ -133,7 +141,7 @@ impl Progress {
             return;
         }
         let calm = book.calm_since(bounds);
-        let from = (*since).max(state.idle_since).max(state.last_dropped).max(calm);
+        let from = (*since).max(state.idle_since).max(state.last_dropped).max(state.cooled).max(calm);
         let by = from + bounds.retention + bounds.wake_max + 2 * bounds.round_trip + bounds.slack;
         if at > by.max(state.recovered) {
             found.add(Rule::Idle, || {

@@ -102,6 +102,10 @@ impl StoreTruth {
             return;
         };
         let truth = slot(&mut self.keys, acquire.key);
+        if acquire.per.is_some() {
+            // It may have come to the end that it was meant to have.
+            return;
+        }
         if !bounds.clocks_agree || book.sidecar(sidecar).froze_at.is_some() || truth.reservations.is_empty() {
             return;
         }

@@ -10,16 +10,16 @@ fn ms(ms: u64) -> At {
     At(ms * 1_000_000)
 }
 
-fn req(session: u32, request: u32) -> Req {
+pub(super) fn req(session: u32, request: u32) -> Req {
     Req { session, request }
 }
 
 /// A history in the making; times are in milliseconds.
-struct Tale(History);
+pub(super) struct Tale(History);
 
 impl Tale {
     /// Two sidecars, three sessions: 0 and 1 on the first as uid 1, 2 on the second as uid 2.
-    fn new() -> Tale {
+    pub(super) fn new() -> Tale {
         let mut tale = Tale(History::default());
         for (session, sidecar, uid) in [(0, 0, 1), (1, 0, 1), (2, 1, 2)] {
             tale.add(0, Event::Opened { session, sidecar, uid });
@@ -27,12 +27,12 @@ impl Tale {
         tale
     }
 
-    fn add(&mut self, at: u64, event: Event) -> &mut Tale {
+    pub(super) fn add(&mut self, at: u64, event: Event) -> &mut Tale {
         self.0.records.push(Record { at: ms(at), event });
         self
     }
 
-    fn ask(&mut self, at: u64, of: Req, acquire: Acquire) -> &mut Tale {
+    pub(super) fn ask(&mut self, at: u64, of: Req, acquire: Acquire) -> &mut Tale {
         self.add(at, Event::Sent { of, what: Sent::Acquire(acquire) })
     }
 
@@ -46,7 +46,7 @@ impl Tale {
         self.add(at, Event::Answered { of, answer })
     }
 
-    fn issued(&mut self, at: u64, lease: Req, fence: u64, deadline: u64) -> &mut Tale {
+    pub(super) fn issued(&mut self, at: u64, lease: Req, fence: u64, deadline: u64) -> &mut Tale {
         self.add(at, Event::Issued { lease, fence, deadline: ms(deadline) })
     }
 
@@ -68,25 +68,26 @@ impl Tale {
         check(&self.0).into_iter().map(|violation| violation.rule).collect()
     }
 
-    fn breaks(&self, rule: Rule) {
+    pub(super) fn breaks(&self, rule: Rule) {
         let found = check(&self.0);
         assert!(found.iter().any(|violation| violation.rule == rule), "wanted {rule}, found {found:?}");
     }
 
-    fn is_good(&self) {
+    pub(super) fn is_good(&self) {
         assert_eq!(check(&self.0), []);
     }
 }
 
 fn exclusive() -> Acquire {
-    Acquire { key: 0, units: LOCK, limit: LOCK, wait: Wait::Forever, priority: 0, timed: false, owner: None }
+    let wait = Wait::Forever;
+    Acquire { key: 0, units: LOCK, limit: LOCK, wait, priority: 0, timed: false, owner: None, per: None }
 }
 
 fn shared() -> Acquire {
     Acquire { units: 1, ..exclusive() }
 }
 
-fn permits(units: u32) -> Acquire {
+pub(super) fn permits(units: u32) -> Acquire {
     Acquire { units, limit: 4, ..exclusive() }
 }
 

@@ -174,7 +174,7 @@ impl World {
         match self.plan.keys[key] {
             KeyKind::Lock { shared } if self.dice.chance(shared) => Mode::Shared,
             KeyKind::Lock { .. } => Mode::Exclusive,
-            KeyKind::Semaphore { limit } => {
+            KeyKind::Semaphore { limit, .. } => {
                 Mode::Permits { permits: 1 + number(self.dice.below(limit as usize)), limit }
             }
         }
@@ -217,6 +217,7 @@ impl World {
             priority,
             timed: false,
             owner: (!anonymous).then(|| number(owner)),
+            per: None,
         };
         let acquire = Acquire {
             session: SessionId(u64::from(of.session)),
@@ -226,6 +227,7 @@ impl World {
             wait,
             life: Life::Session { ttl: None },
             max_hold: None,
+            per: None,
             owner: (!anonymous).then(|| Owner(format!("owner {owner}").into())),
             find_deadlocks: true,
             priority,

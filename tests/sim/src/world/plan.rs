@@ -15,6 +15,10 @@ const HEALED: Duration = Duration::from_secs(2);
 /// By then, after that, everybody must have been served.
 pub(crate) const PROGRESS_MAX: Duration = Duration::from_secs(45);
 
+/// Units of a rate come back after so long at most, divided among the clients: who asks before the world is healed must
+/// have been served by its end.
+const PERS: Duration = Duration::from_secs(24);
+
 /// What a key is for.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum KeyKind {
@@ -27,6 +31,8 @@ pub(crate) enum KeyKind {
     Semaphore {
         /// Units.
         limit: u32,
+        /// Most take them as those of a rate: they come back so long after the grant.
+        per: Option<Duration>,
     },
 }
 
@@ -127,7 +133,7 @@ impl Plan {
         let hosts = dice.one_of(&[2, 2, 2, 3, 3, 4, 5]);
         let clients = hosts * dice.one_of(&[2, 2, 3, 3, 4, 6, 8]);
         let count = dice.one_of(&[1, 1, 2, 2, 3, 4, 6, 8]);
-        let keys = (0..count).map(|_| key(dice)).collect();
+        let keys = (0..count).map(|_| key(dice, PERS / u32::try_from(clients).expect("few"))).collect();
         let habits = habits(dice, clients);
         let slow = dice.chance(0.2);
         let one_way = match slow {
@@ -171,9 +177,12 @@ impl Plan {
     }
 }
 
-fn key(dice: &mut Dice) -> KeyKind {
+fn key(dice: &mut Dice, per_max: Duration) -> KeyKind {
     match dice.chance(0.3) {
-        true => KeyKind::Semaphore { limit: u32::try_from(dice.between(1, 6)).expect("a small number") },
+        true => KeyKind::Semaphore {
+            limit: u32::try_from(dice.between(1, 6)).expect("a small number"),
+            per: dice.chance(0.4).then(|| dice.span(Duration::from_millis(100), per_max)),
+        },
         false => KeyKind::Lock { shared: dice.one_of(&[0.0, 0.0, 0.3, 0.8]) },
     }
 }
@@ -244,13 +253,18 @@ fn troubles(dice: &mut Dice) -> Vec<(At, Trouble)> {
 fn bounds(dice: &mut Dice, plan: &Plan) -> Bounds {
     let has = |kinds: &[Trouble]| plan.troubles.iter().any(|(_, trouble)| kinds.contains(trouble));
     let tenure_ttl = Duration::from_secs(dice.one_of(&[3, 3, 5, 10, 10]));
+    let rates =
+        plan.keys.iter().filter_map(|key| if let KeyKind::Semaphore { per, .. } = key { *per } else { None });
+    let longest_rate = rates.max().unwrap_or_default();
     let longest_timed = if plan.habits.timed > 0.0 { super::tasks::TTL_MAX } else { Duration::ZERO };
     Bounds {
         clocks_agree: !has(&[Trouble::StoreClockAhead, Trouble::StoreClockBack]),
         store_clock_monotone: !has(&[Trouble::StoreClockBack]),
         pushes_arrive: plan.push_lost == 0.0 && plan.push_late == 0.0,
         tenure_ttl,
-        longest: tenure_ttl.max(longest_timed.mul_f64(1.02) + Duration::from_millis(10)),
+        longest: tenure_ttl
+            .max(longest_timed.mul_f64(1.02) + Duration::from_millis(10))
+            .max(longest_rate.mul_f64(1.03) + Duration::from_millis(500)),
         round_trip: 4 * (plan.one_way + plan.jitter),
         slack: Duration::from_millis(if plan.late_timers { 40 } else { 10 }),
         ..Bounds::default()

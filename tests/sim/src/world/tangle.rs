@@ -83,7 +83,10 @@ impl Plan {
 
 fn key(dice: &mut Dice) -> KeyKind {
     match dice.chance(0.4) {
-        true => KeyKind::Semaphore { limit: u32::try_from(dice.between(1, 4)).expect("a small number") },
+        true => KeyKind::Semaphore {
+            limit: u32::try_from(dice.between(1, 4)).expect("a small number"),
+            per: None,
+        },
         false => KeyKind::Lock { shared: dice.one_of(&[0.0, 0.0, 0.5, 0.8]) },
     }
 }

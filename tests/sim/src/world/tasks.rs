@@ -144,6 +144,7 @@ impl World {
             priority: acquire.priority,
             timed: matches!(acquire.life, Life::Timed { .. }),
             owner: None,
+            per: acquire.per,
         };
         if let Life::Timed { secret, .. } = acquire.life {
             let (uid, sidecar) = (self.clients[client].uid, self.sessions[of.session as usize].sidecar);
@@ -181,9 +182,15 @@ impl World {
         let mode = match self.plan.keys[key] {
             KeyKind::Lock { shared } if self.dice.chance(shared) => Mode::Shared,
             KeyKind::Lock { .. } => Mode::Exclusive,
-            KeyKind::Semaphore { limit } => {
-                Mode::Permits { permits: 1 + number(self.dice.below(limit as usize)), limit }
+            KeyKind::Semaphore { limit, per } => {
+                let most = if per.is_some() { limit.div_ceil(2) } else { limit };
+                Mode::Permits { permits: 1 + number(self.dice.below(most as usize)), limit }
             }
+        };
+        // Some take permits of the same key for as long as they need them.
+        let per = match self.plan.keys[key] {
+            KeyKind::Semaphore { per: Some(per), .. } if self.dice.chance(0.8) => Some(per),
+            _ => None,
         };
         let wait = match () {
             () if hot => Some(Duration::from_secs(20)),
@@ -215,6 +222,7 @@ impl World {
             wait,
             life,
             max_hold: max_hold.map(|span| span + Duration::from_millis(1)),
+            per,
             owner: None,
             find_deadlocks: true,
             priority,
