@@ -108,7 +108,12 @@ impl Asking {
                 self.shared.change(|state| state.release_unheard(hold.request));
                 return None;
             }
-            Answer::Granted(hold) => Ok(Gain::Session(hold)),
+            Answer::Granted(hold) => {
+                if let Life::Session { ttl: None } = self.wish.life {
+                    hold.without_ttl();
+                }
+                Ok(Gain::Session(hold))
+            }
             Answer::Timed(granted) => Ok(Gain::Timed(granted)),
             Answer::Refused(refused) => Err(Error::refused(key, refused)),
             Answer::Failed(error) => Err(error),

@@ -19,11 +19,20 @@ pub(crate) struct Hold {
     deadline_ns: AtomicU64,
     /// No extension reaches past this; `u64::MAX`: none set.
     cap_ns: AtomicU64,
+    /// Only a `max_hold` can have set the cap: no ttl was asked for.
+    has_no_ttl: AtomicBool,
     /// The session it belongs to is no more: it lasts until the deadline told and can not be extended (P5).
     orphaned: AtomicBool,
     at_risk: AtomicBool,
     end: OnceLock<End>,
     ended: Notify,
+}
+
+/// What the sidecar told of a lease's end, at some moment.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Told {
+    deadline_ns: u64,
+    cap_ns: u64,
 }
 
 /// How a lease ended.
@@ -40,6 +49,7 @@ impl Hold {
             fence: granted.fence,
             deadline_ns: AtomicU64::new(granted.deadline_ns),
             cap_ns: AtomicU64::new(granted.cap_ns.unwrap_or(u64::MAX)),
+            has_no_ttl: AtomicBool::new(false),
             orphaned: AtomicBool::new(false),
             at_risk: AtomicBool::new(false),
             end: OnceLock::new(),
@@ -77,11 +87,22 @@ impl Hold {
     }
 
     /// A renewal with `ttl` is about to be sent. Should it shorten the lease, the sidecar may free it before its answer
-    /// is read: so the shorter end counts from now on.
-    pub(crate) fn renewing(&self, ttl: Duration) {
+    /// is read: so the shorter end counts from now on. What was told before is returned.
+    pub(crate) fn renewing(&self, ttl: Duration) -> Told {
         let end_ns = clock::after(clock::boottime_ns(), ttl);
-        self.cap_ns.fetch_min(end_ns, Ordering::Relaxed);
-        self.shorten(end_ns);
+        let cap_ns = self.cap_ns.fetch_min(end_ns, Ordering::Relaxed);
+        Told { deadline_ns: self.deadline_ns.fetch_min(end_ns, Ordering::AcqRel), cap_ns }
+    }
+
+    /// The sidecar did not renew it and has not changed it: what was told before stands.
+    pub(crate) fn not_renewed(&self, before: Told) {
+        self.cap_ns.fetch_max(before.cap_ns, Ordering::Relaxed);
+        self.deadline_ns.fetch_max(before.deadline_ns, Ordering::AcqRel);
+    }
+
+    /// It was asked for without a ttl.
+    pub(crate) fn without_ttl(&self) {
+        self.has_no_ttl.store(true, Ordering::Relaxed);
     }
 
     /// It ends by then, whatever was told.
@@ -134,10 +155,12 @@ impl Hold {
     fn reason_of_deadline(&self) -> LostReason {
         if self.is_orphaned() {
             LostReason::SidecarRestarted
-        } else if clock::boottime_ns() >= self.cap_ns.load(Ordering::Relaxed) {
-            LostReason::Expired
-        } else {
+        } else if clock::boottime_ns() < self.cap_ns.load(Ordering::Relaxed) {
             LostReason::Store
+        } else if self.has_no_ttl.load(Ordering::Relaxed) {
+            LostReason::MaxHold
+        } else {
+            LostReason::Expired
         }
     }
 }
@@ -172,6 +195,17 @@ mod tests {
         assert!(lease.deadline_ns() < far, "an extension between sending and answer must not lift it");
         lease.renewed(far, Some(far));
         assert_eq!(lease.deadline_ns(), far);
+    }
+
+    #[test]
+    fn a_renewal_that_is_refused_leaves_it_as_it_was() {
+        let far = clock::after(clock::boottime_ns(), Duration::from_secs(3600));
+        let lease = hold(far, None);
+        let before = lease.renewing(Duration::from_secs(1));
+        lease.not_renewed(before);
+        assert_eq!(lease.deadline_ns(), far);
+        lease.extend(far + 1);
+        assert_eq!(lease.deadline_ns(), far + 1, "and no cap is left");
     }
 
     #[test]

@@ -10,7 +10,7 @@ use crate::command::Command;
 use crate::error::{Error, Result};
 use crate::hold::{End, Hold};
 use crate::slots::Answer;
-use sidelock_wire::{Code, LostReason};
+use sidelock_wire::{Code, Kind, LostReason};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -156,10 +156,15 @@ impl LeaseView {
             if !handle.shared.is_own_process() {
                 return Err(forked(key));
             }
-            hold.renewing(ttl);
+            let before = hold.renewing(ttl);
             match Command::renew(&handle.shared, hold, ttl).await {
                 Answer::Renewed(_) => return Ok(()),
-                Answer::Refused(refused) => return Err(Error::refused(key, refused)),
+                Answer::Refused(refused) => {
+                    if refused.code.kind() == Kind::Invalid {
+                        hold.not_renewed(before);
+                    }
+                    return Err(Error::refused(key, refused));
+                }
                 Answer::Failed(error) => return Err(error),
                 Answer::Interrupted | Answer::Reconnected => {}
                 other => return Err(out_of_turn(key, &other)),

@@ -130,6 +130,23 @@ async fn a_ttl_is_renewed_or_lost() {
 }
 
 #[tokio::test]
+async fn a_renewal_that_can_not_be_leaves_the_lease_as_it_was() {
+    let sl = Client::embedded().await.expect("starts");
+    let lease = sl.lock("k").await.expect("free");
+    let before = lease.deadline();
+    let refused = lease.renew(Duration::from_millis(100)).await;
+    assert!(matches!(refused, Err(Error::Invalid(_))), "it has no ttl: {refused:?}");
+    assert!(lease.deadline() >= before);
+}
+
+#[tokio::test]
+async fn a_hold_that_was_too_long_says_so() {
+    let sl = Client::embedded().await.expect("starts");
+    let lease = sl.lock("k").max_hold(Duration::from_millis(50)).await.expect("free");
+    assert_eq!(lease.lost().await, sidelock_client::LostReason::MaxHold);
+}
+
+#[tokio::test]
 async fn a_timed_lease_lives_without_its_client() {
     let sl = Client::embedded().await.expect("starts");
     let lease = sl.lock("k").acquire_timed(Duration::from_secs(5)).await.expect("free");
