@@ -84,6 +84,7 @@ impl Engine {
         self.bound_try(now, resource, waiter);
         if let Some(owner) = self.waiters.get(waiter).and_then(|waiter| waiter.owner) {
             self.break_deadlocks(now, owner);
+            self.patrol_for_owners(now);
         }
     }
 
@@ -195,7 +196,9 @@ impl Engine {
             met_others,
         });
         session.wait(acquire.request, waiter);
-        self.waiters[waiter].owner = owner.map(|owner| self.owners.waits(owner, Wait::Request(waiter)));
+        let since = self.link.store_time(now);
+        self.waiters[waiter].owner =
+            owner.map(|owner| self.owners.waits(owner, Wait::Request(waiter), since));
         self.timers.arm(until, Timer::Waiter(waiter));
         self.resources[resource].queue.push(place, waiter, is_try);
         waiter

@@ -206,6 +206,7 @@ impl Engine {
             Reply::Renewed { .. } | Reply::Gone | Reply::Returned | Reply::Withdrawn | Reply::Told => {
                 ask.again_at = now + REASK_EVERY;
             }
+            Reply::Published | Reply::Board(_) | Reply::Record(_) => ask.again_at = now + REASK_EVERY,
         }
     }
 

@@ -59,9 +59,9 @@ impl Engine {
             && let Some(waiting) = self.waiting_for(owner)
         {
             let graph = LocalGraph::of(self, waiting);
-            let Some(ring) = graph.search.rings().pop() else { return };
+            let Some(knot) = graph.search.knots().pop() else { return };
             let ring: Vec<(OwnerNo, Why)> =
-                ring.into_iter().map(|(owner, why)| (graph.owners[owner], why)).collect();
+                knot.ring.into_iter().map(|(owner, why)| (graph.owners[owner], why)).collect();
             let Some(victim) = self.waiter_of(ring[0].0) else { return };
             let resource = self.waiters[victim].resource;
             let cycle = Arc::new(self.tell_ring(now, &ring));
@@ -166,8 +166,9 @@ impl LocalGraph {
     fn add(&mut self, engine: &Engine, owner: OwnerNo, line: (usize, usize)) {
         let Some(waiter) = engine.waiter_of(owner).map(|waiter| &engine.waiters[waiter]) else { return };
         let rank = Rank::new(
+            !engine.owners.get(owner).leases.is_empty(),
             waiter.priority,
-            waiter.since.0,
+            engine.owners.get(owner).since.0,
             engine.config.incarnation,
             engine.owners.get(owner).id.to_string(),
         );

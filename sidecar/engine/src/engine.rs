@@ -10,6 +10,7 @@ use crate::link::{Link, SentKind};
 use crate::model::{Key, LeaseSecret, Mode, RequestId, SessionId, Time};
 use crate::mutant::Mutant;
 use crate::owners::Owners;
+use crate::patrol::Patrol;
 use crate::pin::Pins;
 use crate::resources::Resources;
 use crate::session::Session;
@@ -34,6 +35,7 @@ pub struct Engine {
     pub(crate) leases: Slab<Lease>,
     pub(crate) timed: HashMap<LeaseSecret, usize>,
     pub(crate) owners: Owners,
+    pub(crate) patrol: Patrol,
     pub(crate) ended: Ended,
     pub(crate) pins: Pins,
     pub(crate) draining: bool,
@@ -74,6 +76,7 @@ impl Engine {
             leases: Slab::new(),
             timed: HashMap::new(),
             owners: Owners::default(),
+            patrol: Patrol::default(),
             ended: Ended::default(),
             pins: Pins::default(),
             draining: false,
@@ -128,6 +131,7 @@ impl Engine {
                 Timer::Lease(lease) => self.lease_due(now, lease),
                 Timer::Waiter(waiter) => self.waiter_due(now, waiter),
                 Timer::Session(session) => self.session_due(now, session),
+                Timer::Patrol => self.patrol_due(now),
             }
         }
     }
@@ -173,6 +177,9 @@ impl Engine {
 
     fn store_answered(&mut self, now: Time, call: CallId, outcome: Outcome) {
         let Some(sent) = self.link.take(call) else { return };
+        if sent.kind == SentKind::Patrol {
+            return self.patrol_answered(now, call, outcome);
+        }
         let resource = sent.resource;
         self.resources[resource].calls -= 1;
         if let Outcome::Applied { at, .. } = outcome
@@ -184,7 +191,7 @@ impl Engine {
             SentKind::Ask => self.ask_answered(now, call, sent, outcome),
             SentKind::Renew => self.renew_answered(now, sent, outcome),
             SentKind::Debt => self.debt_answered(now, call, sent, outcome),
-            SentKind::Tell => {}
+            SentKind::Tell | SentKind::Patrol => {}
         }
         self.serve(now, resource);
     }

@@ -22,6 +22,10 @@ mod ended;
 mod owners;
 mod cycle;
 mod wait_graph;
+pub mod board;
+mod fleet_graph;
+mod publish;
+mod patrol;
 mod deadlock;
 #[expect(dead_code, reason = "operations that pin a lease come with registers and once")]
 mod pin;

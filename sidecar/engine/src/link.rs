@@ -28,6 +28,8 @@ pub(crate) enum SentKind {
     Renew,
     Debt,
     Tell,
+    /// About owners, and no resource.
+    Patrol,
 }
 
 /// The link.

@@ -73,11 +73,13 @@ pub enum Space {
     Once,
     /// Keys that have a value (P17).
     Register,
+    /// What sidecars write down about themselves (P15); no client can name one.
+    Board,
 }
 
 impl Space {
     /// All of them.
-    pub const ALL: [Space; 3] = [Space::Lock, Space::Once, Space::Register];
+    pub const ALL: [Space; 4] = [Space::Lock, Space::Once, Space::Register, Space::Board];
 
     /// The word used in protocols, in names at the store and in output. Each begins with another letter.
     pub fn name(self) -> &'static str {
@@ -85,6 +87,7 @@ impl Space {
             Space::Lock => "lock",
             Space::Once => "once",
             Space::Register => "register",
+            Space::Board => "board",
         }
     }
 

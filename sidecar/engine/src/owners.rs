@@ -6,7 +6,7 @@
 use crate::effect::Refusal;
 use crate::engine::{Engine, give_empty_room_back, give_room_back};
 use crate::input::Acquire;
-use crate::model::{Owner, SessionId};
+use crate::model::{Owner, SessionId, StoreTime};
 use foldhash::fast::RandomState;
 use slab::Slab;
 use smallvec::SmallVec;
@@ -66,6 +66,8 @@ pub(crate) struct Actor {
     /// Its leases, in no order.
     pub(crate) leases: SmallVec<[usize; 2]>,
     pub(crate) wait: Option<Wait>,
+    /// When its wait began, by the store's clock: the same wherever it is told.
+    pub(crate) since: StoreTime,
 }
 
 impl Actor {
@@ -100,23 +102,28 @@ impl Owners {
         self.all.len()
     }
 
+    /// Owners that wait, in no order that means anything.
+    pub(crate) fn waiting(&self) -> impl Iterator<Item = OwnerNo> + '_ {
+        self.all.iter().filter(|(_, actor)| actor.wait.is_some()).map(|(index, _)| OwnerNo::new(index))
+    }
+
     /// Owners that hold something and wait for something else.
     pub(crate) fn entangled(&self) -> usize {
         self.entangled
     }
 
     /// It begins to wait. It does not wait already.
-    pub(crate) fn waits(&mut self, id: OwnerId, wait: Wait) -> OwnerNo {
+    pub(crate) fn waits(&mut self, id: OwnerId, wait: Wait, since: StoreTime) -> OwnerNo {
         let owner = match self.find(&id) {
             Some(owner) => owner,
             None => {
-                let actor = Actor { id: id.clone(), leases: SmallVec::new(), wait: None };
+                let actor = Actor { id: id.clone(), leases: SmallVec::new(), wait: None, since };
                 let owner = OwnerNo::new(self.all.insert(actor));
                 self.by_id.insert(id, owner);
                 owner
             }
         };
-        self.change(owner, |actor| actor.wait = Some(wait));
+        self.change(owner, |actor| (actor.wait, actor.since) = (Some(wait), since));
         owner
     }
 
@@ -184,11 +191,11 @@ mod tests {
     #[test]
     fn an_owner_is_known_as_long_as_it_holds_or_waits() {
         let mut owners = Owners::default();
-        let owner = owners.waits(id("a"), Wait::Request(7));
+        let owner = owners.waits(id("a"), Wait::Request(7), StoreTime(1));
         assert_eq!((owners.find(&id("a")), owners.entangled()), (Some(owner), 0));
         owners.holds(owner, 1);
         owners.stops_waiting(owner);
-        assert_eq!(owners.waits(id("a"), Wait::Request(8)), owner);
+        assert_eq!(owners.waits(id("a"), Wait::Request(8), StoreTime(2)), owner);
         assert_eq!(owners.entangled(), 1);
         owners.lets_go(owner, 1);
         assert_eq!((owners.entangled(), owners.get(owner).wait), (0, Some(Wait::Request(8))));
@@ -205,7 +212,7 @@ mod tests {
             OwnerId::Session(SessionId(2), name()),
             OwnerId::Uid(1, name()),
         ];
-        let numbers = ids.map(|id| owners.waits(id, Wait::Request(0)));
+        let numbers = ids.map(|id| owners.waits(id, Wait::Request(0), StoreTime(1)));
         assert!(numbers[0] != numbers[1] && numbers[1] != numbers[2] && numbers[0] != numbers[2]);
         assert_eq!(owners.name(numbers[2]), &name());
     }

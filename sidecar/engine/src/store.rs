@@ -12,6 +12,7 @@
 //! with nothing in it is deleted; `last` needs no keeping (P1).
 
 use crate::model::{AskId, FenceRange, Incarnation, Key, StoreTime};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How long an offer stands before the next in the queue gets it (P3).
@@ -20,6 +21,8 @@ pub const OFFER_TTL: Duration = Duration::from_secs(2);
 pub const FENCE_LEAD_MAX_US: u64 = 100_000;
 /// Most fences one tenure reserves at a time (P1).
 pub const FENCE_RANGE_MAX: u64 = 4096;
+/// Tenures, and entries, that a look at a record shows at most: the first ones.
+pub const PEEKED_MAX: usize = 256;
 /// An ask older than this when it reaches the store is refused as `TooLate` (P7).
 pub const REFUSE_AFTER: Duration = Duration::from_secs(2);
 /// A floor further ahead of the store's clock than this is refused: the clock was set back by more than a day (P1).
@@ -51,6 +54,18 @@ pub enum Op {
     Withdraw(Withdraw),
     /// Tell another sidecar that its recall can not be obeyed now.
     Tell(Tell),
+    /// Write down what owners of this sidecar wait for and hold, for others to read (P15).
+    Publish(Publish),
+    /// Read what another sidecar wrote down.
+    ReadBoard {
+        /// Where: a key of [`crate::Space::Board`].
+        board: Key,
+    },
+    /// Look at a record: who holds, who waits, in which order. Changes nothing, not even what is due.
+    Peek {
+        /// Which.
+        key: Key,
+    },
 }
 
 impl Op {
@@ -62,6 +77,9 @@ impl Op {
             Op::Return(op) => &op.key,
             Op::Withdraw(op) => &op.key,
             Op::Tell(op) => &op.key,
+            Op::Publish(op) => &op.board,
+            Op::ReadBoard { board } => board,
+            Op::Peek { key } => key,
         }
     }
 }
@@ -164,6 +182,22 @@ pub struct Tell {
     pub ask: AskId,
 }
 
+/// Write a board. One that is not newer than what is there, or comes after `refuse_after`, is not written, and the answer is
+/// the same: whoever sent it twice, or long ago, has nothing to say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Publish {
+    /// Where: a key of [`crate::Space::Board`], one per incarnation.
+    pub board: Key,
+    /// Rises with every board that was acknowledged.
+    pub version: u64,
+    /// What is on it, at most [`crate::board::BOARD_BYTES_MAX`]; nothing: the board is taken down.
+    pub body: Arc<[u8]>,
+    /// Forgotten after so long.
+    pub ttl: Duration,
+    /// As in [`Ask`].
+    pub refuse_after: StoreTime,
+}
+
 /// What became of a call. Exactly one per call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
@@ -215,6 +249,45 @@ pub enum Reply {
     Withdrawn,
     /// To tell: published.
     Told,
+    /// To publish.
+    Published,
+    /// To reading a board: what is on it, if there is one.
+    Board(Option<Arc<[u8]>>),
+    /// To peek.
+    Record(Peeked),
+}
+
+/// What a record says, without what is due; at most [`PEEKED_MAX`] of each.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Peeked {
+    /// Units that the key has; means something only while anybody holds or waits.
+    pub limit: u32,
+    /// Who holds.
+    pub tenures: Vec<PeekedTenure>,
+    /// Who waits, head first.
+    pub queue: Vec<PeekedEntry>,
+}
+
+/// Units held by a sidecar.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PeekedTenure {
+    /// Whose.
+    pub id: AskId,
+    /// How many.
+    pub units: u32,
+    /// Time left, rounded down to milliseconds.
+    pub remaining: Duration,
+}
+
+/// A sidecar's place in the queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PeekedEntry {
+    /// Whose.
+    pub id: AskId,
+    /// Units that its tenure shall have.
+    pub units: u32,
+    /// It is its turn, if it asks.
+    pub offered: bool,
 }
 
 /// A tenure as the store sees it.

@@ -17,6 +17,8 @@ pub(crate) enum Timer {
     Waiter(usize),
     /// A session's pings and extensions.
     Session(SessionId),
+    /// The board, and rounds that look for deadlocks.
+    Patrol,
 }
 
 /// The ordered set.

@@ -12,9 +12,11 @@ use crate::model::Incarnation;
 use std::cmp::Reverse;
 use std::collections::VecDeque;
 
-/// Who is told, of those in a ring: the lowest priority, then whoever came last. Greater means sooner.
+/// Who is told, of those who wait for each other: one that has something to let go, of those the lowest priority, then
+/// whoever came last. Greater means sooner.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Rank {
+    holds: bool,
     priority: Reverse<i32>,
     /// When its wait began, by a clock that all of the graph share.
     since: u64,
@@ -23,8 +25,14 @@ pub(crate) struct Rank {
 }
 
 impl Rank {
-    pub(crate) fn new(priority: i32, since: u64, incarnation: Incarnation, owner: String) -> Rank {
-        Rank { priority: Reverse(priority), since, incarnation, owner }
+    pub(crate) fn new(
+        holds: bool,
+        priority: i32,
+        since: u64,
+        incarnation: Incarnation,
+        owner: String,
+    ) -> Rank {
+        Rank { holds, priority: Reverse(priority), since, incarnation, owner }
     }
 }
 
@@ -76,7 +84,16 @@ pub(crate) enum Why {
 /// Greater deadlocks are not searched for a smaller one within: their victim may be one too many.
 const CORE_SEARCHED_MAX: usize = 64;
 
-/// Owners that wait for each other all the way round, each with why it waits for the next. The first is the one to tell.
+/// A deadlock that has none of its own within: everybody in it is needed for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Knot {
+    /// All of them.
+    pub(crate) members: Vec<usize>,
+    /// Some of them, the one to tell first: each waits for the next, and the last for the first.
+    pub(crate) ring: Ring,
+}
+
+/// Owners, each with why it waits for the next.
 pub(crate) type Ring = Vec<(usize, Why)>;
 
 impl WaitGraph {
@@ -119,19 +136,21 @@ impl WaitGraph {
         self.keys[key].holders.push((owner, units));
     }
 
-    /// Every ring of owners who wait for each other and for nobody else, each with the one to tell first.
-    pub(crate) fn rings(&self) -> Vec<Ring> {
+    /// A deadlock of every set of owners who all wait for each other and for nobody else. To tell one of each is a beginning:
+    /// others may be left.
+    pub(crate) fn knots(&self) -> Vec<Knot> {
         let mut stuck = self.stuck();
-        let mut rings = Vec::new();
+        let mut knots = Vec::new();
         while let Some(knot) = self.sink(&stuck) {
             let core = self.core(&knot);
-            rings.extend(self.by_rank(&core).pop().map(|victim| self.ring(victim, &core)));
+            let ring = self.by_rank(&core).pop().map(|victim| self.ring(victim, &core)).unwrap_or_default();
+            knots.push(Knot { members: members(&core), ring });
             // Whoever waits for one of these can go on once they do.
             for owner in self.reach(&members(&knot), &stuck, &self.reversed(&stuck)) {
                 stuck[owner] = false;
             }
         }
-        rings
+        knots
     }
 
     /// A deadlock in this one that has none of its own within: everybody in it is needed for it. Others of the knot may

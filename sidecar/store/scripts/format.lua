@@ -1,8 +1,8 @@
 -- How the record of one key is written down, the clock, and the short ways.
 --
 -- The files of this folder are one script, in this order: format.lua; then, as the body of a function that is only called
--- when a short way does not do (making its closures costs 3 to 5 us), record.lua, ask.lua, renew.lua, give_back.lua and
--- withdraw.lua; last turn.lua. `encoding.rs` reads and writes the same bytes; what is `until` there is `due` here, where
+-- when a short way does not do (making its closures costs 3 to 5 us), record.lua, ask.lua, renew.lua, give_back.lua,
+-- withdraw.lua, board.lua and peek.lua; last turn.lua. `encoding.rs` reads and writes the same bytes; what is `until` there is `due` here, where
 -- the other is a keyword.
 --
 -- Format 1, little endian, every number below 2^53, because a Lua number is a double (and `tostring` spoils 16 digits):
@@ -25,6 +25,7 @@ local DONE, DONE_BYTES = '<c16I8I8', 32
 local SINGLE_BYTES = HEADER_BYTES + TENURE_BYTES
 
 local OFFER_TTL = 2000000
+local PEEKED_MAX = 256
 local FENCE_LEAD_MAX = 100000
 local FENCE_RANGE_MAX = 4096
 local CLOCK_REGRESSION_MAX = 86400000000
@@ -37,6 +38,7 @@ local IN_PLACE_TTL_MAX = 60000000
 
 local GRANTED, QUEUED, STALE, TOO_LATE, LIMIT_MISMATCH, CLOCK_REGRESSED = '\1', '\2', '\3', '\4', '\5', '\6'
 local RENEWED, GONE, RETURNED, WITHDRAWN, TOLD, FAULT = '\7', '\8', '\9', '\10', '\11', '\12'
+local PUBLISHED, BOARD, RECORD = '\30', '\31', '\32'
 local OFFER, RECALL, BUSY = 1, 2, 3
 
 local pack, unpack_at = struct.pack, struct.unpack

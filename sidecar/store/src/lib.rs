@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 pub mod finding;
+mod boards;
 pub mod record;
 mod memory;
 mod encoding;

@@ -3,6 +3,7 @@
 //! Owns the map. Must not know a clock, a runtime or what an operation means: that is `record.rs`. The embedded daemon
 //! runs on it, and the simulator wraps it in faults as its model of Redis.
 
+use crate::boards::{Boards, peek};
 use crate::record::{Record, Step, clock_regressed};
 use foldhash::fast::RandomState;
 use sidelock_engine::mutant::Mutant;
@@ -29,21 +30,31 @@ const ROOM_KEPT: usize = 1024;
 #[derive(Clone, Debug, Default)]
 pub struct Memory {
     records: HashMap<Key, Box<Record>, RandomState>,
+    boards: Boards,
     mutant: Option<Mutant>,
 }
 
 impl Memory {
     /// An empty store with a deliberate bug; without the feature `mutants`, an honest one.
     pub fn with_mutant(mutant: Option<Mutant>) -> Memory {
-        Memory { records: HashMap::default(), mutant }
+        Memory { mutant, ..Memory::default() }
     }
 
     /// Does one operation at the instant `now`. Instants may repeat and may go back, as any clock's may: then what is
     /// due stays until the clock is there again, and fences still rise as long as the record is known.
     pub fn apply(&mut self, now: StoreTime, op: &Op) -> (Reply, Vec<Wake>) {
-        if let Op::Tell(tell) = op {
-            let push = Push::Busy { key: tell.key.clone(), ask: tell.ask };
-            return (Reply::Told, vec![Wake { to: tell.ask.incarnation, push }]);
+        match op {
+            Op::Tell(tell) => {
+                let push = Push::Busy { key: tell.key.clone(), ask: tell.ask };
+                return (Reply::Told, vec![Wake { to: tell.ask.incarnation, push }]);
+            }
+            Op::Publish(publish) => return (self.boards.publish(now, publish), Vec::new()),
+            Op::ReadBoard { board } => return (self.boards.read(now, board), Vec::new()),
+            Op::Peek { key } => {
+                let peeked = self.records.get(key).map(|record| peek(now, record));
+                return (Reply::Record(peeked.unwrap_or_default()), Vec::new());
+            }
+            _ => {}
         }
         if clock_regressed(now, op) {
             return (Reply::ClockRegressed, Vec::new());
@@ -59,7 +70,9 @@ impl Memory {
             Op::Renew(renew) => step.renew(renew),
             Op::Return(back) => step.give_back(back),
             Op::Withdraw(withdraw) => step.withdraw(withdraw),
-            Op::Tell(_) => unreachable!("answered above"),
+            Op::Tell(_) | Op::Publish(_) | Op::ReadBoard { .. } | Op::Peek { .. } => {
+                unreachable!("answered above")
+            }
         };
         let Step { record, wakes, .. } = step;
         if record.queue.is_empty() {
@@ -85,6 +98,7 @@ impl Memory {
     /// Forgets everything, as FLUSHALL does.
     pub fn flush(&mut self) {
         self.records.clear();
+        self.boards.clear();
     }
 
     /// Keys with a record.

@@ -115,6 +115,7 @@ pub(crate) fn clock_regressed(now: StoreTime, op: &Op) -> bool {
         Op::Ask(ask) => ask.floor,
         Op::Renew(renew) => renew.floor,
         Op::Return(_) | Op::Withdraw(_) | Op::Tell(_) => return false,
+        Op::Publish(_) | Op::ReadBoard { .. } | Op::Peek { .. } => return false,
     };
     StoreTime(floor) > now + CLOCK_REGRESSION_MAX
 }

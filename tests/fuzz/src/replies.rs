@@ -5,9 +5,10 @@
 //! outcome or is sent again, and none is sent a third time; and nothing that is not an answer counts as applied.
 
 use crate::Marks;
-use sidelock_engine::store::{Ask, Call, CallId, Fault, Op, Outcome, Renew, Return, Tell, Withdraw};
-use sidelock_engine::{AskId, Incarnation, Key, StoreTime, WHOLE};
+use sidelock_engine::store::{Ask, Call, CallId, Fault, Op, Outcome, Publish, Renew, Return, Tell, Withdraw};
+use sidelock_engine::{AskId, Incarnation, Key, Space, StoreTime, WHOLE};
 use sidelock_store::redis::fuzz::{Answers, answers, push};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// What Redis says besides what the scripts do.
@@ -80,7 +81,7 @@ fn pipeline(answers: &[&[u8]]) -> Vec<u8> {
 /// One of each operation in turn.
 fn call(index: u8) -> Call {
     let key = Key::new("k").expect("a key");
-    let op = match index % 5 {
+    let op = match index % 8 {
         0 => Op::Ask(Ask {
             key,
             id: ID,
@@ -95,6 +96,15 @@ fn call(index: u8) -> Call {
         1 => Op::Renew(Renew { key, tenure: ID, ttl: Duration::from_secs(10), floor: 0, top_up: true }),
         2 => Op::Return(Return { key, tenure: ID, keep: 0, issued: 1, tombstone: None }),
         3 => Op::Withdraw(Withdraw { key, id: ID, keep: 0, tombstone: None }),
+        4 => Op::Publish(Publish {
+            board: key.in_space(Space::Board),
+            version: 1,
+            body: Arc::from(*b"SB"),
+            ttl: Duration::from_secs(3),
+            refuse_after: StoreTime(1),
+        }),
+        5 => Op::ReadBoard { board: key.in_space(Space::Board) },
+        6 => Op::Peek { key },
         _ => Op::Tell(Tell { key, ask: ID }),
     };
     Call { id: CallId(index.into()), op }

@@ -29,6 +29,8 @@ struct World {
     travelling: BTreeMap<(Time, u64), Travelling>,
     departures: u64,
     pushes_lost: bool,
+    /// Only what clients hear is told.
+    clients_only: bool,
     told: Vec<String>,
 }
 
@@ -50,6 +52,7 @@ pub(crate) fn tell(story: &str) -> String {
         travelling: BTreeMap::new(),
         departures: 0,
         pushes_lost: false,
+        clients_only: false,
         told: Vec::new(),
     };
     for line in story.lines() {
@@ -92,7 +95,7 @@ impl World {
         while let Some(effect) = self.sidecars[sidecar].engine.poll_effect() {
             match effect {
                 Effect::Store(call) => {
-                    self.say(words::call(&self.sidecars[sidecar].name, &call));
+                    self.whisper(words::call(&self.sidecars[sidecar].name, &call));
                     self.depart(HOP, Travelling::ToStore { sidecar, call });
                 }
                 Effect::Event(_) => {}
@@ -106,6 +109,13 @@ impl World {
                     self.say(format!("{client}: {}", words::notice(&notice)));
                 }
             }
+        }
+    }
+
+    /// Tells of the talk between sidecars and the store.
+    fn whisper(&mut self, what: String) {
+        if !self.clients_only {
+            self.say(what);
         }
     }
 
@@ -171,12 +181,12 @@ impl World {
                 }
             }
             Travelling::Answer { sidecar, call, outcome } => {
-                self.say(words::answer(&self.sidecars[sidecar].name, &outcome));
+                self.whisper(words::answer(&self.sidecars[sidecar].name, &outcome));
                 self.input(sidecar, Input::Store { call, outcome });
             }
             Travelling::Push { to, push } => {
                 let sidecar = to.0 as usize - 1;
-                self.say(format!("store tells {}: {}", self.sidecars[sidecar].name, words::push(&push)));
+                self.whisper(format!("store tells {}: {}", self.sidecars[sidecar].name, words::push(&push)));
                 self.input(sidecar, Input::Pushed(push));
             }
         }

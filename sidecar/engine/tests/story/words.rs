@@ -4,7 +4,7 @@ use super::{STORE_EPOCH, World};
 use sidelock_engine::store::{Call, Op, Outcome, Push, Reply as StoreReply};
 use sidelock_engine::{
     Acquire, Edge, EndedBy, Input, Key, LeaseName, LeaseSecret, Life, Mode, Notice, Owner, Refusal, Release,
-    Renew, Reply, RequestId, SessionId, SessionOpened, Time, WHOLE,
+    Renew, Reply, RequestId, SessionId, SessionOpened, Space, Time, WHOLE,
 };
 use std::time::Duration;
 
@@ -18,6 +18,7 @@ pub(super) fn act(world: &mut World, line: &str) {
             world.advance_to(until);
         }
         ["flushall"] => world.store.flush(),
+        ["tell", "of", "clients", "only"] => world.clients_only = true,
         ["lose", "pushes"] => world.pushes_lost = true,
         ["keys", "in", "the", "store"] => {
             let keys = world.store.keys();
@@ -110,7 +111,7 @@ fn numbers(words: &[&str]) -> Vec<RequestId> {
 }
 
 /// `NUMBER KEY [shared] [permits=N/LIMIT] [try|wait=SPAN] [ttl=SPAN] [timed=SPAN] [max_hold=SPAN] [per=SPAN] [priority=N]
-/// [owner=NAME]`
+/// [owner=NAME] [ignored]`
 fn acquire(session: SessionId, request: RequestId, words: &[&str], line: &str) -> Acquire {
     let mut acquire = Acquire {
         session,
@@ -143,6 +144,7 @@ fn acquire(session: SessionId, request: RequestId, words: &[&str], line: &str) -
             ("max_hold", span) => acquire.max_hold = Some(duration(span)),
             ("owner", name) => acquire.owner = Some(Owner(name.into())),
             ("per", span) => acquire.per = Some(duration(span)),
+            ("ignored", _) => acquire.find_deadlocks = false,
             ("priority", n) => acquire.priority = n.parse().unwrap(),
             _ => panic!("not understood: {word} in {line}"),
         }
@@ -230,9 +232,17 @@ pub(super) fn call(name: &str, call: &Call) -> String {
         }
         Op::Return(back) => format!("return #{} but {}", back.tenure.seq, units(back.keep)),
         Op::Withdraw(withdraw) => format!("withdraw #{} but {}", withdraw.id.seq, units(withdraw.keep)),
+        Op::Publish(board) => {
+            format!("board {} of {} bytes", board.version, board.body.len())
+        }
+        Op::ReadBoard { board } => format!("read the board of {}", board.as_str().trim_start_matches('0')),
+        Op::Peek { .. } => "look at the record".into(),
         Op::Tell(tell) => format!("tell {} busy", { tell.ask.incarnation.0 }),
     };
-    format!("{name} → store: {what} ({})", call.op.key())
+    match call.op.key().space() {
+        Space::Board => format!("{name} → store: {what}"),
+        _ => format!("{name} → store: {what} ({})", call.op.key()),
+    }
 }
 
 pub(super) fn answer(name: &str, outcome: &Outcome) -> String {
@@ -246,6 +256,12 @@ pub(super) fn answer(name: &str, outcome: &Outcome) -> String {
             StoreReply::Queued(queued) => format!("queued behind {}", queued.ahead),
             StoreReply::Renewed { contended, .. } => {
                 format!("renewed{}", if *contended { ", others wait" } else { "" })
+            }
+            StoreReply::Board(body) => {
+                body.as_ref().map_or("no board".into(), |body| format!("a board of {} bytes", body.len()))
+            }
+            StoreReply::Record(record) => {
+                format!("{} hold, {} wait", record.tenures.len(), record.queue.len())
             }
             other => format!("{other:?}").to_lowercase(),
         },

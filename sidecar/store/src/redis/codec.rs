@@ -3,8 +3,12 @@
 //! Owns the packed fields that the headers of `scripts/*.lua` list. Must not know connections or scripts' names.
 
 use super::names::unescape;
-use sidelock_engine::store::{Ask, Op, Push, Queued, Renew, Reply, Return, Tenancy, Withdraw};
+use sidelock_engine::store::{
+    Ask, Op, Peeked, PeekedEntry, PeekedTenure, Publish, Push, Queued, Renew, Reply, Return, Tenancy,
+    Withdraw,
+};
 use sidelock_engine::{AskId, FenceRange, Incarnation, Key, Space, StoreTime};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// One operation as the script's argument: a verb and its fields, little endian, times in microseconds.
@@ -37,6 +41,13 @@ pub(super) fn argument(op: &Op) -> Vec<u8> {
             put64(&mut out, &[tombstone.unwrap_or_default().0]);
         }
         Op::Tell(tell) => begin(&mut out, 5, &tell.ask),
+        Op::Publish(Publish { version, body, ttl, refuse_after, board: _ }) => {
+            out.push(10);
+            put64(&mut out, &[*version, micros(*ttl), refuse_after.0]);
+            out.extend_from_slice(body);
+        }
+        Op::ReadBoard { board: _ } => out.push(11),
+        Op::Peek { key: _ } => out.push(12),
     }
     out
 }
@@ -100,10 +111,30 @@ pub(super) fn answer(bytes: &[u8]) -> Option<Answer> {
         9 => Reply::Returned,
         10 => Reply::Withdrawn,
         11 => Reply::Told,
+        30 => Reply::Published,
+        31 => Reply::Board(Some(from.rest()).filter(|body| !body.is_empty()).map(Arc::from)),
+        32 => Reply::Record(peeked(&mut from)?),
         12 => return Some(Answer::Fault(String::from_utf8_lossy(fields).into_owned())),
         _ => return None,
     };
     from.0.is_empty().then_some(Answer::Reply(reply))
+}
+
+fn peeked(from: &mut Fields<'_>) -> Option<Peeked> {
+    let (limit, tenures, queue) = (from.u32()?, from.u32()?, from.u32()?);
+    let id = |from: &mut Fields<'_>| Some(AskId { incarnation: from.incarnation()?, seq: from.u64()? });
+    let tenure = |from: &mut Fields<'_>| {
+        let (id, units) = (id(from)?, from.u32()?);
+        Some(PeekedTenure { id, units, remaining: Duration::from_millis(from.u64()?) })
+    };
+    let entry = |from: &mut Fields<'_>| {
+        Some(PeekedEntry { id: id(from)?, units: from.u32()?, offered: from.flag()? })
+    };
+    Some(Peeked {
+        limit,
+        tenures: (0..tenures).map(|_| tenure(from)).collect::<Option<_>>()?,
+        queue: (0..queue).map(|_| entry(from)).collect::<Option<_>>()?,
+    })
 }
 
 /// Reads a message of the inbox; nothing if it is none of ours.
@@ -134,6 +165,10 @@ impl Fields<'_> {
         let (head, rest) = self.0.split_first_chunk()?;
         self.0 = rest;
         Some(*head)
+    }
+
+    fn rest(&mut self) -> &[u8] {
+        std::mem::take(&mut self.0)
     }
 
     fn u32(&mut self) -> Option<u32> {

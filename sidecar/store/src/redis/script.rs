@@ -16,7 +16,9 @@ macro_rules! program {
             include_str!("../../scripts/renew.lua"),
             include_str!("../../scripts/give_back.lua"),
             include_str!("../../scripts/withdraw.lua"),
-            "\nreturn { ask, renew, give_back, withdraw, store = store }\nend\n",
+            include_str!("../../scripts/board.lua"),
+            include_str!("../../scripts/peek.lua"),
+            "\nreturn { ask, renew, give_back, withdraw, [10] = publish, [11] = read_board, [12] = peek, store = store }\nend\n",
             include_str!("../../scripts/turn.lua"),
         )
     };

@@ -8,6 +8,7 @@ mod asks;
 mod queue;
 mod returns;
 mod fences;
+mod boards;
 #[cfg(feature = "redis")]
 mod redis;
 
@@ -15,7 +16,7 @@ use subject::{Case, MemorySubject, Subject};
 
 /// All cases, by name.
 fn cases() -> Vec<Case> {
-    [asks::CASES, queue::CASES, returns::CASES, fences::CASES].concat()
+    [asks::CASES, queue::CASES, returns::CASES, fences::CASES, boards::CASES].concat()
 }
 
 /// Runs every case on an empty store, and says which one failed.

@@ -4,8 +4,8 @@ use super::subject::RedisSubject;
 use crate::subject::{A, B, C, D, Subject, TTL, permits, renewal};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
-use sidelock_engine::store::{Ask, Fault, GiveBack, Op, Outcome, Renew, Return, Tell, Withdraw};
-use sidelock_engine::{AskId, Incarnation, Key, StoreTime, WHOLE};
+use sidelock_engine::store::{Ask, Fault, GiveBack, Op, Outcome, Publish, Renew, Return, Tell, Withdraw};
+use sidelock_engine::{AskId, Incarnation, Key, Space, StoreTime, WHOLE};
 use sidelock_store::Memory;
 use sidelock_store::record::Record;
 use std::time::Duration;
@@ -37,7 +37,8 @@ impl Draft {
             Op::Renew(renew) => Op::Renew(Renew { floor, ..renew }),
             Op::Return(back) => Op::Return(Return { tombstone, ..back }),
             Op::Withdraw(withdraw) => Op::Withdraw(Withdraw { tombstone, ..withdraw }),
-            Op::Tell(tell) => Op::Tell(tell),
+            Op::Publish(publish) => Op::Publish(Publish { refuse_after, ..publish }),
+            same @ (Op::Tell(_) | Op::ReadBoard { .. } | Op::Peek { .. }) => same,
         }
     }
 }
@@ -82,7 +83,14 @@ fn operation() -> impl Strategy<Value = Op> {
         Op::Withdraw(Withdraw { key: key(k), id, keep: if full { 0 } else { keep }, tombstone: None })
     });
     let tell = (0..2u8, ask_id()).prop_map(|(k, ask)| Op::Tell(Tell { key: key(k), ask }));
-    prop_oneof![12 => ask, 3 => renew, 6 => back, 3 => withdraw, 1 => tell]
+    let publish = (0..2u8, 1..4u64, any::<bool>()).prop_map(|(k, version, empty)| {
+        let body: &[u8] = if empty { b"" } else { b"SB" };
+        let board = key(k).in_space(Space::Board);
+        Op::Publish(Publish { board, version, body: body.into(), ttl: TTL, refuse_after: StoreTime(0) })
+    });
+    let read = (0..2u8).prop_map(|k| Op::ReadBoard { board: key(k).in_space(Space::Board) });
+    let peek = (0..2u8).prop_map(|k| Op::Peek { key: key(k) });
+    prop_oneof![12 => ask, 3 => renew, 6 => back, 3 => withdraw, 1 => tell, 2 => publish, 1 => read, 2 => peek]
 }
 
 fn draft() -> impl Strategy<Value = Draft> {
@@ -160,11 +168,14 @@ fn memory_and_redis_answer_alike() {
     let seen = seen.into_inner();
     println!("{seen:?}");
     let replies = [
+        "Board",
         "ClockRegressed",
         "Gone",
         "Granted",
         "LimitMismatch",
+        "Published",
         "Queued",
+        "Record",
         "Renewed",
         "Returned",
         "Stale",
