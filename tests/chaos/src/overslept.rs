@@ -99,6 +99,7 @@ mod tests {
             timed: false,
             owner: None,
             per: None,
+            watched: true,
         };
         Record {
             at: At(at),

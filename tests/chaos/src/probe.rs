@@ -100,8 +100,17 @@ impl Probe {
         };
         let body = format!(r#"{{{body}"wait":"{}s","ttl":"200ms"}}"#, WAIT.as_secs());
         let wait = Wait::AtMost(WAIT);
-        let asked =
-            Acquire { key: self.key, units, limit, wait, priority: 0, timed: true, owner: None, per: None };
+        let asked = Acquire {
+            key: self.key,
+            units,
+            limit,
+            wait,
+            priority: 0,
+            timed: true,
+            owner: None,
+            per: None,
+            watched: true,
+        };
         let of = self.sent(Sent::Acquire(asked));
         (of, http::request(socket, "POST", &path, &body))
     }

@@ -187,6 +187,7 @@ impl Wish {
             timed: matches!(self.life, Life::Timed(_)),
             owner: None,
             per: None,
+            watched: true,
         }
     }
 

@@ -15,9 +15,10 @@
 
 use super::book::Book;
 use super::census::Census;
-use super::history::{Acquire, At, Bounds, Event, Req};
-use super::knot::{Hold, Order, Picture, Set, Wait};
-use super::{Findings, Rule, slot};
+use super::fleet::Fleet;
+use super::history::{At, Bounds, Event, Req};
+use super::knot::{Order, Picture, Set, Wait};
+use super::{Findings, Rule};
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -25,52 +26,6 @@ use std::time::Duration;
 const WITNESS: Duration = Duration::from_secs(3);
 /// Who is stuck for too long on disturbed sidecars is looked at again after this long.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
-/// What one point of priority is worth.
-const PRIORITY_NS: i64 = 1_000_000_000;
-/// Clocks differ by a hundredth at most: so much may a second of priority be worth more or less.
-const PRIORITY_LEEWAY_NS: i64 = 10_000_000;
-
-/// A session's owner.
-type Owner = (u32, u32);
-
-/// A waiter in a sidecar.
-#[derive(Clone, Copy)]
-struct Waiter {
-    of: Req,
-    owner: Option<Owner>,
-    sidecar: u32,
-    units: u32,
-    priority: i32,
-    /// Arrival less what its priority is worth: who is lower comes first.
-    rank: i64,
-}
-
-/// A lease.
-#[derive(Clone, Copy)]
-struct Holder {
-    lease: Req,
-    owner: Option<Owner>,
-    sidecar: u32,
-    units: u32,
-}
-
-/// A sidecar's place in the store's queue.
-#[derive(Clone, Copy)]
-struct Entry {
-    sidecar: u32,
-    ask: u64,
-    offered: bool,
-}
-
-/// One key.
-#[derive(Default)]
-struct KeyState {
-    limit: u32,
-    holders: Vec<Holder>,
-    /// In order of arrival.
-    waiters: Vec<Waiter>,
-    entries: Vec<Entry>,
-}
 
 /// Somebody who is stuck for sure.
 struct Standing {
@@ -89,7 +44,7 @@ struct Past {
 /// The rules on deadlocks.
 #[derive(Default)]
 pub(super) struct Deadlocks {
-    keys: Vec<KeyState>,
+    fleet: Fleet,
     /// Pictures with somebody stuck in them, youngest last.
     past: VecDeque<Past>,
     /// The youngest of them is still true.
@@ -109,7 +64,7 @@ impl Deadlocks {
         if let Event::Aborted { of } = *event {
             self.judge_victim(at, of, found);
         }
-        if self.apply(at, event, book) {
+        if self.fleet.apply(at, event, book) {
             self.redraw(at, event);
             self.standing(at, bounds);
         }
@@ -120,81 +75,21 @@ impl Deadlocks {
         self.past.back().filter(|_| self.stands).map(|past| &past.picture)
     }
 
-    /// Notes what changed. False: nothing that matters.
-    fn apply(&mut self, at: At, event: &Event, book: &Book) -> bool {
-        match *event {
-            Event::Arrived { of } => {
-                let Some((acquire, sidecar)) = book.acquire(of) else { return false };
-                self.arrived(at, of, &acquire, sidecar);
-            }
-            Event::Issued { lease, .. } => {
-                let Some((acquire, sidecar)) = book.acquire(lease) else { return false };
-                let key = slot(&mut self.keys, acquire.key);
-                key.waiters.retain(|waiter| waiter.of != lease);
-                let owner = owner(lease, &acquire);
-                key.holders.push(Holder { lease, owner, sidecar, units: acquire.units });
-            }
-            Event::Dropped { of } => {
-                let Some((acquire, _)) = book.acquire(of) else { return false };
-                slot(&mut self.keys, acquire.key).waiters.retain(|waiter| waiter.of != of);
-            }
-            Event::Done { lease, .. } => {
-                let Some((acquire, _)) = book.acquire(lease) else { return false };
-                slot(&mut self.keys, acquire.key).holders.retain(|holder| holder.lease != lease);
-            }
-            Event::Crashed { sidecar } => {
-                for key in &mut self.keys {
-                    key.waiters.retain(|waiter| waiter.sidecar != sidecar);
-                    key.holders.retain(|holder| holder.sidecar != sidecar);
-                }
-            }
-            Event::Entered { sidecar, key, ask, .. } => {
-                return slot(&mut self.keys, key).entered(sidecar, ask);
-            }
-            Event::Left { sidecar, key } | Event::Seated { sidecar, key, .. } => {
-                slot(&mut self.keys, key).entries.retain(|entry| entry.sidecar != sidecar);
-            }
-            Event::Offered { sidecar, key, ask } => {
-                let mut entries = slot(&mut self.keys, key).entries.iter_mut();
-                match entries.find(|entry| entry.sidecar == sidecar && entry.ask == ask) {
-                    Some(entry) => entry.offered = true,
-                    None => return false,
-                }
-            }
-            Event::Flushed => self.keys.iter_mut().for_each(|key| key.entries.clear()),
-            _ => return false,
-        }
-        true
-    }
-
-    fn arrived(&mut self, at: At, of: Req, acquire: &Acquire, sidecar: u32) {
-        let now = i64::try_from(at.0).expect("a run shorter than three centuries");
-        let key = slot(&mut self.keys, acquire.key);
-        if key.holders.is_empty() && key.waiters.is_empty() {
-            key.limit = acquire.limit;
-        }
-        key.waiters.push(Waiter {
-            of,
-            owner: owner(of, acquire),
-            sidecar,
-            units: acquire.units,
-            priority: acquire.priority,
-            rank: now - i64::from(acquire.priority) * PRIORITY_NS,
-        });
-    }
-
-    /// Draws the picture of now. Only arrivals and new places in the store's queue can make anybody stuck.
+    /// Draws the picture of now. Only arrivals, new places in the store's queue, and knowing of them can make anybody stuck.
     fn redraw(&mut self, at: At, event: &Event) {
         if let Some(last) = self.past.back_mut().filter(|_| self.stands) {
             last.until = at;
-        } else if !matches!(event, Event::Arrived { .. } | Event::Entered { .. }) {
+        } else if !matches!(
+            event,
+            Event::Arrived { .. } | Event::Entered { .. } | Event::Learned { .. } | Event::Seated { .. }
+        ) {
             return;
         }
         while self.past.front().is_some_and(|past| past.until + WITNESS < at) {
             self.past.pop_front();
         }
         self.stands = false;
-        let Some(picture) = self.draw() else { return };
+        let Some(picture) = self.fleet.draw() else { return };
         if let Event::Arrived { of } = *event {
             self.census.arrived(&picture, of);
         }
@@ -202,50 +97,6 @@ impl Deadlocks {
         if self.stands {
             self.past.push_back(Past { until: at, picture });
         }
-    }
-
-    fn draw(&self) -> Option<Picture> {
-        let mut picture = Picture::default();
-        let mut owners = Vec::new();
-        for (number, key) in (0..).zip(&self.keys) {
-            for waiter in &key.waiters {
-                if let Some(owner) = waiter.owner
-                    && !owners.contains(&owner)
-                    && owners.len() < Set::MAX
-                {
-                    owners.push(owner);
-                    let (ahead, perhaps_ahead) = (Set::EMPTY, Set::EMPTY);
-                    let Waiter { of, sidecar, units, .. } = *waiter;
-                    let limit = key.limit;
-                    picture.waits.push(Wait { of, sidecar, key: number, units, limit, ahead, perhaps_ahead });
-                }
-            }
-        }
-        for (number, key) in (0..).zip(&self.keys) {
-            for holder in &key.holders {
-                if let Some(place) = owners.iter().position(|owner| holder.owner == Some(*owner)) {
-                    picture.holds.push(Hold { owner: place, key: number, units: holder.units });
-                }
-            }
-        }
-        // Without one who holds and waits nobody is stuck.
-        if picture.holds.is_empty() {
-            return None;
-        }
-        for one in 0..picture.waits.len() {
-            for other in 0..picture.waits.len() {
-                let (mine, theirs) = (&picture.waits[one], &picture.waits[other]);
-                if one != other && mine.key == theirs.key {
-                    let key = &self.keys[mine.key as usize];
-                    let (sure, possible) = key.is_ahead(theirs.of, mine.of);
-                    let mine = &mut picture.waits[one];
-                    mine.ahead = if sure { mine.ahead.with(other) } else { mine.ahead };
-                    mine.perhaps_ahead =
-                        if possible { mine.perhaps_ahead.with(other) } else { mine.perhaps_ahead };
-                }
-            }
-        }
-        Some(picture)
     }
 
     /// Notes who is stuck for sure, and since when.
@@ -315,8 +166,7 @@ impl Deadlocks {
 
     /// A sidecar aborts a waiter: was it needed for a deadlock, and had that no victim yet?
     fn judge_victim(&mut self, at: At, of: Req, found: &mut Findings) {
-        let key = self.keys.iter().position(|key| key.waiters.iter().any(|waiter| waiter.of == of));
-        if key.is_none() {
+        if !self.fleet.waits(of) {
             return found.add(Rule::FalseVictim, || format!("{of} was aborted, but does not wait"));
         }
         let mut had_one = false;
@@ -355,10 +205,6 @@ fn patience(bounds: &Bounds) -> Duration {
     bounds.deadlock_max.mul_f64(1.01) + bounds.slack
 }
 
-fn owner(of: Req, acquire: &Acquire) -> Option<Owner> {
-    acquire.owner.map(|owner| (of.session, owner))
-}
-
 /// A deadlock for people.
 fn words(picture: &Picture, members: Set) -> String {
     let one = |owner: usize| {
@@ -368,48 +214,4 @@ fn words(picture: &Picture, members: Set) -> String {
         format!("{of} in sidecar {sidecar} wants {units} of key {key} and holds {}", held.join(" and "))
     };
     members.owners().map(one).collect::<Vec<_>>().join("; ")
-}
-
-impl KeyState {
-    /// A place in the store's queue was entered or kept. False: it was kept.
-    fn entered(&mut self, sidecar: u32, ask: u64) -> bool {
-        match self.entries.iter_mut().find(|entry| entry.sidecar == sidecar && entry.ask == ask) {
-            Some(entry) => std::mem::take(&mut entry.offered),
-            None => {
-                self.entries.retain(|entry| entry.sidecar != sidecar);
-                self.entries.push(Entry { sidecar, ask, offered: false });
-                true
-            }
-        }
-    }
-
-    /// Whether `first` is surely, or possibly, ahead of `second` in the order of grant.
-    fn is_ahead(&self, first: Req, second: Req) -> (bool, bool) {
-        let place = |of: Req| self.waiters.iter().position(|waiter| waiter.of == of);
-        let (Some(one), Some(two)) = (place(first), place(second)) else {
-            return (false, false);
-        };
-        let (a, b) = (&self.waiters[one], &self.waiters[two]);
-        if a.sidecar == b.sidecar {
-            let leeway = i64::from((a.priority - b.priority).abs()) * PRIORITY_LEEWAY_NS;
-            let tie = a.rank == b.rank && one < two;
-            return (a.rank + leeway < b.rank || tie, a.rank < b.rank + leeway || tie);
-        }
-        let entry = |sidecar| self.entries.iter().position(|entry| entry.sidecar == sidecar);
-        // A sidecar without a place in the store's queue holds up its own waiters and nobody else's.
-        let Some(mine) = entry(a.sidecar).filter(|&place| !self.entries[place].offered) else {
-            return (false, false);
-        };
-        match entry(b.sidecar) {
-            None => (false, true),
-            Some(theirs) if mine > theirs || self.entries[theirs].offered => (false, false),
-            // A sidecar's place is its first waiter's. Who is behind may inherit it, or be served without it.
-            Some(_) => (self.is_first(a) && self.is_first(b), true),
-        }
-    }
-
-    fn is_first(&self, waiter: &Waiter) -> bool {
-        let mut others = self.waiters.iter().filter(|other| other.sidecar == waiter.sidecar);
-        others.all(|other| other.of == waiter.of || self.is_ahead(waiter.of, other.of).0)
-    }
 }

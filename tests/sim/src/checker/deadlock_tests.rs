@@ -152,8 +152,9 @@ impl Tale {
     /// An owner begins to wait for units of a key.
     fn asks(&mut self, at: u64, of: Req, key: u32, units: u32, limit: u32) -> &mut Tale {
         let owner = Some(0);
-        let acquire =
-            Acquire { key, units, limit, wait: Wait::Forever, priority: 0, timed: false, owner, per: None };
+        let wait = Wait::Forever;
+        let (priority, timed, per, watched) = (0, false, None, true);
+        let acquire = Acquire { key, units, limit, wait, priority, timed, owner, per, watched };
         self.add(at, Event::Sent { of, what: Sent::Acquire(acquire) }).add(at, Event::Arrived { of })
     }
 
@@ -283,14 +284,19 @@ fn two_deadlocks_have_a_victim_each() {
 }
 
 #[test]
-fn requests_that_name_no_owner_are_in_no_deadlock() {
-    let mut tale = Tale::two_in_a_circle();
-    for record in &mut tale.0.records {
-        if let Event::Sent { what: Sent::Acquire(acquire), of: Req { session: 4, .. } } = &mut record.event {
-            acquire.owner = None;
+fn requests_that_name_no_owner_or_do_not_want_to_be_told_are_in_no_deadlock() {
+    let changes: [fn(&mut Acquire); 2] = [|acquire| acquire.owner = None, |acquire| acquire.watched = false];
+    for change in changes {
+        let mut tale = Tale::two_in_a_circle();
+        for record in &mut tale.0.records {
+            if let Event::Sent { what: Sent::Acquire(acquire), of: Req { session: 4, .. } } =
+                &mut record.event
+            {
+                change(acquire);
+            }
         }
+        assert_eq!(tale.until(9_000).rules(), []);
     }
-    assert_eq!(tale.until(9_000).rules(), []);
 }
 
 /// Session 0 reads key 0 and wants key 1, which session 4 has; session 4 wants to read key 0, and somebody wants to write
@@ -323,6 +329,31 @@ fn an_uncertain_order_is_decided_for_the_sidecar() {
     // The writer has a place, the reader's sidecar none yet: it may be served without, or come behind.
     assert_eq!(reader_and_writer(req(1, 0), &[0]).until(9_000).rules(), []);
     assert_eq!(reader_and_writer(req(1, 0), &[0]).aborts(1_000, req(1, 0)).rules(), []);
+}
+
+#[test]
+fn a_sidecar_that_knows_of_a_waiter_elsewhere_serves_nobody_before_it() {
+    let mut tale = reader_and_writer(req(1, 0), &[0]);
+    tale.add(60, Event::Learned { sidecar: 1, key: 0, contended: true });
+    assert_eq!(tale.until(9_000).rules(), [Rule::Undetected]);
+    let mut tale = reader_and_writer(req(1, 0), &[0]);
+    tale.add(60, Event::Learned { sidecar: 1, key: 0, contended: true });
+    tale.add(70, Event::Learned { sidecar: 1, key: 0, contended: false });
+    assert_eq!(tale.until(9_000).rules(), []);
+}
+
+#[test]
+fn units_that_a_sidecar_keeps_for_its_first_waiter_are_as_good_as_gone() {
+    // The writer's sidecar, which is also the first reader's, has taken the whole key for it already.
+    let mut tale = reader_and_writer(req(1, 0), &[]);
+    tale.add(45, Event::Seated { sidecar: 0, key: 0, ask: 1, units: LOCK });
+    tale.add(50, Event::Entered { sidecar: 1, key: 0, ask: 1, until: At(u64::MAX) });
+    assert_eq!(Tale(tale.0.clone()).until(9_000).rules(), []);
+    assert_eq!(Tale(tale.0.clone()).aborts(1_000, req(1, 0)).rules(), []);
+    tale.add(60, Event::Learned { sidecar: 0, key: 0, contended: true });
+    assert_eq!(Tale(tale.0.clone()).until(9_000).rules(), [Rule::Undetected]);
+    tale.add(70, Event::Kept { sidecar: 0, key: 0, units: 1 });
+    assert_eq!(tale.until(9_000).rules(), []);
 }
 
 #[test]

@@ -96,11 +96,12 @@ pub struct Acquire {
     /// The lease belongs to a bearer and outlives its connection.
     pub timed: bool,
     /// On whose behalf: an owner of the session, numbered from 0, who does one thing after another. `None`: nobody says.
-    #[serde(default)]
     pub owner: Option<u32>,
     /// Its units come back so long after the grant, not with its end.
     #[serde(default)]
     pub per: Option<Duration>,
+    /// Its wait counts where deadlocks are looked for.
+    pub watched: bool,
 }
 
 /// How long an acquire waits.
@@ -355,6 +356,17 @@ pub enum Event {
         key: u32,
         /// The ask.
         ask: u64,
+        /// Units.
+        units: u32,
+    },
+    /// A tenure was given back in part.
+    Kept {
+        /// The sidecar.
+        sidecar: u32,
+        /// The key.
+        key: u32,
+        /// Units left.
+        units: u32,
     },
     /// A tenure stands until then in the store.
     Confirmed {

@@ -67,7 +67,7 @@ impl Order {
                     entry.offered = true;
                 }
             }
-            Event::Seated { sidecar, key, ask } => {
+            Event::Seated { sidecar, key, ask, .. } => {
                 self.turn(at, key, sidecar, ask, bounds, found);
                 slot(&mut self.entries, key).retain(|entry| entry.sidecar != sidecar);
             }

@@ -80,7 +80,8 @@ impl Tale {
 
 fn exclusive() -> Acquire {
     let wait = Wait::Forever;
-    Acquire { key: 0, units: LOCK, limit: LOCK, wait, priority: 0, timed: false, owner: None, per: None }
+    let (priority, timed, owner, per, watched) = (0, false, None, None, true);
+    Acquire { key: 0, units: LOCK, limit: LOCK, wait, priority, timed, owner, per, watched }
 }
 
 fn shared() -> Acquire {
@@ -337,7 +338,7 @@ fn entered(sidecar: u32, until: u64) -> Event {
 
 #[test]
 fn sidecars_take_their_turns_in_the_order_of_the_store_queue() {
-    let seated = Event::Seated { sidecar: 0, key: 0, ask: 1 };
+    let seated = Event::Seated { sidecar: 0, key: 0, ask: 1, units: LOCK };
     let mut tale = Tale::new();
     tale.add(1, entered(1, 3_000)).add(2, entered(0, 3_000)).add(3, seated).breaks(Rule::StoreOrder);
     let mut tale = Tale::new();

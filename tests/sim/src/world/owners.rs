@@ -190,13 +190,14 @@ impl World {
         let Some(of) = self.next_request(client) else {
             return self.owner_rests(client, owner);
         };
-        // A circle through somebody who says no name is nobody's to find: patience has to end it, and what is held under no
-        // name has to be the last.
+        // A circle through somebody who says no name, or wants to hear nothing, is nobody's to find: patience has to end it,
+        // and what is held under no name has to be the last.
         let is_last = self.clients[client].owners[owner].wants.is_empty();
         let anonymous = is_last && self.dice.chance(tangle.anonymous);
+        let watched = !self.dice.chance(tangle.unwatched);
         let wait = match () {
             () if self.dice.chance(tangle.tries) => Some(Duration::ZERO),
-            () if anonymous || self.dice.chance(tangle.timeouts) => {
+            () if anonymous || !watched || self.dice.chance(tangle.timeouts) => {
                 Some(self.dice.about(Duration::from_millis(800)))
             }
             () => None,
@@ -218,6 +219,7 @@ impl World {
             timed: false,
             owner: (!anonymous).then(|| number(owner)),
             per: None,
+            watched,
         };
         let acquire = Acquire {
             session: SessionId(u64::from(of.session)),
@@ -229,7 +231,7 @@ impl World {
             max_hold: None,
             per: None,
             owner: (!anonymous).then(|| Owner(format!("owner {owner}").into())),
-            find_deadlocks: true,
+            find_deadlocks: watched,
             priority,
             notify_queued: false,
         };

@@ -30,6 +30,8 @@ pub(crate) struct Tangle {
     /// It asks for a key that it has.
     pub(crate) again: f64,
     pub(crate) anonymous: f64,
+    /// It does not want to hear of deadlocks.
+    pub(crate) unwatched: f64,
     pub(crate) tries: f64,
     pub(crate) timeouts: f64,
     pub(crate) cancels: f64,
@@ -103,6 +105,7 @@ fn tangle(dice: &mut Dice, owners: usize, ring: Option<usize>) -> Tangle {
         keys_max: dice.one_of(&[2, 2, 3, 4]),
         again: often(dice, spoil, 0.1),
         anonymous: often(dice, spoil, 0.2),
+        unwatched: often(dice, spoil, 0.1),
         tries: often(dice, spoil, 0.1),
         timeouts: often(dice, spoil, 0.3),
         cancels: often(dice, spoil, 0.1),

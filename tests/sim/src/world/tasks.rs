@@ -145,6 +145,7 @@ impl World {
             timed: matches!(acquire.life, Life::Timed { .. }),
             owner: None,
             per: acquire.per,
+            watched: acquire.find_deadlocks,
         };
         if let Life::Timed { secret, .. } = acquire.life {
             let (uid, sidecar) = (self.clients[client].uid, self.sessions[of.session as usize].sidecar);

@@ -97,7 +97,10 @@ impl World {
         let sidecar = sidecar_of(is.id.incarnation);
         if was.is_none() {
             let ask = is.id.seq;
-            self.log.record(Event::Seated { sidecar, key, ask });
+            self.log.record(Event::Seated { sidecar, key, ask, units: is.units });
+        }
+        if was.is_some_and(|was| was.units != is.units) {
+            self.log.record(Event::Kept { sidecar, key, units: is.units });
         }
         if was.is_none_or(|was| was.range != is.range) {
             let (first, last) = (is.range.first, is.range.last);

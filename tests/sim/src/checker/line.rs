@@ -1,0 +1,173 @@
+//! One key: who holds it, who waits for it, and who of those is ahead of whom.
+//!
+//! Owns the order of grant in a fleet, as far as it is certain: queues of sidecars, the store's queue between them, and
+//! what sidecars keep for their first waiters. Must not know what follows for deadlocks.
+
+use super::history::{Acquire, At, Req};
+
+/// A lock's limit.
+const LOCK: u32 = u32::MAX;
+/// What one point of priority is worth.
+const PRIORITY_NS: i64 = 1_000_000_000;
+/// Clocks differ by a hundredth at most: so much may a second of priority be worth more or less.
+const PRIORITY_LEEWAY_NS: i64 = 10_000_000;
+
+/// A session's owner.
+pub(super) type Owner = (u32, u32);
+
+/// A waiter in a sidecar.
+#[derive(Clone, Copy)]
+pub(super) struct Waiter {
+    pub(super) of: Req,
+    pub(super) owner: Option<Owner>,
+    pub(super) sidecar: u32,
+    pub(super) units: u32,
+    priority: i32,
+    /// Arrival less what its priority is worth: who is lower comes first.
+    rank: i64,
+}
+
+/// A lease.
+#[derive(Clone, Copy)]
+pub(super) struct Holder {
+    pub(super) lease: Req,
+    pub(super) owner: Option<Owner>,
+    pub(super) sidecar: u32,
+    pub(super) units: u32,
+}
+
+/// A sidecar's place in the store's queue.
+#[derive(Clone, Copy)]
+struct Entry {
+    sidecar: u32,
+    ask: u64,
+    offered: bool,
+}
+
+/// One key.
+#[derive(Default)]
+pub(super) struct Line {
+    pub(super) limit: u32,
+    pub(super) holders: Vec<Holder>,
+    /// In order of arrival.
+    pub(super) waiters: Vec<Waiter>,
+    entries: Vec<Entry>,
+    /// Units that sidecars hold at the store.
+    tenures: Vec<(u32, u32)>,
+    /// Sidecars that hold the key and know that others wait: they serve nobody new before those (P9).
+    aware: Vec<u32>,
+}
+
+impl Line {
+    pub(super) fn arrived(&mut self, at: At, of: Req, owner: Option<Owner>, acquire: &Acquire, sidecar: u32) {
+        let now = i64::try_from(at.0).expect("a run shorter than three centuries");
+        if self.holders.is_empty() && self.waiters.is_empty() {
+            self.limit = acquire.limit;
+        }
+        let Acquire { units, priority, .. } = *acquire;
+        let rank = now - i64::from(priority) * PRIORITY_NS;
+        self.waiters.push(Waiter { of, owner, sidecar, units, priority, rank });
+    }
+
+    pub(super) fn crashed(&mut self, sidecar: u32) {
+        self.waiters.retain(|waiter| waiter.sidecar != sidecar);
+        self.holders.retain(|holder| holder.sidecar != sidecar);
+    }
+
+    /// The store lost its data.
+    pub(super) fn flushed(&mut self) {
+        self.entries.clear();
+        self.tenures.clear();
+    }
+
+    /// A sidecar has no place in the store's queue any more.
+    pub(super) fn left(&mut self, sidecar: u32) {
+        self.entries.retain(|entry| entry.sidecar != sidecar);
+    }
+
+    /// False: no such place.
+    pub(super) fn offered(&mut self, sidecar: u32, ask: u64) -> bool {
+        let mut entries = self.entries.iter_mut();
+        let entry = entries.find(|entry| entry.sidecar == sidecar && entry.ask == ask);
+        entry.map(|entry| entry.offered = true).is_some()
+    }
+
+    /// A place in the store's queue was entered or kept. False: it was kept.
+    pub(super) fn entered(&mut self, sidecar: u32, ask: u64) -> bool {
+        match self.entries.iter_mut().find(|entry| entry.sidecar == sidecar && entry.ask == ask) {
+            Some(entry) => std::mem::take(&mut entry.offered),
+            None => {
+                self.entries.retain(|entry| entry.sidecar != sidecar);
+                self.entries.push(Entry { sidecar, ask, offered: false });
+                true
+            }
+        }
+    }
+
+    /// A sidecar that holds the key knows whether others wait. False: it did before.
+    pub(super) fn learned(&mut self, sidecar: u32, contended: bool) -> bool {
+        let known = self.aware.contains(&sidecar);
+        match contended {
+            true if !known => self.aware.push(sidecar),
+            _ => self.aware.retain(|other| contended || *other != sidecar),
+        }
+        known != contended
+    }
+
+    /// Whether `first` is surely, or possibly, ahead of `second` in the order of grant.
+    pub(super) fn is_ahead(&self, first: Req, second: Req) -> (bool, bool) {
+        let place = |of: Req| self.waiters.iter().position(|waiter| waiter.of == of);
+        let (Some(one), Some(two)) = (place(first), place(second)) else {
+            return (false, false);
+        };
+        let (a, b) = (&self.waiters[one], &self.waiters[two]);
+        if a.sidecar == b.sidecar {
+            let leeway = i64::from((a.priority - b.priority).abs()) * PRIORITY_LEEWAY_NS;
+            let tie = a.rank == b.rank && one < two;
+            return (a.rank + leeway < b.rank || tie, a.rank < b.rank + leeway || tie);
+        }
+        let place = |sidecar| self.entries.iter().position(|entry| entry.sidecar == sidecar);
+        let (mine, theirs) = (place(a.sidecar), place(b.sidecar));
+        if theirs.is_some_and(|theirs| self.entries[theirs].offered) {
+            return (false, false);
+        }
+        // A sidecar's place is its first waiter's. Who is behind may inherit it, or be served without it.
+        let both_first = || self.is_first(a) && self.is_first(b);
+        match (mine, theirs) {
+            (Some(mine), _) if self.entries[mine].offered => (false, false),
+            (Some(_), None) => (self.aware.contains(&b.sidecar) && both_first(), true),
+            (Some(mine), Some(theirs)) => (mine < theirs && both_first(), mine < theirs),
+            // A sidecar that knows of others and keeps units keeps them for its first waiter. Otherwise it holds up its own
+            // waiters and nobody else's.
+            (None, _) if self.idle_units(a.sidecar) == 0 => (false, false),
+            (None, None) => (false, true),
+            (None, Some(theirs)) => {
+                let in_the_way =
+                    self.limit == LOCK || self.entries[..theirs].iter().all(|entry| entry.offered);
+                (in_the_way && self.aware.contains(&a.sidecar) && both_first(), true)
+            }
+        }
+    }
+
+    /// Units that a sidecar holds at the store and nobody of its clients does.
+    fn idle_units(&self, sidecar: u32) -> u32 {
+        let held = self.tenures.iter().find(|(other, _)| *other == sidecar).map_or(0, |(_, units)| *units);
+        let leases = self.holders.iter().filter(|holder| holder.sidecar == sidecar);
+        let used = leases.map(|holder| holder.units).fold(0, u32::saturating_add);
+        // Readers of one sidecar share a unit.
+        held.saturating_sub(if self.limit == LOCK && used < LOCK { used.min(1) } else { used })
+    }
+
+    /// Units that a sidecar holds at the store now.
+    pub(super) fn has(&mut self, sidecar: u32, units: u32) {
+        self.tenures.retain(|(other, _)| *other != sidecar);
+        if units > 0 {
+            self.tenures.push((sidecar, units));
+        }
+    }
+
+    fn is_first(&self, waiter: &Waiter) -> bool {
+        let mut others = self.waiters.iter().filter(|other| other.sidecar == waiter.sidecar);
+        others.all(|other| other.of == waiter.of || self.is_ahead(waiter.of, other.of).0)
+    }
+}
