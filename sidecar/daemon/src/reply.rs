@@ -121,7 +121,8 @@ pub(crate) fn problem(refusal: &Refusal) -> Problem {
         }
         Refusal::LimitMismatch { limit } => {
             detail.limit = Some(*limit);
-            format!("the key is in use as a semaphore of {limit} permits")
+            let permits = if *limit == 1 { "permit" } else { "permits" };
+            format!("the key is in use as a semaphore of {limit} {permits}")
         }
         Refusal::LeaseLost(reason) => {
             detail.reason = Some(lost_reason(*reason));

@@ -1,0 +1,116 @@
+//! Wrong use, through HTTP and the SDK: an error of its own that says what to do, and nothing is changed by it. Over
+//! memory, and at two sidecars on one Redis, so that the store's own refusals are read too.
+
+use sidelock_client::{Client, Code, Error, Refusal};
+use sidelock_e2e::http::Answer;
+use sidelock_e2e::redis::Redis;
+use sidelock_e2e::sidecar::Sidecar;
+use std::time::Duration;
+
+/// Where it is done: the first sidecar has what the second is wrong about.
+struct Place {
+    sidecars: Vec<Sidecar>,
+    _redis: Option<Redis>,
+}
+
+impl Place {
+    /// On memory and on Redis.
+    fn everywhere() -> [Place; 2] {
+        let redis = Redis::start();
+        let fleet = vec![Sidecar::connected_to(&redis), Sidecar::connected_to(&redis)];
+        [
+            Place { sidecars: vec![Sidecar::on_memory()], _redis: None },
+            Place { sidecars: fleet, _redis: Some(redis) },
+        ]
+    }
+
+    fn first(&self) -> &Sidecar {
+        &self.sidecars[0]
+    }
+
+    fn second(&self) -> &Sidecar {
+        self.sidecars.last().expect("there is one")
+    }
+}
+
+/// A refusal over HTTP: its status and code, and what it says.
+fn refused(answer: &Answer, status: u16, code: Code, says: &[&str]) {
+    assert_eq!((answer.status, answer.code().as_str()), (status, code.name()), "{answer:?}");
+    let detail = answer.json()["detail"].to_string();
+    says.iter().for_each(|words| assert!(detail.contains(words), "{words:?} is said in {detail}"));
+}
+
+/// The same of the SDK's.
+fn told(refusal: &Refusal, code: Code, says: &[&str]) {
+    assert_eq!(refusal.code, code, "{refusal}");
+    let text = refusal.to_string();
+    says.iter().for_each(|words| assert!(text.contains(words), "{words:?} is said in {text}"));
+}
+
+/// Runs the SDK's part of a test.
+fn with_sdk<T>(part: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.expect("the system gives a runtime").block_on(part)
+}
+
+async fn client(sidecar: &Sidecar) -> Client {
+    Client::connect(sidecar.socket()).await.expect("it listens")
+}
+
+#[test]
+fn limits_that_disagree() {
+    let says = ["a semaphore of 3 permits", "use the limit in force"];
+    for place in Place::everywhere() {
+        let body = r#"{"limit":3,"permits":2,"wait":"5s"}"#;
+        let held = place.first().request("POST", "/v1/semaphores/s", body).json();
+        for (path, body) in [
+            ("/v1/semaphores/s", r#"{"limit":4}"#),
+            ("/v1/semaphores/s", r#"{"limit":2,"wait":"1m"}"#),
+            ("/v1/locks/s", ""),
+            ("/v1/locks/s", r#"{"mode":"shared"}"#),
+        ] {
+            let answer = place.second().request("POST", path, body);
+            refused(&answer, 409, Code::LimitMismatch, &says);
+            assert_eq!(answer.json()["limit"], 3, "{path} {body}");
+        }
+        with_sdk(async {
+            let client = client(place.second()).await;
+            let outcome = client.semaphore("s", 4).permits(1).wait(Duration::from_secs(60)).await;
+            let Err(Error::Conflict(refusal)) = outcome else { panic!("{outcome:?}") };
+            told(&refusal, Code::LimitMismatch, &says);
+            assert_eq!(refusal.limit, Some(3));
+            // It was not changed: the third permit is there for who agrees.
+            let third = client.semaphore("s", 3).permits(1).wait(Duration::from_secs(5)).await;
+            third.expect("one is left").release().await.expect("held");
+        });
+        place.first().unlock(&held);
+    }
+}
+
+#[test]
+fn a_lock_as_a_semaphore() {
+    let says = ["in use as a lock, not as a semaphore"];
+    for place in Place::everywhere() {
+        let held = place.first().lock("k", "");
+        refused(
+            &place.second().request("POST", "/v1/semaphores/k", r#"{"limit":3}"#),
+            409,
+            Code::LimitMismatch,
+            &says,
+        );
+        place.first().unlock(&held);
+    }
+}
+
+#[test]
+fn more_permits_than_there_are() {
+    for place in Place::everywhere() {
+        let answer = place.first().request("POST", "/v1/semaphores/s", r#"{"limit":3,"permits":4}"#);
+        refused(&answer, 400, Code::BadRequest, &["permits", "1 to 3 (the limit) are allowed"]);
+        with_sdk(async {
+            let outcome = client(place.first()).await.semaphore("s", 3).permits(4).await;
+            let Err(Error::Invalid(refusal)) = outcome else { panic!("{outcome:?}") };
+            told(&refusal, Code::BadRequest, &["1 to 3 (the limit) are allowed"]);
+        });
+    }
+}
