@@ -109,7 +109,8 @@ impl Asking {
                 return None;
             }
             Answer::Granted(hold) => {
-                if let Life::Session { ttl: None } = self.wish.life {
+                // A rate's lease ends with its permits' time.
+                if matches!(self.wish.life, Life::Session { ttl: None }) && self.wish.per.is_none() {
                     hold.without_ttl();
                 }
                 Ok(Gain::Session(hold))
