@@ -203,19 +203,22 @@ impl Request {
         self.clone().into_future()
     }
 
-    /// Acquires it if it is free, or becomes free within the wait that was said; else `None`.
+    /// Acquires it if it is free, or becomes free within the wait that was said; else `None`. As [`Request::acquire`], the
+    /// future borrows nothing.
     ///
     /// # Errors
     /// See [`Error`]; being held by somebody else is none.
-    pub async fn try_acquire(&self) -> Result<Option<Lease>> {
+    pub fn try_acquire(&self) -> impl Future<Output = Result<Option<Lease>>> + use<> {
         let mut request = self.clone();
         if !request.wait_is_said {
             request.wish.wait = Some(Duration::ZERO);
         }
-        match request.await {
-            Ok(lease) => Ok(Some(lease)),
-            Err(Error::WaitTimeout(_)) => Ok(None),
-            Err(error) => Err(error),
+        async move {
+            match request.await {
+                Ok(lease) => Ok(Some(lease)),
+                Err(Error::WaitTimeout(_)) => Ok(None),
+                Err(error) => Err(error),
+            }
         }
     }
 

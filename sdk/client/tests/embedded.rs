@@ -109,6 +109,15 @@ async fn after_a_storm_of_dropped_waits_nothing_is_held() {
 }
 
 #[tokio::test]
+async fn a_try_can_be_a_task_of_its_own() {
+    let sl = Client::embedded().await.expect("starts");
+    let trying = tokio::spawn(sl.lock("k").try_acquire());
+    let _lease = trying.await.expect("no task fails").expect("answered").expect("free");
+    let trying = tokio::spawn(sl.lock("k").wait(Duration::from_millis(20)).try_acquire());
+    assert!(trying.await.expect("no task fails").expect("answered").is_none());
+}
+
+#[tokio::test]
 async fn a_wait_ends_and_says_so() {
     let sl = Client::embedded().await.expect("starts");
     let _held = sl.lock("k").await.expect("free");

@@ -31,8 +31,8 @@ async fn history(stage: &Stage, model: impl Model, request: fn(&Client) -> Reque
             let step = |step: &dyn Fn(&mut dyn Model)| step(&mut *model.lock().expect("no step panicked"));
             for _ in 0..ACQUIRES {
                 let wait = if dice.bool() { Duration::ZERO } else { Duration::from_millis(dice.u64(1..100)) };
-                let request = request.clone().wait(wait);
-                let Some(lease) = request.try_acquire().await.expect("answered") else { continue };
+                let asked = request.clone().wait(wait).try_acquire();
+                let Some(lease) = asked.await.expect("answered") else { continue };
                 step(&|model| model.acquire(number, lease.fence()));
                 tokio::time::sleep(Duration::from_millis(dice.u64(0..3))).await;
                 step(&|model| model.release(number));
