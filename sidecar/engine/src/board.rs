@@ -5,7 +5,7 @@
 //!
 //! Its bytes are format 1, little endian, a text behind its length in two bytes:
 //!   'SB' format:1 version:8 lines:2
-//!   line     key (space letter and text) limit:4 flags:1 (1 asks, 2 yields) [ ask:8 ] waits:2
+//!   line     key (space letter and text) limit:4 flags:1 (1 asks, 2 yields, 4 keeps) [ ask:8 ] waits:2
 //!   wait     id name app uid:4 wait:8 units:4 flags:1 (1 upgrades, 2 head) priority:4 since:8 holds:2
 //!   holding  key units:4 lease:8 since:8
 
@@ -40,6 +40,9 @@ pub struct Line {
     pub ask: Option<u64>,
     /// Nobody of the queue is served before those who wait at the store now (P9).
     pub yields: bool,
+    /// What the sidecar has of the key beyond its leases is kept for the first of the queue, who waits for those: nobody
+    /// at the store gets it before.
+    pub keeps: bool,
     /// Named owners, in the order of grant.
     pub waits: Vec<BoardWait>,
 }
@@ -137,7 +140,7 @@ impl Line {
     fn encode(&self, out: &mut Vec<u8>) -> usize {
         put_key(out, &self.key);
         out.extend_from_slice(&self.limit.to_le_bytes());
-        out.push(u8::from(self.ask.is_some()) | u8::from(self.yields) << 1);
+        out.push(u8::from(self.ask.is_some()) | u8::from(self.yields) << 1 | u8::from(self.keeps) << 2);
         out.extend(self.ask.iter().flat_map(|ask| ask.to_le_bytes()));
         let count_at = out.len();
         out.extend_from_slice(&[0, 0]);
@@ -159,7 +162,8 @@ impl Line {
         let (key, limit, flags) = (from.key()?, from.u32()?, from.u8()?);
         let ask = if flags & 1 != 0 { Some(from.u64()?) } else { None };
         let waits = (0..from.u16()?).map(|_| BoardWait::decode(from)).collect::<Option<_>>()?;
-        Some(Line { key, limit, ask, yields: flags & 2 != 0, waits })
+        let (yields, keeps) = (flags & 2 != 0, flags & 4 != 0);
+        Some(Line { key, limit, ask, yields, keeps, waits })
     }
 }
 
@@ -273,8 +277,10 @@ mod tests {
     }
 
     fn board(waits: u64) -> Board {
-        let line =
-            |ask, waits| Line { key: Key::new("k").unwrap(), limit: 3, ask, yields: ask.is_none(), waits };
+        let line = |ask: Option<u64>, waits| {
+            let key = Key::new("k").unwrap();
+            Line { key, limit: 3, ask, yields: ask.is_none(), keeps: ask.is_some(), waits }
+        };
         let (first, second) = ((0..waits).map(wait).collect(), vec![wait(0)]);
         Board { version: 9, lines: vec![line(Some(4), first), line(None, second)] }
     }

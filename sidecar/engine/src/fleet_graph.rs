@@ -8,7 +8,7 @@
 
 use crate::board::{Board, BoardWait, Holding, Line};
 use crate::cycle::{Cycle, Edge};
-use crate::model::{Incarnation, Key, StoreTime};
+use crate::model::{Incarnation, Key, StoreTime, WHOLE};
 use crate::store::{Peeked, PeekedEntry};
 use crate::wait_graph::{Knot, Rank, Ring, WaitGraph, Why};
 use std::collections::{BTreeMap, BTreeSet};
@@ -108,6 +108,7 @@ fn standing_line(before: &Line, line: &Line) -> Line {
     Line {
         ask: line.ask.filter(|_| line.ask == before.ask),
         yields: line.yields && before.yields,
+        keeps: line.keeps && before.keeps,
         waits: waits.collect(),
         ..line.clone()
     }
@@ -155,7 +156,8 @@ impl<'a> FleetGraph<'a> {
         graph
     }
 
-    /// The queues of all sidecars for a key: first those that wait at the store, in the order there.
+    /// The queues of all sidecars for a key: first those whose turn has come already, then those that wait at the store,
+    /// in the order there.
     fn add_lines(&mut self, look: &'a Look, key: &Key, number: usize) {
         let lines = look.boards.iter().flat_map(|(sidecar, board)| {
             board.lines.iter().filter(|line| line.key == *key).map(|line| (*sidecar, line))
@@ -170,13 +172,22 @@ impl<'a> FleetGraph<'a> {
         let mut placed: Vec<_> =
             lines.clone().filter_map(|(s, line)| Some((place(s, line)?, s, line))).collect();
         placed.sort_by_key(|(place, ..)| *place);
-        for (behind, (_, sidecar, line)) in placed.iter().enumerate() {
-            let lane = self.search.lane(number, behind);
-            self.add_line(*sidecar, line, (number, lane));
+        // What is kept of a lock is all of it. Of a semaphore nothing is kept from those who wait at the store.
+        let keeps = |line: &Line| line.keeps && line.limit == WHOLE;
+        let mut ahead = 0;
+        for (sidecar, line) in lines.clone().filter(|(_, line)| keeps(line)) {
+            let lane = self.search.lane(number, 0);
+            self.add_line(sidecar, line, (number, lane));
+            ahead += 1;
         }
-        for (sidecar, line) in lines.filter(|(sidecar, line)| place(*sidecar, line).is_none()) {
-            let behind = if line.yields && line.ask.is_none() { placed.len() } else { 0 };
-            let lane = self.search.lane(number, behind);
+        for (_, sidecar, line) in placed {
+            let lane = self.search.lane(number, ahead);
+            self.add_line(sidecar, line, (number, lane));
+            ahead += 1;
+        }
+        for (sidecar, line) in lines.filter(|(sidecar, line)| !keeps(line) && place(*sidecar, line).is_none())
+        {
+            let lane = self.search.lane(number, if line.yields { ahead } else { 0 });
             self.add_line(sidecar, line, (number, lane));
         }
     }

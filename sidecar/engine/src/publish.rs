@@ -114,17 +114,20 @@ impl Engine {
     fn compose_line(&self, now: Time, resource: usize) -> Line {
         let r = &self.resources[resource];
         let first = r.queue.first();
-        let yields = first.is_some_and(|head| {
-            let interest = r.tenure.as_ref().and_then(|tenure| tenure.interest.as_ref());
-            interest.is_some_and(|interest| !interest.allows(now, self.waiters[head].place.arrival))
-        });
+        // Whether it is the turn of the first, or of those who wait at the store.
+        let interest = r.tenure.as_ref().and_then(|tenure| tenure.interest.as_ref());
+        let turn = interest
+            .zip(first)
+            .map(|(interest, head)| interest.allows(now, self.waiters[head].place.arrival));
         let mut waits: Vec<BoardWait> =
             self.owners_in_line(resource).filter_map(|owner| self.compose_wait(now, owner)).collect();
         // Nobody waits for those who hold nothing, the head and whoever is in line before others aside.
         let matters = waits.iter().rposition(|wait| wait.head || !wait.holds.is_empty());
         waits.truncate(matters.map_or(0, |last| last + 1));
         let ask = r.ask.as_ref().map(|ask| ask.seq);
-        Line { key: r.key.clone(), limit: r.limit, ask, yields: yields && ask.is_none(), waits }
+        let yields = turn == Some(false) && ask.is_none();
+        let keeps = turn == Some(true) && ask.is_none() && r.idle_units() > 0;
+        Line { key: r.key.clone(), limit: r.limit, ask, yields, keeps, waits }
     }
 
     fn compose_wait(&self, now: Time, owner: OwnerNo) -> Option<BoardWait> {

@@ -123,6 +123,8 @@ impl Engine {
             Verdict::Yield(_) => true,
             Verdict::Nobody if r.live.is_empty() => wanted_elsewhere || one_of_too_many || held_long,
             Verdict::Nobody => wanted_elsewhere,
+            // P9: what a semaphore's head does not get now it does not wait for; a writer has it all, and would only ask anew.
+            Verdict::Blocked if r.limit != WHOLE => tenure.interest.is_some(),
             Verdict::Blocked => {
                 let head = r.queue.first().map(|head| self.waiters[head].place.arrival);
                 tenure

@@ -35,7 +35,7 @@ fn wait(n: u64, units: u32, holds: &[(&str, u32)]) -> BoardWait {
 }
 
 fn board(name: &str, ask: Option<u64>, wait: BoardWait) -> Board {
-    let line = Line { key: key(name), limit: WHOLE, ask, yields: false, waits: vec![wait] };
+    let line = Line { key: key(name), limit: WHOLE, ask, yields: false, keeps: false, waits: vec![wait] };
     Board { version: 1, lines: vec![line] }
 }
 
@@ -91,6 +91,18 @@ fn only_an_order_that_is_known_binds() {
     (line.ask, line.yields) = (None, true);
     yielding.records.insert(key("r"), queue(&[(B, 5, false)]));
     assert_eq!(yielding.knots().len(), 1, "it yields to who is in line");
+}
+
+#[test]
+fn who_waits_at_the_store_waits_for_whose_turn_has_come_already() {
+    // The writer has all of `r`, and waits for a reader of its own sidecar.
+    let mut look = reader_behind_writer();
+    let line = &mut look.boards.get_mut(&B).unwrap().lines[0];
+    (line.ask, line.keeps) = (None, true);
+    look.records.insert(key("r"), queue(&[(C, 6, false)]));
+    assert_eq!(look.knots().len(), 1);
+    look.boards.get_mut(&B).unwrap().lines[0].keeps = false;
+    assert_eq!(look.knots().len(), 0);
 }
 
 #[test]
