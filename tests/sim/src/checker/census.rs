@@ -3,7 +3,7 @@
 //! Owns the counters. Must not judge.
 
 use super::history::Req;
-use super::knot::{Order, Picture};
+use super::knot::Picture;
 
 /// A lock's limit.
 const LOCK: u32 = u32::MAX;
@@ -49,12 +49,11 @@ impl Census {
     /// This one came to wait.
     pub(super) fn arrived(&mut self, picture: &Picture, of: Req) {
         let Some(owner) = picture.find(of) else { return };
-        let everybody = picture.everybody();
-        if !picture.stuck(everybody, Order::Possible).has(owner) {
+        if !picture.may_be_stuck(owner) {
             self.near_misses += u64::from(picture.goes_in_circles(owner));
             return;
         }
-        let Some(knot) = picture.knot(owner, everybody, Order::Possible) else { return };
+        let Some(knot) = picture.possible_knot(owner, picture.everybody()) else { return };
         self.lengths[knot.len().min(self.lengths.len()) - 1] += 1;
         let waits = || knot.owners().map(|owner| &picture.waits[owner]);
         self.permits += u64::from(waits().any(|wait| wait.limit != LOCK));

@@ -93,7 +93,7 @@ impl Deadlocks {
         if let Event::Arrived { of } = *event {
             self.census.arrived(&picture, of);
         }
-        self.stands = !picture.stuck(picture.everybody(), Order::Possible).is_empty();
+        self.stands = picture.anybody_may_be_stuck();
         if self.stands {
             self.past.push_back(Past { until: at, picture });
         }
@@ -170,7 +170,7 @@ impl Deadlocks {
             return found.add(Rule::FalseVictim, || format!("{of} was aborted, but does not wait"));
         }
         let mut had_one = false;
-        let mut was_stuck = false;
+        let mut without_it = None;
         let stands = self.stands;
         let from = At(at.0.saturating_sub(WITNESS.as_nanos() as u64));
         for (age, past) in self.past.iter().rev().enumerate() {
@@ -180,22 +180,25 @@ impl Deadlocks {
             let everybody = past.picture.everybody();
             let others = self.victims.iter().filter_map(|(_, other)| past.picture.find(*other));
             let rest = others.fold(everybody, Set::without);
-            if past.picture.knot(owner, rest, Order::Possible).is_some() {
+            if past.picture.possible_knot(owner, rest).is_some() {
                 self.victims.push((at, of));
                 return self.census.victims += 1;
             }
-            had_one |= past.picture.knot(owner, everybody, Order::Possible).is_some();
-            was_stuck |= past.picture.stuck(everybody, Order::Possible).has(owner);
+            had_one |= past.picture.possible_knot(owner, everybody).is_some();
+            if without_it.is_none() && past.picture.may_be_stuck(owner) {
+                let rest = past.picture.stuck(everybody.without(owner), Order::Keeping);
+                without_it = Some(words(&past.picture, rest));
+            }
         }
         self.victims.push((at, of));
-        match () {
-            () if had_one => found.add(Rule::SecondVictim, || {
+        match without_it {
+            _ if had_one => found.add(Rule::SecondVictim, || {
                 format!("{of} was aborted for a deadlock that had a victim already, of {:?}", self.victims)
             }),
-            () if was_stuck => found.add(Rule::FalseVictim, || {
-                format!("{of} was aborted, but only waits behind a deadlock: its going helps nobody")
+            Some(others) => found.add(Rule::FalseVictim, || {
+                format!("{of} was aborted, but only waits behind others, whom that does not help: {others}")
             }),
-            () => found.add(Rule::FalseVictim, || format!("{of} was aborted, but was in no deadlock")),
+            None => found.add(Rule::FalseVictim, || format!("{of} was aborted, but was in no deadlock")),
         }
     }
 }

@@ -25,7 +25,7 @@ impl Scene {
         let (key, units, limit) = wants;
         let ahead = behind.iter().fold(Set::EMPTY, |set, &other| set.with(other));
         let of = req(u32::try_from(owner).unwrap(), 0);
-        self.0.waits.push(Blocked { of, sidecar: 0, key, units, limit, ahead, perhaps_ahead: ahead });
+        self.0.waits.push(Blocked { of, sidecar: 0, key, units, limit, ahead: [ahead; 3] });
         self
     }
 

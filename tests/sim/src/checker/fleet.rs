@@ -95,11 +95,10 @@ impl Fleet {
             for other in (0..picture.waits.len()).filter(|&other| other != one) {
                 let (mine, theirs) = (&picture.waits[one], &picture.waits[other]);
                 if mine.key == theirs.key {
-                    let (sure, possible) = self.keys[mine.key as usize].is_ahead(theirs.of, mine.of);
-                    let mine = &mut picture.waits[one];
-                    mine.ahead = if sure { mine.ahead.with(other) } else { mine.ahead };
-                    mine.perhaps_ahead =
-                        if possible { mine.perhaps_ahead.with(other) } else { mine.perhaps_ahead };
+                    let known = self.keys[mine.key as usize].is_ahead(theirs.of, mine.of);
+                    for (ahead, is_ahead) in picture.waits[one].ahead.iter_mut().zip(known) {
+                        *ahead = if is_ahead { ahead.with(other) } else { *ahead };
+                    }
                 }
             }
         }
@@ -113,5 +112,5 @@ fn owner(of: Req, acquire: &Acquire) -> Option<Owner> {
 
 fn wait(key: u32, limit: u32, waiter: &Waiter) -> Wait {
     let Waiter { of, sidecar, units, .. } = *waiter;
-    Wait { of, sidecar, key, units, limit, ahead: Set::EMPTY, perhaps_ahead: Set::EMPTY }
+    Wait { of, sidecar, key, units, limit, ahead: [Set::EMPTY; 3] }
 }

@@ -49,8 +49,10 @@ impl Set {
 pub(super) enum Order {
     /// Only who is surely ahead.
     Sure,
-    /// Whoever may be ahead.
-    Possible,
+    /// Whoever may be ahead, if sidecars keep units for their first waiters.
+    Keeping,
+    /// Whoever may be ahead, if they give them to those who wait at the store.
+    Yielding,
 }
 
 /// A blocked owner.
@@ -63,10 +65,8 @@ pub(super) struct Wait {
     pub(super) key: u32,
     pub(super) units: u32,
     pub(super) limit: u32,
-    /// Who is surely ahead of it.
-    pub(super) ahead: Set,
-    /// … and who may be.
-    pub(super) perhaps_ahead: Set,
+    /// Who is ahead of it, for each [`Order`].
+    pub(super) ahead: [Set; 3],
 }
 
 /// Units that a blocked owner holds, be it a lease or a reservation on the way to several.
@@ -82,6 +82,11 @@ pub(super) struct Hold {
 pub(super) struct Picture {
     pub(super) waits: Vec<Wait>,
     pub(super) holds: Vec<Hold>,
+}
+
+impl Order {
+    /// Those in which a victim may be right.
+    pub(super) const POSSIBLE: [Order; 2] = [Order::Keeping, Order::Yielding];
 }
 
 impl Picture {
@@ -108,8 +113,7 @@ impl Picture {
         let mut left = among;
         loop {
             let free = left.owners().find(|&owner| {
-                let wait = &self.waits[owner];
-                let ahead = if order == Order::Sure { wait.ahead } else { wait.perhaps_ahead };
+                let ahead = self.waits[owner].ahead[order as usize];
                 !ahead.meets(left) && self.fits(owner, left)
             });
             match free {
@@ -123,6 +127,21 @@ impl Picture {
     /// is in none, and its going would help nobody.
     pub(super) fn knot(&self, owner: usize, among: Set, order: Order) -> Option<Set> {
         self.search(owner, among, order, &mut HashSet::new())
+    }
+
+    /// … in one of the possible orders.
+    pub(super) fn possible_knot(&self, owner: usize, among: Set) -> Option<Set> {
+        Order::POSSIBLE.into_iter().find_map(|order| self.knot(owner, among, order))
+    }
+
+    /// Whether this one is stuck in one of the possible orders.
+    pub(super) fn may_be_stuck(&self, owner: usize) -> bool {
+        Order::POSSIBLE.into_iter().any(|order| self.stuck(self.everybody(), order).has(owner))
+    }
+
+    /// Whether anybody is.
+    pub(super) fn anybody_may_be_stuck(&self) -> bool {
+        Order::POSSIBLE.into_iter().any(|order| !self.stuck(self.everybody(), order).is_empty())
     }
 
     fn search(&self, owner: usize, among: Set, order: Order, failed: &mut HashSet<Set>) -> Option<Set> {

@@ -114,38 +114,42 @@ impl Line {
         known != contended
     }
 
-    /// Whether `first` is surely, or possibly, ahead of `second` in the order of grant.
-    pub(super) fn is_ahead(&self, first: Req, second: Req) -> (bool, bool) {
+    /// Whether `first` is ahead of `second` in the order of grant, for each [`Order`](super::knot::Order).
+    pub(super) fn is_ahead(&self, first: Req, second: Req) -> [bool; 3] {
+        const NO: [bool; 3] = [false; 3];
         let place = |of: Req| self.waiters.iter().position(|waiter| waiter.of == of);
-        let (Some(one), Some(two)) = (place(first), place(second)) else {
-            return (false, false);
-        };
+        let (Some(one), Some(two)) = (place(first), place(second)) else { return NO };
         let (a, b) = (&self.waiters[one], &self.waiters[two]);
         if a.sidecar == b.sidecar {
             let leeway = i64::from((a.priority - b.priority).abs()) * PRIORITY_LEEWAY_NS;
             let tie = a.rank == b.rank && one < two;
-            return (a.rank + leeway < b.rank || tie, a.rank < b.rank + leeway || tie);
+            let possible = a.rank < b.rank + leeway || tie;
+            return [a.rank + leeway < b.rank || tie, possible, possible];
         }
-        let place = |sidecar| self.entries.iter().position(|entry| entry.sidecar == sidecar);
-        let (mine, theirs) = (place(a.sidecar), place(b.sidecar));
-        if theirs.is_some_and(|theirs| self.entries[theirs].offered) {
-            return (false, false);
+        let entry = |sidecar| self.entries.iter().position(|entry| entry.sidecar == sidecar);
+        let (mine, theirs) = (entry(a.sidecar), entry(b.sidecar));
+        let is_offered = |place: Option<usize>| place.is_some_and(|place| self.entries[place].offered);
+        if is_offered(mine) || is_offered(theirs) {
+            return NO;
         }
         // A sidecar's place is its first waiter's. Who is behind may inherit it, or be served without it.
         let both_first = || self.is_first(a) && self.is_first(b);
+        let keeps = |waiter: &Waiter| self.idle_units(waiter.sidecar) > 0;
         match (mine, theirs) {
-            (Some(mine), _) if self.entries[mine].offered => (false, false),
-            (Some(_), None) => (self.aware.contains(&b.sidecar) && both_first(), true),
-            (Some(mine), Some(theirs)) => (mine < theirs && both_first(), mine < theirs),
-            // A sidecar that knows of others and keeps units keeps them for its first waiter. Otherwise it holds up its own
-            // waiters and nobody else's.
-            (None, _) if self.idle_units(a.sidecar) == 0 => (false, false),
-            (None, None) => (false, true),
-            (None, Some(theirs)) => {
-                let in_the_way =
-                    self.limit == LOCK || self.entries[..theirs].iter().all(|entry| entry.offered);
-                (in_the_way && self.aware.contains(&a.sidecar) && both_first(), true)
+            (Some(mine), Some(theirs)) => [mine < theirs && both_first(), mine < theirs, mine < theirs],
+            // A sidecar that holds the key and knows of others serves nobody new before them. But what it has beyond its
+            // leases it may keep for its first waiter, whose turn has come already.
+            (Some(_), None) => {
+                let yields = self.aware.contains(&b.sidecar) && !keeps(b);
+                [yields && both_first(), !keeps(b), true]
             }
+            (None, Some(_)) if keeps(a) => {
+                let sure = self.limit == LOCK && self.aware.contains(&a.sidecar);
+                [sure && both_first(), true, false]
+            }
+            (None, None) => [false, keeps(a) && !keeps(b), false],
+            // It holds up its own waiters and nobody else's.
+            (None, Some(_)) => NO,
         }
     }
 
@@ -168,6 +172,6 @@ impl Line {
 
     fn is_first(&self, waiter: &Waiter) -> bool {
         let mut others = self.waiters.iter().filter(|other| other.sidecar == waiter.sidecar);
-        others.all(|other| other.of == waiter.of || self.is_ahead(waiter.of, other.of).0)
+        others.all(|other| other.of == waiter.of || self.is_ahead(waiter.of, other.of)[0])
     }
 }
