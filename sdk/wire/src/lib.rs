@@ -19,4 +19,4 @@ pub use message::{
     VERSION_MAX, VERSION_MIN,
 };
 pub use to_client::{Granted, Limits, Refused, Renewed, ToClient, Welcome};
-pub use to_sidecar::{Acquire, Hello, ToSidecar};
+pub use to_sidecar::{Acquire, Change, Hello, ToSidecar};

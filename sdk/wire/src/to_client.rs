@@ -15,14 +15,14 @@ use std::time::Duration;
 pub enum ToClient<'a> {
     /// To the hello.
     Welcome(Welcome<'a>),
-    /// To acquire: a lease.
+    /// To acquire, and to a change to exclusive: a lease.
     Granted(Granted),
     /// To cancel, under the number of the acquire, which gets no other answer after this.
     Cancelled {
         /// The acquire.
         request: u64,
     },
-    /// To renew: valid until then.
+    /// To renew: valid until then. To a change to shared: still valid until then.
     Renewed(Renewed),
     /// To release: it is free. Also for a lease that this session released before.
     Released {
@@ -34,7 +34,7 @@ pub enum ToClient<'a> {
         /// The sidecar's `CLOCK_BOOTTIME` in nanoseconds.
         boottime_ns: u64,
     },
-    /// To acquire, renew, release: no, and why.
+    /// To acquire, renew, release, change: no, and why.
     Refused(Refused<'a>),
     /// The acquire waits, as it asked to be told.
     Queued {

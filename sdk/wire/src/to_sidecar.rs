@@ -36,6 +36,8 @@ pub enum ToSidecar<'a> {
         /// The lease.
         lease: LeaseName,
     },
+    /// Makes a lease shared or exclusive.
+    Change(Change),
     /// A sign of life, at least every tenth of the session's ttl.
     Ping,
 }
@@ -84,6 +86,20 @@ pub struct Acquire<'a> {
     pub per: Option<Duration>,
 }
 
+/// Another mode for a lease. To shared: answered by `Renewed`, the lease stays. To exclusive: answered by `Granted`, and
+/// the lease is known by this request's number, or by the grant's secret, from then on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// Its number, unique in the session.
+    pub request: u64,
+    /// The lease.
+    pub lease: LeaseName,
+    /// What it shall be. A lease is not changed to or from permits.
+    pub mode: Mode,
+    /// How long to wait for the others to go: `None` for ever, zero is a try. Means nothing for a change to shared.
+    pub wait: Option<Duration>,
+}
+
 mod kind {
     pub(super) const HELLO: u8 = 0x01;
     pub(super) const ACQUIRE: u8 = 0x02;
@@ -91,12 +107,18 @@ mod kind {
     pub(super) const RENEW: u8 = 0x04;
     pub(super) const RELEASE: u8 = 0x05;
     pub(super) const PING: u8 = 0x06;
+    pub(super) const CHANGE: u8 = 0x08;
 }
 
 /// Flags of a hello, in the order in which the fields they announce follow.
 mod hello_flag {
     pub(super) const REQUIRE_SCOPE: u16 = 1;
     pub(super) const RESUME: u16 = 1 << 1;
+}
+
+/// Flags of a change.
+mod change_flag {
+    pub(super) const WAIT: u16 = 1;
 }
 
 /// Flags of an acquire; the fields they announce follow in this order.
@@ -132,6 +154,7 @@ impl<'a> ToSidecar<'a> {
                 put::u64(out, *request);
                 put_lease(out, *lease);
             }
+            ToSidecar::Change(change) => change.encode(out),
             ToSidecar::Ping => out.push(kind::PING),
         });
     }
@@ -152,6 +175,7 @@ impl<'a> ToSidecar<'a> {
             kind::RELEASE => {
                 ToSidecar::Release { request: fields.u64("request")?, lease: lease(&mut fields)? }
             }
+            kind::CHANGE => ToSidecar::Change(Change::decode(&mut fields)?),
             kind::PING => ToSidecar::Ping,
             unknown => return FrameError::unknown_kind(unknown),
         };
@@ -259,6 +283,28 @@ impl<'a> Acquire<'a> {
         let notify_queued = has(NOTIFY_QUEUED);
         let per = fields.optional(has(PER), |f| f.millis("per"))?;
         Ok(Acquire { request, key, mode, wait, life, max_hold, owner, priority, notify_queued, per })
+    }
+}
+
+impl Change {
+    fn encode(&self, out: &mut Vec<u8>) {
+        out.push(kind::CHANGE);
+        put::u64(out, self.request);
+        put::u16(out, put::flag(self.wait.is_some(), change_flag::WAIT));
+        put_lease(out, self.lease);
+        put_mode(out, self.mode);
+        if let Some(wait) = self.wait {
+            put::u64(out, millis(wait));
+        }
+    }
+
+    fn decode(fields: &mut Fields<'_>) -> Result<Self, FrameError> {
+        let request = fields.u64("request")?;
+        let flags = fields.u16("flags")?;
+        let lease = lease(fields)?;
+        let mode = mode(fields)?;
+        let wait = fields.optional(flags & change_flag::WAIT != 0, |f| f.millis("wait"))?;
+        Ok(Change { request, lease, mode, wait })
     }
 }
 

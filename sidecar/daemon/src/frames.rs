@@ -252,6 +252,7 @@ impl FrameDoor {
             ToSidecar::Renew { request, lease, ttl } => (*request, gate.renew(id, *request, *lease, *ttl)),
             ToSidecar::Release { request, lease } => (*request, Ok(gate.release(id, *request, *lease))),
             ToSidecar::Cancel { request } => (*request, Ok(gate.cancel(id, *request))),
+            ToSidecar::Change(change) => (change.request, gate.change(id, change)),
             ToSidecar::Ping => {
                 session.send(gate.ping(id));
                 return Ok(Some(ToClient::Pong { boottime_ns: boottime().0 }));

@@ -135,6 +135,19 @@ impl Gate {
         }))
     }
 
+    /// Make a lease shared or exclusive. The new name of a timed lease is drawn here.
+    pub(crate) fn change(&self, session: SessionId, change: &wire::Change) -> Result<Admitted, Problem> {
+        let to = match change.mode {
+            wire::Mode::Shared => Ok(engine::NewMode::Shared),
+            wire::Mode::Exclusive => {
+                Ok(engine::NewMode::Exclusive { wait: change.wait, secret: LeaseSecret(draw()) })
+            }
+            wire::Mode::Permits { .. } => Err(Problem::field("mode", "shared and exclusive are allowed")),
+        };
+        let (request, lease) = (RequestId(change.request), lease_name(change.lease));
+        self.counted("change", to.map(|to| Input::Change(engine::Change { session, request, lease, to })))
+    }
+
     /// What is refused here never becomes an event, so it is counted here.
     fn counted(&self, op: &'static str, checked: Result<Input, Problem>) -> Result<Admitted, Problem> {
         checked.map(Admitted).inspect_err(|problem| self.metrics.bare_request(op, problem.code.name()))

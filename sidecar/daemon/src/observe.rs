@@ -40,10 +40,11 @@ impl Observer {
         Observer { metrics, in_force, events, waits: BTreeMap::new(), look_at: Time::MAX }
     }
 
-    /// Counts what no event tells: answers to renewals and releases. Acquires have their events.
+    /// Counts what no event tells: answers to renewals, releases and changes. Acquires and upgrades have their events.
     pub(crate) fn replied(&self, reply: &Reply) {
         let (op, outcome) = match reply {
             Reply::Renewed { .. } => ("renew", "renewed"),
+            Reply::Refused(no @ Refusal::NotUpgradable(_)) => ("change", reply::code(no).name()),
             // Only who speaks of a lease can be told these.
             Reply::Refused(no @ (Refusal::NotHeld | Refusal::NotFound | Refusal::LeaseLost(_))) => {
                 ("renew_or_release", reply::code(no).name())
@@ -67,7 +68,7 @@ impl Observer {
                 let reason = reason.name();
                 tracing::warn!(key = %event.key, session = event.session.0, fence, reason, ?held, "lease_lost");
             }
-            EventKind::Released { .. } => {}
+            EventKind::Released { .. } | EventKind::Downgraded { .. } => {}
         }
         if self.events.receiver_count() > 0 {
             let event = Rc::new(event);
@@ -97,6 +98,7 @@ impl Observer {
                 self.metrics.held(*held);
                 return self.metrics.lost(*reason);
             }
+            EventKind::Downgraded { .. } => ("change", "downgraded"),
             EventKind::Queued => return,
         };
         self.metrics.request(RequestLabels {

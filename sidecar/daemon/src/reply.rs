@@ -24,7 +24,7 @@ pub(crate) fn frame(told: Told) -> ToClient<'static> {
 fn answer(request: u64, reply: Reply) -> ToClient<'static> {
     match reply {
         Reply::Granted(grant) => ToClient::Granted(granted(request, &grant)),
-        Reply::Renewed { deadline, cap, fence } => {
+        Reply::Renewed { deadline, cap, fence } | Reply::Downgraded { deadline, cap, fence } => {
             ToClient::Renewed(wire::Renewed { request, fence, deadline_ns: deadline.0, cap_ns: nanos(cap) })
         }
         Reply::Released => ToClient::Released { request },
@@ -96,6 +96,8 @@ pub(crate) fn code(refusal: &Refusal) -> Code {
         Refusal::NotHeld => Code::NotHeld,
         Refusal::NotFound => Code::NotFound,
         Refusal::BadRequest(_) => Code::BadRequest,
+        Refusal::NotUpgradable(_) => Code::NotUpgradable,
+        Refusal::UpgradeConflict { .. } => Code::Deadlock,
         Refusal::StoreUnavailable => Code::StoreUnavailable,
         Refusal::Deadlock(_) => Code::Deadlock,
         Refusal::Draining => Code::Draining,
@@ -129,6 +131,10 @@ pub(crate) fn problem(refusal: &Refusal) -> Problem {
             format!("the lease is gone ({})", reason.name())
         }
         Refusal::BadRequest(what) => (*what).to_owned(),
+        Refusal::NotUpgradable(what) => (*what).to_owned(),
+        Refusal::UpgradeConflict { upgrader } => format!(
+            "another shared lease of this key is being upgraded (sidecar {upgrader:.8}), and each would wait for the other's share"
+        ),
         Refusal::Held => "somebody holds it".into(),
         Refusal::WaitTimeout => "the wait is over and somebody still holds it".into(),
         Refusal::NotHeld => "the lease is somebody else's".into(),

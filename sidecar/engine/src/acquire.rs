@@ -65,13 +65,19 @@ impl Waiter {
 
 impl Engine {
     pub(crate) fn acquire(&mut self, now: Time, acquire: Acquire) {
-        let (session, request, mode) = (acquire.session, acquire.request, acquire.mode);
+        let (session, request) = (acquire.session, acquire.request);
         let notify = acquire.notify_queued;
         let (resource, owner) = match self.admit(now, &acquire) {
             Ok(admitted) => admitted,
             Err(refusal) => return self.reply(session, request, Reply::Refused(refusal)),
         };
         let waiter = self.enqueue(now, resource, owner, acquire);
+        self.begin_waiting(now, waiter, notify);
+    }
+
+    /// Somebody came: what follows at once, and what it is told if it has to wait.
+    pub(crate) fn begin_waiting(&mut self, now: Time, waiter: usize, notify: bool) {
+        let Waiter { resource, session, request, mode, .. } = self.waiters[waiter];
         self.serve(now, resource);
         if !self.waiters.contains(waiter) {
             return;
@@ -110,23 +116,7 @@ impl Engine {
 
     /// The checks that need the engine's state; the gate made the others.
     fn admit(&mut self, now: Time, acquire: &Acquire) -> Result<(usize, Option<OwnerId>), Refusal> {
-        let session = self.sessions.get(&acquire.session);
-        let session = session.ok_or(Refusal::BadRequest("the session is over: connect again"))?;
-        if session.is_cut() {
-            // Sent before its connection was closed: a grant would go to nobody, and nothing would ever end it.
-            return Err(Refusal::BadRequest("the connection was closed: connect again"));
-        }
-        if self.draining {
-            return Err(Refusal::Draining);
-        }
-        if session.slot(acquire.request).is_some() {
-            return Err(Refusal::BadRequest(
-                "this request number is in use: number requests without repetition",
-            ));
-        }
-        if session.waiting() >= self.config.in_flight_per_session_max {
-            return Err(Refusal::TooMany { limit: self.config.in_flight_per_session_max });
-        }
+        self.admit_request(acquire.session, acquire.request)?;
         if let Life::Timed { secret, .. } = acquire.life
             && self.timed.contains_key(&secret)
         {
@@ -143,6 +133,28 @@ impl Engine {
             return Err(Refusal::QueueFull { limit: self.config.waiters_per_key_max });
         }
         Ok((resource, owner))
+    }
+
+    /// Whether the session may have one more request that waits.
+    pub(crate) fn admit_request(&self, session: SessionId, request: RequestId) -> Result<(), Refusal> {
+        let session = self.sessions.get(&session);
+        let session = session.ok_or(Refusal::BadRequest("the session is over: connect again"))?;
+        if session.is_cut() {
+            // Sent before its connection was closed: a grant would go to nobody, and nothing would ever end it.
+            return Err(Refusal::BadRequest("the connection was closed: connect again"));
+        }
+        if self.draining {
+            return Err(Refusal::Draining);
+        }
+        if session.slot(request).is_some() {
+            return Err(Refusal::BadRequest(
+                "this request number is in use: number requests without repetition",
+            ));
+        }
+        if session.waiting() >= self.config.in_flight_per_session_max {
+            return Err(Refusal::TooMany { limit: self.config.in_flight_per_session_max });
+        }
+        Ok(())
     }
 
     fn resource_for(&mut self, key: &crate::Key, limit: u32) -> usize {
@@ -169,15 +181,11 @@ impl Engine {
 
     fn enqueue(&mut self, now: Time, resource: usize, owner: Option<OwnerId>, acquire: Acquire) -> usize {
         let place = Place::new(now, acquire.priority, self.arrivals);
-        self.arrivals += 1;
-        let is_try = acquire.wait == Some(Duration::ZERO);
-        // A try is bounded once it is known whom it waits for.
-        let until = acquire.wait.filter(|_| !is_try).map_or(Time::MAX, |wait| now + wait);
         let r = &self.resources[resource];
         let met_others = !r.queue.is_empty() || !r.live.fits(acquire.mode);
-        let session = self.sessions.get_mut(&acquire.session).expect("admitted a moment ago");
+        let uid = self.sessions.get(&acquire.session).map_or(u32::MAX, |session| session.uid);
         let special = Special::of(&acquire);
-        let waiter = self.waiters.insert(Waiter {
+        let waiter = self.insert_waiter(Waiter {
             resource,
             session: acquire.session,
             request: acquire.request,
@@ -185,20 +193,34 @@ impl Engine {
             place,
             priority: acquire.priority,
             since: now,
-            until,
+            until: Time::MAX,
             wait: acquire.wait,
             life: acquire.life,
             max_hold: acquire.max_hold,
             owner: None,
             find_deadlocks: acquire.find_deadlocks,
-            uid: session.uid,
+            uid,
             special,
             met_others,
         });
-        session.wait(acquire.request, waiter);
         let since = self.link.store_time(now);
         self.waiters[waiter].owner =
             owner.map(|owner| self.owners.waits(owner, Wait::Request(waiter), since));
+        waiter
+    }
+
+    /// Takes a waiter into its queue, for as long as it is ready to wait.
+    pub(crate) fn insert_waiter(&mut self, mut waiter: Waiter) -> usize {
+        self.arrivals += 1;
+        let Waiter { resource, session, request, place, wait, since, .. } = waiter;
+        // A try is bounded once it is known whom it waits for.
+        let is_try = waiter.is_try();
+        waiter.until = wait.filter(|_| !is_try).map_or(Time::MAX, |wait| since + wait);
+        let until = waiter.until;
+        let waiter = self.waiters.insert(waiter);
+        if let Some(session) = self.sessions.get_mut(&session) {
+            session.wait(request, waiter);
+        }
         self.timers.arm(until, Timer::Waiter(waiter));
         self.resources[resource].queue.push(place, waiter, is_try);
         waiter
@@ -245,7 +267,10 @@ impl Engine {
                 Some(resource)
             }
             // The grant raced the cancel: nobody wants it.
-            Some(Slot::Held(lease) | Slot::Timed(lease)) => Some(self.end_lease(now, lease, End::Released)),
+            Some(Slot::Held(lease) | Slot::Timed(lease)) => match self.take_back(now, lease) {
+                Some(resource) => Some(resource),
+                None => Some(self.end_lease(now, lease, End::Released)),
+            },
             None => None,
         };
         self.reply(session, request, Reply::Cancelled);
@@ -271,6 +296,9 @@ impl Engine {
 
     fn take_waiter(&mut self, index: usize) -> Waiter {
         let waiter = self.waiters.remove(index);
+        if self.is_upgrading(waiter.resource) {
+            self.forget_upgrade(waiter.resource, index);
+        }
         if let Some(owner) = waiter.owner {
             self.owners.stops_waiting(owner);
         }

@@ -33,6 +33,8 @@ pub(crate) struct Ask {
     pub(crate) again_at: Time,
     /// A recall came before the grant did: somebody already waits.
     pub(crate) recalled: bool,
+    /// For all of a key of which a lease keeps a share: another place in the store's queue than any other ask has (P16).
+    upgrade: bool,
     /// The key is in use with this other limit; the idle ones among its holders have been recalled.
     pub(crate) mismatched: Option<u32>,
     sent: u32,
@@ -43,7 +45,7 @@ pub(crate) struct Ask {
 }
 
 impl Ask {
-    fn new(seq: u64, units: u32, since: Time) -> Ask {
+    fn new(seq: u64, units: u32, since: Time, upgrade: bool) -> Ask {
         Ask {
             seq,
             units,
@@ -51,6 +53,7 @@ impl Ask {
             queued: None,
             again_at: Time::MAX,
             recalled: false,
+            upgrade,
             mismatched: None,
             sent: 0,
             doubtful: false,
@@ -64,7 +67,7 @@ impl Ask {
         *self = Ask {
             give_back: self.give_back,
             recalled: self.recalled,
-            ..Ask::new(seq, self.units, self.since)
+            ..Ask::new(seq, self.units, self.since, self.upgrade)
         };
     }
 
@@ -99,6 +102,10 @@ impl Engine {
     /// Makes sure that the store knows that we want so many units.
     pub(crate) fn want_units(&mut self, now: Time, resource: usize, units: u32) {
         let idle = self.resources[resource].idle_units() > 0;
+        let upgrade = self.is_upgrading(resource);
+        if self.resources[resource].ask.as_ref().is_some_and(|ask| ask.upgrade != upgrade) {
+            self.drop_ask(now, resource);
+        }
         match &mut self.resources[resource].ask {
             Some(ask) if ask.units == units && !idle => {}
             Some(ask) => {
@@ -107,7 +114,7 @@ impl Engine {
             }
             None => {
                 self.last_seq += 1;
-                self.resources[resource].ask = Some(Box::new(Ask::new(self.last_seq, units, now)));
+                self.resources[resource].ask = Some(Box::new(Ask::new(self.last_seq, units, now, upgrade)));
                 self.send_ask(now, resource);
             }
         }
@@ -145,6 +152,7 @@ impl Engine {
             floor,
             refuse_after,
             give_back,
+            upgrade: ask.upgrade,
         };
         let call = self.send(resource, Sent { kind: SentKind::Ask, resource, seq, at: now }, Op::Ask(op));
         if let (Some(give_back), Some(ask)) = (fresh, &mut self.resources[resource].ask) {
@@ -199,6 +207,7 @@ impl Engine {
             }
             Reply::TooLate => self.send_ask(now, resource),
             Reply::LimitMismatch { limit } => self.ask_mismatched(now, resource, limit),
+            Reply::UpgradeConflict { upgrader } => self.ask_conflicted(now, resource, upgrader),
             Reply::ClockRegressed => {
                 ask.again_at = now + REASK_EVERY;
                 self.alarm_clock(resource);

@@ -164,7 +164,8 @@ impl LocalGraph {
     }
 
     fn add(&mut self, engine: &Engine, owner: OwnerNo, line: (usize, usize)) {
-        let Some(waiter) = engine.waiter_of(owner).map(|waiter| &engine.waiters[waiter]) else { return };
+        let Some(index) = engine.waiter_of(owner) else { return };
+        let waiter = &engine.waiters[index];
         let rank = Rank::new(
             !engine.owners.get(owner).leases.is_empty(),
             waiter.priority,
@@ -172,7 +173,7 @@ impl LocalGraph {
             engine.config.incarnation,
             engine.owners.get(owner).id.to_string(),
         );
-        let number = self.search.waits(rank, line, waiter.mode.units(), false, false);
+        let number = self.search.waits(rank, line, waiter.mode.units(), false, engine.is_upgrade(index));
         debug_assert_eq!(number, self.owners.len());
         self.owners.push(owner);
     }

@@ -4,7 +4,7 @@
 //! daemon translates on the way out.
 
 use crate::cycle::Cycle;
-use crate::model::{Fence, Key, LeaseSecret, Mode, RequestId, SessionId, Time};
+use crate::model::{Fence, Incarnation, Key, LeaseSecret, Mode, RequestId, SessionId, Time};
 use crate::store::Call;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use std::time::Duration;
 pub enum Effect {
     /// Send to the store. All calls of one turn leave as one pipeline, in order.
     Store(Call),
-    /// Answer a request. Exactly one per acquire, renew, release; one `Cancelled` per cancel besides.
+    /// Answer a request. Exactly one per acquire, renew, release, change; one `Cancelled` per cancel besides.
     Reply {
         /// Whose request.
         session: SessionId,
@@ -42,13 +42,22 @@ pub enum Effect {
 /// The answer to a request.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Reply {
-    /// To acquire.
+    /// To acquire, and to change from shared to exclusive.
     Granted(Grant),
     /// To renew: valid until then.
     Renewed {
         /// The lease's new deadline.
         deadline: Time,
         /// As in [`Grant::cap`]: the renewal moved it.
+        cap: Option<Time>,
+        /// Its fence, unchanged.
+        fence: Fence,
+    },
+    /// To change, from exclusive to shared: others come in, the rest is as it was.
+    Downgraded {
+        /// The deadline last told.
+        deadline: Time,
+        /// As in [`Grant::cap`].
         cap: Option<Time>,
         /// Its fence, unchanged.
         fence: Fence,
@@ -188,6 +197,13 @@ pub enum Refusal {
     NotFound,
     /// The request makes no sense here: renewing a lease that has no `ttl`, a number used twice.
     BadRequest(&'static str),
+    /// The lease is none that the change makes sense for.
+    NotUpgradable(&'static str),
+    /// Another lease of the key is being upgraded, and waits for the share of this one as this one would for its.
+    UpgradeConflict {
+        /// The sidecar of the other.
+        upgrader: Incarnation,
+    },
     /// Its owner waits in a ring, and is the one of it that is told.
     Deadlock(Arc<Cycle>),
     /// The store is away, or did not come back within the wait.
@@ -243,6 +259,11 @@ pub enum EventKind {
         fence: Fence,
         /// How long it was held.
         held: Duration,
+    },
+    /// An exclusive lease is shared from now on.
+    Downgraded {
+        /// Its token.
+        fence: Fence,
     },
     /// A lease was lost.
     Lost {

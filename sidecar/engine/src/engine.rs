@@ -16,6 +16,7 @@ use crate::resources::Resources;
 use crate::session::Session;
 use crate::store::{Call, CallId, Op, Outcome};
 use crate::timers::{Timer, Timers};
+use crate::upgrade::Upgrades;
 use slab::Slab;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::hash::{BuildHasher, Hash};
@@ -38,6 +39,7 @@ pub struct Engine {
     pub(crate) patrol: Patrol,
     pub(crate) ended: Ended,
     pub(crate) pins: Pins,
+    pub(crate) upgrades: Upgrades,
     pub(crate) draining: bool,
     /// Number of the next arrival of a waiter.
     pub(crate) arrivals: u64,
@@ -79,6 +81,7 @@ impl Engine {
             patrol: Patrol::default(),
             ended: Ended::default(),
             pins: Pins::default(),
+            upgrades: Upgrades::new(),
             draining: false,
             arrivals: 0,
             last_seq: 0,
@@ -160,6 +163,10 @@ impl Engine {
             Input::Release(release) => {
                 self.session_seen(now, release.session);
                 self.release(now, release);
+            }
+            Input::Change(change) => {
+                self.session_seen(now, change.session);
+                self.change(now, change);
             }
             Input::StoreUp { at } => {
                 self.link.went_up(now, at);

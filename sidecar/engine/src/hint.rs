@@ -53,9 +53,12 @@ impl Engine {
             return;
         }
         self.learn_interest(now, resource);
+        let before = self.resources[resource].tenure.as_ref().map(|tenure| tenure.units);
         self.serve(now, resource);
         let r = &self.resources[resource];
-        if r.tenure.is_some() && !r.live.is_empty() && self.link.is_up() {
+        // What went back may be all that is wanted.
+        let kept_all = r.tenure.as_ref().map(|tenure| tenure.units) == before;
+        if kept_all && r.tenure.is_some() && !r.live.is_empty() && self.link.is_up() {
             let op = Tell { key: r.key.clone(), ask: by };
             self.send(resource, Sent { kind: SentKind::Tell, resource, seq: 0, at: now }, Op::Tell(op));
         }

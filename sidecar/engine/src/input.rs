@@ -43,6 +43,8 @@ pub enum Input {
     Renew(Renew),
     /// Give a lease back.
     Release(Release),
+    /// Make a lease shared or exclusive.
+    Change(Change),
     /// The store can be talked to (again). Sent once it is connected, its clock was read and the inbox is subscribed.
     StoreUp {
         /// The store's clock.
@@ -170,4 +172,31 @@ pub struct Release {
     pub request: RequestId,
     /// The lease.
     pub lease: LeaseName,
+}
+
+/// Change the mode of a lease (P16).
+#[derive(Clone, Debug)]
+pub struct Change {
+    /// Who speaks.
+    pub session: SessionId,
+    /// Number of this request, for its answer; the lease that an upgrade gets is known by it.
+    pub request: RequestId,
+    /// The lease.
+    pub lease: LeaseName,
+    /// What it shall be.
+    pub to: NewMode,
+}
+
+/// What a lease shall become.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NewMode {
+    /// From exclusive to shared, at once: the same lease, the same fence.
+    Shared,
+    /// From shared to exclusive, once all others are gone: another lease, with a fence of its own.
+    Exclusive {
+        /// How long to wait: `None` for ever, zero is a try.
+        wait: Option<Duration>,
+        /// The new name of a timed lease, drawn by the door.
+        secret: LeaseSecret,
+    },
 }

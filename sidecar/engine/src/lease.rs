@@ -13,6 +13,7 @@ use crate::owners::OwnerNo;
 use crate::rate::Rate;
 use crate::session::Slot;
 use crate::timers::Timer;
+use crate::upgrade::Share;
 use std::time::Duration;
 use thin_vec::ThinVec;
 
@@ -40,14 +41,16 @@ pub(crate) struct Lease {
 }
 
 /// What few leases have.
-struct Terms {
+pub(crate) struct Terms {
     /// When `max_hold` ends, or the time of a rate; `MAX` without.
     hold_until: Time,
     /// Set for permits of a rate.
     rate: Option<Rate>,
     /// Set for a timed lease.
-    secret: Option<LeaseSecret>,
+    pub(crate) secret: Option<LeaseSecret>,
     owner: Option<OwnerNo>,
+    /// Set once it was upgraded (P16).
+    pub(crate) share: Option<Box<Share>>,
 }
 
 impl Lease {
@@ -67,7 +70,8 @@ impl Lease {
         };
         let cap = ttl.map_or(Time::MAX, |ttl| now + ttl).min(hold_until);
         let plain = hold_until == Time::MAX && secret.is_none() && waiter.owner.is_none();
-        let terms = (!plain).then(|| Box::new(Terms { hold_until, rate, secret, owner: waiter.owner }));
+        let terms =
+            (!plain).then(|| Box::new(Terms { hold_until, rate, secret, owner: waiter.owner, share: None }));
         // A timed lease is granted once all of its time is confirmed, so its cap is its deadline.
         let told = if secret.is_some() { cap } else { tellable.min(cap) };
         Lease {
@@ -109,6 +113,18 @@ impl Lease {
     /// When `max_hold` ends, or the time of a rate; `MAX` without.
     fn hold_until(&self) -> Time {
         self.terms.as_ref().map_or(Time::MAX, |terms| terms.hold_until)
+    }
+
+    /// What few leases have; this one has it now.
+    pub(crate) fn terms(&mut self) -> &mut Terms {
+        let bare =
+            || Box::new(Terms { hold_until: Time::MAX, rate: None, secret: None, owner: None, share: None });
+        self.terms.get_or_insert_with(bare)
+    }
+
+    /// What it was before it was upgraded.
+    pub(crate) fn take_share(&mut self) -> Option<Box<Share>> {
+        self.terms.as_mut()?.share.take()
     }
 
     fn ends_at(&self) -> Time {
@@ -229,7 +245,7 @@ impl Engine {
         }
     }
 
-    fn find_lease(&self, session: SessionId, name: LeaseName) -> Result<usize, Missing> {
+    pub(crate) fn find_lease(&self, session: SessionId, name: LeaseName) -> Result<usize, Missing> {
         let speaker = self.sessions.get(&session);
         let (ended, uid) = match name {
             LeaseName::Session(request) => {
@@ -291,6 +307,9 @@ impl Engine {
         }
         self.spend(now, index);
         self.refuse_renewals_of(index, resource, end);
+        if self.is_upgrading(resource) {
+            self.end_upgrade_of(now, resource, index, end);
+        }
         let kind = match end {
             End::Released => EventKind::Released { fence, held },
             End::Lost(reason) => {
@@ -397,7 +416,7 @@ impl Engine {
 }
 
 /// Why a named lease can not be acted on.
-enum Missing {
+pub(crate) enum Missing {
     /// Its holder released it already: saying so again changes nothing.
     Released,
     Refused(Refusal),

@@ -29,6 +29,7 @@ mod patrol;
 mod deadlock;
 #[expect(dead_code, reason = "operations that pin a lease come with registers and once")]
 mod pin;
+mod upgrade;
 mod session;
 mod tenure;
 mod fence;
@@ -45,5 +46,5 @@ pub use config::Config;
 pub use cycle::{Cycle, Edge};
 pub use effect::{Effect, Event, EventKind, Grant, LostReason, Notice, Path, Refusal, Reply};
 pub use engine::Engine;
-pub use input::{Acquire, EndedBy, Input, LeaseName, Life, Release, Renew, SessionOpened};
+pub use input::{Acquire, Change, EndedBy, Input, LeaseName, Life, NewMode, Release, Renew, SessionOpened};
 pub use model::*;

@@ -38,6 +38,8 @@ pub enum Mutant {
     NoBudget,
     /// P9, engine: the first grant after learning of another sidecar is free, whatever the tenure served before.
     FreeFirstGrant,
+    /// P16, engine: who waits for an upgrade gives its share up meanwhile.
+    UpgradeDropsShare,
     /// P10, engine: a try that meets a remote tenure fails at once.
     TryFailsAtOnce,
     /// P11, engine: a busy tenure never contacts the store on its own.
@@ -56,7 +58,7 @@ pub enum Mutant {
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Mutant; 23] = [
+    pub const ALL: [Mutant; 24] = [
         Mutant::FenceFromClock,
         Mutant::HandoffRepeatsFence,
         Mutant::HalfWrite,
@@ -73,6 +75,7 @@ impl Mutant {
         Mutant::AskJumpsQueue,
         Mutant::NoBudget,
         Mutant::FreeFirstGrant,
+        Mutant::UpgradeDropsShare,
         Mutant::TryFailsAtOnce,
         Mutant::NoContact,
         Mutant::NoReask,

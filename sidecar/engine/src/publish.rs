@@ -146,7 +146,7 @@ impl Engine {
             uid: waiter.uid,
             wait: waiter.place.arrival,
             units: waiter.mode.units(),
-            upgrades: false,
+            upgrades: self.is_upgrade(index),
             head: self.resources[waiter.resource].queue.first() == Some(index),
             priority: waiter.priority,
             since: actor.since,

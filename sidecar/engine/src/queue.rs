@@ -24,6 +24,11 @@ impl Place {
         let since = i64::try_from(since.0).unwrap_or(i64::MAX);
         Place { rank: since.saturating_sub(i64::from(priority) * NANOS_PER_PRIORITY), arrival }
     }
+
+    /// Ahead of everybody, whatever their priority. There is one such place in a queue at a time.
+    pub(crate) fn before_all(arrival: u64) -> Place {
+        Place { rank: i64::MIN, arrival }
+    }
 }
 
 /// Waiters in the order of grant. The first stands apart: most keys never have a second one, and an ordered map keeps

@@ -135,6 +135,16 @@ impl Live {
         self.permits -= units;
     }
 
+    /// The one lease, or a share, became all of a lock, or is a share again.
+    pub(crate) fn set_exclusive(&mut self, exclusive: bool) {
+        self.exclusive = exclusive;
+    }
+
+    /// Nobody is beside the one who holds.
+    pub(crate) fn is_single(&self) -> bool {
+        self.leases.len() == 1
+    }
+
     /// No units are bound.
     pub(crate) fn is_empty(&self) -> bool {
         self.leases.is_empty() && self.permits == 0

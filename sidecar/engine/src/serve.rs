@@ -3,11 +3,12 @@
 //! Owns the decision about the head of the queue, and what follows from it for the store: ask, renew, give back. Must
 //! not know how requests came or how answers leave.
 
+use crate::acquire::Waiter;
 use crate::effect::{Effect, EventKind, Grant, LostReason, Path, Refusal, Reply};
 use crate::engine::Engine;
 use crate::input::Life;
 use crate::lease::Lease;
-use crate::model::{Mode, Time, WHOLE};
+use crate::model::{Fence, Mode, Time, WHOLE};
 use crate::mutant::Mutant;
 use crate::rate::Rate;
 use crate::session::Slot;
@@ -74,7 +75,10 @@ impl Engine {
         let waiter = &self.waiters[head];
         let units = r.live.units_with(waiter.mode);
         let held = r.tenure.as_ref().map_or(0, |tenure| tenure.units);
-        if !r.live.fits(waiter.mode) {
+        // An upgrader's own share is in nobody's way, least of all in its own.
+        let upgrades = self.is_upgrading(resource);
+        let fits = if upgrades { r.live.is_single() } else { r.live.fits(waiter.mode) };
+        if !fits {
             let early = waiter.mode == Mode::Exclusive && r.live.only_readers() && held < WHOLE;
             return if early { Verdict::BlockedAsk(units) } else { Verdict::Blocked };
         }
@@ -83,7 +87,7 @@ impl Engine {
         };
         let may_overtake =
             tenure.interest.as_ref().is_none_or(|interest| interest.allows(now, waiter.place.arrival));
-        if !may_overtake && !Mutant::NoBudget.is(self.config.mutant) {
+        if !may_overtake && !upgrades && !Mutant::NoBudget.is(self.config.mutant) {
             return Verdict::Yield(units);
         }
         // A lease that could be extended needs some time to be; a timed one needs all of its time confirmed (P5, P8).
@@ -168,23 +172,19 @@ impl Engine {
         let confirmed = tenure.deadline;
         let tellable =
             self.sessions.get_mut(&waiter.session).map_or(confirmed, |session| session.tellable(confirmed));
-        let rate = waiter.per().map(|per| Rate { ends: now + per, cools: now + self.cooling_time(per) });
-        let lease = Lease::new(now, resource, fence, &waiter, rate, tellable);
-        let (told, cap, secret) = (lease.told, lease.cap, lease.secret());
-        let index = self.leases.insert(lease);
-        self.leases[index].index = self.resources[resource].live.add(index, waiter.mode);
-        self.arm_lease(index);
+        let upgraded = if self.is_upgrading(resource) { self.upgrades.remove(&resource) } else { None };
+        let index = match upgraded {
+            Some(upgrade) => {
+                self.exchange(now, upgrade.lease, fence, &waiter, tellable);
+                upgrade.lease
+            }
+            None => self.begin_lease(now, resource, fence, &waiter, tellable),
+        };
         if let Some(owner) = waiter.owner {
-            self.owners.holds(owner, index);
             self.owners.stops_waiting(owner);
         }
-        if let Some(secret) = secret {
-            self.timed.insert(secret, index);
-        }
-        if let Some(session) = self.sessions.get_mut(&waiter.session) {
-            let slot = if secret.is_some() { Slot::Timed(index) } else { Slot::Held(index) };
-            session.settle(waiter.request, Some(slot));
-        }
+        let lease = &self.leases[index];
+        let (told, cap, secret) = (lease.told, lease.cap, lease.secret());
         let key = self.resources[resource].key.clone();
         let waited = now.since(waiter.since);
         let grant = Grant {
@@ -207,6 +207,34 @@ impl Engine {
         );
         self.mark_use(now, resource);
         self.keep_in_touch(now, resource);
+    }
+
+    /// A new lease, of which its session knows.
+    fn begin_lease(
+        &mut self,
+        now: Time,
+        resource: usize,
+        fence: Fence,
+        waiter: &Waiter,
+        tellable: Time,
+    ) -> usize {
+        let rate = waiter.per().map(|per| Rate { ends: now + per, cools: now + self.cooling_time(per) });
+        let lease = Lease::new(now, resource, fence, waiter, rate, tellable);
+        let secret = lease.secret();
+        let index = self.leases.insert(lease);
+        self.leases[index].index = self.resources[resource].live.add(index, waiter.mode);
+        self.arm_lease(index);
+        if let Some(owner) = waiter.owner {
+            self.owners.holds(owner, index);
+        }
+        if let Some(secret) = secret {
+            self.timed.insert(secret, index);
+        }
+        if let Some(session) = self.sessions.get_mut(&waiter.session) {
+            let slot = if secret.is_some() { Slot::Timed(index) } else { Slot::Held(index) };
+            session.settle(waiter.request, Some(slot));
+        }
+        index
     }
 
     /// The time to live that this key's tenure needs: the usual one, or what a timed lease or a rate at the head, or a

@@ -95,6 +95,9 @@ impl Op {
 /// `entry_ttl`; an offer whose new units no longer fit is un-offered in place. Settle again: if the entry is offered now, it
 /// becomes the incarnation's tenure with this id, full `ttl` (growth never shortens what was confirmed) and a *new* range
 /// above `last` → `Granted`; else [`Reply::Queued`], and the other holders are recalled if the entry is new or the head.
+///
+/// An ask with `upgrade`, of an incarnation that has a tenure, enters ahead of all other entries (P9); while another
+/// incarnation's upgrade is in the queue it does not enter at all: [`Reply::UpgradeConflict`], nothing changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ask {
     /// The key.
@@ -115,6 +118,9 @@ pub struct Ask {
     pub refuse_after: StoreTime,
     /// Units of an older tenure given back in the same step (P9).
     pub give_back: Option<GiveBack>,
+    /// One who holds a share wants all and keeps its share while it waits (P16): ahead of every other entry, and one at a
+    /// time, or two would wait for each other's share. An entry is an upgrade, or is none, from its entering on.
+    pub upgrade: bool,
 }
 
 /// Part of a tenure returned together with an ask.
@@ -229,6 +235,11 @@ pub enum Reply {
     LimitMismatch {
         /// The limit in force.
         limit: u32,
+    },
+    /// To ask with `upgrade`: another sidecar's upgrade is in the queue, and waits for the units of this one.
+    UpgradeConflict {
+        /// Whose.
+        upgrader: Incarnation,
     },
     /// To ask and renew: the floor lies more than [`CLOCK_REGRESSION_MAX`] ahead of the store's clock. Nothing written.
     ClockRegressed,

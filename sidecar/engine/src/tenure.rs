@@ -106,8 +106,13 @@ impl Engine {
         let deadline = self.proven_deadline(now, sent, tenancy.remaining);
         let doubted = !self.link.is_proof(sent);
         let renew_at = if doubted { now } else { self.renewal_due(resource, sent) };
-        let at_risk_at = deadline - self.config.tenure_ttl / 3;
         let r = &mut self.resources[resource];
+        // Growth never shortens what was confirmed, but a repeated answer to it may prove less.
+        let deadline = match &r.tenure {
+            Some(older) if !older.doubted => deadline.max(older.deadline),
+            _ => deadline,
+        };
+        let at_risk_at = deadline - self.config.tenure_ttl / 3;
         let tenure = Tenure {
             seq,
             units: tenancy.units,
@@ -373,8 +378,10 @@ impl Engine {
         now: Time,
         resource: usize,
     ) -> Option<(u64, u32, u64, Option<StoreTime>)> {
+        let upgrades = self.is_upgrading(resource);
         let r = &mut self.resources[resource];
-        let keep = r.live.units(r.limit);
+        let gives_up = upgrades && Mutant::UpgradeDropsShare.is(self.config.mutant);
+        let keep = if gives_up { 0 } else { r.live.units(r.limit) };
         let tombstone = r.tombstone(self.link.store_time(now));
         let tenure = r.tenure.as_mut().filter(|tenure| tenure.units > keep)?;
         let shed = (tenure.seq, keep, tenure.fences.issued(), tombstone);

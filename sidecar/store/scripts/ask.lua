@@ -1,9 +1,9 @@
 -- ask: enter the queue, refresh the place in it, take up an offer, or repeat a granted ask.
 --
--- Argument  '\1' incarnation:16 seq:8 units:4 limit:4 ttl:8 entry_ttl:8 floor:8 refuse_after:8
+-- Argument  '\1' incarnation:16 seq:8 units:4 limit:4 ttl:8 entry_ttl:8 floor:8 refuse_after:8 upgrade:1
 --           [ back_seq:8 back_keep:4 back_issued:8 ]                                             (times in us)
 -- Answers   granted | queued ahead:4 retry_us:8 [ holder:16 ] | stale | too_late | limit_mismatch limit:4
---           | clock_regressed
+--           | clock_regressed | upgrade_conflict upgrader:16
 -- Keeps     units in use never exceed the limit; nobody is granted past another's entry (P9); one range of fences, all
 --           above `last`, per tenure (P1); an ask that is over, or older than `refuse_after`, does nothing (P7).
 
@@ -13,8 +13,17 @@ local function overtaken(record, me, seq)
     return done and seq <= done.seq or tenure and seq < tenure.seq or entry and seq < entry.seq
 end
 
+-- Another incarnation whose upgrade is in the queue (P16).
+local function other_upgrader(record, me)
+    for _, e in ipairs(record.queue) do
+        if e.upgrade and e.inc ~= me then
+            return e.inc
+        end
+    end
+end
+
 -- Puts the ask in the queue, or refreshes its place there: where it stands, and whether it is new.
-local function enter(record, me, seq, units, entry_ttl)
+local function enter(record, me, seq, units, entry_ttl, upgrade)
     local entry, i = of(record.queue, me)
     if entry and entry.seq == seq then
         local offered = entry.offered
@@ -28,9 +37,11 @@ local function enter(record, me, seq, units, entry_ttl)
     if entry then
         table.remove(record.queue, i)
     end
-    entry = { inc = me, seq = seq, units = units, due = now + entry_ttl, offered = false }
-    record.queue[#record.queue + 1] = entry
-    return entry, #record.queue, true
+    entry = { inc = me, seq = seq, units = units, due = now + entry_ttl, offered = false, upgrade = upgrade }
+    -- Ahead of offers too: one that is not taken up but grows would wait for the upgrader's share.
+    i = upgrade and 1 or #record.queue + 1
+    table.insert(record.queue, i, entry)
+    return entry, i, true
 end
 
 -- The offer becomes the incarnation's tenure, in the place of an older one (P3). What the older one was confirmed to
@@ -90,7 +101,8 @@ local function is_head(record, entry)
 end
 
 local function ask(raw, arg)
-    local me, seq, units, limit, ttl, entry_ttl, floor, refuse_after, at = unpack_at('<c16I8I4I4I8I8I8I8', arg, 2)
+    local me, seq, units, limit, ttl, entry_ttl, floor, refuse_after, upgrade, at =
+        unpack_at('<c16I8I4I4I8I8I8I8I1', arg, 2)
     if floor > now + CLOCK_REGRESSION_MAX then
         return CLOCK_REGRESSED
     end
@@ -118,8 +130,13 @@ local function ask(raw, arg)
         recall(record, me, seq)
         return LIMIT_MISMATCH .. pack('<I4', record.limit), record
     end
+    upgrade = upgrade == 1 and of(record.tenures, me) ~= nil and not find(record.queue, me, seq)
+    local upgrader = upgrade and other_upgrader(record, me)
+    if upgrader then
+        return UPGRADE_CONFLICT .. upgrader, record
+    end
     record.limit = limit
-    local entry, place, entered = enter(record, me, seq, units, entry_ttl)
+    local entry, place, entered = enter(record, me, seq, units, entry_ttl, upgrade)
     offer_on(record)
     -- Of an own offer the reply tells.
     for i = #wakes, 1, -1 do

@@ -8,7 +8,7 @@
 -- Format 1, little endian, every number below 2^53, because a Lua number is a double (and `tostring` spoils 16 digits):
 --   'SL' version:1  next_due:8 last:8 limit:4  tenures:4 queue:4 offers:4 done:4
 --   tenures x [ incarnation:16 seq:8 units:4 due:8 first:8 last:8 ]
---   queue   x [ incarnation:16 seq:8 units:4 due:8 offered:1 ]            `offers` of them are offered
+--   queue   x [ incarnation:16 seq:8 units:4 due:8 flags:1 ]    1 offered, as `offers` of them are; 2 upgrade
 --   done    x [ incarnation:16 seq:8 due:8 ]
 -- `next_due` is never later than the first `due`: before it, settle has nothing to drop.
 --
@@ -23,6 +23,9 @@ local ENTRY, ENTRY_BYTES = '<c16I8I4I8I1', 37
 local DONE, DONE_BYTES = '<c16I8I8', 32
 -- A record with one tenure and nothing else. No other record has its length.
 local SINGLE_BYTES = HEADER_BYTES + TENURE_BYTES
+
+-- Flags of an entry.
+local OFFERED, UPGRADE = 1, 2
 
 local OFFER_TTL = 2000000
 local PEEKED_MAX = 256
@@ -39,6 +42,7 @@ local IN_PLACE_TTL_MAX = 60000000
 local GRANTED, QUEUED, STALE, TOO_LATE, LIMIT_MISMATCH, CLOCK_REGRESSED = '\1', '\2', '\3', '\4', '\5', '\6'
 local RENEWED, GONE, RETURNED, WITHDRAWN, TOLD, FAULT = '\7', '\8', '\9', '\10', '\11', '\12'
 local PUBLISHED, BOARD, RECORD = '\30', '\31', '\32'
+local UPGRADE_CONFLICT = '\15'
 local OFFER, RECALL, BUSY = 1, 2, 3
 
 local pack, unpack_at = struct.pack, struct.unpack
@@ -134,7 +138,8 @@ end
 
 -- A place in the queue is refreshed, not the first, while nobody is offered anything.
 local function ask_in_place(raw, arg, next_due, last, limit, tenures, queue)
-    local me, _, units, its_limit, _, entry_ttl, floor, refuse_after, back = unpack_at('<c16I8I4I4I8I8I8I8', arg, 2)
+    local me, _, units, its_limit, _, entry_ttl, floor, refuse_after, _, back =
+        unpack_at('<c16I8I4I4I8I8I8I8I1', arg, 2)
     local from = HEADER_BYTES + 1 + tenures * TENURE_BYTES
     local at, ahead = place(raw, arg:sub(2, 25), from, ENTRY_BYTES, queue)
     if not at or ahead == 0 or back <= #arg or now > refuse_after or limit ~= its_limit

@@ -21,8 +21,9 @@ local function decode(raw)
         at = following
     end
     for i = 1, queue do
-        local inc, seq, units, due, offered, following = unpack_at(ENTRY, raw, at)
-        record.queue[i] = { inc = inc, seq = seq, units = units, due = due, offered = offered == 1 }
+        local inc, seq, units, due, flags, following = unpack_at(ENTRY, raw, at)
+        record.queue[i] = { inc = inc, seq = seq, units = units, due = due, offered = flags % 2 == OFFERED,
+            upgrade = flags % 4 >= UPGRADE }
         at = following
     end
     for i = 1, done do
@@ -45,7 +46,8 @@ local function store(record)
     end
     for _, e in ipairs(record.queue) do
         offers = offers + (e.offered and 1 or 0)
-        put(e.due, pack(ENTRY, e.inc, e.seq, e.units, e.due, e.offered and 1 or 0))
+        local flags = (e.offered and OFFERED or 0) + (e.upgrade and UPGRADE or 0)
+        put(e.due, pack(ENTRY, e.inc, e.seq, e.units, e.due, flags))
     end
     for _, d in ipairs(record.done) do
         put(d.due, pack(DONE, d.inc, d.seq, d.due))

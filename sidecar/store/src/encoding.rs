@@ -14,6 +14,9 @@ const HEADER_BYTES: usize = 39;
 const TENURE_BYTES: usize = 52;
 const ENTRY_BYTES: usize = 37;
 const DONE_BYTES: usize = 32;
+/// Flags of an entry.
+const OFFERED: u8 = 1;
+const UPGRADE: u8 = 1 << 1;
 
 /// Why bytes are no record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,7 +57,8 @@ impl Record {
             out.id(entry.id.incarnation, entry.id.seq);
             out.u32(entry.units);
             out.u64(entry.until.0);
-            out.0.push(u8::from(entry.offered));
+            let offered = if entry.offered { OFFERED } else { 0 };
+            out.0.push(offered | if entry.upgrade { UPGRADE } else { 0 });
         }
         for done in done {
             out.id(done.incarnation, done.seq);
@@ -91,7 +95,8 @@ impl Record {
         };
         let entry = |from: &mut Reader| {
             let (id, units, until) = (from.id(), from.u32(), StoreTime(from.u64()));
-            Entry { id, units, until, offered: from.take::<1>() == [1] }
+            let [flags] = from.take();
+            Entry { id, units, until, offered: flags & OFFERED != 0, upgrade: flags & UPGRADE != 0 }
         };
         let over = |from: &mut Reader| {
             let AskId { incarnation, seq } = from.id();

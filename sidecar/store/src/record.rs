@@ -51,6 +51,8 @@ pub struct Entry {
     pub units: u32,
     /// Whether the next ask with this id is granted.
     pub offered: bool,
+    /// It keeps a share while it waits for all (P16).
+    pub upgrade: bool,
     /// The place, or the offer, lapses at this instant.
     pub until: StoreTime,
 }
@@ -92,6 +94,12 @@ impl Record {
         let held: u64 = self.tenures.iter().map(|tenure| u64::from(tenure.units)).sum();
         let offers = self.queue.iter().filter(|entry| entry.offered);
         held + offers.map(|entry| self.surplus(entry.id.incarnation, entry.units)).sum::<u64>()
+    }
+
+    /// Another incarnation whose upgrade is in the queue.
+    fn other_upgrader(&self, me: Incarnation) -> Option<Incarnation> {
+        let others = self.queue.iter().filter(|entry| entry.id.incarnation != me);
+        others.filter(|entry| entry.upgrade).map(|entry| entry.id.incarnation).next()
     }
 
     /// Somebody else waits and does not fit.
@@ -187,8 +195,13 @@ impl Step<'_> {
             self.recall(op.id);
             return Reply::LimitMismatch { limit: self.record.limit };
         }
+        let enters = self.record.entry_of(me).is_none_or(|i| self.record.queue[i].id != op.id);
+        let upgrade = op.upgrade && enters && self.record.tenure_of(me).is_some();
+        if let Some(upgrader) = self.record.other_upgrader(me).filter(|_| upgrade) {
+            return Reply::UpgradeConflict { upgrader };
+        }
         self.record.limit = op.limit;
-        let (place, entered) = self.enter(op);
+        let (place, entered) = self.enter(op, upgrade);
         self.offer_on();
         // Of an own offer the reply tells.
         self.wakes.retain(|wake| wake.to != me);
@@ -216,10 +229,12 @@ impl Step<'_> {
     }
 
     /// Puts the ask in the queue, or refreshes its place there: where it stands, and whether it is new.
-    fn enter(&mut self, op: &Ask) -> (usize, bool) {
-        let place = Entry { id: op.id, units: op.units, offered: false, until: self.now + op.entry_ttl };
+    fn enter(&mut self, op: &Ask, upgrade: bool) -> (usize, bool) {
+        let place =
+            Entry { id: op.id, units: op.units, offered: false, upgrade, until: self.now + op.entry_ttl };
         match self.record.entry_of(op.id.incarnation) {
             Some(i) if self.record.queue[i].id == op.id => {
+                let place = Entry { upgrade: self.record.queue[i].upgrade, ..place };
                 let offer = std::mem::replace(&mut self.record.queue[i], place);
                 if offer.offered && self.fits(self.record.used(), &place) {
                     self.record.queue[i] = Entry { units: op.units, ..offer };
@@ -230,8 +245,10 @@ impl Step<'_> {
                 if let Some(i) = older {
                     self.record.queue.remove(i);
                 }
-                add(&mut self.record.queue, place);
-                (self.record.queue.len() - 1, true)
+                // Ahead of offers too: one that is not taken up but grows would wait for the upgrader's share.
+                let i = if upgrade { 0 } else { self.record.queue.len() };
+                insert(&mut self.record.queue, i, place);
+                (i, true)
             }
         }
     }
@@ -389,17 +406,20 @@ impl Step<'_> {
                 done.seq = done.seq.max(id.seq);
                 done.until = done.until.max(until);
             }
-            None => add(&mut self.record.done, Done { incarnation: id.incarnation, seq: id.seq, until }),
+            None => {
+                let tail = self.record.done.len();
+                insert(&mut self.record.done, tail, Done { incarnation: id.incarnation, seq: id.seq, until });
+            }
         }
     }
 }
 
 /// Most records have one of a kind; room for four would be most of what a record costs.
-fn add<T>(list: &mut ThinVec<T>, item: T) {
+fn insert<T>(list: &mut ThinVec<T>, at: usize, item: T) {
     if list.is_empty() {
         list.reserve_exact(1);
     }
-    list.push(item);
+    list.insert(at, item);
 }
 
 #[cfg(test)]

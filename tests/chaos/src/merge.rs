@@ -3,7 +3,7 @@
 //! Owns numbering sessions and sidecars' lives over all processes, the order of time, which sessions slept when, and what
 //! the word of a dead process is worth: nothing from the moment on at which it may have been dead.
 
-use sidelock_sim::checker::history::{At, Bounds, Event, History, Record, Req, Sent};
+use sidelock_sim::checker::history::{Acquire, At, Bounds, Event, History, Record, Req, Sent};
 use std::collections::HashMap;
 use std::ops::Range;
 use std::path::PathBuf;
@@ -107,7 +107,11 @@ impl Merger {
                 let what = match what {
                     Sent::Renew { lease } => Sent::Renew { lease: req(lease) },
                     Sent::Release { lease } => Sent::Release { lease: req(lease) },
-                    Sent::Acquire(_) | Sent::Cancel => what,
+                    Sent::Downgrade { lease } => Sent::Downgrade { lease: req(lease) },
+                    Sent::Acquire(acquire) => {
+                        Sent::Acquire(Acquire { upgrades: acquire.upgrades.map(req), ..acquire })
+                    }
+                    Sent::Cancel => what,
                 };
                 Event::Sent { of: req(of), what }
             }

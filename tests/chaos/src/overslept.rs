@@ -100,6 +100,7 @@ mod tests {
             owner: None,
             per: None,
             watched: true,
+            upgrades: None,
         };
         Record {
             at: At(at),

@@ -110,6 +110,7 @@ impl Probe {
             owner: None,
             per: None,
             watched: true,
+            upgrades: None,
         };
         let of = self.sent(Sent::Acquire(asked));
         (of, http::request(socket, "POST", &path, &body))

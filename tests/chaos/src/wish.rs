@@ -188,6 +188,7 @@ impl Wish {
             owner: None,
             per: None,
             watched: true,
+            upgrades: None,
         }
     }
 

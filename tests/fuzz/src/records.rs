@@ -10,7 +10,7 @@ pub(crate) fn seeds() -> Vec<Vec<u8>> {
     let id = |seq| AskId { incarnation: Incarnation(0x0123_4567_89ab_cdef), seq };
     let until = StoreTime(1_764_000_000_000_000);
     let tenure = |seq| Tenure { id: id(seq), units: 2, until, range: FenceRange { first: 100, last: 200 } };
-    let entry = |seq, offered| Entry { id: id(seq), units: 1, offered, until };
+    let entry = |seq, offered| Entry { id: id(seq), units: 1, offered, upgrade: seq == 4, until };
     let done = |seq| Done { incarnation: Incarnation(7), seq, until };
     let bare = Record { last: 99, limit: u32::MAX, ..Record::default() };
     let held = Record { last: 200, tenures: [tenure(1)].into(), ..bare.clone() };

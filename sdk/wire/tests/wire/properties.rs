@@ -4,8 +4,9 @@ use crate::support;
 use proptest::option;
 use proptest::prelude::*;
 use sidelock_wire::{
-    Acquire, Code, Decoder, Detail, FRAME_BYTES_MAX, FrameError, Granted, Guarantee, Hello, LeaseName, Life,
-    Limits, LostReason, MAGIC, Mode, Refused, Renewed, Resume, Scope, Secret, ToClient, ToSidecar, Welcome,
+    Acquire, Change, Code, Decoder, Detail, FRAME_BYTES_MAX, FrameError, Granted, Guarantee, Hello,
+    LeaseName, Life, Limits, LostReason, MAGIC, Mode, Refused, Renewed, Resume, Scope, Secret, ToClient,
+    ToSidecar, Welcome,
 };
 use std::time::Duration;
 
@@ -120,6 +121,9 @@ fn to_sidecar() -> impl Strategy<Value = ToSidecar<'static>> {
             ttl
         }),
         (any::<u64>(), lease()).prop_map(|(request, lease)| ToSidecar::Release { request, lease }),
+        (any::<u64>(), lease(), mode(), option::of(span())).prop_map(|(request, lease, mode, wait)| {
+            ToSidecar::Change(Change { request, lease, mode, wait })
+        }),
         Just(ToSidecar::Ping),
     ]
 }

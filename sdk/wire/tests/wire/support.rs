@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 use sidelock_wire::{
-    Acquire, Code, Detail, Granted, Guarantee, Hello, LeaseName, Life, Limits, LostReason, Mode, Refused,
-    Renewed, Resume, Scope, Secret, ToClient, ToSidecar, Welcome,
+    Acquire, Change, Code, Detail, Granted, Guarantee, Hello, LeaseName, Life, Limits, LostReason, Mode,
+    Refused, Renewed, Resume, Scope, Secret, ToClient, ToSidecar, Welcome,
 };
 use std::time::Duration;
 
@@ -51,6 +51,7 @@ pub(crate) fn to_sidecar() -> Vec<(&'static str, ToSidecar<'static>)> {
     };
     let timed = Acquire { life: Life::Timed { ttl: Duration::from_secs(30) }, ..plain.clone() };
     let ttl = Duration::from_millis(1500);
+    let change = |lease, mode, wait| ToSidecar::Change(Change { request: 33_554_433, lease, mode, wait });
     let (session, secret) = (LeaseName::Session(16_777_216), LeaseName::Timed(SECRET));
     vec![
         ("hello", ToSidecar::Hello(hello.clone())),
@@ -67,6 +68,9 @@ pub(crate) fn to_sidecar() -> Vec<(&'static str, ToSidecar<'static>)> {
         ("release_session", ToSidecar::Release { request: u64::MAX, lease: session }),
         ("release_timed", ToSidecar::Release { request: 50_331_650, lease: secret }),
         ("ping", ToSidecar::Ping),
+        ("change_to_shared", change(session, Mode::Shared, None)),
+        ("change_to_exclusive", change(session, Mode::Exclusive, Some(Duration::from_secs(5)))),
+        ("change_timed", change(secret, Mode::Exclusive, None)),
     ]
 }
 
@@ -192,6 +196,10 @@ pub(crate) fn describe_to_sidecar(message: &ToSidecar<'_>) -> Value {
         ToSidecar::Release { request, lease: name } => {
             json!({ "release": { "request": request, "lease": lease(*name) } })
         }
+        ToSidecar::Change(change) => json!({ "change": {
+            "request": change.request, "lease": lease(change.lease), "mode": mode(change.mode),
+            "wait_ms": change.wait.map(millis),
+        }}),
         ToSidecar::Ping => json!({ "ping": {} }),
     }
 }

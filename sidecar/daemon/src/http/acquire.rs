@@ -10,7 +10,7 @@ use super::response::{Answer, json};
 use super::{repeat, stream};
 use crate::config::format_duration;
 use hyper::StatusCode;
-use sidelock_engine::{LeaseSecret, Reply};
+use sidelock_engine::{Grant, LeaseSecret, Reply};
 use sidelock_wire::{Acquire, Life, Mode};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -131,14 +131,17 @@ async fn grant(caller: &Caller, key: &[u8], wish: &Wish) -> Result<(LeaseSecret,
     let life = Life::Timed { ttl: wish.ttl.map_or(TTL_DEFAULT, |ttl| ttl.0) };
     let call = ask(caller, key, wish, life, false)?;
     match call.answer().await? {
-        Reply::Granted(grant) => {
-            let secret = grant.secret.ok_or_else(|| unexpected(&Reply::Granted(grant.clone())))?;
-            let place = caller.door.gate.place();
-            let key = grant.key.as_str();
-            Ok((secret, Lease::new(place, Some(secret), key, grant.mode, grant.fence, grant.deadline)))
-        }
+        Reply::Granted(grant) => granted(caller, &grant),
         other => Err(unexpected(&other)),
     }
+}
+
+/// A new timed lease, as it is written.
+pub(crate) fn granted(caller: &Caller, grant: &Grant) -> Result<(LeaseSecret, Lease), ProblemDocument> {
+    let secret = grant.secret.ok_or_else(|| unexpected(&Reply::Granted(grant.clone())))?;
+    let place = caller.door.gate.place();
+    let key = grant.key.as_str();
+    Ok((secret, Lease::new(place, Some(secret), key, grant.mode, grant.fence, grant.deadline)))
 }
 
 /// `POST ?stream=1`: a lease that lives as long as the connection, and its story line by line.
@@ -165,7 +168,11 @@ fn ask(
 
 /// A wait that is not said is the class's; without one it is zero. An HTTP client that waits longer than ten minutes has
 /// some proxy or timeout in the way, so the wait is bounded.
-fn admit_wait(caller: &Caller, key: &[u8], said: Option<Span>) -> Result<Duration, ProblemDocument> {
+pub(crate) fn admit_wait(
+    caller: &Caller,
+    key: &[u8],
+    said: Option<Span>,
+) -> Result<Duration, ProblemDocument> {
     let rules = caller.door.gate.rules();
     let max = rules.limits.http_wait_max;
     match said {

@@ -100,6 +100,21 @@ impl Fields for RenewBody {
     const NAMES: &'static [&'static str] = &["ttl"];
 }
 
+/// What `POST /v1/leases/{id}` takes.
+#[derive(Clone, Debug, Default, Deserialize, ToSchema)]
+pub(crate) struct ChangeBody {
+    /// What the lease shall be. Required.
+    #[schema(required = true, nullable = false)]
+    pub(crate) mode: Option<LockMode>,
+    /// How long to wait for the others to go when it shall be exclusive, at most 10m. Default 0s: one try.
+    #[schema(value_type = Option<String>, example = "5s")]
+    pub(crate) wait: Option<Span>,
+}
+
+impl Fields for ChangeBody {
+    const NAMES: &'static [&'static str] = &["mode", "wait"];
+}
+
 /// Beside whom a lock is held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
@@ -203,5 +218,6 @@ mod tests {
         check::<LockBody>();
         check::<SemaphoreBody>();
         check::<RenewBody>();
+        check::<ChangeBody>();
     }
 }

@@ -1,8 +1,9 @@
-//! Timed leases by their id: look, renew, release; and how any lease is written.
+//! Timed leases by their id: look, renew, change, release; and how any lease is written.
 //!
 //! Owns the lease's JSON. Must not know how leases are acquired.
 
-use super::body::{self, RenewBody, TTL_DEFAULT};
+use super::acquire::{admit_wait, granted};
+use super::body::{self, ChangeBody, LockMode, RenewBody, TTL_DEFAULT};
 use super::call::Caller;
 use super::path::LeaseId;
 use super::problem::ProblemDocument;
@@ -13,7 +14,7 @@ use crate::reply;
 use hyper::StatusCode;
 use serde::Serialize;
 use sidelock_engine::{Fence, LeaseSecret, LostReason, Mode, Refusal, Reply, Time};
-use sidelock_wire::{Code, LeaseName, Secret};
+use sidelock_wire::{Change, Code, LeaseName, Mode as WireMode, Secret};
 use utoipa::ToSchema;
 
 /// A lease.
@@ -95,6 +96,31 @@ pub(crate) async fn renew(caller: &Caller, id: LeaseId, body: &[u8]) -> Result<A
     call.send(caller.door.gate.renew(call.session(), call.request(), LeaseName::Timed(id.secret), ttl)?);
     match call.answer().await? {
         Reply::Renewed { .. } => look(caller, id).await,
+        other => Err(unexpected(&other)),
+    }
+}
+
+/// `POST`: shared instead of exclusive, at once and under the same id; or exclusive instead of shared, under a new one.
+pub(crate) async fn change(caller: &Caller, id: LeaseId, body: &[u8]) -> Result<Answer, ProblemDocument> {
+    let body: ChangeBody = body::parse(body)?;
+    let mode = body
+        .mode
+        .ok_or_else(|| ProblemDocument::bad_field("mode", "is missing; say \"shared\" or \"exclusive\""))?;
+    of_this_life(caller, id)?;
+    let key = find(caller, id).await?.key;
+    let wait = Some(admit_wait(caller, key.as_bytes(), body.wait)?);
+    let mode = match mode {
+        LockMode::Exclusive => WireMode::Exclusive,
+        LockMode::Shared => WireMode::Shared,
+    };
+    let call = caller.call();
+    let lease = LeaseName::Timed(id.secret);
+    let change = Change { request: call.request(), lease, mode, wait };
+    // An upgrade whose client leaves is taken back, and the share stays.
+    call.acquire(caller.door.gate.change(call.session(), &change)?);
+    match call.answer().await? {
+        Reply::Downgraded { .. } => look(caller, id).await,
+        Reply::Granted(grant) => Ok(json(StatusCode::OK, &granted(caller, &grant)?.1)),
         other => Err(unexpected(&other)),
     }
 }

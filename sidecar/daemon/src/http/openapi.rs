@@ -3,7 +3,7 @@
 //! Owns one row per operation. Bodies' schemas come from the types themselves, and a test holds the rows against the
 //! routes. Must not answer anything else.
 
-use super::body::{LockBody, LockMode, RenewBody, SemaphoreBody};
+use super::body::{ChangeBody, LockBody, LockMode, RenewBody, SemaphoreBody};
 use super::lease::Lease;
 use super::pages::Info;
 use super::problem::ProblemDocument;
@@ -83,6 +83,18 @@ const LEASE_CODES: &[Code] = &[
     Code::StoreUnavailable,
     Code::Draining,
 ];
+const CHANGE_CODES: &[Code] = &[
+    Code::BadRequest,
+    Code::NotFound,
+    Code::NotHeld,
+    Code::LeaseLost,
+    Code::Held,
+    Code::WaitTimeout,
+    Code::NotUpgradable,
+    Code::Deadlock,
+    Code::StoreUnavailable,
+    Code::Draining,
+];
 const LOOK_CODES: &[Code] = &[Code::BadRequest, Code::TooLarge, Code::Draining];
 
 /// A page that says one thing.
@@ -115,6 +127,8 @@ const ROWS: &[Row] = &[
         parameters: &[ID], body: None, status: 200, content: &[(JSON, Some("Lease"))], codes: LEASE_CODES },
     Row { method: HttpMethod::Put, path: "/v1/leases/{id}", id: "renewLease", summary: "Let a timed lease live for so long from now.",
         parameters: &[ID], body: Some("RenewBody"), status: 200, content: &[(JSON, Some("Lease"))], codes: LEASE_CODES },
+    Row { method: HttpMethod::Post, path: "/v1/leases/{id}", id: "changeLease", summary: "Make a timed lease shared (the same id), or exclusive (a new id and fence).",
+        parameters: &[ID], body: Some("ChangeBody"), status: 200, content: &[(JSON, Some("Lease"))], codes: CHANGE_CODES },
     Row { method: HttpMethod::Delete, path: "/v1/leases/{id}", id: "releaseLease", summary: "Give a timed lease back. Twice is no error.",
         parameters: &[ID], body: None, status: 204, content: &[], codes: LEASE_CODES },
     Row { method: HttpMethod::Get, path: "/v1/locks", id: "listKeys", summary: "The keys in use at this sidecar.",
@@ -146,6 +160,7 @@ const ROWS: &[Row] = &[
         LockMode,
         SemaphoreBody,
         RenewBody,
+        ChangeBody,
         Lease,
         StreamEvent,
         Listing,

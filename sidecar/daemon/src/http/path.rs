@@ -50,7 +50,7 @@ pub(crate) enum Probe {
 const LIST: &[Method] = &[Method::GET, Method::HEAD];
 const LOOK_OR_ACQUIRE: &[Method] = &[Method::GET, Method::HEAD, Method::POST];
 const ACQUIRE: &[Method] = &[Method::POST];
-const LEASE: &[Method] = &[Method::GET, Method::HEAD, Method::PUT, Method::DELETE];
+const LEASE: &[Method] = &[Method::GET, Method::HEAD, Method::PUT, Method::POST, Method::DELETE];
 
 impl Resource {
     /// All paths, as the published description writes them.

@@ -62,6 +62,7 @@ async fn serve(caller: &Caller, request: Request<Incoming>) -> Result<Answer, Pr
         Resource::Lock(key) => pages::look(caller, &key).await,
         Resource::Locks => pages::list(caller, &query).await,
         Resource::Lease(id) if head.method == Method::PUT => lease::renew(caller, id, &bytes).await,
+        Resource::Lease(id) if head.method == Method::POST => lease::change(caller, id, &bytes).await,
         Resource::Lease(id) if head.method == Method::DELETE => lease::release(caller, id).await,
         Resource::Lease(id) => lease::look(caller, id).await,
         Resource::Watch => Ok(watch::watch(caller, &query, &head.headers)),

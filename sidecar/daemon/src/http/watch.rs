@@ -151,6 +151,9 @@ impl WatchEvent {
             EventKind::Released { fence, held } => {
                 WatchEvent { event: "released", fence: Some(*fence), held: seconds(held), ..base }
             }
+            EventKind::Downgraded { fence } => {
+                WatchEvent { event: "downgraded", fence: Some(*fence), ..base }
+            }
             EventKind::Lost { fence, held, reason } => {
                 let detail = Some(reason.name());
                 WatchEvent { event: "lost", fence: Some(*fence), held: seconds(held), detail, ..base }

@@ -130,6 +130,7 @@ mod tests {
             floor: 0,
             refuse_after: link.at(now) + REFUSE_AFTER,
             give_back: None,
+            upgrade: false,
         };
         let call = Call { id: CallId(1), op: Op::Ask(ask) };
         match link.send(now, &call).remove(0) {

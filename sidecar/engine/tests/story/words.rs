@@ -3,8 +3,8 @@
 use super::{STORE_EPOCH, World};
 use sidelock_engine::store::{Call, Op, Outcome, Push, Reply as StoreReply};
 use sidelock_engine::{
-    Acquire, Edge, EndedBy, Input, Key, LeaseName, LeaseSecret, Life, Mode, Notice, Owner, Refusal, Release,
-    Renew, Reply, RequestId, SessionId, SessionOpened, Space, Time, WHOLE,
+    Acquire, Change, Edge, EndedBy, Input, Key, LeaseName, LeaseSecret, Life, Mode, NewMode, Notice, Owner,
+    Refusal, Release, Renew, Reply, RequestId, SessionId, SessionOpened, Space, Time, WHOLE,
 };
 use std::time::Duration;
 
@@ -96,6 +96,11 @@ fn client_acts(world: &mut World, sidecar: usize, session: SessionId, verb: &str
             lease: lease(rest[0]),
             ttl: duration(rest[1]),
         }),
+        "upgrades" => Input::Change(upgrade(session, number(1), lease(rest[0]), &rest[2..])),
+        "downgrades" => {
+            let (request, lease) = (RequestId(0), lease(rest[0]));
+            Input::Change(Change { session, request, lease, to: NewMode::Shared })
+        }
         "pings" => Input::SessionPinged(session),
         "dies" => Input::SessionEnded { session, by: EndedBy::Peer },
         "is" => Input::SessionEnded { session, by: EndedBy::Sidecar },
@@ -152,6 +157,17 @@ fn acquire(session: SessionId, request: RequestId, words: &[&str], line: &str) -
     acquire
 }
 
+/// `LEASE NUMBER [try|wait=SPAN]`
+fn upgrade(session: SessionId, request: RequestId, lease: LeaseName, words: &[&str]) -> Change {
+    let wait = match words {
+        [] => None,
+        ["try"] => Some(Duration::ZERO),
+        [word, ..] => Some(duration(word.strip_prefix("wait=").unwrap())),
+    };
+    let to = NewMode::Exclusive { wait, secret: LeaseSecret(request.0.into()) };
+    Change { session, request, lease, to }
+}
+
 /// A session lease by its number, a timed one by `timed:` and its number.
 fn lease(word: &str) -> LeaseName {
     match word.strip_prefix("timed:") {
@@ -191,6 +207,7 @@ pub(super) fn reply(reply: &Reply, now: Time) -> String {
             grant.waited
         ),
         Reply::Renewed { deadline, .. } => format!("renewed until {}", at(*deadline)),
+        Reply::Downgraded { deadline, .. } => format!("shared, until {} as before", at(*deadline)),
         Reply::Released => "released".into(),
         Reply::Cancelled => "cancelled".into(),
         Reply::Refused(Refusal::Deadlock(cycle)) => {
@@ -225,7 +242,8 @@ pub(super) fn call(name: &str, call: &Call) -> String {
             let back = ask.give_back.map_or(String::new(), |back| {
                 format!(", giving back #{} but {}", back.seq, units(back.keep))
             });
-            format!("ask #{} for {} of {}{back}", ask.id.seq, units(ask.units), units(ask.limit))
+            let first = if ask.upgrade { ", as an upgrade" } else { "" };
+            format!("ask #{} for {} of {}{first}{back}", ask.id.seq, units(ask.units), units(ask.limit))
         }
         Op::Renew(renew) => {
             format!("renew #{}{}", renew.tenure.seq, if renew.top_up { " with fences" } else { "" })

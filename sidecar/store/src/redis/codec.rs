@@ -15,10 +15,22 @@ use std::time::Duration;
 pub(super) fn argument(op: &Op) -> Vec<u8> {
     let mut out = Vec::with_capacity(96);
     match op {
-        Op::Ask(Ask { id, units, limit, ttl, entry_ttl, floor, refuse_after, give_back, key: _ }) => {
+        Op::Ask(Ask {
+            id,
+            units,
+            limit,
+            ttl,
+            entry_ttl,
+            floor,
+            refuse_after,
+            give_back,
+            upgrade,
+            key: _,
+        }) => {
             begin(&mut out, 1, id);
             put32(&mut out, &[*units, *limit]);
             put64(&mut out, &[micros(*ttl), micros(*entry_ttl), *floor, refuse_after.0]);
+            out.push(u8::from(*upgrade));
             if let Some(back) = give_back {
                 put64(&mut out, &[back.seq]);
                 put32(&mut out, &[back.keep]);
@@ -114,6 +126,7 @@ pub(super) fn answer(bytes: &[u8]) -> Option<Answer> {
         30 => Reply::Published,
         31 => Reply::Board(Some(from.rest()).filter(|body| !body.is_empty()).map(Arc::from)),
         32 => Reply::Record(peeked(&mut from)?),
+        15 => Reply::UpgradeConflict { upgrader: from.incarnation()? },
         12 => return Some(Answer::Fault(String::from_utf8_lossy(fields).into_owned())),
         _ => return None,
     };

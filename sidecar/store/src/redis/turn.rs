@@ -174,6 +174,7 @@ mod tests {
             floor: 0,
             refuse_after: StoreTime(1),
             give_back: None,
+            upgrade: false,
         };
         let tell = Op::Tell(Tell { key, ask: ID });
         vec![Call { id: CallId(1), op: Op::Ask(ask) }, Call { id: CallId(2), op: tell }]

@@ -17,8 +17,8 @@ fn golden() -> Vec<(&'static str, Record)> {
         until: StoreTime(1_700_000_010_000_000),
         range: FenceRange { first: 1_700_000_000_100_002, last: 1_700_000_000_104_097 },
     };
-    let entry =
-        |n, offered| Entry { id: id(n, 3), units: 2, offered, until: StoreTime(1_700_000_003_000_000) };
+    let until = StoreTime(1_700_000_003_000_000);
+    let entry = |n, offered| Entry { id: id(n, 3), units: 2, offered, upgrade: false, until };
     let done = Done { incarnation: Incarnation(5), seq: 1 << 52, until: StoreTime(1_700_000_002_000_000) };
     let base = Record { last: 1_700_000_000_104_097, limit: 4, ..Record::default() };
     vec![
@@ -32,7 +32,19 @@ fn golden() -> Vec<(&'static str, Record)> {
                 ..base.clone()
             },
         ),
-        ("only a tombstone", Record { last: 0, limit: 0, done: [done].into(), ..base }),
+        ("only a tombstone", Record { last: 0, limit: 0, done: [done].into(), ..base.clone() }),
+        (
+            "upgrades",
+            Record {
+                tenures: [tenure(1, 1)].into(),
+                queue: [
+                    Entry { upgrade: true, ..entry(1, false) },
+                    Entry { upgrade: true, ..entry(2, true) },
+                ]
+                .into(),
+                ..base
+            },
+        ),
     ]
 }
 

@@ -28,10 +28,12 @@ fn op() -> impl Strategy<Value = Op> {
     let ttl = || prop_oneof![Just(Duration::from_secs(10)), Just(Duration::from_millis(5))];
     let back = prop::option::of((1..12u64, 0..LIMIT))
         .prop_map(|back| back.map(|(seq, keep)| GiveBack { seq, keep, issued: 0 }));
-    let ask = (id(), 1..=LIMIT, ttl(), ttl(), back).prop_map(|(id, units, ttl, entry_ttl, give_back)| {
-        let (key, limit, floor, refuse_after) = (key(), LIMIT, 0, StoreTime(0));
-        Op::Ask(Ask { key, id, units, limit, ttl, entry_ttl, floor, refuse_after, give_back })
-    });
+    let ask = (id(), 1..=LIMIT, ttl(), ttl(), back, any::<bool>()).prop_map(
+        |(id, units, ttl, entry_ttl, give_back, upgrade)| {
+            let (key, limit, floor, refuse_after) = (key(), LIMIT, 0, StoreTime(0));
+            Op::Ask(Ask { key, id, units, limit, ttl, entry_ttl, floor, refuse_after, give_back, upgrade })
+        },
+    );
     let renew = (id(), any::<bool>()).prop_map(|(tenure, top_up)| {
         Op::Renew(Renew { key: key(), tenure, ttl: Duration::from_secs(10), floor: 0, top_up })
     });
@@ -97,6 +99,7 @@ fn check(record: &Record, now: StoreTime) -> Result<(), TestCaseError> {
     for tenure in &record.tenures {
         prop_assert!(tenure.units > 0 && tenure.range.last <= record.last);
     }
+    prop_assert!(record.queue.iter().filter(|entry| entry.upgrade).count() <= 1, "two wait for each other");
     let mut again = record.clone();
     let mut step = Step { now, key: &key(), record: &mut again, wakes: Vec::new(), mutant: None };
     step.settle();
@@ -138,8 +141,8 @@ fn what_holds_until_an_instant_is_over_at_it_and_what_counts_up_to_one_still_cou
     let (start, ttl) = (StoreTime(1_700_000_000_000_000), Duration::from_secs(10));
     let ask = |n, seq, refuse_after| {
         let (key, id) = (key(), AskId { incarnation: Incarnation(n), seq });
-        let (units, limit, entry_ttl, floor, give_back) = (LIMIT, LIMIT, ttl, 0, None);
-        Op::Ask(Ask { key, id, units, limit, ttl, entry_ttl, floor, refuse_after, give_back })
+        let (units, limit, entry_ttl, floor, give_back, upgrade) = (LIMIT, LIMIT, ttl, 0, None, false);
+        Op::Ask(Ask { key, id, units, limit, ttl, entry_ttl, floor, refuse_after, give_back, upgrade })
     };
     let end = start + ttl;
     let before = StoreTime(end.0 - 1);

@@ -9,6 +9,7 @@ mod queue;
 mod returns;
 mod fences;
 mod boards;
+mod upgrades;
 #[cfg(feature = "redis")]
 mod redis;
 
@@ -16,7 +17,7 @@ use subject::{Case, MemorySubject, Subject};
 
 /// All cases, by name.
 fn cases() -> Vec<Case> {
-    [asks::CASES, queue::CASES, returns::CASES, fences::CASES, boards::CASES].concat()
+    [asks::CASES, queue::CASES, returns::CASES, fences::CASES, boards::CASES, upgrades::CASES].concat()
 }
 
 /// Runs every case on an empty store, and says which one failed.

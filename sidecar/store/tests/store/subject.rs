@@ -104,6 +104,7 @@ pub(crate) fn ask(store: &mut dyn Subject, incarnation: Incarnation, seq: u64) -
         floor: 0,
         refuse_after: store.now() + REFUSE_AFTER,
         give_back: None,
+        upgrade: false,
     }
 }
 
@@ -116,6 +117,11 @@ pub(crate) fn permits(
     limit: u32,
 ) -> Ask {
     Ask { units, limit, ..ask(store, incarnation, seq) }
+}
+
+/// An ask of one who has a share for all, keeping it.
+pub(crate) fn upgrade(store: &mut dyn Subject, incarnation: Incarnation, seq: u64) -> Ask {
+    Ask { upgrade: true, ..ask(store, incarnation, seq) }
 }
 
 pub(crate) fn giving_back(ask: Ask, seq: u64, keep: u32) -> Ask {
@@ -161,6 +167,12 @@ impl dyn Subject + '_ {
     /// Units of a semaphore asked for in the plain way.
     pub(crate) fn take(&mut self, incarnation: Incarnation, seq: u64, units: u32, limit: u32) -> Done {
         let ask = permits(self, incarnation, seq, units, limit);
+        self.ask(ask)
+    }
+
+    /// All of a lock asked for by one who has a share of it.
+    pub(crate) fn upgrade(&mut self, incarnation: Incarnation, seq: u64) -> Done {
+        let ask = upgrade(self, incarnation, seq);
         self.ask(ask)
     }
 

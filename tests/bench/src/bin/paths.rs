@@ -181,6 +181,7 @@ fn asks(times: u64) {
             floor: 0,
             refuse_after: at + REFUSE_AFTER,
             give_back: None,
+            upgrade: false,
         };
         let (reply, _) = store.apply(at, &Op::Ask(black_box(ask)));
         assert!(matches!(reply, Reply::Granted(_)), "nobody else is there");

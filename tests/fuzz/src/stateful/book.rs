@@ -5,8 +5,10 @@
 //! as held until the last deadline told, to the nanosecond, unless its client gave it back or heard that it is lost.
 
 use crate::Marks;
-use sidelock_engine::{Fence, Grant, LeaseName, LeaseSecret, LostReason, Mode, Notice, Refusal, Reply, Time};
-use sidelock_engine::{Key, RequestId, SessionId};
+use sidelock_engine::{
+    Fence, Grant, Key, LeaseName, LeaseSecret, LostReason, Mode, NewMode, Notice, Refusal, Reply, RequestId,
+    SessionId, Time,
+};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
@@ -19,7 +21,9 @@ struct Asked {
     sent: u32,
     answers: u32,
     acquires: Vec<(Key, Mode)>,
-    /// Leases that a renewal or a release under this number named, and whether they were the speaker's own.
+    /// Leases that an upgrade under this number named.
+    upgrades: Vec<LeaseName>,
+    /// Leases that a renewal, a release or a change under this number named, and whether they were the speaker's own.
     named: Vec<(LeaseName, bool)>,
     cancels: u32,
     /// Its last acquire was cancelled, and that was acknowledged.
@@ -35,6 +39,8 @@ struct Lease {
     until: Time,
     cap: Time,
     secret: Option<LeaseSecret>,
+    /// The share that it was before it was upgraded: what a cancel leaves of it.
+    share: Option<Box<Lease>>,
 }
 
 /// A session, as its client sees it.
@@ -101,7 +107,38 @@ impl Book {
     /// From here on its client uses no lease of that acquire, and expects none.
     pub(super) fn cancels(&mut self, session: SessionId, request: RequestId) {
         self.asked(session, request).cancels += 1;
-        self.leases.retain(|lease| (lease.session, lease.request) != (session, request));
+        self.void(session, request);
+    }
+
+    /// A grant under this number counts as none; of an upgrade the share stays.
+    fn void(&mut self, session: SessionId, request: RequestId) {
+        let granted = |lease: &Lease| (lease.session, lease.request) == (session, request);
+        while let Some(index) = self.leases.iter().position(granted) {
+            let lease = self.leases.swap_remove(index);
+            self.leases.extend(lease.share.map(|share| Lease {
+                until: lease.until,
+                cap: lease.cap,
+                ..*share
+            }));
+        }
+    }
+
+    /// A downgrade counts from here on, an upgrade once it is granted.
+    pub(super) fn changes(&mut self, session: SessionId, request: RequestId, name: LeaseName, to: NewMode) {
+        let own = self.may_speak(session, name);
+        let asked = self.asked(session, request);
+        asked.named.push((name, own));
+        match to {
+            NewMode::Exclusive { .. } => asked.upgrades.push(name),
+            NewMode::Shared => {
+                for lease in self.leases.iter_mut().filter(|lease| own && lease.is(session, name)) {
+                    if lease.mode == Mode::Exclusive {
+                        lease.mode = Mode::Shared;
+                        lease.share = None;
+                    }
+                }
+            }
+        }
     }
 
     pub(super) fn renews(&mut self, session: SessionId, request: RequestId, name: LeaseName) {
@@ -149,16 +186,25 @@ impl Book {
             !asked.named.is_empty() && asked.acquires.is_empty() && asked.named.iter().all(|(_, own)| !own);
         match reply {
             Reply::Granted(grant) => {
-                assert!(asked.acquires.contains(&(grant.key.clone(), grant.mode)), "never asked for: {who}");
+                let names = asked.upgrades.clone();
+                let is_share = |lease: &Lease| {
+                    lease.key == grant.key
+                        && lease.mode == Mode::Shared
+                        && names.iter().any(|name| lease.is(session, *name))
+                };
+                let share = self.leases.iter().position(is_share).filter(|_| grant.mode == Mode::Exclusive);
+                let asked_for = asked.acquires.contains(&(grant.key.clone(), grant.mode));
+                assert!(asked_for || share.is_some(), "never asked for: {who}");
                 assert!(!asked.cancelled, "after its cancel: {who}");
                 assert!(grant.deadline <= confirmed(&grant.key), "longer than the store confirmed: {who}");
-                self.granted(session, request, grant, now);
+                let share = share.map(|index| Box::new(self.leases.swap_remove(index)));
+                self.granted(session, request, grant, share, now);
                 marks.saw(format!("granted {} by {:?}", grant.mode.name(), grant.path));
             }
             Reply::Cancelled => {
                 asked.cancelled = true;
                 // Granted in the same breath, before the cancel was looked at: it is void.
-                self.leases.retain(|lease| (lease.session, lease.request) != (session, request));
+                self.void(session, request);
                 marks.saw("cancelled");
             }
             Reply::Refused(refusal) => marks.saw(refused(refusal)),
@@ -168,6 +214,14 @@ impl Book {
                     asked.named.iter().filter(|(_, own)| *own).map(|(name, _)| *name).collect();
                 self.leases.retain(|lease| !named.iter().any(|name| lease.is(session, *name)));
                 marks.saw("released");
+            }
+            Reply::Downgraded { fence, .. } => {
+                assert!(!trespass, "somebody else's lease: {who}");
+                let names: Vec<LeaseName> = asked.named.iter().map(|(name, _)| *name).collect();
+                let own = |lease: &&Lease| names.iter().any(|name| lease.is(session, *name));
+                let kept = self.leases.iter().filter(own).all(|lease| lease.fence == *fence);
+                assert!(kept || names.len() > 1, "another fence: {who}");
+                marks.saw("downgraded");
             }
             Reply::Renewed { deadline, cap, fence } => {
                 assert!(!trespass, "somebody else's lease: {who}");
@@ -184,7 +238,14 @@ impl Book {
         }
     }
 
-    fn granted(&mut self, session: SessionId, request: RequestId, grant: &Grant, now: Time) {
+    fn granted(
+        &mut self,
+        session: SessionId,
+        request: RequestId,
+        grant: &Grant,
+        share: Option<Box<Lease>>,
+        now: Time,
+    ) {
         let Grant { key, mode, fence, deadline, cap, secret, .. } = grant;
         let client = &self.clients[&session];
         assert!(client.is_connected, "granted to nobody: {grant:?}");
@@ -223,6 +284,7 @@ impl Book {
             until: *deadline,
             cap,
             secret: *secret,
+            share,
         };
         self.leases.push(lease);
     }

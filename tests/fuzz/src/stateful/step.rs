@@ -46,6 +46,7 @@ pub(super) enum Says {
     Cancel { number: u8 },
     Renew { name: Name, ttl: Duration, number: u8 },
     Release { name: Name, number: u8 },
+    Change { name: Name, mode: Mode, wait: Option<Duration>, number: u8 },
     Ping,
 }
 
@@ -107,7 +108,16 @@ impl Step {
                 let says = Says::Renew { name: Name::read(a, b), ttl: span(c), number: d };
                 Step::Say { place, says, damage: None }
             }
-            13 => Step::Say { place, says: Says::Ping, damage: None },
+            13 if a < 32 => Step::Say { place, says: Says::Ping, damage: None },
+            13 => {
+                let mode = if a % 3 == 0 { Mode::Shared } else { Mode::Exclusive };
+                let wait = (d < 224).then(|| span(d));
+                Step::Say {
+                    place,
+                    says: Says::Change { name: Name::read(b, c), mode, wait, number: e },
+                    damage: None,
+                }
+            }
             14 => {
                 let says = Says::Acquire(Wish::read([a, b, c, 0, 0, d]));
                 Step::Say { place, says, damage: Some((e, f)) }
@@ -217,6 +227,7 @@ pub(crate) fn seeds() -> Vec<Vec<u8>> {
     let open: Vec<[u8; 8]> = (0..6).map(|place| [OPEN, place, place / 3, 0, 0, 0, 0, 0]).collect();
     let wants = |place, key, mode, wait| [ACQUIRE, place, key, mode, wait, 0, 16, 0];
     let timed = |place: u8, key: u8, ttl: u8| [ACQUIRE, place, key, 0, 6, 2 + 3 * ttl, 0, 0];
+    let changes = |place, mode, wait| [13, place, mode, 0, 0, wait, 0, 0];
     let releases = |place| [RELEASE, place, 0, 0, 0, 0, 0, 0];
     let pass = |span| [PASS, span, 0, 0, 0, 0, 0, 0];
     let network = |sidecar, change, how| [NETWORK, sidecar, change, how, 0, 0, 0, 0];
@@ -230,6 +241,21 @@ pub(crate) fn seeds() -> Vec<Vec<u8>> {
         story(&[
             &open,
             &[wants(0, 1, 1, 0), wants(3, 1, 1, 0), wants(1, 1, 0, 5), pass(6), wants(4, 1, 0, 255)],
+        ]),
+        // Two upgrades that meet, one that is served, and a downgrade.
+        story(&[
+            &open,
+            &[
+                wants(0, 1, 1, 0),
+                wants(3, 1, 1, 0),
+                changes(0, 32, 255),
+                changes(3, 32, 255),
+                releases(3),
+                pass(2),
+                changes(0, 33, 0),
+                wants(4, 1, 1, 5),
+                pass(4),
+            ],
         ]),
         story(&[
             &open,

@@ -10,11 +10,11 @@ use sidelock_daemon::config::Config as Settings;
 use sidelock_daemon::fuzz::Gate;
 use sidelock_engine::store::{Call, Wake};
 use sidelock_engine::{
-    Acquire, Config, Effect, EndedBy, Engine, Incarnation, Input, Key, LeaseSecret, Life, RequestId,
+    Acquire, Config, Effect, EndedBy, Engine, Incarnation, Input, Key, LeaseSecret, Life, NewMode, RequestId,
     SessionId, SessionOpened, StoreTime, Time,
 };
 use sidelock_store::Memory;
-use sidelock_wire::{Decoder, FRAME_BYTES_MAX, ToSidecar};
+use sidelock_wire::{self as wire, Decoder, FRAME_BYTES_MAX, ToSidecar};
 use std::time::Duration;
 
 const SIDECARS: usize = 2;
@@ -194,6 +194,12 @@ impl<'a> World<'a> {
             Says::Release { name, number: choice } => {
                 ToSidecar::Release { request: number(*choice), lease: name.choose(newest, self.secrets) }
             }
+            Says::Change { name, mode, wait, number: choice } => ToSidecar::Change(wire::Change {
+                request: number(*choice),
+                lease: name.choose(newest, self.secrets),
+                mode: *mode,
+                wait: *wait,
+            }),
             Says::Ping => ToSidecar::Ping,
         }
     }
@@ -205,6 +211,7 @@ impl<'a> World<'a> {
                 let request = match message {
                     ToSidecar::Acquire(acquire) => acquire.request,
                     ToSidecar::Renew { request, .. } => *request,
+                    ToSidecar::Change(change) => change.request,
                     other => panic!("{other:?} is refused with {code}"),
                 };
                 self.marks.saw(format!("refused at the gate: {code}"));
@@ -225,6 +232,15 @@ impl<'a> World<'a> {
             Input::Renew(renew) => {
                 self.book.renews(session, renew.request, renew.lease);
                 let request = renew.request;
+                self.used(place, request);
+            }
+            Input::Change(change) => {
+                if let NewMode::Exclusive { secret, .. } = &mut change.to {
+                    self.secrets += 1;
+                    *secret = LeaseSecret(self.secrets.into());
+                }
+                self.book.changes(session, change.request, change.lease, change.to);
+                let request = change.request;
                 self.used(place, request);
             }
             Input::Release(release) => {

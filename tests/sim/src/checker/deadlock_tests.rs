@@ -153,8 +153,8 @@ impl Tale {
     fn asks(&mut self, at: u64, of: Req, key: u32, units: u32, limit: u32) -> &mut Tale {
         let owner = Some(0);
         let wait = Wait::Forever;
-        let (priority, timed, per, watched) = (0, false, None, true);
-        let acquire = Acquire { key, units, limit, wait, priority, timed, owner, per, watched };
+        let (priority, timed, per, watched, upgrades) = (0, false, None, true, None);
+        let acquire = Acquire { key, units, limit, wait, priority, timed, owner, per, watched, upgrades };
         self.add(at, Event::Sent { of, what: Sent::Acquire(acquire) }).add(at, Event::Arrived { of })
     }
 
@@ -306,7 +306,7 @@ fn reader_and_writer(writer: Req, places: &[u32]) -> Tale {
     tale.takes(10, req(0, 0), 0, 1, LOCK).gets(10, req(4, 0), 1).waits(20, req(0, 1), 1);
     tale.waits(30, writer, 0).asks(40, req(4, 1), 0, 1, LOCK);
     for &sidecar in places {
-        tale.add(50, Event::Entered { sidecar, key: 0, ask: 1, until: At(u64::MAX) });
+        tale.add(50, Event::Entered { sidecar, key: 0, ask: 1, until: At(u64::MAX), upgrade: false });
     }
     tale
 }
@@ -346,8 +346,8 @@ fn a_sidecar_that_knows_of_a_waiter_elsewhere_serves_nobody_before_it() {
 fn units_that_a_sidecar_keeps_for_its_first_waiter_are_as_good_as_gone() {
     // The writer's sidecar, which is also the first reader's, has taken the whole key for it already.
     let mut tale = reader_and_writer(req(1, 0), &[]);
-    tale.add(45, Event::Seated { sidecar: 0, key: 0, ask: 1, units: LOCK });
-    tale.add(50, Event::Entered { sidecar: 1, key: 0, ask: 1, until: At(u64::MAX) });
+    tale.add(45, Event::Seated { sidecar: 0, key: 0, ask: 1, units: LOCK, upgrade: false });
+    tale.add(50, Event::Entered { sidecar: 1, key: 0, ask: 1, until: At(u64::MAX), upgrade: false });
     assert_eq!(Tale(tale.0.clone()).until(9_000).rules(), []);
     assert_eq!(Tale(tale.0.clone()).aborts(1_000, req(1, 0)).rules(), []);
     tale.add(60, Event::Learned { sidecar: 0, key: 0, contended: true });

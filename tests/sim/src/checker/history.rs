@@ -76,6 +76,12 @@ pub enum Sent {
         /// Which lease.
         lease: Req,
     },
+    /// Others may come in beside an exclusive lease. The request is the downgrade's own number. The client counts the lease
+    /// as shared from here on.
+    Downgrade {
+        /// Which lease.
+        lease: Req,
+    },
     /// No lease after all, under the number of the acquire.
     Cancel,
 }
@@ -102,6 +108,9 @@ pub struct Acquire {
     pub per: Option<Duration>,
     /// Its wait counts where deadlocks are looked for.
     pub watched: bool,
+    /// It takes the place of this shared lease, which its holder keeps until then.
+    #[serde(default)]
+    pub upgrades: Option<Req>,
 }
 
 /// How long an acquire waits.
@@ -132,6 +141,8 @@ pub enum Answer {
         /// The new deadline told.
         deadline: At,
     },
+    /// To downgrade.
+    Downgraded,
     /// To release.
     Released,
     /// To cancel, under the acquire's number.
@@ -271,6 +282,11 @@ pub enum Event {
         /// It was lost, not given back.
         lost: bool,
     },
+    /// A sidecar decided that an exclusive lease is shared from now on, or that one which was upgraded is what it was.
+    Shared {
+        /// The lease.
+        lease: Req,
+    },
     /// A sidecar closed a session's connection.
     CutOff {
         /// The session.
@@ -320,6 +336,9 @@ pub enum Event {
         ask: u64,
         /// When the entry lapses.
         until: At,
+        /// Its sidecar keeps a share meanwhile, and goes first.
+        #[serde(default)]
+        upgrade: bool,
     },
     /// The asks of a sidecar left the queue of a key: withdrawn or granted.
     Left {
@@ -358,6 +377,9 @@ pub enum Event {
         ask: u64,
         /// Units.
         units: u32,
+        /// It had a share before, and went first.
+        #[serde(default)]
+        upgrade: bool,
     },
     /// A tenure was given back in part.
     Kept {

@@ -34,6 +34,14 @@ struct Entry {
     /// Its last ask ran then: an operation that both settled the queue and changed this entry shows only the result.
     asked: At,
     offered: bool,
+    /// It goes first, whoever came before it.
+    upgrade: bool,
+}
+
+impl Entry {
+    fn new(at: At, sidecar: u32, ask: u64, until: At, upgrade: bool) -> Entry {
+        Entry { sidecar, ask, since: at, until, asked: at, offered: false, upgrade }
+    }
 }
 
 /// The rules on order.
@@ -56,7 +64,9 @@ impl Order {
                 }
             }
             Event::Crashed { sidecar } => slot(&mut self.waiters, sidecar).clear(),
-            Event::Entered { sidecar, key, ask, until } => self.entered(at, key, sidecar, ask, until),
+            Event::Entered { sidecar, key, ask, until, upgrade } => {
+                self.entered(at, key, Entry::new(at, sidecar, ask, until, upgrade))
+            }
             Event::Left { sidecar, key } => {
                 slot(&mut self.entries, key).retain(|entry| entry.sidecar != sidecar);
             }
@@ -67,8 +77,10 @@ impl Order {
                     entry.offered = true;
                 }
             }
-            Event::Seated { sidecar, key, ask, .. } => {
-                self.turn(at, key, sidecar, ask, bounds, found);
+            Event::Seated { sidecar, key, ask, upgrade, .. } => {
+                if !upgrade {
+                    self.turn(at, key, sidecar, ask, bounds, found);
+                }
                 slot(&mut self.entries, key).retain(|entry| entry.sidecar != sidecar);
             }
             Event::Flushed => self.entries.clear(),
@@ -89,7 +101,10 @@ impl Order {
             of,
             priority: acquire.priority,
             arrived: at,
-            rank: now - i64::from(acquire.priority) * PRIORITY_NS,
+            rank: match acquire.upgrades {
+                Some(_) => i64::MIN,
+                None => now - i64::from(acquire.priority) * PRIORITY_NS,
+            },
         });
     }
 
@@ -117,17 +132,17 @@ impl Order {
         }
     }
 
-    fn entered(&mut self, at: At, key: u32, sidecar: u32, ask: u64, until: At) {
+    fn entered(&mut self, at: At, key: u32, new: Entry) {
         let entries = slot(&mut self.entries, key);
-        match entries.iter_mut().find(|entry| entry.sidecar == sidecar && entry.ask == ask) {
+        match entries.iter_mut().find(|entry| entry.sidecar == new.sidecar && entry.ask == new.ask) {
             Some(entry) => {
-                entry.until = until;
+                entry.until = new.until;
                 entry.asked = at;
                 entry.offered = false;
             }
             None => {
-                entries.retain(|entry| entry.sidecar != sidecar);
-                entries.push(Entry { sidecar, ask, since: at, until, asked: at, offered: false });
+                entries.retain(|entry| entry.sidecar != new.sidecar);
+                entries.push(new);
             }
         }
     }
@@ -136,7 +151,7 @@ impl Order {
     fn turn(&mut self, at: At, key: u32, sidecar: u32, ask: u64, bounds: &Bounds, found: &mut Findings) {
         let entries = slot(&mut self.entries, key);
         let mine = entries.iter().find(|entry| entry.sidecar == sidecar && entry.ask == ask);
-        if mine.is_some_and(|mine| mine.offered) || !bounds.clocks_agree {
+        if mine.is_some_and(|mine| mine.offered || mine.upgrade) || !bounds.clocks_agree {
             return;
         }
         let since = mine.map_or(at, |mine| mine.since);

@@ -52,7 +52,7 @@ pub(super) struct Overtaking {
 impl Overtaking {
     pub(super) fn see(&mut self, at: At, event: &Event, book: &Book, bounds: &Bounds, found: &mut Findings) {
         match *event {
-            Event::Entered { sidecar, key, ask, until } => self.entered(at, key, sidecar, ask, until),
+            Event::Entered { sidecar, key, ask, until, .. } => self.entered(at, key, sidecar, ask, until),
             Event::Left { sidecar, key } => {
                 slot(&mut self.keys, key).entries.retain(|entry| entry.sidecar != sidecar);
             }
@@ -104,6 +104,10 @@ impl Overtaking {
         let (Some((acquire, sidecar)), Some(request)) = (book.acquire(lease), book.request(lease)) else {
             return;
         };
+        // Who keeps a share and wants all goes first, whoever waits.
+        if acquire.upgrades.is_some() {
+            return;
+        }
         let queue = slot(&mut self.keys, acquire.key);
         let holder = slot(&mut queue.holders, sidecar);
         // A tenure that came at its sidecar's turn serves somebody, or two slow sidecars would pass it on for ever.

@@ -53,6 +53,13 @@ impl Progress {
             }
             Event::Issued { lease, .. } => self.issued(at, lease, book, bounds, found),
             Event::Dropped { of } => self.dropped(at, of, book, bounds, found),
+            Event::Shared { lease } => {
+                if let Some((acquire, sidecar)) = book.acquire(lease) {
+                    let live = &mut slot(&mut self.keys, acquire.key).live;
+                    live.retain(|(other, _)| *other != lease);
+                    live.push((lease, sidecar));
+                }
+            }
             Event::Done { lease, .. } => {
                 if let Some((acquire, _)) = book.acquire(lease) {
                     slot(&mut self.keys, acquire.key).done(at, |(other, _)| *other == lease);

@@ -80,8 +80,8 @@ impl Tale {
 
 fn exclusive() -> Acquire {
     let wait = Wait::Forever;
-    let (priority, timed, owner, per, watched) = (0, false, None, None, true);
-    Acquire { key: 0, units: LOCK, limit: LOCK, wait, priority, timed, owner, per, watched }
+    let (priority, timed, owner, per, watched, upgrades) = (0, false, None, None, true, None);
+    Acquire { key: 0, units: LOCK, limit: LOCK, wait, priority, timed, owner, per, watched, upgrades }
 }
 
 fn shared() -> Acquire {
@@ -333,12 +333,12 @@ fn a_waiter_that_left_is_overtaken_by_nobody() {
 }
 
 fn entered(sidecar: u32, until: u64) -> Event {
-    Event::Entered { sidecar, key: 0, ask: 1, until: ms(until) }
+    Event::Entered { sidecar, key: 0, ask: 1, until: ms(until), upgrade: false }
 }
 
 #[test]
 fn sidecars_take_their_turns_in_the_order_of_the_store_queue() {
-    let seated = Event::Seated { sidecar: 0, key: 0, ask: 1, units: LOCK };
+    let seated = Event::Seated { sidecar: 0, key: 0, ask: 1, units: LOCK, upgrade: false };
     let mut tale = Tale::new();
     tale.add(1, entered(1, 3_000)).add(2, entered(0, 3_000)).add(3, seated).breaks(Rule::StoreOrder);
     let mut tale = Tale::new();

@@ -53,6 +53,9 @@ impl Windows {
             Event::Sent { of, what: Sent::Release { lease } } if book.entitled(of, lease) => {
                 self.close(lease, book)
             }
+            Event::Sent { of, what: Sent::Downgrade { lease } } if book.entitled(of, lease) => {
+                self.downgrade(lease, book)
+            }
             Event::Sent { of: lease, what: Sent::Cancel } | Event::LostSeen { lease } => {
                 self.close(lease, book)
             }
@@ -63,6 +66,7 @@ impl Windows {
             }),
             Event::Resumed { session } => self.resumed(at, session, book, bounds, found),
             Event::Issued { lease, .. } => self.issued(lease, book, found),
+            Event::Shared { lease } => self.shared(lease, book),
             Event::Done { lease, .. } => {
                 if let Some((acquire, _)) = book.acquire(lease) {
                     slot(&mut self.live, acquire.key).retain(|live| live.lease != lease);
@@ -85,6 +89,25 @@ impl Windows {
         }
     }
 
+    /// From its sending on the client relies on a share alone.
+    fn downgrade(&mut self, lease: Req, book: &Book) {
+        if let Some((acquire, _)) = book.acquire(lease) {
+            for window in slot(&mut self.open, acquire.key).iter_mut().filter(|window| window.lease == lease)
+            {
+                window.units = 1;
+            }
+        }
+    }
+
+    fn shared(&mut self, lease: Req, book: &Book) {
+        let Some((acquire, sidecar)) = book.acquire(lease) else {
+            return;
+        };
+        let live = slot(&mut self.live, acquire.key);
+        live.retain(|live| live.lease != lease);
+        live.push(Live { lease, sidecar, units: 1, limit: acquire.limit });
+    }
+
     fn open(&mut self, at: At, lease: Req, deadline: At, book: &Book, bounds: &Bounds, found: &mut Findings) {
         let Some((acquire, _)) = book.acquire(lease) else {
             return;
@@ -92,6 +115,9 @@ impl Windows {
         let cancelled = book.request(lease).is_some_and(|request| request.cancels > 0);
         if cancelled || deadline <= at {
             return;
+        }
+        if let Some(share) = acquire.upgrades {
+            self.close(share, book);
         }
         let window = Window {
             lease,

@@ -293,6 +293,7 @@ impl World {
                 Answer::Granted { fence: *fence, deadline: clock.when(*deadline) }
             }
             Reply::Renewed { deadline, .. } => Answer::Renewed { deadline: clock.when(*deadline) },
+            Reply::Downgraded { .. } => Answer::Downgraded,
             Reply::Released => Answer::Released,
             Reply::Cancelled => Answer::Cancelled,
             Reply::Refused(refusal) => Answer::Refused(match refusal {

@@ -14,21 +14,37 @@ use std::time::Duration;
 #[derive(Clone, Copy)]
 pub(crate) struct Lease {
     pub(crate) of: Req,
-    key: usize,
-    mode: Mode,
+    pub(crate) key: usize,
+    pub(crate) mode: Mode,
     fence: u64,
     deadline: Time,
     cap: Option<Time>,
     ttl: Option<Duration>,
-    secret: Option<LeaseSecret>,
+    pub(crate) secret: Option<LeaseSecret>,
+    /// The upgrade under way.
+    pub(crate) upgrade: Option<Upgrade>,
+    /// It took the place of a share.
+    pub(crate) upgraded: bool,
     /// The renewal under way.
     pub(crate) renewal: Option<Req>,
     /// The version of the register that it read.
-    base: Option<u32>,
+    pub(crate) base: Option<u32>,
+}
+
+/// An upgrade that was sent.
+#[derive(Clone, Copy)]
+pub(crate) struct Upgrade {
+    pub(crate) of: Req,
+    pub(crate) cancelled: bool,
 }
 
 impl Lease {
-    fn name(&self) -> LeaseName {
+    /// Whether this is the number of its upgrade.
+    pub(crate) fn upgrades_by(&self, of: Req) -> bool {
+        self.upgrade.is_some_and(|upgrade| upgrade.of == of)
+    }
+
+    pub(crate) fn name(&self) -> LeaseName {
         match self.secret {
             Some(secret) => LeaseName::Timed(secret),
             None => LeaseName::Session(RequestId(u64::from(self.of.request))),
@@ -55,6 +71,8 @@ impl World {
             cap: grant.cap,
             ttl: self.clients[client].tasks[task].ttl,
             secret: grant.secret,
+            upgrade: None,
+            upgraded: false,
             renewal: None,
             base: None,
         };
@@ -73,6 +91,7 @@ impl World {
             () => self.plan.habits.hold,
         };
         let hold = self.dice.about(hold);
+        self.plan_change(client, task, hold);
         self.plan_step(client, task, hold, Step::Finish);
         if let Some(ttl) = lease.ttl
             && self.dice.chance(self.plan.habits.renews)
@@ -97,14 +116,14 @@ impl World {
         }
     }
 
-    fn holding(&self, client: usize, task: usize) -> Option<Lease> {
+    pub(crate) fn holding(&self, client: usize, task: usize) -> Option<Lease> {
         match self.clients[client].tasks[task].state {
             State::Holding(lease) => Some(lease),
             _ => None,
         }
     }
 
-    fn change(&mut self, client: usize, task: usize, change: impl FnOnce(&mut Lease)) {
+    pub(crate) fn change(&mut self, client: usize, task: usize, change: impl FnOnce(&mut Lease)) {
         if let State::Holding(lease) = &mut self.clients[client].tasks[task].state {
             change(lease);
         }
@@ -191,8 +210,12 @@ impl World {
             return;
         }
         self.write_register(&lease);
-        let timed = lease.secret.is_some();
-        if !timed && self.dice.chance(self.plan.habits.cancels * 0.3) {
+        if lease.upgrade.is_some() {
+            self.cancel_change(client, task);
+        }
+        // An upgraded lease that is cancelled is a share again: whoever is done with it gives it back.
+        let plain = lease.secret.is_none() && lease.upgrade.is_none() && !lease.upgraded;
+        if plain && self.dice.chance(self.plan.habits.cancels * 0.3) {
             self.set(client, task, State::Waiting { of: lease.of, cancelled: true });
             return self.send_cancel(client, lease.of);
         }
@@ -262,7 +285,7 @@ impl World {
         Some(version)
     }
 
-    fn write_register(&mut self, lease: &Lease) {
+    pub(crate) fn write_register(&mut self, lease: &Lease) {
         let Some(base) = lease.base else {
             return;
         };

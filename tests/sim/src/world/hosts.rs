@@ -11,8 +11,8 @@ use super::{Happening, World};
 use crate::checker::history::{At, Event, Req};
 use sidelock_engine::store::{Call, Push};
 use sidelock_engine::{
-    Config, Effect, Engine, EventKind, Grant, Incarnation, Input, Path, Refusal, Reply, RequestId, SessionId,
-    Time,
+    Change, Config, Effect, Engine, EventKind, Grant, Incarnation, Input, NewMode, Path, Refusal, Reply,
+    RequestId, SessionId, Time,
 };
 use std::time::Duration;
 
@@ -298,6 +298,7 @@ impl World {
                         self.totals.lost += 1;
                         self.log.record(Event::Done { lease: of, lost: true });
                     }
+                    EventKind::Downgraded { .. } => self.log.record(Event::Shared { lease: of }),
                     EventKind::Queued | EventKind::Granted { .. } | EventKind::Refused { .. } => {}
                 }
             }
@@ -320,7 +321,7 @@ impl World {
                 self.hosts[host].link.settled(of);
                 self.log.record(Event::Dropped { of });
             }
-            Reply::Released | Reply::Cancelled => {}
+            Reply::Downgraded { .. } | Reply::Released | Reply::Cancelled => {}
         }
     }
 
@@ -348,6 +349,9 @@ impl World {
                 self.log.record(Event::Arrived { of });
                 let key = self.key_index(&acquire.key);
                 self.hosts[host].link.asked(of, key);
+            }
+            Input::Change(Change { session, request, to: NewMode::Exclusive { .. }, .. }) => {
+                self.log.record(Event::Arrived { of: req(*session, *request) });
             }
             Input::Cancel { session, request } => {
                 let of = req(*session, *request);

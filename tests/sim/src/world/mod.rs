@@ -11,6 +11,7 @@ mod clients;
 mod clock;
 mod dice;
 mod holding;
+mod modes;
 mod hosts;
 mod log;
 mod network;

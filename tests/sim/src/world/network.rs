@@ -290,6 +290,7 @@ impl World {
             (Op::Ask(ask), Reply::Granted(_)) if self.truth.stood(key, ask.id) => {
                 self.rare.saw(Kind::DuplicateClaim);
             }
+            (Op::Ask(_), Reply::UpgradeConflict { .. }) => self.rare.saw(Kind::UpgradeConflict),
             (Op::Return(back), Reply::Gone) if self.truth.stood(key, back.tenure) => {
                 self.rare.saw(Kind::ExpiryDuringYield);
             }
@@ -297,7 +298,9 @@ impl World {
         }
         // These do not look at the record, so what is due in it stays.
         if !matches!(reply, Reply::Told | Reply::ClockRegressed) {
-            self.observe(key);
+            let upgrade =
+                if let Op::Ask(ask) = &call.op { Some(ask.id).filter(|_| ask.upgrade) } else { None };
+            self.observe(key, upgrade);
         }
         for wake in wakes {
             self.push(wake);

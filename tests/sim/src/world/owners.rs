@@ -220,6 +220,7 @@ impl World {
             owner: (!anonymous).then(|| number(owner)),
             per: None,
             watched,
+            upgrades: None,
         };
         let acquire = Acquire {
             session: SessionId(u64::from(of.session)),

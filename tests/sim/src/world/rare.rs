@@ -6,7 +6,7 @@ use crate::checker::history::{At, Req};
 use std::time::Duration;
 
 /// The names, in the order of the counters.
-pub const NAMES: [&str; 14] = [
+pub const NAMES: [&str; 16] = [
     "handoff while a recall is in flight",
     "claim reply after cancel",
     "expiry during yield",
@@ -21,6 +21,8 @@ pub const NAMES: [&str; 14] = [
     "duplicate claim",
     "push before its claim's reply",
     "crash between offer and take-up",
+    "two upgrades that would wait for each other",
+    "an upgrade taken back after its grant",
 ];
 
 /// Rare things that are not triples.
@@ -34,6 +36,8 @@ pub(crate) enum Kind {
     DuplicateClaim = 11,
     PushBeforeReply = 12,
     CrashWithOffer = 13,
+    UpgradeConflict = 14,
+    UpgradeTakenBack = 15,
 }
 
 /// One of the three things that race for an acquire.

@@ -129,6 +129,8 @@ fn habits(dice: &mut Dice) -> Habits {
         priority: 0.0,
         overstays: 0.0,
         renews: 0.0,
+        upgrades: 0.0,
+        downgrades: 0.0,
         replays: 0.0,
         trespasses: 0.0,
         dies: 0.0,

@@ -49,6 +49,10 @@ pub(crate) enum Step {
     Begin,
     Cancel,
     Renew,
+    /// It makes its lease another: shared, if it is exclusive, and the other way round.
+    Change,
+    /// It has changed its mind about that.
+    CancelChange,
     Finish,
     /// It dies, with the whole client.
     Die,
@@ -111,6 +115,8 @@ impl World {
             Step::Begin => self.ask(client, task),
             Step::Cancel => self.cancel(client, task),
             Step::Renew => self.renew(client, task),
+            Step::Change => self.change_mode(client, task),
+            Step::CancelChange => self.cancel_change(client, task),
             Step::Finish => self.finish(client, task),
             Step::Die => self.client_dies(client),
         }
@@ -146,6 +152,7 @@ impl World {
             owner: None,
             per: acquire.per,
             watched: acquire.find_deadlocks,
+            upgrades: None,
         };
         if let Life::Timed { secret, .. } = acquire.life {
             let (uid, sidecar) = (self.clients[client].uid, self.sessions[of.session as usize].sidecar);
@@ -316,6 +323,9 @@ impl World {
     pub(crate) fn answered(&mut self, client: usize, of: Req, reply: Reply) {
         for task in 0..self.clients[client].tasks.len() {
             match (&self.clients[client].tasks[task].state, &reply) {
+                (State::Holding(lease), _) if lease.upgrades_by(of) => {
+                    self.upgrade_answered(client, task, of, &reply);
+                }
                 // A grant that raced the cancel is no lease; the acknowledgement is still to come.
                 (State::Waiting { of: mine, cancelled: true }, Reply::Granted(_)) if *mine == of => {}
                 (State::Waiting { of: mine, .. }, Reply::Granted(grant)) if *mine == of => {

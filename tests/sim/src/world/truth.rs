@@ -5,6 +5,7 @@
 use super::World;
 use super::hosts::sidecar_of;
 use crate::checker::history::{At, Event};
+use sidelock_engine::AskId;
 use sidelock_store::record::{Entry, Tenure};
 
 /// A record's tenures and queue as they were.
@@ -40,14 +41,14 @@ impl Truth {
     }
 
     /// Whether this tenure stood, before the operation under way.
-    pub(crate) fn stood(&self, key: usize, id: sidelock_engine::AskId) -> bool {
+    pub(crate) fn stood(&self, key: usize, id: AskId) -> bool {
         self.0[key].tenures.iter().any(|tenure| tenure.id == id)
     }
 }
 
 impl World {
-    /// An operation ran on a key: writes down what it changed.
-    pub(crate) fn observe(&mut self, key: usize) {
+    /// An operation ran on a key: writes down what it changed. `upgrade`: the ask that it was, if that was an upgrade.
+    pub(crate) fn observe(&mut self, key: usize, upgrade: Option<AskId>) {
         let number = u32::try_from(key).expect("few keys");
         let mut before = std::mem::take(&mut self.truth.0[key]);
         let mut after = Shadow::default();
@@ -86,18 +87,18 @@ impl World {
                 }
                 Err(tenure) => {
                     let was = before.tenures.iter().find(|other| other.id == tenure.id);
-                    self.observe_tenure(number, was, tenure);
+                    self.observe_tenure(number, was, tenure, upgrade == Some(tenure.id));
                 }
             }
         }
         self.truth.0[key] = after;
     }
 
-    fn observe_tenure(&mut self, key: u32, was: Option<&Tenure>, is: &Tenure) {
+    fn observe_tenure(&mut self, key: u32, was: Option<&Tenure>, is: &Tenure, upgrade: bool) {
         let sidecar = sidecar_of(is.id.incarnation);
         if was.is_none() {
             let ask = is.id.seq;
-            self.log.record(Event::Seated { sidecar, key, ask, units: is.units });
+            self.log.record(Event::Seated { sidecar, key, ask, units: is.units, upgrade });
         }
         if was.is_some_and(|was| was.units != is.units) {
             self.log.record(Event::Kept { sidecar, key, units: is.units });
@@ -118,7 +119,7 @@ impl World {
         let newly_offered = is.offered && !was.is_some_and(|was| was.offered);
         if was.is_none() || (!is.offered && was != Some(is)) {
             let until = self.store_clock.when(is.until);
-            self.log.record(Event::Entered { sidecar, key, ask, until });
+            self.log.record(Event::Entered { sidecar, key, ask, until, upgrade: is.upgrade });
         }
         if newly_offered {
             self.log.record(Event::Offered { sidecar, key, ask });

@@ -4,6 +4,7 @@
 
 mod bad_input;
 mod leases;
+mod modes;
 mod noise;
 mod pages;
 mod repeats;

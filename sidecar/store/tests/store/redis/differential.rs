@@ -67,10 +67,12 @@ fn operation() -> impl Strategy<Value = Op> {
         keep: keep.min(3),
         issued: 0,
     });
-    let ask = (0..2u8, ask_id(), 1..5u32, limit, ttl(), ttl(), prop::option::weighted(0.3, back)).prop_map(
-        |(k, id, units, limit, ttl, entry_ttl, give_back)| {
-            let (floor, refuse_after) = (0, StoreTime(0));
-            Op::Ask(Ask { key: key(k), id, units, limit, ttl, entry_ttl, floor, refuse_after, give_back })
+    let back = prop::option::weighted(0.3, back);
+    let upgrade = prop::bool::weighted(0.35);
+    let ask = (0..2u8, ask_id(), 1..5u32, limit, ttl(), ttl(), back, upgrade).prop_map(
+        |(k, id, units, limit, ttl, entry_ttl, give_back, upgrade)| {
+            let (key, floor, refuse_after) = (key(k), 0, StoreTime(0));
+            Op::Ask(Ask { key, id, units, limit, ttl, entry_ttl, floor, refuse_after, give_back, upgrade })
         },
     );
     let renew = (0..2u8, ask_id(), ttl(), any::<bool>())
@@ -114,7 +116,26 @@ fn draft() -> impl Strategy<Value = Draft> {
 
 /// Turns an operation to what stands: a return to a tenure, with some of its fences handed out; an ask to an entry.
 fn aimed(op: Op, aim: Option<usize>, memory: &Memory) -> Op {
-    let (Some(aim), Some(record)) = (aim, memory.record(op.key())) else { return op };
+    let Some(record) = memory.record(op.key()) else { return op };
+    if let Op::Ask(ask) = &op
+        && ask.upgrade
+        && record.tenures.len() > 1
+    {
+        // By one who holds beside others, for all there is: only then it is an upgrade, and waits.
+        let upgrades = |id: AskId| {
+            record.queue.iter().any(|entry| entry.upgrade && entry.id.incarnation == id.incarnation)
+        };
+        let holders = record.tenures.iter().map(|tenure| tenure.id).filter(|id| !upgrades(*id));
+        let upgrader = holders.cycle().nth(usize::try_from(ask.id.seq).unwrap_or_default());
+        return match upgrader {
+            Some(id) => {
+                let (id, units) = (AskId { seq: id.seq + 1, ..id }, record.limit);
+                Op::Ask(Ask { id, units, limit: units, give_back: None, ..ask.clone() })
+            }
+            None => op,
+        };
+    }
+    let Some(aim) = aim else { return op };
     let entry = record.queue.get(aim % record.queue.len().max(1));
     let Some(tenure) = record.tenures.get(aim % record.tenures.len().max(1)) else { return op };
     let issued = tenure.range.first + (tenure.range.last - tenure.range.first) / 2;
@@ -181,6 +202,7 @@ fn memory_and_redis_answer_alike() {
         "Stale",
         "Told",
         "TooLate",
+        "UpgradeConflict",
         "Withdrawn",
     ];
     for reply in replies {

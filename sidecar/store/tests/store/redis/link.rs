@@ -75,6 +75,7 @@ impl Link {
             floor: 0,
             refuse_after: self.at + REFUSE_AFTER * 100,
             give_back: None,
+            upgrade: false,
         })
     }
 
