@@ -12,7 +12,7 @@ use crate::engine::Engine;
 use crate::fleet_graph::{FleetKnot, Look};
 use crate::model::{Incarnation, Key, Time};
 use crate::publish::{BOARD_AFTER, BOARD_EVERY, Publication};
-use crate::store::{CallId, Op, Outcome, Reply};
+use crate::store::{CallId, Op, Outcome, Peeked, Reply};
 use crate::timers::Timer;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -133,28 +133,47 @@ impl Engine {
         self.arm_patrol();
     }
 
-    /// An answer from the store that is about no key of ours.
+    /// An answer from the store that is about owners.
     pub(crate) fn patrol_answered(&mut self, now: Time, call: CallId, outcome: Outcome) {
         if !self.board_answered(call, &outcome)
             && let Some((number, asked)) = self.patrol.calls.remove(&call)
-            && let Some(round) = self.patrol.rounds.iter_mut().find(|round| round.number == number)
         {
-            round.unanswered -= 1;
-            match (asked, outcome) {
-                (Asked::Board(sidecar), Outcome::Applied { reply: Reply::Board(Some(body)), .. }) => {
-                    round.look.boards.extend(Board::decode(&body).map(|board| (sidecar, board)));
-                }
-                (Asked::Record(key), Outcome::Applied { reply: Reply::Record(record), .. }) => {
-                    round.look.records.insert(key, record);
-                }
-                // Whatever it was, it is not seen.
-                _ => {}
+            if let (Asked::Record(key), Outcome::Applied { reply: Reply::Record(record), .. }) =
+                (&asked, &outcome)
+            {
+                self.learn_from_record(now, key, record);
             }
-            if round.unanswered == 0 {
-                self.go_on(now, number);
-            }
+            self.round_answered(now, number, asked, outcome);
         }
         self.arm_patrol();
+    }
+
+    fn round_answered(&mut self, now: Time, number: u64, asked: Asked, outcome: Outcome) {
+        let Some(round) = self.patrol.rounds.iter_mut().find(|round| round.number == number) else { return };
+        round.unanswered -= 1;
+        match (asked, outcome) {
+            (Asked::Board(sidecar), Outcome::Applied { reply: Reply::Board(Some(body)), .. }) => {
+                round.look.boards.extend(Board::decode(&body).map(|board| (sidecar, board)));
+            }
+            (Asked::Record(key), Outcome::Applied { reply: Reply::Record(record), .. }) => {
+                round.look.records.insert(key, record);
+            }
+            // Whatever it was, it is not seen.
+            _ => {}
+        }
+        if round.unanswered == 0 {
+            self.go_on(now, number);
+        }
+    }
+
+    /// That others wait for a key of ours may be news, where pushes are lost.
+    fn learn_from_record(&mut self, now: Time, key: &Key, record: &Peeked) {
+        let me = self.config.incarnation;
+        let others_wait = record.queue.iter().any(|entry| entry.id.incarnation != me && !entry.offered);
+        if let Some(resource) = self.resource_of(key).filter(|_| others_wait) {
+            self.learn_interest(now, resource);
+            self.serve(now, resource);
+        }
     }
 
     fn begin_round(&mut self, now: Time) {
