@@ -6,6 +6,7 @@
 use crate::clock;
 use crate::error::{Error, Result};
 use crate::hold::{End, Hold};
+use crate::owner;
 use crate::shared::{Phase, Shared, State};
 use crate::slots::{Answer, Slot};
 use sidelock_wire::{Acquire, Code, Granted, Life, LostReason, Mode, ToSidecar};
@@ -57,7 +58,8 @@ enum Stage {
 }
 
 impl Asking {
-    pub(crate) fn new(shared: Arc<Shared>, wish: Wish) -> Asking {
+    pub(crate) fn new(shared: Arc<Shared>, mut wish: Wish) -> Asking {
+        wish.owner = wish.owner.or_else(owner::current);
         Asking { shared, wish, wait_until_ns: None, stage: Stage::New }
     }
 

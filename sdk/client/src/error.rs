@@ -3,7 +3,7 @@
 //! Owns the SDK's errors; each says in its text what to do. Which refusal becomes which of them is in the one table of
 //! codes, [`Code`].
 
-use sidelock_wire::{Code, Kind, LostReason, Refused};
+use sidelock_wire::{Code, CycleEdge, Detail, Kind, LostReason, Refused};
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -86,6 +86,8 @@ pub struct Refusal {
     pub limit: Option<u32>,
     /// When to try again, if the sidecar knows.
     pub retry_after: Option<Duration>,
+    /// Of a deadlock: who waits for whom, all the way round. The refused request is the first; else empty.
+    pub cycle: Vec<CycleEdge>,
 }
 
 /// Result of the SDK's operations.
@@ -111,6 +113,11 @@ impl Error {
         }
     }
 
+    /// Who waits for whom, all the way round, if this is a deadlock; else nothing.
+    pub fn cycle(&self) -> &[CycleEdge] {
+        if let Error::Deadlock(refusal) = self { &refusal.cycle } else { &[] }
+    }
+
     pub(crate) fn unreachable(tried: Vec<PathBuf>, cause: impl fmt::Display) -> Error {
         Error::SidecarUnreachable { tried, cause: cause.to_string(), code: None }
     }
@@ -121,13 +128,21 @@ impl Error {
         if code == Code::LeaseLost {
             return Error::LeaseLost { key: key.clone(), reason: detail.reason.unwrap_or(LostReason::Other) };
         }
-        let (limit, retry_after) = (detail.limit, detail.retry_after);
-        Error::of(Refusal { code, key: key.clone(), message: message.into_owned(), limit, retry_after })
+        let Detail { limit, retry_after, cycle, .. } = detail;
+        let message = message.into_owned();
+        Error::of(Refusal { code, key: key.clone(), message, limit, retry_after, cycle })
     }
 
     /// A refusal that no sidecar pronounced, or one of the connection as a whole.
     pub(crate) fn plain(code: Code, key: Arc<str>, message: impl Into<String>) -> Error {
-        Error::of(Refusal { code, key, message: message.into(), limit: None, retry_after: None })
+        Error::of(Refusal {
+            code,
+            key,
+            message: message.into(),
+            limit: None,
+            retry_after: None,
+            cycle: Vec::new(),
+        })
     }
 
     fn of(refusal: Refusal) -> Error {

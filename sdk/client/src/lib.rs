@@ -29,6 +29,7 @@ mod handshake;
 mod hold;
 mod lease;
 mod link;
+mod owner;
 mod request;
 mod shared;
 mod slots;
@@ -38,8 +39,9 @@ pub use client::{Builder, Client, Sidecar};
 pub use discover::socket_path;
 pub use error::{Error, Refusal, Result};
 pub use lease::{Lease, LeaseView, Releasing};
+pub use owner::owner;
 pub use request::{Acquiring, Rate, Request, RwLock, Semaphore};
-pub use sidelock_wire::{Code, Guarantee, LostReason, Scope};
+pub use sidelock_wire::{Code, CycleEdge, Guarantee, LostReason, Mode, Scope};
 pub use timed::{LeaseId, NotALeaseId, TimedLease};
 
 #[cfg(test)]

@@ -189,7 +189,8 @@ impl Request {
         self
     }
 
-    /// The sequential actor that asks, for the detection of deadlocks: a task, a thread.
+    /// The sequential actor that asks, for the detection of deadlocks: a task, a thread. Without this: the one of
+    /// [`crate::owner`], if any.
     pub fn owner(mut self, owner: impl AsRef<str>) -> Request {
         self.wish.owner = Some(Arc::from(owner.as_ref()));
         self

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod code;
+mod cycle;
 mod fields;
 mod frame;
 mod message;
@@ -13,6 +14,7 @@ mod to_client;
 mod to_sidecar;
 
 pub use code::{Code, Kind};
+pub use cycle::{CYCLE_EDGES_MAX, CycleEdge};
 pub use frame::{Decoder, FRAME_BYTES_MAX, FrameError, MAGIC};
 pub use message::{
     Detail, FEATURES, Guarantee, LeaseName, Life, LostReason, Mode, NOBODY, Resume, Scope, Secret,

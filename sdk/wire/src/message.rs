@@ -3,6 +3,7 @@
 //! Owns their meaning and their numbers on the wire. They mirror the engine's model without knowing it: the daemon
 //! translates.
 
+use crate::cycle::CycleEdge;
 use std::fmt;
 use std::time::Duration;
 
@@ -116,7 +117,7 @@ pub enum LostReason {
 }
 
 /// What a refusal says beside its code and message. All of it is optional.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Detail {
     /// The limit that was hit, or is in force; `u32::MAX`: the key is in use as a lock.
     pub limit: Option<u32>,
@@ -124,6 +125,19 @@ pub struct Detail {
     pub retry_after: Option<Duration>,
     /// Why the lease was lost.
     pub reason: Option<LostReason>,
+    /// The ring of waits that the request was chosen to break, at most [`crate::CYCLE_EDGES_MAX`] edges; else empty.
+    pub cycle: Vec<CycleEdge>,
+}
+
+impl Mode {
+    /// The word used in protocols and output.
+    pub fn name(self) -> &'static str {
+        match self {
+            Mode::Exclusive => "exclusive",
+            Mode::Shared => "shared",
+            Mode::Permits { .. } => "permits",
+        }
+    }
 }
 
 impl Scope {

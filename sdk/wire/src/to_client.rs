@@ -4,6 +4,7 @@
 //! makes of them.
 
 use crate::code::Code;
+use crate::cycle::{CYCLE_EDGES_MAX, CycleEdge};
 use crate::fields::{Fields, millis, put};
 use crate::frame::FrameError;
 use crate::message::{Detail, Guarantee, LostReason, Scope, Secret};
@@ -178,6 +179,7 @@ mod flag {
     pub(super) const FIRST: u8 = 1;
     pub(super) const SECOND: u8 = 1 << 1;
     pub(super) const THIRD: u8 = 1 << 2;
+    pub(super) const FOURTH: u8 = 1 << 3;
 }
 
 impl<'a> ToClient<'a> {
@@ -354,20 +356,26 @@ impl<'a> Refused<'a> {
     fn encode(&self, out: &mut Vec<u8>) {
         put_numbered(out, kind::REFUSED, self.request);
         put::u16(out, self.code.number());
-        let Detail { limit, retry_after, reason } = self.detail;
+        let Detail { limit, retry_after, reason, cycle } = &self.detail;
         let flags = put::flag(limit.is_some(), flag::FIRST)
             | put::flag(retry_after.is_some(), flag::SECOND)
-            | put::flag(reason.is_some(), flag::THIRD);
+            | put::flag(reason.is_some(), flag::THIRD)
+            | put::flag(!cycle.is_empty(), flag::FOURTH);
         out.push(flags);
         put::text(out, &self.message);
         if let Some(limit) = limit {
-            put::u32(out, limit);
+            put::u32(out, *limit);
         }
         if let Some(span) = retry_after {
-            put::u64(out, millis(span));
+            put::u64(out, millis(*span));
         }
         if let Some(reason) = reason {
             out.push(reason.number());
+        }
+        if !cycle.is_empty() {
+            let edges = &cycle[..cycle.len().min(CYCLE_EDGES_MAX)];
+            put::u32(out, edges.len() as u32);
+            edges.iter().for_each(|edge| edge.encode(out));
         }
     }
 
@@ -379,7 +387,11 @@ impl<'a> Refused<'a> {
         let limit = fields.optional(flags & flag::FIRST != 0, |f| f.u32("limit"))?;
         let retry_after = fields.optional(flags & flag::SECOND != 0, |f| f.millis("retry_after"))?;
         let reason = fields.optional(flags & flag::THIRD != 0, |f| f.u8("reason"))?;
-        let detail = Detail { limit, retry_after, reason: reason.map(LostReason::from_number) };
+        let cycle = fields.optional(flags & flag::FOURTH != 0, |f| {
+            (0..f.u32("cycle")?).map(|_| CycleEdge::decode(f)).collect()
+        })?;
+        let reason = reason.map(LostReason::from_number);
+        let detail = Detail { limit, retry_after, reason, cycle: cycle.unwrap_or_default() };
         Ok(Refused { request, code, message, detail })
     }
 }

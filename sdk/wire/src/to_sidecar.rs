@@ -308,7 +308,7 @@ impl Change {
     }
 }
 
-fn put_mode(out: &mut Vec<u8>, mode: Mode) {
+pub(crate) fn put_mode(out: &mut Vec<u8>, mode: Mode) {
     match mode {
         Mode::Exclusive => out.push(0),
         Mode::Shared => out.push(1),
@@ -320,7 +320,7 @@ fn put_mode(out: &mut Vec<u8>, mode: Mode) {
     }
 }
 
-fn mode(fields: &mut Fields<'_>) -> Result<Mode, FrameError> {
+pub(crate) fn mode(fields: &mut Fields<'_>) -> Result<Mode, FrameError> {
     match fields.u8("mode")? {
         0 => Ok(Mode::Exclusive),
         1 => Ok(Mode::Shared),

@@ -5,8 +5,10 @@
 
 use crate::outlet::Told;
 use crate::problem::Problem;
-use sidelock_engine::{Cycle, Grant, LostReason, Notice, Refusal, Reply, RequestId, Time, WHOLE};
-use sidelock_wire::{self as wire, Code, Detail, ToClient};
+use sidelock_engine::{
+    self as engine, Cycle, Grant, LostReason, Notice, Refusal, Reply, RequestId, Time, WHOLE,
+};
+use sidelock_wire::{self as wire, CYCLE_EDGES_MAX, Code, CycleEdge, Detail, ToClient};
 use std::time::Duration;
 
 /// When to try again after a refusal that may pass, unless something better is known: queues move in less, stores come
@@ -140,7 +142,12 @@ pub(crate) fn problem(refusal: &Refusal) -> Problem {
         Refusal::NotHeld => "the lease is somebody else's".into(),
         Refusal::NotFound => "there is no such lease".into(),
         Refusal::StoreUnavailable => "the store is away".into(),
-        Refusal::Deadlock(cycle) => deadlock(cycle),
+        Refusal::Deadlock(cycle) => {
+            detail.cycle = edges(cycle);
+            let ring: Vec<String> = detail.cycle.iter().map(ToString::to_string).collect();
+            let first = detail.cycle.first().map_or("", |edge| &edge.owner);
+            format!("a deadlock: {} {first}", ring.join(" "))
+        }
         // The advice begins with why.
         Refusal::Draining => "the request was not carried out".into(),
     };
@@ -148,10 +155,22 @@ pub(crate) fn problem(refusal: &Refusal) -> Problem {
     Problem { code, message, field: None, detail }
 }
 
-/// The whole ring, for people.
-fn deadlock(cycle: &Cycle) -> String {
-    let edges: Vec<String> = cycle.edges.iter().map(ToString::to_string).collect();
-    format!("a ring of {} waits: {}", edges.len(), edges.join(", whose holder or next in line "))
+/// The ring of a deadlock, as clients read it.
+fn edges(cycle: &Cycle) -> Vec<CycleEdge> {
+    let edge = |edge: &engine::Edge| CycleEdge {
+        key: edge.key.as_str().to_owned(),
+        mode: match edge.mode {
+            engine::Mode::Exclusive => wire::Mode::Exclusive,
+            engine::Mode::Shared => wire::Mode::Shared,
+            engine::Mode::Permits { permits, limit } => wire::Mode::Permits { permits, limit },
+        },
+        owner: edge.owner.as_ref().to_owned(),
+        app: edge.app.as_ref().to_owned(),
+        sidecar: edge.sidecar.0,
+        waiting_for: edge.waiting_for,
+        held_for: edge.held_for,
+    };
+    cycle.edges.iter().take(CYCLE_EDGES_MAX).map(edge).collect()
 }
 
 #[cfg(test)]

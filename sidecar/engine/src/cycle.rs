@@ -3,7 +3,6 @@
 //! Owns the shape. Must not know how a deadlock was found.
 
 use crate::model::{Incarnation, Key, Mode};
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,12 +30,4 @@ pub struct Edge {
     pub waiting_for: Duration,
     /// How long the owner of the next edge has held the key; `None`: it waits for the key itself, further ahead.
     pub held_for: Option<Duration>,
-}
-
-impl fmt::Display for Edge {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Edge { key, mode, owner, app, sidecar, waiting_for, .. } = self;
-        let mode = mode.name();
-        write!(f, "{owner:?} of {app} (sidecar {sidecar:.8}) has waited {waiting_for:.1?} for {key} ({mode})")
-    }
 }

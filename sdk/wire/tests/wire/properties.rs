@@ -4,9 +4,9 @@ use crate::support;
 use proptest::option;
 use proptest::prelude::*;
 use sidelock_wire::{
-    Acquire, Change, Code, Decoder, Detail, FRAME_BYTES_MAX, FrameError, Granted, Guarantee, Hello,
-    LeaseName, Life, Limits, LostReason, MAGIC, Mode, Refused, Renewed, Resume, Scope, Secret, ToClient,
-    ToSidecar, Welcome,
+    Acquire, Change, Code, CycleEdge, Decoder, Detail, FRAME_BYTES_MAX, FrameError, Granted, Guarantee,
+    Hello, LeaseName, Life, Limits, LostReason, MAGIC, Mode, Refused, Renewed, Resume, Scope, Secret,
+    ToClient, ToSidecar, Welcome,
 };
 use std::time::Duration;
 
@@ -156,7 +156,8 @@ fn welcome() -> impl Strategy<Value = ToClient<'static>> {
 }
 
 fn answer() -> impl Strategy<Value = ToClient<'static>> {
-    let detail = (option::of(any::<u32>()), option::of(span()), option::of(reason()));
+    let cycle = prop::collection::vec(edge(), 0..4);
+    let detail = (option::of(any::<u32>()), option::of(span()), option::of(reason()), cycle);
     let cap = || option::of(any::<u64>());
     prop_oneof![
         (any::<(u64, u64, u64)>(), cap(), option::of(any::<u128>())).prop_map(
@@ -170,12 +171,27 @@ fn answer() -> impl Strategy<Value = ToClient<'static>> {
         any::<u64>().prop_map(|request| ToClient::Cancelled { request }),
         any::<u64>().prop_map(|request| ToClient::Released { request }),
         (any::<u64>(), code(), text(), detail).prop_map(
-            |(request, code, message, (limit, retry_after, reason))| {
-                let detail = Detail { limit, retry_after, reason };
+            |(request, code, message, (limit, retry_after, reason, cycle))| {
+                let detail = Detail { limit, retry_after, reason, cycle };
                 ToClient::Refused(Refused { request, code, message: message.into(), detail })
             }
         ),
     ]
+}
+
+fn edge() -> impl Strategy<Value = CycleEdge> {
+    let texts = (text(), text(), text());
+    (texts, mode(), any::<u128>(), span(), option::of(span())).prop_map(
+        |((key, owner, app), mode, sidecar, waiting_for, held_for)| CycleEdge {
+            key: key.into(),
+            mode,
+            owner: owner.into(),
+            app: app.into(),
+            sidecar,
+            waiting_for,
+            held_for,
+        },
+    )
 }
 
 fn push() -> impl Strategy<Value = ToClient<'static>> {

@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 use sidelock_wire::{
-    Acquire, Change, Code, Detail, Granted, Guarantee, Hello, LeaseName, Life, Limits, LostReason, Mode,
-    Refused, Renewed, Resume, Scope, Secret, ToClient, ToSidecar, Welcome,
+    Acquire, Change, Code, CycleEdge, Detail, Granted, Guarantee, Hello, LeaseName, Life, Limits, LostReason,
+    Mode, Refused, Renewed, Resume, Scope, Secret, ToClient, ToSidecar, Welcome,
 };
 use std::time::Duration;
 
@@ -112,8 +112,9 @@ pub(crate) fn to_client() -> Vec<(&'static str, ToClient<'static>)> {
         ToClient::Refused(Refused { request: 16_777_216, code, message: message.into(), detail })
     };
     let none = Detail::default();
-    let retry = Detail { limit: Some(100_000), retry_after: Some(Duration::from_secs(1)), reason: None };
-    let lost = Detail { reason: Some(LostReason::SidecarRestarted), ..none };
+    let retry = Detail { limit: Some(100_000), retry_after: Some(Duration::from_secs(1)), ..none.clone() };
+    let lost = Detail { reason: Some(LostReason::SidecarRestarted), ..none.clone() };
+    let deadlock = Detail { cycle: cycle(), ..none.clone() };
     let cap_ns = Some(86_412_000_000_000);
     vec![
         ("welcome", ToClient::Welcome(welcome)),
@@ -129,6 +130,7 @@ pub(crate) fn to_client() -> Vec<(&'static str, ToClient<'static>)> {
         ("refused", refused(Code::Held, "held by another session", none)),
         ("refused_with_limit", refused(Code::QueueFull, "100000 wait already", retry)),
         ("refused_lost", refused(Code::LeaseLost, "the sidecar restarted", lost)),
+        ("refused_deadlock", refused(Code::Deadlock, "a ring of 2 waits", deadlock)),
         ("queued", ToClient::Queued { request: 16_777_216, ahead: 3 }),
         ("extended", ToClient::Extended { until_ns: 86_413_000_000_000, except: vec![] }),
         (
@@ -224,10 +226,17 @@ pub(crate) fn describe_to_client(message: &ToClient<'_>) -> Value {
         }}),
         ToClient::Released { request } => json!({ "released": { "request": request } }),
         ToClient::Pong { boottime_ns } => json!({ "pong": { "boottime_ns": boottime_ns } }),
-        ToClient::Refused(r) => json!({ "refused": {
-            "request": r.request, "code": r.code.name(), "message": r.message, "limit": r.detail.limit,
-            "retry_after_ms": r.detail.retry_after.map(millis), "reason": r.detail.reason.map(LostReason::name),
-        }}),
+        ToClient::Refused(r) => {
+            let mut described = json!({ "refused": {
+                "request": r.request, "code": r.code.name(), "message": r.message, "limit": r.detail.limit,
+                "retry_after_ms": r.detail.retry_after.map(millis),
+                "reason": r.detail.reason.map(LostReason::name),
+            }});
+            if !r.detail.cycle.is_empty() {
+                described["refused"]["cycle"] = r.detail.cycle.iter().map(describe_edge).collect();
+            }
+            described
+        }
         ToClient::Queued { request, ahead } => json!({ "queued": { "request": request, "ahead": ahead } }),
         ToClient::Extended { until_ns, except } => {
             json!({ "extended": { "until_ns": until_ns, "except": except } })
@@ -241,4 +250,33 @@ pub(crate) fn describe_to_client(message: &ToClient<'_>) -> Value {
             json!({ "goodbye": { "code": code.name(), "message": message } })
         }
     }
+}
+
+/// Two owners who wait for each other.
+fn cycle() -> Vec<CycleEdge> {
+    let edge = CycleEdge {
+        key: "orders/42".into(),
+        mode: Mode::Exclusive,
+        owner: "task 1".into(),
+        app: "billing".into(),
+        sidecar: 0xfeed_face_cafe_beef_0123_4567_89ab_cdef,
+        waiting_for: Duration::from_millis(1500),
+        held_for: Some(Duration::from_millis(2500)),
+    };
+    let permits = Mode::Permits { permits: 2, limit: 5 };
+    let other = CycleEdge {
+        key: "api".into(),
+        mode: permits,
+        owner: "task 2".into(),
+        held_for: None,
+        ..edge.clone()
+    };
+    vec![edge, other]
+}
+
+fn describe_edge(edge: &CycleEdge) -> Value {
+    json!({
+        "key": edge.key, "mode": mode(edge.mode), "owner": edge.owner, "app": edge.app,
+        "sidecar": wide(edge.sidecar), "waiting_ms": millis(edge.waiting_for), "held_ms": edge.held_for.map(millis),
+    })
 }

@@ -9,12 +9,13 @@ use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use hyper::{Method, StatusCode};
 use serde::Serialize;
 use sidelock_engine::WHOLE;
-use sidelock_wire::Code;
+use sidelock_wire::{Code, CycleEdge, Mode};
+use std::num::NonZeroU32;
 use std::time::Duration;
 use utoipa::ToSchema;
 
 /// Seconds that a client is asked to stay away for when nothing better is known.
-const RETRY_AFTER_MIN: u32 = 1;
+const RETRY_AFTER_MIN: NonZeroU32 = NonZeroU32::MIN;
 
 /// A refusal. Becomes an `application/problem+json` answer (RFC 9457).
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
@@ -38,11 +39,66 @@ pub(crate) struct ProblemDocument {
     /// The limit that was hit, or is in force.
     #[serde(skip_serializing_if = "Option::is_none")]
     limit: Option<u32>,
+    /// The ring of waits that the request was chosen to break: it is the first; the owner of each edge waits for the key of
+    /// the edge, which the owner of the next has or will get before it, and the last for the first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Vec<CycleEdgeDocument>>)]
+    cycle: Option<Box<Ring>>,
     /// For `Retry-After`, which counts in whole seconds.
     #[serde(skip)]
-    retry_after: Option<u32>,
+    retry_after: Option<NonZeroU32>,
     #[serde(skip)]
     allow: Option<&'static [Method]>,
+}
+
+/// An owner waits for a key.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+pub(crate) struct CycleEdgeDocument {
+    /// What is waited for.
+    key: Box<str>,
+    /// `exclusive`, `shared` or `permits`.
+    mode: &'static str,
+    /// How many permits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    permits: Option<u32>,
+    /// Who waits.
+    owner: Box<str>,
+    /// What its client calls itself.
+    app: Box<str>,
+    /// Its sidecar's incarnation.
+    sidecar: String,
+    /// Seconds it has been waiting.
+    waiting_for: f64,
+    /// Seconds that the owner of the next edge has held the key; absent: that one waits for it too, further ahead.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    held_for: Option<f64>,
+}
+
+/// What few refusals have stands apart: every answer of this door could be one.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(transparent)]
+struct Ring(Vec<CycleEdgeDocument>);
+
+impl Ring {
+    fn of(cycle: &[CycleEdge]) -> Option<Box<Ring>> {
+        let ring = || Ring(cycle.iter().map(CycleEdgeDocument::from).collect());
+        (!cycle.is_empty()).then(|| Box::new(ring()))
+    }
+}
+
+impl From<&CycleEdge> for CycleEdgeDocument {
+    fn from(edge: &CycleEdge) -> CycleEdgeDocument {
+        CycleEdgeDocument {
+            key: edge.key.as_str().into(),
+            mode: edge.mode.name(),
+            permits: if let Mode::Permits { permits, .. } = edge.mode { Some(permits) } else { None },
+            owner: edge.owner.as_str().into(),
+            app: edge.app.as_str().into(),
+            sidecar: format!("{:032x}", edge.sidecar),
+            waiting_for: edge.waiting_for.as_secs_f64(),
+            held_for: edge.held_for.map(|span| span.as_secs_f64()),
+        }
+    }
 }
 
 impl ProblemDocument {
@@ -56,6 +112,7 @@ impl ProblemDocument {
             field: None,
             reason: None,
             limit: None,
+            cycle: None,
             retry_after: code.retry_after().then_some(RETRY_AFTER_MIN),
             allow: None,
         }
@@ -122,7 +179,7 @@ impl ProblemDocument {
         let headers = answer.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if let Some(seconds) = self.retry_after {
-            headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+            headers.insert(RETRY_AFTER, HeaderValue::from(seconds.get()));
         }
         if let Some(allow) = self.allow.and_then(|allow| names(allow).parse().ok()) {
             headers.insert(ALLOW, allow);
@@ -139,6 +196,7 @@ impl From<Problem> for ProblemDocument {
             field: problem.field.map(Box::from),
             reason: problem.detail.reason.map(|reason| reason.name()),
             // A lock has no limit that a person would know; the message says that it is one.
+            cycle: Ring::of(&problem.detail.cycle),
             limit: problem.detail.limit.filter(|limit| *limit != WHOLE),
             retry_after: problem.detail.retry_after.map(whole_seconds).or(base.retry_after),
             ..base
@@ -147,8 +205,9 @@ impl From<Problem> for ProblemDocument {
 }
 
 /// Rounded up: coming back too early is only refused again.
-fn whole_seconds(span: Duration) -> u32 {
-    u32::try_from(span.as_millis().div_ceil(1000)).unwrap_or(u32::MAX).max(RETRY_AFTER_MIN)
+fn whole_seconds(span: Duration) -> NonZeroU32 {
+    let seconds = u32::try_from(span.as_millis().div_ceil(1000)).unwrap_or(u32::MAX);
+    NonZeroU32::new(seconds).unwrap_or(RETRY_AFTER_MIN)
 }
 
 fn names(methods: &[Method]) -> String {
