@@ -1,6 +1,7 @@
 //! Cases from the test suites of locks that people use already, in our terms: what each asserts, not how. Every case
 //! names its origin in a comment, and is played over memory and over Redis.
 
+mod deadlock;
 mod lock;
 mod models;
 mod read_write;
