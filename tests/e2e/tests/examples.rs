@@ -41,7 +41,6 @@ fn passes(source: &Path, sidecar: &Sidecar, store: &str) {
     command.env("SIDELOCK_SOCKET", sidecar.socket());
     let (code, output) = run(command);
     assert_eq!(code, 0, "{} on {store}:\n{output}", name(source));
-    assert!(!output.is_empty(), "{} says what it did", name(source));
 }
 
 #[test]

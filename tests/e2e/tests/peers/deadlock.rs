@@ -3,7 +3,7 @@
 
 use crate::stage::{Stage, can_get, gets_a_turn, play, soon};
 use sidelock_client::{Client, Error, Lease, Request, Result};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -44,7 +44,9 @@ async fn ring(stage: &Stage, size: usize) {
         tokio::spawn(async move { sender.send((number, next.await)) });
     }
     let (victim, outcome) = soon(outcomes.recv()).await.expect("one is told");
-    assert!(is_deadlock(&outcome), "{outcome:?}");
+    let Err(error @ Error::Deadlock(_)) = outcome else { panic!("{outcome:?}") };
+    let keys: BTreeSet<_> = error.cycle().iter().map(|edge| edge.key.as_str()).collect();
+    assert_eq!((keys.len(), error.cycle().len()), (size, size), "it is told the whole ring: {error}");
     assert!(outcomes.try_recv().is_err(), "the others still wait");
     // It gives back what it holds: the one before it goes on, and so all around.
     drop(held.remove(&victim));
