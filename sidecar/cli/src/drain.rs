@@ -1,4 +1,4 @@
-//! `drain`: let the sidecar finish and end.
+//! `drain`: let the sidecar finish and end; and where orders like it are given.
 //!
 //! Owns nothing but the request; what draining means is the sidecar's business.
 
@@ -9,9 +9,9 @@ use clap::Args;
 use hyper::Method;
 use std::path::PathBuf;
 
-/// Arguments of `drain`.
+/// The socket that takes orders.
 #[derive(Args, Debug)]
-pub(crate) struct DrainArgs {
+pub(crate) struct Admin {
     /// The operators' socket [default: admin.sock beside the sidecar's socket]
     #[arg(long, value_name = "PATH", env = "SIDELOCK_ADMIN_SOCKET")]
     admin_socket: Option<PathBuf>,
@@ -19,11 +19,24 @@ pub(crate) struct DrainArgs {
     socket: Socket,
 }
 
+impl Admin {
+    /// Where it is.
+    pub(crate) fn socket(self) -> Result<Socket, Failure> {
+        match self.admin_socket {
+            Some(path) => Ok(Socket::at(path)),
+            None => self.socket.admin(),
+        }
+    }
+}
+
+/// Arguments of `drain`.
+#[derive(Args, Debug)]
+pub(crate) struct DrainArgs {
+    #[command(flatten)]
+    admin: Admin,
+}
+
 /// Asks for it, and does not wait for the end.
 pub(crate) async fn drain(args: DrainArgs) -> Result<(), Failure> {
-    let admin = match args.admin_socket {
-        Some(path) => Socket::at(path),
-        None => args.socket.admin()?,
-    };
-    ask(&admin, Method::POST, "/v1/drain", None).await.map(drop)
+    ask(&args.admin.socket()?, Method::POST, "/v1/drain", None).await.map(drop)
 }

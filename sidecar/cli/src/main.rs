@@ -10,6 +10,7 @@ mod doctor;
 mod door;
 mod drain;
 mod failure;
+mod force;
 mod output;
 mod paint;
 mod ready;
@@ -91,6 +92,9 @@ enum Speaking {
     /// Let the sidecar finish and end
     #[command(display_order = 13)]
     Drain(drain::DrainArgs),
+    /// Take a key from whoever holds it
+    #[command(after_help = force::AFTER_HELP, display_order = 13)]
+    ForceUnlock(force::ForceArgs),
     /// Ten seconds that show what this is: no set-up, nothing left behind
     #[command(display_order = 16)]
     Demo(demo::DemoArgs),
@@ -124,6 +128,7 @@ async fn speak(verb: Speaking) -> Result<u8, Failure> {
         Speaking::Wait(args) => done(ready::until(args).await),
         Speaking::Healthcheck(args) => done(ready::check(args).await),
         Speaking::Doctor(args) => done(doctor::doctor(&args).await),
+        Speaking::ForceUnlock(args) => done(force::force(args).await),
         Speaking::Drain(args) => done(drain::drain(args).await),
         Speaking::Demo(args) => demo::demo(args).await,
     }

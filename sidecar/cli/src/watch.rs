@@ -72,8 +72,8 @@ fn sentence(line: &str) -> String {
     let text = |name: &str| event[name].as_str().map(shown);
     let at = event["at_boottime_ns"].as_u64().unwrap_or_default() as f64 / 1e9;
     let mut words = vec![format!("{at:.6}")];
-    words.extend(["event", "key", "mode", "detail"].into_iter().filter_map(text));
-    for name in ["fence", "waited", "held", "count", "session"] {
+    words.extend(["event", "key", "mode", "detail", "reason"].into_iter().filter_map(text));
+    for name in ["fence", "waited", "held", "count", "by", "session"] {
         if !event[name].is_null() {
             words.push(format!("{name}={}", event[name]));
         }

@@ -158,6 +158,7 @@ impl Driver {
                 }
                 Effect::Notice { session, notice } => self.tell(session, Told::Notice(notice)),
                 Effect::Event(event) => self.observer.happened(now, event),
+                Effect::TakenByForce { key, order } => self.observer.taken_by_force(&key, &order),
                 Effect::AlarmStoreClock { key } => self.observer.alarm_store_clock(&key),
             }
         }

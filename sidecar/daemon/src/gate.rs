@@ -9,6 +9,7 @@ use crate::metrics::Metrics;
 use crate::place::{Place, draw};
 use crate::problem::Problem;
 use crate::rules::{InForce, Rules};
+use sidelock_engine::store::{Order, REASON_BYTES_MAX};
 use sidelock_engine::{
     self as engine, Input, Key, KeyError, LeaseSecret, OWNER_BYTES_MAX, Owner, PERMITS_LIMIT_MAX,
     PRIORITY_MAX, RequestId, SessionId, Space,
@@ -148,6 +149,20 @@ impl Gate {
         self.counted("change", to.map(|to| Input::Change(engine::Change { session, request, lease, to })))
     }
 
+    /// Take a key from whoever holds it, by order of this user.
+    pub(crate) fn force(
+        &self,
+        session: SessionId,
+        request: u64,
+        key: Key,
+        by: u32,
+        reason: &str,
+    ) -> Result<Admitted, Problem> {
+        let order = admit_reason(reason).map(|reason| Order { by, reason });
+        let request = RequestId(request);
+        self.counted("force", order.map(|order| Input::Force(engine::Force { session, request, key, order })))
+    }
+
     /// What is refused here never becomes an event, so it is counted here.
     fn counted(&self, op: &'static str, checked: Result<Input, Problem>) -> Result<Admitted, Problem> {
         checked.map(Admitted).inspect_err(|problem| self.metrics.bare_request(op, problem.code.name()))
@@ -169,7 +184,8 @@ fn admit_key(bytes: &[u8], limits: &Limits) -> Result<Key, Problem> {
     Key::from_bytes(Space::Lock, bytes).map_err(|error: KeyError| Problem::field("key", error))
 }
 
-/// A class's limit overrides what the asker says, so that an operator can change it in one place.
+/// A class's limit overrides what the asker says, so that an operator can change it in one place. Who relies on that says 0,
+/// or nothing.
 fn admit_mode(mode: wire::Mode, class: Option<&Class>) -> Result<engine::Mode, Problem> {
     let (permits, asked) = match mode {
         wire::Mode::Exclusive => return Ok(engine::Mode::Exclusive),
@@ -177,6 +193,12 @@ fn admit_mode(mode: wire::Mode, class: Option<&Class>) -> Result<engine::Mode, P
         wire::Mode::Permits { permits, limit } => (permits, limit),
     };
     let limit = class.and_then(|class| class.limit).unwrap_or(asked);
+    if limit == 0 {
+        let what = format_args!(
+            "say how many units there are, 1 to {PERMITS_LIMIT_MAX}; only a key whose [[class]] has a limit does without"
+        );
+        return Err(Problem::field("limit", what));
+    }
     if !(1..=PERMITS_LIMIT_MAX).contains(&limit) {
         return Err(Problem::field("limit", format_args!("1 to {PERMITS_LIMIT_MAX} are allowed")));
     }
@@ -229,6 +251,17 @@ fn admit_owner(owner: &str) -> Result<Owner, Problem> {
         return Err(Problem::field("owner", format_args!("1 to {OWNER_BYTES_MAX} bytes are allowed")));
     }
     Ok(Owner(Arc::from(owner)))
+}
+
+fn admit_reason(reason: &str) -> Result<Arc<str>, Problem> {
+    let plain = !reason.trim().is_empty() && !reason.contains(char::is_control);
+    match plain && reason.len() <= REASON_BYTES_MAX {
+        true => Ok(Arc::from(reason)),
+        false => Err(Problem::field(
+            "reason",
+            format_args!("1 to {REASON_BYTES_MAX} bytes of text in one line are allowed"),
+        )),
+    }
 }
 
 fn lease_name(lease: wire::LeaseName) -> engine::LeaseName {

@@ -9,8 +9,6 @@
     allow(dead_code, reason = "counts, probes and looks are for the HTTP door to show")
 )]
 
-#[cfg(feature = "http")]
-mod admin;
 mod clock;
 pub mod config;
 mod driver;
@@ -41,6 +39,8 @@ mod sidecar;
 mod socket;
 mod store_link;
 mod turns;
+#[cfg(feature = "http")]
+mod wall;
 mod watch;
 
 pub use clock::boottime;

@@ -6,6 +6,7 @@ use crate::metrics::{Metrics, RequestLabels};
 use crate::reply;
 use crate::rules::InForce;
 use crate::watch::Watch;
+use sidelock_engine::store::Order;
 use sidelock_engine::{Engine, Event, EventKind, Key, Refusal, Reply, RequestId, SessionId, Time};
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -68,6 +69,10 @@ impl Observer {
                 let reason = reason.name();
                 tracing::warn!(key = %event.key, session = event.session.0, fence, reason, ?held, "lease_lost");
             }
+            EventKind::Forced { victims, order } => {
+                let reason = &*order.reason;
+                tracing::warn!(key = %event.key, by = order.by, reason, victims, "forced_unlock: the key was taken from its holders");
+            }
             EventKind::Released { .. } | EventKind::Downgraded { .. } => {}
         }
         if self.events.receiver_count() > 0 {
@@ -75,6 +80,11 @@ impl Observer {
             // The last watcher may have left just now.
             let _ = self.events.send(Watch { at: now, event });
         }
+    }
+
+    /// An operator's order reached leases of this sidecar; each of them had its own line.
+    pub(crate) fn taken_by_force(&self, key: &Key, order: &Order) {
+        tracing::warn!(%key, by = order.by, reason = &*order.reason, "forced_unlock: a tenure of this sidecar was taken");
     }
 
     /// Fences go on above the old ones, but A1 is broken: somebody has to see to the store's time service.
@@ -99,6 +109,7 @@ impl Observer {
                 return self.metrics.lost(*reason);
             }
             EventKind::Downgraded { .. } => ("change", "downgraded"),
+            EventKind::Forced { .. } => ("force", "unlocked"),
             EventKind::Queued => return,
         };
         self.metrics.request(RequestLabels {

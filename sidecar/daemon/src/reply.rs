@@ -31,6 +31,10 @@ fn answer(request: u64, reply: Reply) -> ToClient<'static> {
         }
         Reply::Released => ToClient::Released { request },
         Reply::Cancelled => ToClient::Cancelled { request },
+        // Orders come through the operators' door, which speaks no frames.
+        Reply::Unlocked(_) => {
+            refused(request, Problem::new(Code::Internal, "no frame orders a forced unlock"))
+        }
         Reply::Refused(refusal) => refused(request, problem(&refusal)),
     }
 }
@@ -103,6 +107,7 @@ pub(crate) fn code(refusal: &Refusal) -> Code {
         Refusal::StoreUnavailable => Code::StoreUnavailable,
         Refusal::Deadlock(_) => Code::Deadlock,
         Refusal::Draining => Code::Draining,
+        Refusal::OutcomeUnknown => Code::OutcomeUnknown,
     }
 }
 
@@ -148,6 +153,7 @@ pub(crate) fn problem(refusal: &Refusal) -> Problem {
             let first = detail.cycle.first().map_or("", |edge| &edge.owner);
             format!("a deadlock: {} {first}", ring.join(" "))
         }
+        Refusal::OutcomeUnknown => "the store was asked and did not answer".into(),
         // The advice begins with why.
         Refusal::Draining => "the request was not carried out".into(),
     };

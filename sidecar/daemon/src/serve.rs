@@ -270,7 +270,7 @@ impl Doors {
             let listener = tokio::net::TcpListener::bind(address).await.map_err(at)?;
             spawn_local(probes(listener, http.clone()));
         }
-        let operators = Doors::Operators(crate::admin::AdminDoor::new(leave.clone()));
+        let operators = Doors::Operators(crate::http::admin::AdminDoor::new(leave.clone(), http.clone()));
         let clients = Doors::Clients { frames: sidecar.frames(), http, leaving };
         Ok(AllDoors { clients, operators: Some(operators) })
     }

@@ -56,7 +56,7 @@ pub(crate) enum Doors {
     },
     /// For operators.
     #[cfg(feature = "http")]
-    Operators(crate::admin::AdminDoor),
+    Operators(crate::http::admin::AdminDoor),
 }
 
 impl Entrance {
@@ -127,7 +127,7 @@ impl Entrance {
             }
             Doors::Clients { frames, .. } => frames.serve(stream, peer).await,
             #[cfg(feature = "http")]
-            Doors::Operators(admin) => admin.serve(stream).await,
+            Doors::Operators(admin) => admin.serve(stream, peer).await,
         }
     }
 

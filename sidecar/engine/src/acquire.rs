@@ -157,7 +157,7 @@ impl Engine {
         Ok(())
     }
 
-    fn resource_for(&mut self, key: &crate::Key, limit: u32) -> usize {
+    pub(crate) fn resource_for(&mut self, key: &crate::Key, limit: u32) -> usize {
         match self.resources.find(key) {
             Some(resource) => resource,
             None => self.resources.insert(Resource::new(key.clone(), limit)),

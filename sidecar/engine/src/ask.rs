@@ -20,7 +20,7 @@ const ENTRY_TTL_INTERVALS: u32 = 3;
 /// spent only where a message was lost, or a machine too busy to pass four of them on.
 const GRACE_MIN: Duration = Duration::from_millis(100);
 /// An ask that was not applied is sent again after this long, while the link is up.
-const ASK_RETRY: Duration = Duration::from_millis(50);
+pub(crate) const ASK_RETRY: Duration = Duration::from_millis(50);
 
 /// The outstanding ask of one key.
 pub(crate) struct Ask {
@@ -212,7 +212,13 @@ impl Engine {
                 ask.again_at = now + REASK_EVERY;
                 self.alarm_clock(resource);
             }
-            Reply::Renewed { .. } | Reply::Gone | Reply::Returned | Reply::Withdrawn | Reply::Told => {
+            Reply::Forced { seq, .. } => self.ask_after_taken(now, resource, seq),
+            Reply::Renewed { .. }
+            | Reply::Gone
+            | Reply::Returned
+            | Reply::Withdrawn
+            | Reply::Told
+            | Reply::Unlocked(_) => {
                 ask.again_at = now + REASK_EVERY;
             }
             Reply::Published | Reply::Board(_) | Reply::Record(_) => ask.again_at = now + REASK_EVERY,

@@ -30,6 +30,11 @@ impl Debt {
         }
     }
 
+    /// It gives the whole of this tenure back.
+    pub(crate) fn returns(&self, seq: u64) -> bool {
+        matches!(&self.op, Op::Return(back) if back.tenure.seq == seq && back.keep == 0)
+    }
+
     pub(crate) fn next_due(&self) -> Time {
         match self.call {
             Some(_) => Time::MAX,
@@ -79,8 +84,15 @@ impl Engine {
         match outcome {
             Outcome::Applied { reply, .. } => {
                 let debt = debts.remove(index);
-                if let (Op::Withdraw(withdraw), Reply::Granted(tenancy)) = (debt.op, reply) {
-                    self.adopt(now, sent, withdraw.id.seq, tenancy);
+                match (debt.op, reply) {
+                    (Op::Withdraw(withdraw), Reply::Granted(tenancy)) => {
+                        self.adopt(now, sent, withdraw.id.seq, tenancy);
+                    }
+                    (Op::Return(back), Reply::Forced { order, .. }) if back.keep == 0 => {
+                        self.taken_by_order(resource, order);
+                    }
+                    (_, Reply::Forced { seq, .. }) => self.tenure_taken(now, resource, seq),
+                    _ => {}
                 }
             }
             Outcome::Unknown(_) if Mutant::WithdrawOnce.is(self.config.mutant) => {

@@ -5,7 +5,7 @@
 
 use crate::cycle::Cycle;
 use crate::model::{Fence, Incarnation, Key, LeaseSecret, Mode, RequestId, SessionId, Time};
-use crate::store::Call;
+use crate::store::{Call, Order};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,6 +32,14 @@ pub enum Effect {
     },
     /// For watchers, metrics and the log.
     Event(Event),
+    /// For the log: a tenure of this sidecar was taken by an operator's order, perhaps one given elsewhere (P19). Its
+    /// leases have been told.
+    TakenByForce {
+        /// The key.
+        key: Key,
+        /// By whose order.
+        order: Order,
+    },
     /// The store's clock lies below what it said, or reserved as fences, before (P1). Fences go on above the old ones.
     AlarmStoreClock {
         /// The key where it showed.
@@ -64,10 +72,37 @@ pub enum Reply {
     },
     /// To release: it is free. Also for a lease that this session released before.
     Released,
+    /// To force: the key is free.
+    Unlocked(Unlocked),
     /// To cancel, under the number of the cancelled acquire, which gets no other answer after this.
     Cancelled,
     /// To any: no, and why.
     Refused(Refusal),
+}
+
+/// What a forced unlock took.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Unlocked {
+    /// Sidecars that had the key; none if it was free.
+    pub victims: Vec<Victim>,
+}
+
+impl Unlocked {
+    /// Until then a holder that has not heard may go on: only the fence keeps it from what it must not write any more.
+    pub fn fenced_until(&self) -> Option<Time> {
+        self.victims.iter().map(|victim| victim.until).max()
+    }
+}
+
+/// A sidecar that had units of a key.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Victim {
+    /// Which life of which sidecar.
+    pub sidecar: Incarnation,
+    /// Units; [`crate::model::WHOLE`] for all of a lock.
+    pub units: u32,
+    /// Its holders may believe in their leases until then, if they do not hear.
+    pub until: Time,
 }
 
 /// A new lease.
@@ -210,6 +245,8 @@ pub enum Refusal {
     StoreUnavailable,
     /// The sidecar is going.
     Draining,
+    /// It was sent to the store, and whether it was carried out is not known.
+    OutcomeUnknown,
 }
 
 /// What happened, for watchers, metrics and the log. Never carries a secret.
@@ -264,6 +301,13 @@ pub enum EventKind {
     Downgraded {
         /// Its token.
         fence: Fence,
+    },
+    /// An operator took the key from its holders; session and request are the order's own.
+    Forced {
+        /// Sidecars that had it.
+        victims: usize,
+        /// By whose order.
+        order: Order,
     },
     /// A lease was lost.
     Lost {

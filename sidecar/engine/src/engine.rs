@@ -4,6 +4,7 @@ use crate::acquire::Waiter;
 use crate::config::Config;
 use crate::effect::{Effect, Event, EventKind};
 use crate::ended::Ended;
+use crate::force::Forcing;
 use crate::input::Input;
 use crate::lease::Lease;
 use crate::link::{Link, SentKind};
@@ -40,6 +41,7 @@ pub struct Engine {
     pub(crate) ended: Ended,
     pub(crate) pins: Pins,
     pub(crate) upgrades: Upgrades,
+    pub(crate) forcing: Forcing,
     pub(crate) draining: bool,
     /// Number of the next arrival of a waiter.
     pub(crate) arrivals: u64,
@@ -82,6 +84,7 @@ impl Engine {
             ended: Ended::default(),
             pins: Pins::default(),
             upgrades: Upgrades::new(),
+            forcing: Forcing::new(),
             draining: false,
             arrivals: 0,
             last_seq: 0,
@@ -168,6 +171,7 @@ impl Engine {
                 self.session_seen(now, change.session);
                 self.change(now, change);
             }
+            Input::Force(force) => self.force(now, force),
             Input::StoreUp { at } => {
                 self.link.went_up(now, at);
                 self.reconnected(now);
@@ -199,6 +203,7 @@ impl Engine {
             SentKind::Renew => self.renew_answered(now, sent, outcome),
             SentKind::Debt => self.debt_answered(now, call, sent, outcome),
             SentKind::Tell | SentKind::Patrol => {}
+            SentKind::Force => self.force_answered(now, call, sent, outcome),
         }
         self.serve(now, resource);
     }

@@ -42,6 +42,20 @@ impl Engine {
                     self.serve(now, resource);
                 }
             }
+            // What it says has happened and can not be undone, so nothing need be asked first.
+            Push::Forced { key, tenure: taken } => {
+                let Some(resource) = self.resource_of(&key) else {
+                    return;
+                };
+                let r = &self.resources[resource];
+                let stands = r.tenure.as_ref().is_some_and(|tenure| tenure.seq <= taken.seq);
+                // Its grant is still on its way to us.
+                let will_stand = r.ask.as_ref().is_some_and(|ask| ask.seq <= taken.seq);
+                if stands || will_stand {
+                    self.tenure_taken(now, resource, taken.seq);
+                    self.serve(now, resource);
+                }
+            }
         }
     }
 

@@ -3,7 +3,7 @@
 //! Owns the shape of inputs. Must not know frames, HTTP or Redis: the gate translates on the way in.
 
 use crate::model::{Key, LeaseSecret, Mode, Owner, RequestId, SessionId, StoreTime};
-use crate::store::{CallId, Outcome, Push};
+use crate::store::{CallId, Order, Outcome, Push};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -45,6 +45,8 @@ pub enum Input {
     Release(Release),
     /// Make a lease shared or exclusive.
     Change(Change),
+    /// Take a key from whoever holds it (P19). Always answered: [`crate::Reply::Unlocked`], or a refusal.
+    Force(Force),
     /// The store can be talked to (again). Sent once it is connected, its clock was read and the inbox is subscribed.
     StoreUp {
         /// The store's clock.
@@ -199,4 +201,17 @@ pub enum NewMode {
         /// The new name of a timed lease, drawn by the door.
         secret: LeaseSecret,
     },
+}
+
+/// Take a key from whoever holds it.
+#[derive(Clone, Debug)]
+pub struct Force {
+    /// Who speaks.
+    pub session: SessionId,
+    /// Number of this order, for its answer.
+    pub request: RequestId,
+    /// The key, of any space.
+    pub key: Key,
+    /// By whose order, and why.
+    pub order: Order,
 }

@@ -37,6 +37,7 @@ mod interest;
 mod ask;
 mod debt;
 mod hint;
+mod force;
 mod link;
 mod timers;
 pub mod view;
@@ -44,7 +45,11 @@ pub mod mutant;
 
 pub use config::Config;
 pub use cycle::{Cycle, Edge};
-pub use effect::{Effect, Event, EventKind, Grant, LostReason, Notice, Path, Refusal, Reply};
+pub use effect::{
+    Effect, Event, EventKind, Grant, LostReason, Notice, Path, Refusal, Reply, Unlocked, Victim,
+};
 pub use engine::Engine;
-pub use input::{Acquire, Change, EndedBy, Input, LeaseName, Life, NewMode, Release, Renew, SessionOpened};
+pub use input::{
+    Acquire, Change, EndedBy, Force, Input, LeaseName, Life, NewMode, Release, Renew, SessionOpened,
+};
 pub use model::*;

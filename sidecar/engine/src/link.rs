@@ -30,6 +30,7 @@ pub(crate) enum SentKind {
     Tell,
     /// About owners, and no resource.
     Patrol,
+    Force,
 }
 
 /// The link.

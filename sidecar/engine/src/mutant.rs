@@ -54,11 +54,15 @@ pub enum Mutant {
     RateUnconfirmed,
     /// H9, engine: a wall clock that ran ahead of boottime casts no doubt on deadlines.
     ClockStepTrusted,
+    /// P19, store: what a sidecar asks for is given to it before it has shown to know what was taken from it.
+    ForceForgetsVictims,
+    /// P19, store: nobody is told that their tenure was taken by force; they find it gone.
+    ForceUntold,
 }
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Mutant; 24] = [
+    pub const ALL: [Mutant; 26] = [
         Mutant::FenceFromClock,
         Mutant::HandoffRepeatsFence,
         Mutant::HalfWrite,
@@ -83,6 +87,8 @@ impl Mutant {
         Mutant::RateForgetsSpent,
         Mutant::RateUnconfirmed,
         Mutant::ClockStepTrusted,
+        Mutant::ForceForgetsVictims,
+        Mutant::ForceUntold,
     ];
 
     /// Whether `chosen` is this one, in a build that has mutants.

@@ -28,6 +28,9 @@ pub const REFUSE_AFTER: Duration = Duration::from_secs(2);
 /// A floor further ahead of the store's clock than this is refused: the clock was set back by more than a day (P1).
 pub const CLOCK_REGRESSION_MAX: Duration = Duration::from_secs(86_400);
 
+/// Most bytes of the reason of a forced unlock: a sentence and a ticket's address. It stands in the record.
+pub const REASON_BYTES_MAX: usize = 256;
+
 /// Names one sending of one operation; its answer carries it back. Never reused in an incarnation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CallId(pub u64);
@@ -66,6 +69,8 @@ pub enum Op {
         /// Which.
         key: Key,
     },
+    /// Take the key from everybody, by order of a person.
+    Force(Force),
 }
 
 impl Op {
@@ -80,6 +85,7 @@ impl Op {
             Op::Publish(op) => &op.board,
             Op::ReadBoard { board } => board,
             Op::Peek { key } => key,
+            Op::Force(op) => &op.key,
         }
     }
 }
@@ -204,6 +210,45 @@ pub struct Publish {
     pub refuse_after: StoreTime,
 }
 
+/// End every tenure of a key and every offer, whoever has them (P19). `refuse_after` passed → [`Reply::TooLate`].
+///
+/// `last` stays the highest fence ever *reserved*, so that the next one is above all that the victims may still hand out.
+/// Each tenure is remembered as *forced* until its deadline, and `done_upto` is raised to its id, so that no late copy of
+/// its ask brings it back. Until its sidecar has shown that it knows, by giving exactly that tenure back whole, whatever
+/// it says of the key in that tenure's stead is answered [`Reply::Forced`]: an ask, a renewal or a return of it or of an
+/// older one. Every victim is told by a push, the sender aside.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Force {
+    /// The key.
+    pub key: Key,
+    /// Who sends it.
+    pub from: Incarnation,
+    /// By whose order.
+    pub order: Order,
+    /// As in [`Ask`]. Late, it would take the key from somebody whom nobody meant.
+    pub refuse_after: StoreTime,
+}
+
+/// Who wanted a key to be taken from its holders, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Order {
+    /// The user id of who gave it, from the kernel.
+    pub by: u32,
+    /// In their words; at most [`REASON_BYTES_MAX`] bytes, checked by the gate.
+    pub reason: Arc<str>,
+}
+
+/// A tenure that was taken away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Taken {
+    /// Its id: whose it was.
+    pub id: AskId,
+    /// Units it had.
+    pub units: u32,
+    /// For how long its holders may still believe in it if they do not hear.
+    pub remaining: Duration,
+}
+
 /// What became of a call. Exactly one per call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
@@ -266,6 +311,15 @@ pub enum Reply {
     Board(Option<Arc<[u8]>>),
     /// To peek.
     Record(Peeked),
+    /// To ask, renew, return and withdraw: the tenure with this seq was taken away, or one that grew out of it.
+    Forced {
+        /// Seq of the tenure.
+        seq: u64,
+        /// By whose order.
+        order: Order,
+    },
+    /// To force: these are gone.
+    Unlocked(Vec<Taken>),
 }
 
 /// What a record says, without what is due; at most [`PEEKED_MAX`] of each.
@@ -360,6 +414,13 @@ pub enum Push {
         key: Key,
         /// Your ask.
         ask: AskId,
+    },
+    /// A tenure of yours was taken away by force. It never lies, however late it comes: ids are used once.
+    Forced {
+        /// The key.
+        key: Key,
+        /// The tenure.
+        tenure: AskId,
     },
 }
 

@@ -285,6 +285,9 @@ impl Engine {
             Outcome::Applied { reply: Reply::Gone, .. } if open_question => {
                 tenure.retry_after(now, RENEW_RETRY)
             }
+            Outcome::Applied { reply: Reply::Forced { seq, .. }, .. } => {
+                self.tenure_taken(now, resource, seq)
+            }
             Outcome::Applied { reply: Reply::Gone, .. } => self.kill_tenure(now, resource, LostReason::Store),
             Outcome::Applied { reply: Reply::ClockRegressed, .. } => {
                 tenure.retry_after(now, RENEW_RETRY);

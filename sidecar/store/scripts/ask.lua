@@ -3,7 +3,7 @@
 -- Argument  '\1' incarnation:16 seq:8 units:4 limit:4 ttl:8 entry_ttl:8 floor:8 refuse_after:8 upgrade:1
 --           [ back_seq:8 back_keep:4 back_issued:8 ]                                             (times in us)
 -- Answers   granted | queued ahead:4 retry_us:8 [ holder:16 ] | stale | too_late | limit_mismatch limit:4
---           | clock_regressed | upgrade_conflict upgrader:16
+--           | clock_regressed | upgrade_conflict upgrader:16 | taken (see force)
 -- Keeps     units in use never exceed the limit; nobody is granted past another's entry (P9); one range of fences, all
 --           above `last`, per tenure (P1); an ask that is over, or older than `refuse_after`, does nothing (P7).
 
@@ -106,7 +106,7 @@ local function ask(raw, arg)
     if floor > now + CLOCK_REGRESSION_MAX then
         return CLOCK_REGRESSED
     end
-    local record = raw and decode(raw) or { last = 0, limit = limit, tenures = {}, queue = {}, done = {} }
+    local record = raw and decode(raw) or blank(limit)
     settle(record)
     if now > refuse_after then
         return TOO_LATE, record
@@ -117,7 +117,13 @@ local function ask(raw, arg)
         if tenure then
             keep_units(record, tenure, i, back_keep, back_issued)
             offer_on(record)
+        elseif back_keep == 0 then
+            acknowledged(record, me, back_seq)
         end
+    end
+    local forced = taken(record, me)
+    if forced then
+        return forced, record
     end
     local tenure = find(record.tenures, me, seq)
     if tenure then

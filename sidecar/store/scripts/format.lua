@@ -2,25 +2,29 @@
 --
 -- The files of this folder are one script, in this order: format.lua; then, as the body of a function that is only called
 -- when a short way does not do (making its closures costs 3 to 5 us), record.lua, ask.lua, renew.lua, give_back.lua,
--- withdraw.lua, board.lua and peek.lua; last turn.lua. `encoding.rs` reads and writes the same bytes; what is `until` there is `due` here, where
--- the other is a keyword.
+-- withdraw.lua, board.lua, peek.lua and force.lua; last turn.lua. `encoding.rs` reads and writes the same bytes; what is
+-- `until` there is `due` here, where the other is a keyword.
 --
 -- Format 1, little endian, every number below 2^53, because a Lua number is a double (and `tostring` spoils 16 digits):
 --   'SL' version:1  next_due:8 last:8 limit:4  tenures:4 queue:4 offers:4 done:4
 --   tenures x [ incarnation:16 seq:8 units:4 due:8 first:8 last:8 ]
 --   queue   x [ incarnation:16 seq:8 units:4 due:8 flags:1 ]    1 offered, as `offers` of them are; 2 upgrade
 --   done    x [ incarnation:16 seq:8 due:8 ]
+-- Format 2, in which a record is written from which something was taken by force: the same, and after it
+--   count:4 count x [ incarnation:16 seq:8 due:8 by:4 length:2 reason:length ]            `count` is not 0
 -- `next_due` is never later than the first `due`: before it, settle has nothing to drop.
 --
 -- A packed string makes the uncontended claim GET and SET, and lets a place in a queue of thousands be refreshed without
 -- reading the queue (P12). Measured on 7.0.15, one cycle of claim and release in two calls: packed with struct 8.3 us of
 -- the server, with cmsgpack 10.2, as a hash 10.8.
 
-local VERSION = 1
+-- PLAIN is the only format that the short ways know.
+local PLAIN, VERSION = 1, 2
 local HEADER, HEADER_BYTES = '<c2I1I8I8I4I4I4I4I4', 39
 local TENURE, TENURE_BYTES = '<c16I8I4I8I8I8', 52
 local ENTRY, ENTRY_BYTES = '<c16I8I4I8I1', 37
 local DONE, DONE_BYTES = '<c16I8I8', 32
+local FORCED, FORCED_BYTES = '<c16I8I8I4I2', 38
 -- A record with one tenure and nothing else. No other record has its length.
 local SINGLE_BYTES = HEADER_BYTES + TENURE_BYTES
 
@@ -29,6 +33,7 @@ local OFFERED, UPGRADE = 1, 2
 
 local OFFER_TTL = 2000000
 local PEEKED_MAX = 256
+local REFUSE_AFTER = 2000000
 local FENCE_LEAD_MAX = 100000
 local FENCE_RANGE_MAX = 4096
 local CLOCK_REGRESSION_MAX = 86400000000
@@ -43,7 +48,8 @@ local GRANTED, QUEUED, STALE, TOO_LATE, LIMIT_MISMATCH, CLOCK_REGRESSED = '\1', 
 local RENEWED, GONE, RETURNED, WITHDRAWN, TOLD, FAULT = '\7', '\8', '\9', '\10', '\11', '\12'
 local PUBLISHED, BOARD, RECORD = '\30', '\31', '\32'
 local UPGRADE_CONFLICT = '\15'
-local OFFER, RECALL, BUSY = 1, 2, 3
+local TAKEN, UNLOCKED = '\40', '\41'
+local OFFER, RECALL, BUSY, LOST = 1, 2, 3, 5
 
 local pack, unpack_at = struct.pack, struct.unpack
 
@@ -85,7 +91,7 @@ local function ask_unknown(arg)
     end
     local first, last = reserve(0, floor)
     local due = now + ttl
-    local record = pack(HEADER, 'SL', VERSION, due, last, limit, 1, 0, 0, 0)
+    local record = pack(HEADER, 'SL', PLAIN, due, last, limit, 1, 0, 0, 0)
         .. pack(TENURE, me, seq, units, due, first, last)
     redis.call('SET', key, record, 'PX', math.ceil(ttl / 1000) + GARBAGE_MS)
     return granted_answer(units, ttl, first, last, 0)
@@ -126,7 +132,7 @@ local function renew_in_place(raw, arg, next_due, last, limit, tenures, done)
     due = math.max(due, now + ttl)
     local single = #raw == SINGLE_BYTES
     next_due = single and due or math.min(next_due, due)
-    local record = pack(HEADER, 'SL', VERSION, next_due, last, limit, tenures, 0, 0, done)
+    local record = pack(HEADER, 'SL', PLAIN, next_due, last, limit, tenures, 0, 0, done)
         .. raw:sub(HEADER_BYTES + 1, at - 1) .. pack(TENURE, me, seq, units, due, first, final) .. raw:sub(after)
     if single then
         redis.call('SET', key, record, 'PX', math.ceil((due - now) / 1000) + GARBAGE_MS)
@@ -160,7 +166,7 @@ local function ask_in_place(raw, arg, next_due, last, limit, tenures, queue)
         return
     end
     local due = now + entry_ttl
-    local record = pack(HEADER, 'SL', VERSION, math.min(next_due, due), last, limit, tenures, queue, 0, 0)
+    local record = pack(HEADER, 'SL', PLAIN, math.min(next_due, due), last, limit, tenures, queue, 0, 0)
         .. raw:sub(HEADER_BYTES + 1, at + 27) .. pack('<I8', due) .. raw:sub(at + 36)
     redis.call('SET', key, record, 'KEEPTTL')
     return QUEUED .. pack('<I4I8', ahead, retry - now) .. holder

@@ -1,7 +1,7 @@
 -- give_back: return all but `keep` units of a tenure, and offer on.
 --
 -- Argument  '\3' incarnation:16 seq:8 keep:4 issued:8 tombstone:8                    (times in us, 0: no tombstone)
--- Answers   returned | gone
+-- Answers   returned | gone | taken (see force)
 -- Keeps     only exactly this tenure shrinks, however late or often this arrives (P7); with a tombstone, the ask that
 --           made it can not come back, whatever the answer.
 
@@ -10,12 +10,16 @@ local function give_back(raw, arg)
     if not raw and tombstone == 0 then
         return GONE
     end
-    local record = raw and decode(raw) or { last = 0, limit = 0, tenures = {}, queue = {}, done = {} }
+    local record = raw and decode(raw) or blank(0)
     settle(record)
     bury(record, me, seq, tombstone)
     local tenure, i = find(record.tenures, me, seq)
     if not tenure then
-        return GONE, record
+        local answer = taken_or_gone(record, me, seq)
+        if keep == 0 then
+            acknowledged(record, me, seq)
+        end
+        return answer, record
     end
     keep_units(record, tenure, i, keep, issued)
     offer_on(record)

@@ -2,6 +2,31 @@
 --
 -- Counterpart of src/record.rs, function by function and name by name: change both or none.
 
+-- What was taken by force: all that follows in format 2.
+local function decode_forced(raw, at)
+    local forced = {}
+    local function cut()
+        error({ 'corrupt: what was taken by force is not as long as it says' })
+    end
+    local count = #raw >= at + 3 and unpack_at('<I4', raw, at) or cut()
+    at = at + 4
+    for i = 1, count do
+        if #raw < at + FORCED_BYTES - 1 then
+            cut()
+        end
+        local inc, seq, due, by, length, following = unpack_at(FORCED, raw, at)
+        at = following + length
+        if #raw < at - 1 then
+            cut()
+        end
+        forced[i] = { inc = inc, seq = seq, due = due, by = by, reason = raw:sub(following, at - 1) }
+    end
+    if count == 0 or at <= #raw then
+        cut()
+    end
+    return forced
+end
+
 -- Refuses to touch what it can not read; the caller reports the message.
 local function decode(raw)
     if #raw < HEADER_BYTES or raw:sub(1, 2) ~= 'SL' then
@@ -11,7 +36,8 @@ local function decode(raw)
     if version > VERSION then
         error({ 'record_too_new: it has format ' .. version .. ', this version reads up to ' .. VERSION })
     end
-    if version < 1 or #raw ~= HEADER_BYTES + tenures * TENURE_BYTES + queue * ENTRY_BYTES + done * DONE_BYTES then
+    local rest = #raw - (HEADER_BYTES + tenures * TENURE_BYTES + queue * ENTRY_BYTES + done * DONE_BYTES)
+    if version < 1 or rest < 0 or (rest > 0) ~= (version > PLAIN) then
         error({ 'corrupt: its length does not match what it says it contains' })
     end
     local record = { last = last, limit = limit, tenures = {}, queue = {}, done = {} }
@@ -31,7 +57,12 @@ local function decode(raw)
         record.done[i] = { inc = inc, seq = seq, due = due }
         at = following
     end
+    record.forced = version > PLAIN and decode_forced(raw, at) or {}
     return record
+end
+
+local function blank(limit)
+    return { last = 0, limit = limit, tenures = {}, queue = {}, done = {}, forced = {} }
 end
 
 -- The step's one write, and its last act.
@@ -52,11 +83,17 @@ local function store(record)
     for _, d in ipairs(record.done) do
         put(d.due, pack(DONE, d.inc, d.seq, d.due))
     end
+    if #record.forced > 0 then
+        parts[#parts + 1] = pack('<I4', #record.forced)
+    end
+    for _, f in ipairs(record.forced) do
+        put(f.due, pack(FORCED, f.inc, f.seq, f.due, f.by, #f.reason) .. f.reason)
+    end
     if #parts == 1 then
         redis.call('DEL', key)
         return
     end
-    parts[1] = pack(HEADER, 'SL', VERSION, first_due, record.last, record.limit,
+    parts[1] = pack(HEADER, 'SL', #record.forced > 0 and VERSION or PLAIN, first_due, record.last, record.limit,
         #record.tenures, #record.queue, offers, #record.done)
     local only_done = #record.tenures + #record.queue == 0
     local after = only_done and GARBAGE_DONE_MS or GARBAGE_MS
@@ -144,6 +181,7 @@ local function settle(record)
     record.tenures = still(record.tenures, now)
     record.queue = still(record.queue, now)
     record.done = still(record.done, now - 1)
+    record.forced = still(record.forced, now)
     offer_on(record)
 end
 
@@ -175,4 +213,24 @@ end
 
 local function granted(record, t)
     return granted_answer(t.units, t.due - now, t.first, t.last, contended(record, t.inc))
+end
+
+-- What an incarnation is told that has not shown to know of its tenure's end by force (P19).
+local function taken(record, inc)
+    local forced = of(record.forced, inc)
+    return forced and TAKEN .. pack('<I8I4', forced.seq, forced.by) .. forced.reason, forced
+end
+
+-- There is no such tenure: was it taken, it or what it had grown into?
+local function taken_or_gone(record, inc, seq)
+    local answer, forced = taken(record, inc)
+    return answer and forced.seq >= seq and answer or GONE
+end
+
+-- Its sidecar has ended everything that stood on this tenure.
+local function acknowledged(record, inc, seq)
+    local _, i = find(record.forced, inc, seq)
+    if i then
+        table.remove(record.forced, i)
+    end
 end

@@ -1,7 +1,7 @@
 -- renew: extend a tenure, and reserve more fences for it if wanted.
 --
 -- Argument  '\2' incarnation:16 seq:8 ttl:8 floor:8 top_up:1                                      (times in us)
--- Answers   renewed remaining_ms:8 contended:1 [ first:8 last:8 ] | gone | clock_regressed
+-- Answers   renewed remaining_ms:8 contended:1 [ first:8 last:8 ] | gone | clock_regressed | taken (see force)
 -- Keeps     only exactly this tenure is extended, never shortened, never created (P7).
 
 local function renew(raw, arg)
@@ -16,7 +16,7 @@ local function renew(raw, arg)
     settle(record)
     local tenure = find(record.tenures, me, seq)
     if not tenure then
-        return GONE, record
+        return taken_or_gone(record, me, seq), record
     end
     local range = ''
     if top_up == 1 then

@@ -1,7 +1,7 @@
 -- withdraw: undo an ask, whatever became of it. Queued or offered: removed; granted: shrunk to `keep` units.
 --
 -- Argument  '\4' incarnation:16 seq:8 keep:4 tombstone:8                             (times in us, 0: no tombstone)
--- Answers   withdrawn | granted (as in ask: a tenure of `keep` units stands)
+-- Answers   withdrawn | granted (as in ask: a tenure of `keep` units stands) | taken (see force)
 -- Keeps     as give_back. `last` stays: whether a fence was handed out under the tenure is not known.
 
 local function withdraw(raw, arg)
@@ -9,12 +9,19 @@ local function withdraw(raw, arg)
     if not raw and tombstone == 0 then
         return WITHDRAWN
     end
-    local record = raw and decode(raw) or { last = 0, limit = 0, tenures = {}, queue = {}, done = {} }
+    local record = raw and decode(raw) or blank(0)
     settle(record)
     bury(record, me, seq, tombstone)
     local _, place = find(record.queue, me, seq)
     if place then
         table.remove(record.queue, place)
+    end
+    local forced = taken(record, me)
+    if keep == 0 then
+        acknowledged(record, me, seq)
+    elseif forced then
+        offer_on(record)
+        return forced, record
     end
     local tenure, i = find(record.tenures, me, seq)
     if tenure then

@@ -1,13 +1,19 @@
 //! Records as bytes: what a store that is not this process keeps of a key.
 //!
-//! Owns format 1, which `scripts/format.lua` describes and writes too; `tests/golden/` holds it fast. Must not know what a
-//! record means. Bytes that are no record, or a newer one, are a typed error: whoever reads them must not write.
+//! Owns the formats, which `scripts/format.lua` describes and writes too; `tests/golden/` holds them fast. Format 2 is format
+//! 1 and, after it, what was taken by force; a record is written in the oldest format that can say it, so that an older
+//! version stumbles for as long as it must and no longer. Must not know what a record means. Bytes that are no record, or a newer one, are a typed error: whoever reads them must not write.
 
-use crate::record::{Done, Entry, Record, Tenure};
+use crate::record::{Done, Entry, Forced, Record, Tenure};
+use sidelock_engine::store::Order;
 use sidelock_engine::{AskId, FenceRange, Incarnation, StoreTime};
+use thin_vec::ThinVec;
 
-/// The format that this version writes, and the newest that it reads.
-pub const RECORD_VERSION: u8 = 1;
+/// The newest format that this version writes and reads.
+pub const RECORD_VERSION: u8 = 2;
+
+/// The format of a record of which nothing was taken by force.
+const PLAIN: u8 = 1;
 
 const MAGIC: &[u8; 2] = b"SL";
 const HEADER_BYTES: usize = 39;
@@ -17,6 +23,9 @@ const DONE_BYTES: usize = 32;
 /// Flags of an entry.
 const OFFERED: u8 = 1;
 const UPGRADE: u8 = 1 << 1;
+const COUNT_BYTES: usize = 4;
+/// Without the reason.
+const FORCED_BYTES: usize = 38;
 
 /// Why bytes are no record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,12 +42,13 @@ impl Record {
         let (tenures, queue, done) = (&self.tenures, &self.queue, &self.done);
         let dues = (tenures.iter().map(|tenure| tenure.until))
             .chain(queue.iter().map(|entry| entry.until))
-            .chain(done.iter().map(|done| done.until));
+            .chain(done.iter().map(|done| done.until))
+            .chain(self.forced.iter().map(|forced| forced.until));
         let mut out = Writer(Vec::with_capacity(
             HEADER_BYTES + tenures.len() * TENURE_BYTES + queue.len() * ENTRY_BYTES + done.len() * DONE_BYTES,
         ));
         out.0.extend_from_slice(MAGIC);
-        out.0.push(RECORD_VERSION);
+        out.0.push(if self.forced.is_empty() { PLAIN } else { RECORD_VERSION });
         out.u64(dues.min().unwrap_or_default().0);
         out.u64(self.last);
         out.u32(self.limit);
@@ -64,6 +74,12 @@ impl Record {
             out.id(done.incarnation, done.seq);
             out.u64(done.until.0);
         }
+        if !self.forced.is_empty() {
+            out.u32(u32::try_from(self.forced.len()).expect("as many as there were tenures"));
+        }
+        for forced in &self.forced {
+            out.forced(forced);
+        }
         out.0
     }
 
@@ -72,10 +88,11 @@ impl Record {
         if bytes.len() < HEADER_BYTES || !bytes.starts_with(MAGIC) {
             return Err(RecordError::Corrupt("it does not begin like a record"));
         }
-        match bytes[MAGIC.len()] {
-            RECORD_VERSION => {}
-            version if version > RECORD_VERSION => return Err(RecordError::TooNew(version)),
-            _ => return Err(RecordError::Corrupt("no such format was ever written")),
+        let version = bytes[MAGIC.len()];
+        match version {
+            PLAIN..=RECORD_VERSION => {}
+            0 => return Err(RecordError::Corrupt("no such format was ever written")),
+            newer => return Err(RecordError::TooNew(newer)),
         }
         let mut from = Reader(&bytes[MAGIC.len() + 1..]);
         let _next_due = from.u64();
@@ -84,7 +101,8 @@ impl Record {
             [from.u32(), from.u32(), from.u32(), from.u32()].map(|count| count as usize);
         let body = [(tenures, TENURE_BYTES), (queue, ENTRY_BYTES), (done, DONE_BYTES)];
         let wanted: u128 = body.iter().map(|(count, bytes)| *count as u128 * *bytes as u128).sum();
-        if from.0.len() as u128 != wanted {
+        let rest = (from.0.len() as u128).checked_sub(wanted);
+        if rest.is_none_or(|rest| (rest > 0) != (version > PLAIN)) {
             return Err(RecordError::Corrupt("its length does not match what it says it contains"));
         }
         let tenure = |from: &mut Reader| Tenure {
@@ -108,6 +126,7 @@ impl Record {
             tenures: (0..tenures).map(|_| tenure(&mut from)).collect(),
             queue: (0..queue).map(|_| entry(&mut from)).collect(),
             done: (0..done).map(|_| over(&mut from)).collect(),
+            forced: if version > PLAIN { from.forced()? } else { ThinVec::new() },
         })
     }
 }
@@ -128,9 +147,19 @@ impl Writer {
         self.0.extend_from_slice(&incarnation.0.to_be_bytes());
         self.u64(seq);
     }
+
+    fn forced(&mut self, forced: &Forced) {
+        let reason = forced.order.reason.as_bytes();
+        self.id(forced.id.incarnation, forced.id.seq);
+        self.u64(forced.until.0);
+        self.u32(forced.order.by);
+        let length = u16::try_from(reason.len()).expect("the gate checked it against REASON_BYTES_MAX");
+        self.0.extend_from_slice(&length.to_le_bytes());
+        self.0.extend_from_slice(reason);
+    }
 }
 
-/// What is left to read, its length checked beforehand.
+/// What is left to read, its length checked beforehand, but for what was taken by force.
 struct Reader<'a>(&'a [u8]);
 
 impl Reader<'_> {
@@ -151,6 +180,26 @@ impl Reader<'_> {
 
     fn id(&mut self) -> AskId {
         AskId { incarnation: Incarnation(u128::from_be_bytes(self.take())), seq: self.u64() }
+    }
+
+    /// All that is left: how many, and each with a text of its own length.
+    fn forced(&mut self) -> Result<ThinVec<Forced>, RecordError> {
+        const CUT: RecordError = RecordError::Corrupt("what was taken by force is not as long as it says");
+        let mut all = ThinVec::new();
+        let count = if self.0.len() < COUNT_BYTES { return Err(CUT) } else { self.u32() };
+        for _ in 0..count {
+            if self.0.len() < FORCED_BYTES {
+                return Err(CUT);
+            }
+            let (id, until, by) = (self.id(), StoreTime(self.u64()), self.u32());
+            let length = usize::from(u16::from_le_bytes(self.take()));
+            let (reason, rest) = self.0.split_at_checked(length).ok_or(CUT)?;
+            self.0 = rest;
+            let reason = std::str::from_utf8(reason)
+                .map_err(|_| RecordError::Corrupt("the reason of a forced unlock is not UTF-8"))?;
+            all.push(Forced { id, until, order: Order { by, reason: reason.into() } });
+        }
+        if all.is_empty() || !self.0.is_empty() { Err(CUT) } else { Ok(all) }
     }
 }
 

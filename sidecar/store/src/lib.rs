@@ -7,6 +7,7 @@
 pub mod finding;
 mod boards;
 pub mod record;
+mod force;
 mod memory;
 mod encoding;
 #[cfg(feature = "redis")]

@@ -73,6 +73,7 @@ impl Memory {
             Op::Tell(_) | Op::Publish(_) | Op::ReadBoard { .. } | Op::Peek { .. } => {
                 unreachable!("answered above")
             }
+            Op::Force(force) => step.force(force),
         };
         let Step { record, wakes, .. } = step;
         if record.queue.is_empty() {

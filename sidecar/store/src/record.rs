@@ -6,8 +6,8 @@
 
 use sidelock_engine::mutant::Mutant;
 use sidelock_engine::store::{
-    Ask, CLOCK_REGRESSION_MAX, FENCE_LEAD_MAX_US, FENCE_RANGE_MAX, OFFER_TTL, Op, Push, Queued, Renew, Reply,
-    Return, Tenancy, Wake, Withdraw,
+    Ask, CLOCK_REGRESSION_MAX, FENCE_LEAD_MAX_US, FENCE_RANGE_MAX, OFFER_TTL, Op, Order, Push, Queued, Renew,
+    Reply, Return, Tenancy, Wake, Withdraw,
 };
 use sidelock_engine::{AskId, FenceRange, Incarnation, Key, StoreTime};
 use smallvec::SmallVec;
@@ -27,6 +27,8 @@ pub struct Record {
     pub queue: ThinVec<Entry>,
     /// What must not come back (P7); at most one per incarnation.
     pub done: ThinVec<Done>,
+    /// What was taken away by force and its sidecar has not shown to know; at most one per incarnation (P19).
+    pub forced: ThinVec<Forced>,
 }
 
 /// Units held by one sidecar.
@@ -68,10 +70,21 @@ pub struct Done {
     pub until: StoreTime,
 }
 
+/// A tenure that was taken away (P19).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Forced {
+    /// The tenure.
+    pub id: AskId,
+    /// When it would have been over: nobody believes in it after this instant.
+    pub until: StoreTime,
+    /// By whose order.
+    pub order: Order,
+}
+
 impl Record {
     /// Nothing in it that anybody could miss: `last` needs no keeping (P1).
     pub fn is_empty(&self) -> bool {
-        self.tenures.is_empty() && self.queue.is_empty() && self.done.is_empty()
+        self.tenures.is_empty() && self.queue.is_empty() && self.done.is_empty() && self.forced.is_empty()
     }
 
     fn tenure_of(&self, incarnation: Incarnation) -> Option<&Tenure> {
@@ -122,8 +135,8 @@ pub(crate) fn clock_regressed(now: StoreTime, op: &Op) -> bool {
     let floor = match op {
         Op::Ask(ask) => ask.floor,
         Op::Renew(renew) => renew.floor,
-        Op::Return(_) | Op::Withdraw(_) | Op::Tell(_) => return false,
         Op::Publish(_) | Op::ReadBoard { .. } | Op::Peek { .. } => return false,
+        Op::Return(_) | Op::Withdraw(_) | Op::Tell(_) | Op::Force(_) => return false,
     };
     StoreTime(floor) > now + CLOCK_REGRESSION_MAX
 }
@@ -135,11 +148,12 @@ impl Step<'_> {
         self.record.tenures.retain(|tenure| tenure.until > now);
         self.record.queue.retain(|entry| entry.until > now);
         self.record.done.retain(|done| done.until >= now);
+        self.record.forced.retain(|forced| forced.until > now);
         self.offer_on();
     }
 
     /// Offers from the head of the queue what fits, and stops at the first entry that does not (P9).
-    fn offer_on(&mut self) {
+    pub(crate) fn offer_on(&mut self) {
         if self.record.queue.iter().all(|entry| entry.offered) {
             return;
         }
@@ -182,7 +196,12 @@ impl Step<'_> {
             if let Some(i) = self.find(tenure) {
                 self.keep(i, back.keep, Some(back.issued));
                 self.offer_on();
+            } else if back.keep == 0 {
+                self.acknowledged(tenure);
             }
+        }
+        if let Some(forced) = self.forced(me).filter(|_| !Mutant::ForceForgetsVictims.is(self.mutant)) {
+            return forced;
         }
         if let Some(tenure) = self.record.tenures.iter().find(|tenure| tenure.id == op.id) {
             return Reply::Granted(self.tenancy(tenure));
@@ -332,7 +351,7 @@ impl Step<'_> {
 
     pub(crate) fn renew(&mut self, op: &Renew) -> Reply {
         let Some(i) = self.find(op.tenure) else {
-            return Reply::Gone;
+            return self.forced_or_gone(op.tenure);
         };
         let range = op.top_up.then(|| self.reserve(op.floor));
         let until = self.now + op.ttl;
@@ -347,7 +366,11 @@ impl Step<'_> {
     pub(crate) fn give_back(&mut self, op: &Return) -> Reply {
         self.bury(op.tenure, op.tombstone);
         let Some(i) = self.find(op.tenure) else {
-            return Reply::Gone;
+            let answer = self.forced_or_gone(op.tenure);
+            if op.keep == 0 {
+                self.acknowledged(op.tenure);
+            }
+            return answer;
         };
         self.keep(i, op.keep, Some(op.issued));
         if Mutant::HalfWrite.is(self.mutant) {
@@ -360,6 +383,12 @@ impl Step<'_> {
     pub(crate) fn withdraw(&mut self, op: &Withdraw) -> Reply {
         self.bury(op.id, op.tombstone);
         self.record.queue.retain(|entry| entry.id != op.id);
+        if op.keep == 0 {
+            self.acknowledged(op.id);
+        } else if let Some(forced) = self.forced(op.id.incarnation) {
+            self.offer_on();
+            return forced;
+        }
         let kept = match self.record.tenures.iter().position(|tenure| tenure.id == op.id) {
             // Whether a fence was handed out under it is not known: `last` stays.
             Some(i) => self.keep(i, op.keep, None),
@@ -396,7 +425,7 @@ impl Step<'_> {
     }
 
     /// Remembers that asks up to this one are over (P7).
-    fn bury(&mut self, id: AskId, tombstone: Option<StoreTime>) {
+    pub(crate) fn bury(&mut self, id: AskId, tombstone: Option<StoreTime>) {
         let Some(until) = tombstone else { return };
         if until < self.now || Mutant::NoTombstones.is(self.mutant) {
             return;
@@ -415,7 +444,7 @@ impl Step<'_> {
 }
 
 /// Most records have one of a kind; room for four would be most of what a record costs.
-fn insert<T>(list: &mut ThinVec<T>, at: usize, item: T) {
+pub(crate) fn insert<T>(list: &mut ThinVec<T>, at: usize, item: T) {
     if list.is_empty() {
         list.reserve_exact(1);
     }

@@ -3,8 +3,9 @@
 //! What must hold: no panic, and a record that was understood reads the same when it is written again.
 
 use crate::Marks;
+use sidelock_engine::store::Order;
 use sidelock_engine::{AskId, FenceRange, Incarnation, StoreTime};
-use sidelock_store::record::{Done, Entry, Record, Tenure};
+use sidelock_store::record::{Done, Entry, Forced, Record, Tenure};
 
 pub(crate) fn seeds() -> Vec<Vec<u8>> {
     let id = |seq| AskId { incarnation: Incarnation(0x0123_4567_89ab_cdef), seq };
@@ -21,15 +22,19 @@ pub(crate) fn seeds() -> Vec<Vec<u8>> {
         done: [done(6)].into(),
         ..held.clone()
     };
-    [bare, held, busy].iter().map(Record::encode).collect()
+    let order = |reason: &str| Order { by: 1000, reason: reason.into() };
+    let forced = |seq, reason| Forced { id: id(seq), until, order: order(reason) };
+    let taken = Record { forced: [forced(7, "stuck"), forced(8, "")].into(), ..busy.clone() };
+    [bare, held, busy, taken].iter().map(Record::encode).collect()
 }
 
 pub(crate) fn check(bytes: &[u8], marks: &mut Marks) {
     match Record::decode(bytes) {
         Ok(record) => {
-            let Record { tenures, queue, done, .. } = &record;
+            let Record { tenures, queue, done, forced, .. } = &record;
             let few = |count: usize| count.min(4);
-            marks.saw(format!("{} {} {}", few(tenures.len()), few(queue.len()), few(done.len())));
+            let counts = [tenures.len(), queue.len(), done.len(), forced.len()];
+            marks.saw(format!("{:?}", counts.map(few)));
             assert_eq!(Record::decode(&record.encode()), Ok(record), "written again");
         }
         Err(error) => marks.saw(format!("{error:?}")),

@@ -5,7 +5,9 @@
 //! outcome or is sent again, and none is sent a third time; and nothing that is not an answer counts as applied.
 
 use crate::Marks;
-use sidelock_engine::store::{Ask, Call, CallId, Fault, Op, Outcome, Publish, Renew, Return, Tell, Withdraw};
+use sidelock_engine::store::{
+    Ask, Call, CallId, Fault, Force, Op, Order, Outcome, Publish, Renew, Return, Tell, Withdraw,
+};
 use sidelock_engine::{AskId, Incarnation, Key, Space, StoreTime, WHOLE};
 use sidelock_store::redis::fuzz::{Answers, answers, push};
 use std::sync::Arc;
@@ -51,11 +53,21 @@ pub(crate) fn seeds() -> Vec<Vec<u8>> {
         message(1, "orders/42"),
         message(2, "a%3Ab"),
         message(3, "%7Bx%7D%25"),
+        message(5, "k"),
         one(&granted.concat()),
         one(&queued.concat()),
         one(&renewed.concat()),
         one(&[5, 4, 0, 0, 0]),
         one(&[&[15][..], &ID.incarnation.0.to_be_bytes()].concat()),
+        one(&[&[40][..], &9_u64.to_le_bytes(), &7_u32.to_le_bytes(), b"stuck"].concat()),
+        one(&[
+            &[41][..],
+            &ID.incarnation.0.to_be_bytes(),
+            &[9, 0, 0, 0, 0, 0, 0, 0],
+            &[1, 0, 0, 0],
+            &7_u64.to_le_bytes(),
+        ]
+        .concat()),
         one(b"\x0ccorrupt: no record"),
         one(b"\x0cREADONLY x"),
         pipeline(&[&[3], &[4], &[6], &[8], &[9], &[10], &[11]]),
@@ -82,7 +94,7 @@ fn pipeline(answers: &[&[u8]]) -> Vec<u8> {
 /// One of each operation in turn.
 fn call(index: u8) -> Call {
     let key = Key::new("k").expect("a key");
-    let op = match index % 8 {
+    let op = match index % 9 {
         0 => Op::Ask(Ask {
             key,
             id: ID,
@@ -107,7 +119,11 @@ fn call(index: u8) -> Call {
         }),
         5 => Op::ReadBoard { board: key.in_space(Space::Board) },
         6 => Op::Peek { key },
-        _ => Op::Tell(Tell { key, ask: ID }),
+        7 => Op::Tell(Tell { key, ask: ID }),
+        _ => {
+            let order = Order { by: 7, reason: "stuck".into() };
+            Op::Force(Force { key, from: ID.incarnation, order, refuse_after: StoreTime(1) })
+        }
     };
     Call { id: CallId(index.into()), op }
 }

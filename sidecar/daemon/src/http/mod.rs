@@ -3,7 +3,9 @@
 //! Owns HTTP/1.1 and its JSON. Both doors bring the same requests to the same gate; must not know the engine's rules or
 //! frames. Read the files in the order of the road of a request: `connection` reads it, `route` finds who answers,
 //! `path` and `body` decode it, `acquire`, `lease`, `stream`, `watch` and `pages` answer through a `call`, `problem` says no.
+//! `admin` is the operators' own door, where `force` can be ordered.
 
+pub(crate) mod admin;
 mod connection;
 mod route;
 mod path;
@@ -13,6 +15,7 @@ mod acquire;
 mod repeat;
 mod lease;
 mod stream;
+mod force;
 mod watch;
 mod views;
 mod pages;

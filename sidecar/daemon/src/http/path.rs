@@ -90,6 +90,7 @@ impl Resource {
             ("watch", None) => Ok(Resource::Watch),
             ("info", None) => Ok(Resource::Info),
             ("openapi.json", None) => Ok(Resource::OpenApi),
+            ("force-unlock" | "drain", _) => Err(ProblemDocument::operators_only(path)),
             _ => Err(ProblemDocument::no_such_path(path)),
         }
     }
@@ -130,7 +131,7 @@ impl Probe {
 }
 
 /// Everything after the resource's name is the key; `/` and `%2F` mean the same.
-fn key_bytes(raw: &str) -> Vec<u8> {
+pub(crate) fn key_bytes(raw: &str) -> Vec<u8> {
     percent_decode_str(raw).collect()
 }
 

@@ -143,6 +143,14 @@ impl ProblemDocument {
         ProblemDocument { detail: detail.into(), ..ProblemDocument::new(Code::NotFound, "") }
     }
 
+    /// What is at `path` is on another socket.
+    pub(crate) fn operators_only(path: &str) -> ProblemDocument {
+        let detail = format!(
+            "{path} is an operator's order: POST it to the admin socket (admin.sock beside this one, or --admin-socket)"
+        );
+        ProblemDocument { detail: detail.into(), ..ProblemDocument::new(Code::NotFound, "") }
+    }
+
     /// The id is none that this sidecar could have given out.
     pub(crate) fn no_such_lease() -> ProblemDocument {
         ProblemDocument::new(Code::NotFound, "there is no such lease")

@@ -10,6 +10,7 @@ use super::path::{Query, Resource};
 use super::problem::ProblemDocument;
 use super::response::Answer;
 use super::{lease, openapi, pages, watch};
+use crate::gate::Gate;
 use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Incoming;
@@ -49,7 +50,7 @@ async fn serve(caller: &Caller, request: Request<Incoming>) -> Result<Answer, Pr
         Some(known) => Query::parse(head.uri.query(), known)?,
         None => Query::default(),
     };
-    let bytes = read(caller, &head.headers, body).await?;
+    let bytes = read(&caller.door.gate, &head.headers, body).await?;
     match resource {
         Resource::Lock(key) if head.method == Method::POST => {
             let wish = Wish::try_from(body::parse::<LockBody>(&bytes)?)?;
@@ -104,12 +105,12 @@ fn allowed(method: &Method, resource: &Resource) -> Result<(), ProblemDocument> 
 }
 
 /// The whole body, within its limits of bytes and time. Its `Content-Type` does not matter, its encoding does.
-async fn read(caller: &Caller, headers: &HeaderMap, body: Incoming) -> Result<Bytes, ProblemDocument> {
+pub(super) async fn read(gate: &Gate, headers: &HeaderMap, body: Incoming) -> Result<Bytes, ProblemDocument> {
     match text(headers, CONTENT_ENCODING.as_str())? {
         None | Some("identity") => {}
         Some(encoding) => return Err(ProblemDocument::encoded_body(encoding)),
     }
-    let max = caller.door.gate.rules().limits.frame_bytes_max;
+    let max = gate.rules().limits.frame_bytes_max;
     let collected = timeout(BODY_TIME_MAX, Limited::new(body, max as usize).collect()).await;
     match collected.map_err(|_| ProblemDocument::slow_body(BODY_TIME_MAX))? {
         Ok(body) => Ok(body.to_bytes()),

@@ -19,7 +19,7 @@ use utoipa::ToSchema;
 pub(crate) struct WatchEvent {
     /// When, in nanoseconds of `CLOCK_BOOTTIME`.
     at_boottime_ns: u64,
-    /// What: `queued`, `granted`, `refused`, `cancelled`, `released` or `lost`.
+    /// What: `queued`, `granted`, `refused`, `cancelled`, `released`, `lost` or `forced`.
     event: &'static str,
     /// The key.
     key: String,
@@ -41,6 +41,12 @@ pub(crate) struct WatchEvent {
     /// Of a grant: `handoff`, `retained` or `store`. Of a refusal: its code. Of a loss: its reason.
     #[serde(skip_serializing_if = "Option::is_none")]
     detail: Option<&'static str>,
+    /// Of a forced unlock: the user id of who ordered it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    by: Option<u32>,
+    /// Of a forced unlock: why, in their words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
 }
 
 /// The reader was too slow: so many events are missing here.
@@ -134,6 +140,8 @@ impl WatchEvent {
             waited: None,
             held: None,
             detail: None,
+            by: None,
+            reason: None,
         };
         match kind {
             EventKind::Queued => WatchEvent { event: "queued", ..base },
@@ -153,6 +161,10 @@ impl WatchEvent {
             }
             EventKind::Downgraded { fence } => {
                 WatchEvent { event: "downgraded", fence: Some(*fence), ..base }
+            }
+            EventKind::Forced { order, .. } => {
+                let reason = Some(order.reason.to_string());
+                WatchEvent { event: "forced", by: Some(order.by), reason, ..base }
             }
             EventKind::Lost { fence, held, reason } => {
                 let detail = Some(reason.name());

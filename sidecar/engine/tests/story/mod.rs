@@ -99,6 +99,10 @@ impl World {
                     self.depart(HOP, Travelling::ToStore { sidecar, call });
                 }
                 Effect::Event(_) => {}
+                Effect::TakenByForce { key, order } => {
+                    let name = &self.sidecars[sidecar].name;
+                    self.say(format!("{name} logs that {key} was taken: {}", order.reason));
+                }
                 Effect::AlarmStoreClock { key } => self.say(format!("alarm: store clock regressed at {key}")),
                 Effect::Reply { session, request, reply } => {
                     let client = &self.sidecars[sidecar].clients[session.0 as usize];

@@ -1,10 +1,10 @@
 //! The words of the scenario files: how what is done is read, and what followed is written.
 
 use super::{STORE_EPOCH, World};
-use sidelock_engine::store::{Call, Op, Outcome, Push, Reply as StoreReply};
+use sidelock_engine::store::{Call, Op, Order, Outcome, Push, Reply as StoreReply};
 use sidelock_engine::{
-    Acquire, Change, Edge, EndedBy, Input, Key, LeaseName, LeaseSecret, Life, Mode, NewMode, Notice, Owner,
-    Refusal, Release, Renew, Reply, RequestId, SessionId, SessionOpened, Space, Time, WHOLE,
+    Acquire, Change, Edge, EndedBy, Force, Input, Key, LeaseName, LeaseSecret, Life, Mode, NewMode, Notice,
+    Owner, Refusal, Release, Renew, Reply, RequestId, SessionId, SessionOpened, Space, Time, WHOLE,
 };
 use std::time::Duration;
 
@@ -101,6 +101,12 @@ fn client_acts(world: &mut World, sidecar: usize, session: SessionId, verb: &str
             let (request, lease) = (RequestId(0), lease(rest[0]));
             Input::Change(Change { session, request, lease, to: NewMode::Shared })
         }
+        "forces" => Input::Force(Force {
+            session,
+            request: number(0),
+            key: Key::new(rest[1]).unwrap(),
+            order: Order { by: 0, reason: rest[2..].join(" ").into() },
+        }),
         "pings" => Input::SessionPinged(session),
         "dies" => Input::SessionEnded { session, by: EndedBy::Peer },
         "is" => Input::SessionEnded { session, by: EndedBy::Sidecar },
@@ -218,6 +224,11 @@ pub(super) fn reply(reply: &Reply, now: Time) -> String {
             };
             format!("refused deadlock: {}", cycle.edges.iter().map(edge).collect::<Vec<_>>().join("; "))
         }
+        Reply::Unlocked(unlocked) => format!(
+            "unlocked, {} had it, fenced until {}",
+            unlocked.victims.len(),
+            unlocked.fenced_until().map_or_else(|| "now".into(), at)
+        ),
         Reply::Refused(refusal) => format!("refused {refusal:?}"),
     }
 }
@@ -256,6 +267,7 @@ pub(super) fn call(name: &str, call: &Call) -> String {
         Op::ReadBoard { board } => format!("read the board of {}", board.as_str().trim_start_matches('0')),
         Op::Peek { .. } => "look at the record".into(),
         Op::Tell(tell) => format!("tell {} busy", { tell.ask.incarnation.0 }),
+        Op::Force(force) => format!("force, because {}", force.order.reason),
     };
     match call.op.key().space() {
         Space::Board => format!("{name} → store: {what}"),
@@ -281,6 +293,8 @@ pub(super) fn answer(name: &str, outcome: &Outcome) -> String {
             StoreReply::Record(record) => {
                 format!("{} hold, {} wait", record.tenures.len(), record.queue.len())
             }
+            StoreReply::Forced { seq, .. } => format!("#{seq} was taken"),
+            StoreReply::Unlocked(taken) => format!("unlocked, {} had it", taken.len()),
             other => format!("{other:?}").to_lowercase(),
         },
         Outcome::NotApplied(fault) => format!("not done: {fault:?}"),
@@ -293,6 +307,7 @@ pub(super) fn push(push: &Push) -> String {
     match push {
         Push::Offer { key, ask } => format!("#{} is next ({key})", ask.seq),
         Push::Recall { key, ask } => format!("sidecar {} waits ({key})", { ask.incarnation.0 }),
+        Push::Forced { key, tenure } => format!("#{} was taken ({key})", tenure.seq),
         Push::Busy { key, ask } => format!("#{} has to wait ({key})", ask.seq),
     }
 }

@@ -4,8 +4,8 @@
 
 use super::names::unescape;
 use sidelock_engine::store::{
-    Ask, Op, Peeked, PeekedEntry, PeekedTenure, Publish, Push, Queued, Renew, Reply, Return, Tenancy,
-    Withdraw,
+    Ask, Force, Op, Order, Peeked, PeekedEntry, PeekedTenure, Publish, Push, Queued, Renew, Reply, Return,
+    Taken, Tenancy, Withdraw,
 };
 use sidelock_engine::{AskId, FenceRange, Incarnation, Key, Space, StoreTime};
 use std::sync::Arc;
@@ -60,6 +60,12 @@ pub(super) fn argument(op: &Op) -> Vec<u8> {
         }
         Op::ReadBoard { board: _ } => out.push(11),
         Op::Peek { key: _ } => out.push(12),
+        Op::Force(Force { from, order, refuse_after, key: _ }) => {
+            begin(&mut out, 13, &AskId { incarnation: *from, seq: 0 });
+            put64(&mut out, &[refuse_after.0]);
+            put32(&mut out, &[order.by]);
+            out.extend_from_slice(order.reason.as_bytes());
+        }
     }
     out
 }
@@ -127,6 +133,10 @@ pub(super) fn answer(bytes: &[u8]) -> Option<Answer> {
         31 => Reply::Board(Some(from.rest()).filter(|body| !body.is_empty()).map(Arc::from)),
         32 => Reply::Record(peeked(&mut from)?),
         15 => Reply::UpgradeConflict { upgrader: from.incarnation()? },
+        40 => {
+            Reply::Forced { seq: from.u64()?, order: Order { by: from.u32()?, reason: from.text()?.into() } }
+        }
+        41 => Reply::Unlocked(from.taken()?),
         12 => return Some(Answer::Fault(String::from_utf8_lossy(fields).into_owned())),
         _ => return None,
     };
@@ -162,6 +172,7 @@ pub(super) fn push(message: &[u8]) -> Option<Push> {
         1 => Some(Push::Offer { key, ask }),
         2 => Some(Push::Recall { key, ask }),
         3 => Some(Push::Busy { key, ask }),
+        5 => Some(Push::Forced { key, tenure: ask }),
         _ => None,
     }
 }
@@ -198,6 +209,21 @@ impl Fields<'_> {
 
     fn incarnation(&mut self) -> Option<Incarnation> {
         self.take().map(u128::from_be_bytes).map(Incarnation)
+    }
+
+    /// All that is left, as text.
+    fn text(&mut self) -> Option<&str> {
+        std::str::from_utf8(std::mem::take(&mut self.0)).ok()
+    }
+
+    /// All that is left, as tenures that were taken.
+    fn taken(&mut self) -> Option<Vec<Taken>> {
+        let mut all = Vec::new();
+        while !self.0.is_empty() {
+            let id = AskId { incarnation: self.incarnation()?, seq: self.u64()? };
+            all.push(Taken { id, units: self.u32()?, remaining: Duration::from_micros(self.u64()?) });
+        }
+        Some(all)
     }
 }
 

@@ -18,7 +18,8 @@ macro_rules! program {
             include_str!("../../scripts/withdraw.lua"),
             include_str!("../../scripts/board.lua"),
             include_str!("../../scripts/peek.lua"),
-            "\nreturn { ask, renew, give_back, withdraw, [10] = publish, [11] = read_board, [12] = peek, store = store }\nend\n",
+            include_str!("../../scripts/force.lua"),
+            "\nreturn { ask, renew, give_back, withdraw, [10] = publish, [11] = read_board, [12] = peek, [13] = force, store = store }\nend\n",
             include_str!("../../scripts/turn.lua"),
         )
     };

@@ -1,16 +1,21 @@
-//! Format 1 is what it was, and what is no record is an error.
+//! The formats are what they were, and what is no record is an error.
 
 use super::*;
 use proptest::prelude::*;
 
-const GOLDEN: &str = include_str!("../../tests/golden/record-1.txt");
+const GOLDEN_1: &str = include_str!("../../tests/golden/record-1.txt");
+const GOLDEN_2: &str = include_str!("../../tests/golden/record-2.txt");
 
 fn id(n: u128, seq: u64) -> AskId {
     AskId { incarnation: Incarnation(n << 64 | n), seq }
 }
 
-/// The records of the golden file, by name.
+/// The records of both golden files, by name.
 fn golden() -> Vec<(&'static str, Record)> {
+    [golden_1(), golden_2()].concat()
+}
+
+fn golden_1() -> Vec<(&'static str, Record)> {
     let tenure = |n, units| Tenure {
         id: id(n, 7),
         units,
@@ -48,17 +53,36 @@ fn golden() -> Vec<(&'static str, Record)> {
     ]
 }
 
+/// What only format 2 can say.
+fn golden_2() -> Vec<(&'static str, Record)> {
+    let forced = |n, reason: &str| Forced {
+        id: id(n, 9),
+        until: StoreTime(1_700_000_009_000_000),
+        order: Order { by: 1000, reason: reason.into() },
+    };
+    let everything = golden_1().remove(1).1;
+    let last = everything.last;
+    let taken = [forced(6, "stuck since noon"), forced(7, "ß")];
+    vec![
+        ("only what was taken", Record { last, limit: 4, forced: taken[..1].into(), ..Record::default() }),
+        ("everything, and what was taken", Record { forced: taken.into(), ..everything }),
+    ]
+}
+
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[test]
-fn format_1_is_the_golden_file() {
-    let written: Vec<String> =
-        golden().into_iter().map(|(name, record)| format!("{name}: {}", hex(&record.encode()))).collect();
-    let wanted: Vec<&str> =
-        GOLDEN.lines().filter(|line| !line.starts_with('#') && !line.is_empty()).collect();
-    assert_eq!(written, wanted);
+fn the_formats_are_the_golden_files() {
+    for (version, records, golden) in [(1, golden_1(), GOLDEN_1), (2, golden_2(), GOLDEN_2)] {
+        let line = |(name, record): (&str, Record)| format!("{name}: {}", hex(&record.encode()));
+        assert!(records.iter().all(|(_, record)| record.encode()[2] == version), "format {version}");
+        let written: Vec<String> = records.into_iter().map(line).collect();
+        let wanted: Vec<&str> =
+            golden.lines().filter(|line| !line.starts_with('#') && !line.is_empty()).collect();
+        assert_eq!(written, wanted);
+    }
 }
 
 #[test]
@@ -80,18 +104,29 @@ fn what_is_cut_or_longer_is_corrupt() {
 }
 
 #[test]
+fn format_2_without_what_makes_it_one_is_corrupt_and_so_is_format_1_with_it() {
+    for (records, version) in [(golden_1(), 2), (golden_2(), 1)] {
+        for (name, record) in records {
+            let mut bytes = record.encode();
+            bytes[2] = version;
+            assert!(matches!(Record::decode(&bytes), Err(RecordError::Corrupt(_))), "{name}");
+        }
+    }
+}
+
+#[test]
 fn a_newer_format_is_told_apart() {
     let mut bytes = golden().remove(0).1.encode();
-    bytes[2] = 2;
-    assert_eq!(Record::decode(&bytes), Err(RecordError::TooNew(2)));
+    bytes[2] = 3;
+    assert_eq!(Record::decode(&bytes), Err(RecordError::TooNew(3)));
     bytes[2] = 0;
     assert!(matches!(Record::decode(&bytes), Err(RecordError::Corrupt(_))));
 }
 
 proptest! {
     #[test]
-    fn any_bytes_are_a_record_or_an_error(body in prop::collection::vec(any::<u8>(), 0..300)) {
-        let bytes = [b"SL\x01", body.as_slice()].concat();
+    fn any_bytes_are_a_record_or_an_error(version in 1..=RECORD_VERSION, body in prop::collection::vec(any::<u8>(), 0..300)) {
+        let bytes = [b"SL", &[version][..], body.as_slice()].concat();
         if let Ok(record) = Record::decode(&bytes) {
             prop_assert_eq!(record.encode().len(), bytes.len());
         }

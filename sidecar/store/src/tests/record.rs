@@ -3,7 +3,7 @@
 use super::*;
 use crate::Memory;
 use proptest::prelude::*;
-use sidelock_engine::store::{GiveBack, REFUSE_AFTER};
+use sidelock_engine::store::{Force, GiveBack, REFUSE_AFTER};
 use std::collections::BTreeSet;
 
 /// One step of a random life: time passes, then an operation, or everything is lost.
@@ -44,7 +44,11 @@ fn op() -> impl Strategy<Value = Op> {
         let tombstone = bury.then_some(StoreTime(0));
         Op::Withdraw(Withdraw { key: key(), id, keep, tombstone })
     });
-    prop_oneof![6 => ask, 2 => renew, 3 => back, 1 => withdraw]
+    let force = Just(()).prop_map(|()| {
+        let order = Order { by: 0, reason: "stuck".into() };
+        Op::Force(Force { key: key(), from: Incarnation(1), order, refuse_after: StoreTime(0) })
+    });
+    prop_oneof![12 => ask, 4 => renew, 6 => back, 2 => withdraw, 1 => force]
 }
 
 fn event() -> impl Strategy<Value = Event> {
@@ -81,6 +85,7 @@ fn timed(op: Op, now: StoreTime, fences: &Fences) -> Op {
             Op::Ask(Ask { refuse_after: now + REFUSE_AFTER, give_back, ..ask })
         }
         Op::Return(back) => Op::Return(Return { issued, ..back }),
+        Op::Force(force) => Op::Force(Force { refuse_after: now + REFUSE_AFTER, ..force }),
         Op::Withdraw(withdraw) => {
             Op::Withdraw(Withdraw { tombstone: withdraw.tombstone.map(|_| now + REFUSE_AFTER), ..withdraw })
         }
@@ -96,7 +101,10 @@ fn check(record: &Record, now: StoreTime) -> Result<(), TestCaseError> {
     prop_assert!(unique(record.tenures.iter().map(|tenure| tenure.id.incarnation).collect()));
     prop_assert!(unique(record.queue.iter().map(|entry| entry.id.incarnation).collect()));
     prop_assert!(unique(record.done.iter().map(|done| done.incarnation).collect()));
+    prop_assert!(unique(record.forced.iter().map(|forced| forced.id.incarnation).collect()));
     for tenure in &record.tenures {
+        let knows = record.forced.iter().all(|forced| forced.id.incarnation != tenure.id.incarnation);
+        prop_assert!(knows, "granted to a sidecar that does not know what it lost");
         prop_assert!(tenure.units > 0 && tenure.range.last <= record.last);
     }
     prop_assert!(record.queue.iter().filter(|entry| entry.upgrade).count() <= 1, "two wait for each other");

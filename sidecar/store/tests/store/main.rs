@@ -10,6 +10,7 @@ mod returns;
 mod fences;
 mod boards;
 mod upgrades;
+mod force;
 #[cfg(feature = "redis")]
 mod redis;
 
@@ -17,7 +18,8 @@ use subject::{Case, MemorySubject, Subject};
 
 /// All cases, by name.
 fn cases() -> Vec<Case> {
-    [asks::CASES, queue::CASES, returns::CASES, fences::CASES, boards::CASES, upgrades::CASES].concat()
+    let plain = [asks::CASES, queue::CASES, returns::CASES, fences::CASES];
+    [&plain.concat()[..], boards::CASES, upgrades::CASES, force::CASES].concat()
 }
 
 /// Runs every case on an empty store, and says which one failed.

@@ -208,6 +208,7 @@ impl Book {
                 marks.saw("cancelled");
             }
             Reply::Refused(refusal) => marks.saw(refused(refusal)),
+            Reply::Unlocked(_) => panic!("no frame orders it: {who}"),
             Reply::Released => {
                 assert!(!trespass, "somebody else's lease: {who}");
                 let named: Vec<_> =

@@ -49,6 +49,17 @@ pub(super) struct Book {
     pub(super) disturbed_until: At,
     /// The store lost its data then, last.
     pub(super) flushed_at: Option<At>,
+    /// Tenures taken by order.
+    pub(super) forces: Vec<Force>,
+}
+
+/// A tenure that was taken by order.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Force {
+    pub(super) sidecar: u32,
+    pub(super) key: u32,
+    /// The highest fence that leases of it can have.
+    pub(super) last: u64,
 }
 
 impl Book {
@@ -86,6 +97,26 @@ impl Book {
         };
         let granted = request.issued_at.unwrap_or(request.sent_at);
         self.sidecar(session.sidecar).froze_at.is_some_and(|froze| granted <= froze)
+    }
+
+    /// Whether a lease with this fence stood, or stands, on a tenure that was taken by order (P19).
+    pub(super) fn was_forced(&self, lease: Req, fence: u64) -> bool {
+        self.place_of(lease).is_some_and(|place| {
+            self.forces.iter().any(|force| (force.sidecar, force.key) == place && fence <= force.last)
+        })
+    }
+
+    /// Tenures of the lease's sidecar and key that were taken by order, and below whose last fence this one is not.
+    pub(super) fn forces_before(&self, lease: Req, fence: u64) -> impl Iterator<Item = &Force> {
+        let place = self.place_of(lease);
+        self.forces
+            .iter()
+            .filter(move |force| Some((force.sidecar, force.key)) == place && fence > force.last)
+    }
+
+    /// The sidecar and the key of an acquire.
+    pub(super) fn place_of(&self, lease: Req) -> Option<(u32, u32)> {
+        self.acquire(lease).map(|(acquire, sidecar)| (sidecar, acquire.key))
     }
 
     /// Since when the last disturbance has left no trace.
@@ -139,6 +170,7 @@ impl Book {
                 self.disturbed_until = self.disturbed_until.max(until);
             }
             Event::Flushed => self.flushed_at = Some(at),
+            Event::Forced { sidecar, key, last } => self.forces.push(Force { sidecar, key, last }),
             _ => {}
         }
     }

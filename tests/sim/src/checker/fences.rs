@@ -47,7 +47,8 @@ impl Fences {
             {
                 self.unique(lease, fence, book, found);
                 let gone = book.request(lease).is_none_or(|request| request.cancels > 0)
-                    || book.predates_freeze(lease);
+                    || book.predates_freeze(lease)
+                    || book.was_forced(lease, fence);
                 if bounds.clocks_agree && deadline > at && !gone {
                     self.rising(at, lease, fence, book, bounds, found);
                 }

@@ -76,8 +76,7 @@ pub enum Sent {
         /// Which lease.
         lease: Req,
     },
-    /// Others may come in beside an exclusive lease. The request is the downgrade's own number. The client counts the lease
-    /// as shared from here on.
+    /// Others may come in: the client counts an exclusive lease as shared from here on. The request is the downgrade's own.
     Downgrade {
         /// Which lease.
         lease: Req,
@@ -167,8 +166,7 @@ pub enum Refused {
     Other,
 }
 
-/// What can happen. The first group is seen by clients and suffices for the rules on windows, fences, answers and
-/// progress; the others sharpen the rules where the recorder can see sidecars and the store.
+/// What can happen. The first group is seen by clients and suffices; the others sharpen the rules where they can be seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Event {
@@ -286,6 +284,13 @@ pub enum Event {
     Shared {
         /// The lease.
         lease: Req,
+    },
+    /// A sidecar declared a lease lost because its tenure is gone: taken by order, or for any other reason.
+    Deprived {
+        /// The lease.
+        lease: Req,
+        /// By order.
+        forced: bool,
     },
     /// A sidecar closed a session's connection.
     CutOff {
@@ -405,6 +410,15 @@ pub enum Event {
         sidecar: u32,
         /// The key.
         key: u32,
+    },
+    /// A tenure was taken by an operator's order: until its holders hear, only their fences are held against them (P19).
+    Forced {
+        /// The sidecar that had it.
+        sidecar: u32,
+        /// The key.
+        key: u32,
+        /// The highest fence that was ever reserved for it.
+        last: u64,
     },
     /// The store holds a place or a tenure for a sidecar that has forgotten the key, with nothing under way about it.
     Haunted {

@@ -13,6 +13,7 @@ mod fences;
 mod fleet;
 mod knot;
 mod line;
+mod forced;
 mod order;
 mod overtaking;
 mod progress;
@@ -72,6 +73,8 @@ pub enum Rule {
     Wake,
     /// L1, L3, S8: a key that nobody holds is granted in time to one who waits.
     Idle,
+    /// P19: those whose lease an operator took hear that it was forced, and nobody else does.
+    Forced,
     /// P10: a try fails only where somebody holds.
     TryRefused,
     /// S10: a victim was needed for a deadlock that stood.
@@ -148,6 +151,7 @@ pub fn judge(history: &History) -> Judgement {
     let mut windows = windows::Windows::default();
     let mut rates = rate::Rates::default();
     let mut fences = fences::Fences::default();
+    let mut forced = forced::Forced::default();
     let mut truth = store_truth::StoreTruth::default();
     let mut order = order::Order::default();
     let mut overtaking = overtaking::Overtaking::default();
@@ -163,6 +167,7 @@ pub fn judge(history: &History) -> Judgement {
         windows.see(record.at, &record.event, &book, bounds, &mut found);
         rates.see(record.at, &record.event, &book, bounds, &mut found);
         fences.see(record.at, &record.event, &book, bounds, &mut found);
+        forced.see(record.at, &record.event, &book, bounds, &mut found);
         truth.see(record.at, &record.event, &book, bounds, &mut found);
         order.see(record.at, &record.event, &book, bounds, &mut found);
         overtaking.see(record.at, &record.event, &book, bounds, &mut found);

@@ -12,6 +12,7 @@ use std::time::Duration;
 #[derive(Clone, Copy)]
 struct Grant {
     lease: Req,
+    fence: u64,
     at: At,
     units: u32,
     per: Duration,
@@ -26,15 +27,21 @@ pub(super) struct Rates {
 
 impl Rates {
     pub(super) fn see(&mut self, at: At, event: &Event, book: &Book, bounds: &Bounds, found: &mut Findings) {
-        let Event::Issued { lease, .. } = *event else { return };
+        let Event::Issued { lease, fence, .. } = *event else { return };
         let Some((acquire, _)) = book.acquire(lease) else { return };
         let bound = slot(&mut self.bound, acquire.key);
         bound.retain(|grant| grant.at + grant.per > at);
         // What was bound is unbound with the store's data (S6), and where its clock or a host's jumps.
         let amnesia = book.flushed_at.is_some_and(|flushed| at <= flushed + bounds.longest);
-        let rivals = bound.iter().filter(|grant| !book.predates_freeze(grant.lease));
+        // What an operator took is free, and whoever has not heard of it is held off by its fence alone (P19).
+        let forced = |grant: &Grant| book.was_forced(grant.lease, grant.fence);
+        let rivals = bound.iter().filter(|grant| !book.predates_freeze(grant.lease) && !forced(grant));
         let taken: u64 = rivals.clone().map(|grant| u64::from(grant.units)).sum();
-        if taken + u64::from(acquire.units) > u64::from(acquire.limit) && !amnesia && bounds.clocks_agree {
+        if taken + u64::from(acquire.units) > u64::from(acquire.limit)
+            && !amnesia
+            && bounds.clocks_agree
+            && !book.was_forced(lease, fence)
+        {
             found.add(Rule::Rate, || {
                 let granted: Vec<_> = rivals
                     .map(|grant| format!("{} ({} at {})", grant.lease, grant.units, grant.at))
@@ -49,7 +56,7 @@ impl Rates {
             });
         }
         if let Some(per) = acquire.per {
-            bound.push(Grant { lease, at, units: acquire.units, per });
+            bound.push(Grant { lease, fence, at, units: acquire.units, per });
         }
     }
 }
@@ -84,6 +91,18 @@ mod tests {
         three_spent().ask(30, req(2, 0), rate(2)).issued(1_009, req(2, 0), 101, 2_009).breaks(Rule::Rate);
         // The same for one who takes them for as long as it needs.
         three_spent().ask(30, req(2, 0), permits(2)).issued(1_009, req(2, 0), 101, 2_009).breaks(Rule::Rate);
+    }
+
+    #[test]
+    fn an_operator_frees_what_was_spent() {
+        let force = |last| Event::Forced { sidecar: 0, key: 0, last };
+        let mut tale = three_spent();
+        tale.ask(30, req(2, 0), rate(2)).add(40, force(100)).issued(500, req(2, 0), 101, 1_500).is_good();
+        let mut tale = three_spent();
+        tale.ask(30, req(2, 0), rate(2))
+            .add(40, force(99))
+            .issued(500, req(2, 0), 101, 1_500)
+            .breaks(Rule::Rate);
     }
 
     #[test]

@@ -11,6 +11,7 @@ use super::{Findings, Rule, slot};
 #[derive(Clone, Copy, Debug)]
 struct Window {
     lease: Req,
+    fence: u64,
     units: u32,
     limit: u32,
     deadline: At,
@@ -41,7 +42,9 @@ impl Windows {
     pub(super) fn see(&mut self, at: At, event: &Event, book: &Book, bounds: &Bounds, found: &mut Findings) {
         match *event {
             Event::Answered { of, answer } => match answer {
-                Answer::Granted { deadline, .. } => self.open(at, of, deadline, book, bounds, found),
+                Answer::Granted { fence, deadline } => {
+                    self.open(at, (of, fence), deadline, book, bounds, found);
+                }
                 Answer::Renewed { deadline } => {
                     if let Some(Sent::Renew { lease }) = book.request(of).map(|request| request.what) {
                         self.extend(at, lease, deadline, book, bounds, found);
@@ -108,7 +111,15 @@ impl Windows {
         live.push(Live { lease, sidecar, units: 1, limit: acquire.limit });
     }
 
-    fn open(&mut self, at: At, lease: Req, deadline: At, book: &Book, bounds: &Bounds, found: &mut Findings) {
+    fn open(
+        &mut self,
+        at: At,
+        (lease, fence): (Req, u64),
+        deadline: At,
+        book: &Book,
+        bounds: &Bounds,
+        found: &mut Findings,
+    ) {
         let Some((acquire, _)) = book.acquire(lease) else {
             return;
         };
@@ -121,6 +132,7 @@ impl Windows {
         }
         let window = Window {
             lease,
+            fence,
             units: acquire.units,
             limit: acquire.limit,
             deadline,
@@ -176,10 +188,14 @@ impl Windows {
         windows.retain(|window| window.deadline > at);
         // The store lost its data: until the old leases have run out the new ones may overlap them (S6, `bounded`).
         let amnesia = book.flushed_at.is_some_and(|flushed| at <= flushed + bounds.longest);
-        if amnesia || !bounds.clocks_agree {
+        // So may those that an operator took from a holder who has not heard (P19).
+        let forced = |window: &Window| book.was_forced(window.lease, window.fence);
+        if amnesia || !bounds.clocks_agree || forced(new) {
             return;
         }
-        let rivals = windows.iter().filter(|window| !window.asleep && !book.predates_freeze(window.lease));
+        let rivals = windows
+            .iter()
+            .filter(|window| !window.asleep && !book.predates_freeze(window.lease) && !forced(window));
         let taken: u64 = rivals.clone().map(|window| u64::from(window.units)).sum();
         let other_limit = rivals.clone().any(|window| window.limit != new.limit);
         if taken + u64::from(new.units) > u64::from(new.limit) || other_limit {

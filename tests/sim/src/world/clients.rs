@@ -289,6 +289,7 @@ impl World {
         let of = req(session, request);
         let clock = self.hosts[self.clients[client].host].clock;
         let answer = match &reply {
+            Reply::Unlocked(_) => unreachable!("no client orders a forced unlock"),
             Reply::Granted(Grant { fence, deadline, .. }) => {
                 Answer::Granted { fence: *fence, deadline: clock.when(*deadline) }
             }

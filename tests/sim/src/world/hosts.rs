@@ -11,8 +11,8 @@ use super::{Happening, World};
 use crate::checker::history::{At, Event, Req};
 use sidelock_engine::store::{Call, Push};
 use sidelock_engine::{
-    Change, Config, Effect, Engine, EventKind, Grant, Incarnation, Input, NewMode, Path, Refusal, Reply,
-    RequestId, SessionId, Time,
+    Change, Config, Effect, Engine, EventKind, Grant, Incarnation, Input, LostReason, NewMode, Path, Refusal,
+    Reply, RequestId, SessionId, Time,
 };
 use std::time::Duration;
 
@@ -68,6 +68,9 @@ impl Host {
         }
     }
 }
+
+/// Who orders forced unlocks: no client, and there is nobody to tell.
+pub(crate) const OPERATOR: SessionId = SessionId(u32::MAX as u64);
 
 /// Incarnations are numbered from 1 upwards, sidecars in a history from 0.
 pub(crate) fn incarnation_of(sidecar: u32) -> Incarnation {
@@ -277,6 +280,8 @@ impl World {
         }
         match effect {
             Effect::Store(call) => calls.push(call),
+            // An operator reads what is answered, and does nothing about it.
+            Effect::Reply { session: OPERATOR, .. } => {}
             Effect::Reply { session, request, reply } => {
                 self.notice_reply(host, session, request, &reply);
                 self.post_to_client(index(session), ClientMail::Reply { session, request, reply });
@@ -284,6 +289,7 @@ impl World {
             Effect::Notice { session, notice } => {
                 self.post_to_client(index(session), ClientMail::Notice { session, notice });
             }
+            Effect::TakenByForce { .. } => {}
             Effect::AlarmStoreClock { .. } => self.totals.alarms += 1,
             Effect::Event(event) => {
                 let of = req(event.session, event.request);
@@ -294,12 +300,19 @@ impl World {
                         self.log.record(Event::Dropped { of });
                     }
                     EventKind::Released { .. } => self.log.record(Event::Done { lease: of, lost: false }),
-                    EventKind::Lost { .. } => {
+                    EventKind::Lost { reason, .. } => {
                         self.totals.lost += 1;
+                        let forced = reason == LostReason::Forced;
+                        if forced || reason == LostReason::Store {
+                            self.log.record(Event::Deprived { lease: of, forced });
+                        }
                         self.log.record(Event::Done { lease: of, lost: true });
                     }
                     EventKind::Downgraded { .. } => self.log.record(Event::Shared { lease: of }),
-                    EventKind::Queued | EventKind::Granted { .. } | EventKind::Refused { .. } => {}
+                    EventKind::Queued
+                    | EventKind::Granted { .. }
+                    | EventKind::Refused { .. }
+                    | EventKind::Forced { .. } => {}
                 }
             }
         }
@@ -321,7 +334,7 @@ impl World {
                 self.hosts[host].link.settled(of);
                 self.log.record(Event::Dropped { of });
             }
-            Reply::Downgraded { .. } | Reply::Released | Reply::Cancelled => {}
+            Reply::Downgraded { .. } | Reply::Released | Reply::Cancelled | Reply::Unlocked(_) => {}
         }
     }
 

@@ -314,6 +314,7 @@ impl World {
                 record.tenures.iter().any(|tenure| tenure.until > now)
                     || record.queue.iter().any(|entry| entry.until > now)
                     || record.done.iter().any(|done| done.until > now)
+                    || record.forced.iter().any(|forced| forced.until > now)
             });
             rest.records += u32::from(alive);
         }

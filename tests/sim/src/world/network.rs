@@ -90,7 +90,7 @@ impl Link {
                 let key = usize::from(key.as_str().as_bytes()[0] - b'0');
                 self.recalls[key] = self.recalls[key].saturating_sub(1);
             }
-            Push::Offer { ask, .. } | Push::Busy { ask, .. } => {
+            Push::Offer { ask, .. } | Push::Busy { ask, .. } | Push::Forced { tenure: ask, .. } => {
                 if self.flights.iter().any(|flight| flight.ask == Some(*ask) && !flight.answered) {
                     rare.saw(Kind::PushBeforeReply);
                 }
@@ -295,6 +295,13 @@ impl World {
                 self.rare.saw(Kind::ExpiryDuringYield);
             }
             _ => {}
+        }
+        if let Reply::Unlocked(taken) = &reply {
+            for id in taken.iter().map(|taken| taken.id) {
+                let (sidecar, last) = (sidecar_of(id.incarnation), self.truth.last_fence(key, id));
+                let last = last.expect("what is taken stood");
+                self.log.record(Event::Forced { sidecar, key: number(key), last });
+            }
         }
         // These do not look at the record, so what is due in it stays.
         if !matches!(reply, Reply::Told | Reply::ClockRegressed) {

@@ -101,6 +101,8 @@ pub(crate) enum Trouble {
     StoreClockBack,
     /// All clients of a key hammer it for a while.
     Burst,
+    /// An operator takes a key from its holders.
+    Force,
 }
 
 /// A seed's world.
@@ -241,6 +243,7 @@ fn troubles(dice: &mut Dice) -> Vec<(At, Trouble)> {
         (Trouble::StoreClockAhead, 0.05, 2),
         (Trouble::StoreClockBack, 0.04, 1),
         (Trouble::Burst, 0.6, 2),
+        (Trouble::Force, 0.25, 4),
     ];
     let mut troubles = Vec::new();
     for (trouble, likely, most) in kinds {

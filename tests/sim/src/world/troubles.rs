@@ -3,13 +3,13 @@
 //! Owns how each planned trouble strikes. Must not know how the struck react.
 
 use super::clients::ClientMail;
-use super::hosts::number;
+use super::hosts::{OPERATOR, number};
 use super::plan::Trouble;
 use super::rare::Kind;
 use super::{Happening, World};
 use crate::checker::history::Event;
-use sidelock_engine::store::REFUSE_AFTER;
-use sidelock_engine::{EndedBy, Input, SessionId};
+use sidelock_engine::store::{Order, REFUSE_AFTER};
+use sidelock_engine::{EndedBy, Force, Input, RequestId, SessionId};
 use std::time::Duration;
 
 impl World {
@@ -51,6 +51,7 @@ impl World {
                 self.step_store_clock(-i64::try_from(by).expect("seconds"));
             }
             Trouble::Burst => self.burst(),
+            Trouble::Force => self.force(host),
         }
     }
 
@@ -81,6 +82,21 @@ impl World {
                 self.client_stops(client, span);
             }
         }
+    }
+
+    /// Mostly a key that somebody holds: another one would teach nothing.
+    fn force(&mut self, host: usize) {
+        if self.hosts[host].engine.is_none() || self.hosts[host].stopped {
+            return;
+        }
+        let held = self.truth.held_keys();
+        let key = match held.is_empty() {
+            true => self.dice.below(self.keys.len()),
+            false => self.dice.one_of(&held),
+        };
+        let key = self.keys[key].clone();
+        let order = Order { by: 0, reason: "simulated".into() };
+        self.feed(host, Input::Force(Force { session: OPERATOR, request: RequestId(0), key, order }));
     }
 
     /// The whole host stands still, its boottime too: the wall clock shows it afterwards.

@@ -40,6 +40,17 @@ impl Truth {
         entries.any(|entry| entry.offered && sidecar_of(entry.id.incarnation) == sidecar)
     }
 
+    /// Keys that some sidecar has.
+    pub(crate) fn held_keys(&self) -> Vec<usize> {
+        (0..self.0.len()).filter(|&key| !self.0[key].tenures.is_empty()).collect()
+    }
+
+    /// The highest fence of this tenure, before the operation under way.
+    pub(crate) fn last_fence(&self, key: usize, id: sidelock_engine::AskId) -> Option<u64> {
+        let tenure = self.0[key].tenures.iter().find(|tenure| tenure.id == id)?;
+        Some(tenure.range.last)
+    }
+
     /// Whether this tenure stood, before the operation under way.
     pub(crate) fn stood(&self, key: usize, id: AskId) -> bool {
         self.0[key].tenures.iter().any(|tenure| tenure.id == id)

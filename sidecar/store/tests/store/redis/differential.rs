@@ -4,13 +4,15 @@ use super::subject::RedisSubject;
 use crate::subject::{A, B, C, D, Subject, TTL, permits, renewal};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
-use sidelock_engine::store::{Ask, Fault, GiveBack, Op, Outcome, Publish, Renew, Return, Tell, Withdraw};
+use sidelock_engine::store::{
+    Ask, Fault, Force, GiveBack, Op, Order, Outcome, Publish, Renew, Return, Tell, Withdraw,
+};
 use sidelock_engine::{AskId, Incarnation, Key, Space, StoreTime, WHOLE};
 use sidelock_store::Memory;
 use sidelock_store::record::Record;
 use std::time::Duration;
 
-const SEQUENCES: u32 = 120;
+const SEQUENCES: u32 = 160;
 const OPERATIONS: usize = 50;
 
 /// An operation of which times are only known when it is its turn.
@@ -39,6 +41,7 @@ impl Draft {
             Op::Withdraw(withdraw) => Op::Withdraw(Withdraw { tombstone, ..withdraw }),
             Op::Publish(publish) => Op::Publish(Publish { refuse_after, ..publish }),
             same @ (Op::Tell(_) | Op::ReadBoard { .. } | Op::Peek { .. }) => same,
+            Op::Force(force) => Op::Force(Force { refuse_after, ..force }),
         }
     }
 }
@@ -92,7 +95,12 @@ fn operation() -> impl Strategy<Value = Op> {
     });
     let read = (0..2u8).prop_map(|k| Op::ReadBoard { board: key(k).in_space(Space::Board) });
     let peek = (0..2u8).prop_map(|k| Op::Peek { key: key(k) });
-    prop_oneof![12 => ask, 3 => renew, 6 => back, 3 => withdraw, 1 => tell, 2 => publish, 1 => read, 2 => peek]
+    let force = (0..2u8, ask_id(), any::<u32>(), "[a-zß]{1,40}").prop_map(|(k, id, by, reason)| {
+        let order = Order { by, reason: reason.into() };
+        Op::Force(Force { key: key(k), from: id.incarnation, order, refuse_after: StoreTime(0) })
+    });
+    // A force ends all that the others build on: there must not be many.
+    prop_oneof![36 => ask, 9 => renew, 18 => back, 9 => withdraw, 3 => tell, 6 => publish, 3 => read, 6 => peek, 1 => force]
 }
 
 fn draft() -> impl Strategy<Value = Draft> {
@@ -137,6 +145,9 @@ fn aimed(op: Op, aim: Option<usize>, memory: &Memory) -> Op {
     }
     let Some(aim) = aim else { return op };
     let entry = record.queue.get(aim % record.queue.len().max(1));
+    if let Some(forced) = record.forced.get(aim % record.forced.len().max(1)) {
+        return about(op, forced.id);
+    }
     let Some(tenure) = record.tenures.get(aim % record.tenures.len().max(1)) else { return op };
     let issued = tenure.range.first + (tenure.range.last - tenure.range.first) / 2;
     match op {
@@ -154,6 +165,21 @@ fn aimed(op: Op, aim: Option<usize>, memory: &Memory) -> Op {
             }
         },
         tell => tell,
+    }
+}
+
+/// What the sidecar says whose tenure was taken, before it knows and then.
+fn about(op: Op, id: AskId) -> Op {
+    match op {
+        Op::Return(back) => Op::Return(Return { tenure: id, ..back }),
+        Op::Renew(renew) => Op::Renew(Renew { tenure: id, ..renew }),
+        Op::Withdraw(withdraw) => Op::Withdraw(Withdraw { id, ..withdraw }),
+        Op::Ask(ask) => {
+            let give_back =
+                ask.give_back.map(|back| GiveBack { seq: id.seq, keep: back.keep.min(1), ..back });
+            Op::Ask(Ask { id: AskId { seq: id.seq + 1, ..id }, give_back, ..ask })
+        }
+        other => other,
     }
 }
 
@@ -191,6 +217,7 @@ fn memory_and_redis_answer_alike() {
     let replies = [
         "Board",
         "ClockRegressed",
+        "Forced",
         "Gone",
         "Granted",
         "LimitMismatch",
@@ -202,6 +229,7 @@ fn memory_and_redis_answer_alike() {
         "Stale",
         "Told",
         "TooLate",
+        "Unlocked",
         "UpgradeConflict",
         "Withdrawn",
     ];
@@ -268,7 +296,7 @@ fn what_is_no_record_is_corrupt_and_left_alone() {
         tombstone: None,
     });
     let mut newer = Record::default().encode();
-    newer[2] = 2;
+    newer[2] = 3;
     let mut cut = Record::default().encode();
     cut.pop();
     for bytes in [b"".to_vec(), b"hello".to_vec(), cut, newer.clone(), [newer, vec![0; 52]].concat()] {
@@ -276,7 +304,7 @@ fn what_is_no_record_is_corrupt_and_left_alone() {
         let Outcome::NotApplied(Fault::Corrupt(why)) = redis.outcome(&op) else {
             panic!("{bytes:?} was taken for a record");
         };
-        let expected = if bytes.get(2) == Some(&2) { "record_too_new" } else { "corrupt" };
+        let expected = if bytes.get(2) == Some(&3) { "record_too_new" } else { "corrupt" };
         assert!(why.starts_with(expected), "{why}");
         assert_eq!(redis.raw("a"), Some(bytes));
     }

@@ -131,6 +131,7 @@ fn wake(info: &PushInfo) -> Option<Wake> {
         1 => Push::Offer { key, ask },
         2 => Push::Recall { key, ask },
         3 => Push::Busy { key, ask },
+        5 => Push::Forced { key, tenure: ask },
         other => panic!("a push of kind {other}"),
     };
     Some(Wake { to, push })
