@@ -90,6 +90,19 @@ pub struct Refusal {
     pub cycle: Vec<CycleEdge>,
 }
 
+/// What helps against an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Remedy {
+    /// Nothing that a repetition could change: correct the request, or look at the state first.
+    Never,
+    /// Begin anew, at once.
+    Now,
+    /// Begin anew after this; zero if the sidecar does not know better than the caller.
+    After(Duration),
+    /// Begin anew once there is a sidecar. The client looks for one by itself.
+    Reconnect,
+}
+
 /// Result of the SDK's operations.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -116,6 +129,29 @@ impl Error {
     /// Who waits for whom, all the way round, if this is a deadlock; else nothing.
     pub fn cycle(&self) -> &[CycleEdge] {
         if let Error::Deadlock(refusal) = self { &refusal.cycle } else { &[] }
+    }
+
+    /// What helps: whether, and when, the same may succeed if it is begun anew. [`crate::Retry`] goes by it.
+    ///
+    /// Of a lost lease and of a deadlock's victim it says *now*: what was done so far is to be begun anew with a new lease.
+    /// So it does of a register that changed meanwhile: read it again, and decide again.
+    pub fn remedy(&self) -> Remedy {
+        match self {
+            Error::WaitTimeout(refusal) | Error::QueueFull(refusal) | Error::StoreUnavailable(refusal) => {
+                Remedy::After(refusal.retry_after.unwrap_or_default())
+            }
+            Error::Deadlock(_) | Error::LeaseLost { .. } => Remedy::Now,
+            Error::Conflict(refusal) if refusal.code == Code::Conflict => Remedy::Now,
+            Error::SidecarUnreachable { code: None, .. } => Remedy::Reconnect,
+            Error::SidecarUnreachable { .. }
+            | Error::Denied(_)
+            | Error::NotHeld(_)
+            | Error::NotFound(_)
+            | Error::Conflict(_)
+            | Error::Invalid(_)
+            | Error::OutcomeUnknown { .. }
+            | Error::Internal(_) => Remedy::Never,
+        }
     }
 
     pub(crate) fn unreachable(tried: Vec<PathBuf>, cause: impl fmt::Display) -> Error {

@@ -31,16 +31,20 @@ mod lease;
 mod link;
 mod owner;
 mod request;
+mod retry;
+mod safe_key;
 mod shared;
 mod slots;
 mod timed;
 
 pub use client::{Builder, Client, Sidecar};
 pub use discover::socket_path;
-pub use error::{Error, Refusal, Result};
+pub use error::{Error, Refusal, Remedy, Result};
 pub use lease::{Lease, LeaseView, Releasing};
 pub use owner::owner;
 pub use request::{Acquiring, Rate, Request, RwLock, Semaphore};
+pub use retry::Retry;
+pub use safe_key::safe_key;
 pub use sidelock_wire::{Code, CycleEdge, Guarantee, LostReason, Mode, Scope};
 pub use timed::{LeaseId, NotALeaseId, TimedLease};
 
