@@ -56,12 +56,8 @@ impl TryFrom<SemaphoreBody> for Wish {
     fn try_from(body: SemaphoreBody) -> Result<Wish, ProblemDocument> {
         not_reentrant(body.reentrant)?;
         admit_meta(body.meta.as_ref())?;
-        let limit = body.limit.ok_or_else(|| {
-            ProblemDocument::bad_field(
-                "limit",
-                "is missing; say how many units there are, as in {\"limit\":10}",
-            )
-        })?;
+        // Whether the key's class says how many there are, the gate knows.
+        let limit = body.limit.unwrap_or(0);
         Ok(Wish {
             mode: Mode::Permits { permits: body.permits.unwrap_or(1), limit },
             wait: body.wait,

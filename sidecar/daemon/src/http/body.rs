@@ -54,8 +54,9 @@ impl Fields for LockBody {
 /// What `POST /v1/semaphores/{key}` takes.
 #[derive(Clone, Debug, Default, Deserialize, ToSchema)]
 pub(crate) struct SemaphoreBody {
-    /// Units that exist; all who use the key at a time must agree. From 1 to 1000000. Required.
-    #[schema(required = true, nullable = false, example = 10)]
+    /// Units that exist; all who use the key at a time must agree. From 1 to 1000000. Left out where the key's class, in
+    /// the sidecar's settings, has a limit; that one counts in any case.
+    #[schema(example = 10)]
     pub(crate) limit: Option<u32>,
     /// Units wanted, at most `limit`. Default 1.
     pub(crate) permits: Option<u32>,
