@@ -159,6 +159,80 @@ impl Client {
     }
 }
 
+/// An election; see [`crate::Leader`].
+#[derive(Clone, Debug)]
+#[must_use = "it does nothing until it campaigns"]
+pub struct Leader {
+    leader: crate::Leader,
+    thread: Arc<Thread>,
+}
+
+/// Being the leader; see [`crate::Leadership`].
+#[derive(Debug)]
+#[must_use = "a leadership that is dropped is resigned at once"]
+pub struct Leadership {
+    leadership: crate::Leadership,
+    thread: Arc<Thread>,
+}
+
+impl Client {
+    /// See [`crate::Client::leader`].
+    pub fn leader(&self, name: impl AsRef<str>) -> Leader {
+        Leader { leader: self.client.leader(name), thread: self.thread.clone() }
+    }
+}
+
+impl Leader {
+    /// See [`crate::Leader::wait`].
+    pub fn wait(self, wait: Duration) -> Leader {
+        Leader { leader: self.leader.wait(wait), ..self }
+    }
+
+    /// See [`crate::Leader::max_term`].
+    pub fn max_term(self, max_term: Duration) -> Leader {
+        Leader { leader: self.leader.max_term(max_term), ..self }
+    }
+
+    /// See [`crate::Leader::campaign`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn campaign(&self) -> Result<Leadership> {
+        let leadership = self.thread.wait(self.leader.campaign())?;
+        Ok(Leadership { leadership, thread: self.thread.clone() })
+    }
+
+    /// See [`crate::Leader::try_campaign`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn try_campaign(&self) -> Result<Option<Leadership>> {
+        let elected = self.thread.wait(self.leader.try_campaign())?;
+        Ok(elected.map(|leadership| Leadership { leadership, thread: self.thread.clone() }))
+    }
+}
+
+impl Leadership {
+    /// See [`crate::Leadership::term`].
+    pub fn term(&self) -> u64 {
+        self.leadership.term()
+    }
+
+    /// See [`crate::Leadership::is_valid`].
+    pub fn is_valid(&self) -> bool {
+        self.leadership.is_valid()
+    }
+
+    /// See [`crate::Leadership::resign`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn resign(self) -> Result<()> {
+        let Leadership { leadership, thread } = self;
+        thread.wait(leadership.resign())
+    }
+}
+
 impl Semaphore {
     /// See [`crate::Semaphore::permits`].
     pub fn permits(&self, permits: u32) -> Request {

@@ -14,6 +14,7 @@ use clap::{Args, ValueEnum};
 use job::{Job, exit_code, start_failure_code};
 use nix::sys::signal::Signal;
 use sidelock_client::{Client, Code, Error, Lease, LostReason, Request};
+use std::borrow::Cow;
 use std::ffi::OsString;
 use std::future::pending;
 use std::task::Poll;
@@ -38,8 +39,11 @@ const LISTENED_TO: [Signal; 7] = [
 #[derive(Args, Debug)]
 pub(crate) struct RunArgs {
     /// The key
-    #[arg(required = true, value_name = "KEY")]
+    #[arg(required_unless_present = "leader", value_name = "KEY")]
     keys: Vec<String>,
+    /// Run the command once this process leads NAME, instead of holding a key: its lock is `leader/NAME`
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["keys", "shared", "permits", "limit"])]
+    leader: Option<String>,
     /// The command, after `--`
     #[arg(last = true, value_name = "CMD")]
     argv: Vec<OsString>,
@@ -85,8 +89,8 @@ enum OnLost {
 pub(crate) async fn run(args: RunArgs) -> Result<u8, Failure> {
     let key = args.key()?;
     let client = wish::connect(&args.socket, "sidelock run").await?;
-    let acquire = args.request(&client, key).acquire();
-    let lease = match wish::patiently(&args.socket, key, acquire).await {
+    let acquire = args.request(&client, &key).acquire();
+    let lease = match wish::patiently(&args.socket, &key, acquire).await {
         Ok(lease) => lease,
         Err(error) => return args.not_acquired(error.into()),
     };
@@ -163,7 +167,10 @@ async fn at(time: Option<Instant>) {
 
 impl RunArgs {
     /// The one key. Several at once are all-or-nothing, which the sidecar does not do yet.
-    fn key(&self) -> Result<&str, Failure> {
+    fn key(&self) -> Result<Cow<'_, str>, Failure> {
+        if let Some(name) = &self.leader {
+            return Ok(Cow::Owned(format!("leader/{name}")));
+        }
         match self.keys.as_slice() {
             [key, command @ ..] if self.argv.is_empty() && self.command.is_none() => {
                 let command = if command.is_empty() { "CMD".to_owned() } else { command.join(" ") };
@@ -171,7 +178,7 @@ impl RunArgs {
                     "run needs `--` and then its command: sidelock run [OPTIONS] {key} -- {command}"
                 )))
             }
-            [key] => Ok(key),
+            [key] => Ok(Cow::Borrowed(key)),
             _ => Err(Failure::usage(
                 "run holds one key; put `--` before the command, and for several keys nest `sidelock run` in one order",
             )),
