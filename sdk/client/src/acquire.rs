@@ -9,7 +9,7 @@ use crate::hold::{End, Hold};
 use crate::owner;
 use crate::shared::{Phase, Shared, State};
 use crate::slots::{Answer, Slot};
-use sidelock_wire::{Acquire, Code, Granted, Life, LostReason, Mode, ToSidecar};
+use sidelock_wire::{Acquire, Change, Code, Granted, LeaseName, Life, LostReason, Mode, ToSidecar};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -28,6 +28,8 @@ pub(crate) struct Wish {
     pub(crate) per: Option<Duration>,
     pub(crate) owner: Option<Arc<str>>,
     pub(crate) priority: i32,
+    /// A shared lease of ours that shall become this, and is kept until then.
+    pub(crate) upgrades: Option<Arc<Hold>>,
 }
 
 /// What was got.
@@ -68,6 +70,14 @@ impl Asking {
         if !self.shared.is_own_process() {
             return Err(forked(&self.wish.key));
         }
+        if let Some(share) = &self.wish.upgrades {
+            if let Some(end) = share.end() {
+                return Err(lost(&self.wish.key, end));
+            }
+            if share.is_orphaned() {
+                return Err(lost(&self.wish.key, End::Lost(LostReason::SidecarRestarted)));
+            }
+        }
         if let Stage::New = self.stage {
             self.wait_until_ns = self.wish.wait.map(|wait| clock::after(clock::boottime_ns(), wait));
         }
@@ -107,6 +117,10 @@ impl Asking {
             Answer::Interrupted | Answer::Reconnected => return None,
             // Lost or over before anybody saw it: as if it had not been granted.
             Answer::Granted(hold) if hold.end().is_some() || hold.deadline_ns() <= clock::boottime_ns() => {
+                if let Some(share) = &self.wish.upgrades {
+                    // With the whole the share is gone.
+                    share.finish(hold.end().unwrap_or(End::Lost(LostReason::Expired)));
+                }
                 self.shared.change(|state| state.release_unheard(hold.request));
                 return None;
             }
@@ -160,7 +174,8 @@ impl Drop for Asking {
         if let Stage::Asked(number) = self.stage
             && self.shared.is_own_process()
         {
-            self.shared.change(|state| abandon(state, number));
+            let upgrades = self.wish.upgrades.is_some();
+            self.shared.change(|state| abandon(state, number, upgrades));
         }
     }
 }
@@ -174,6 +189,11 @@ fn send(
 ) -> Result<u64> {
     let before = state.outbox.len();
     let request = state.slots.insert(Slot::Waiting { waker: waker.clone(), renews: None });
+    if let Some(share) = &wish.upgrades {
+        let lease = LeaseName::Session(share.request);
+        state.send(&ToSidecar::Change(Change { request, lease, mode: wish.mode, wait }));
+        return Ok(request);
+    }
     state.send(&ToSidecar::Acquire(Acquire {
         request,
         key: wish.key.as_bytes(),
@@ -198,9 +218,13 @@ fn send(
     Ok(request)
 }
 
-/// Nobody wants request `number` any more.
-fn abandon(state: &mut State, number: u64) {
+/// Nobody wants request `number` any more. Of an upgrade the share stays: a cancel takes back no more than it gave.
+fn abandon(state: &mut State, number: u64, upgrades: bool) {
     match state.slots.get_mut(number) {
+        Some(slot @ Slot::Granted(_)) if upgrades => {
+            *slot = Slot::Cancelling;
+            state.send(&ToSidecar::Cancel { request: number });
+        }
         Some(slot @ Slot::Waiting { .. }) => {
             *slot = Slot::Cancelling;
             state.send(&ToSidecar::Cancel { request: number });

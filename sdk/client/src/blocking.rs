@@ -15,7 +15,7 @@
 
 use crate::error::{Error, Result};
 use crate::{Builder, LeaseView, request};
-use std::future::Future;
+use std::future::{Future, IntoFuture};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -349,6 +349,27 @@ impl Lease {
     /// As there.
     pub fn renew(&self, ttl: Duration) -> Result<()> {
         self.thread.wait(self.lease.renew(ttl))
+    }
+
+    /// See [`crate::Lease::downgrade`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn downgrade(&self) -> Result<()> {
+        self.thread.wait(self.lease.downgrade())
+    }
+
+    /// See [`crate::Lease::upgrade`]. Waits so long at most, or without end.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn upgrade(&mut self, wait: Option<Duration>) -> Result<()> {
+        let upgrade = self.lease.upgrade();
+        let upgrade = match wait {
+            Some(wait) => upgrade.wait(wait),
+            None => upgrade.wait_forever(),
+        };
+        self.thread.wait(upgrade.into_future())
     }
 
     /// See [`crate::Lease::release`].

@@ -7,7 +7,7 @@ use crate::clock;
 use crate::hold::Hold;
 use crate::shared::{Phase, Shared, State};
 use crate::slots::{Answer, Slot};
-use sidelock_wire::{LeaseName, Secret, ToSidecar};
+use sidelock_wire::{Change, LeaseName, Mode, Secret, ToSidecar};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -27,6 +27,14 @@ impl Command {
     pub(crate) fn renew(shared: &Arc<Shared>, hold: &Arc<Hold>, ttl: Duration) -> Command {
         let lease = LeaseName::Session(hold.request);
         Command::send_or_park(shared, Some(hold), |request| ToSidecar::Renew { request, lease, ttl })
+    }
+
+    /// Makes a session lease shared; that it stands is written to `hold`.
+    pub(crate) fn downgrade(shared: &Arc<Shared>, hold: &Arc<Hold>) -> Command {
+        let (lease, mode, wait) = (LeaseName::Session(hold.request), Mode::Shared, None);
+        Command::send_or_park(shared, Some(hold), |request| {
+            ToSidecar::Change(Change { request, lease, mode, wait })
+        })
     }
 
     /// Renews a timed lease.

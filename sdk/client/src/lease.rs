@@ -9,6 +9,7 @@ use crate::clock;
 use crate::command::Command;
 use crate::error::{Error, Result};
 use crate::hold::{End, Hold};
+use crate::mode::still_ours;
 use crate::slots::Answer;
 use sidelock_wire::{Code, Kind, LostReason};
 use std::future::Future;
@@ -21,16 +22,16 @@ use std::time::Duration;
 #[derive(Debug)]
 #[must_use = "a lease that is dropped is released at once"]
 pub struct Lease {
-    view: LeaseView,
+    pub(crate) view: LeaseView,
     released: bool,
 }
 
 /// A look at a lease that somebody else holds, such as [`crate::Request::run`] for its body. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct LeaseView {
-    handle: Arc<Handle>,
-    hold: Arc<Hold>,
-    key: Arc<str>,
+    pub(crate) handle: Arc<Handle>,
+    pub(crate) hold: Arc<Hold>,
+    pub(crate) key: Arc<str>,
 }
 
 impl Lease {
@@ -147,15 +148,7 @@ impl LeaseView {
     pub async fn renew(&self, ttl: Duration) -> Result<()> {
         let LeaseView { handle, hold, key } = self;
         loop {
-            if let Some(end) = hold.end() {
-                return Err(lost(key, end));
-            }
-            if hold.is_orphaned() {
-                return Err(Error::LeaseLost { key: key.clone(), reason: LostReason::SidecarRestarted });
-            }
-            if !handle.shared.is_own_process() {
-                return Err(forked(key));
-            }
+            still_ours(self)?;
             let before = hold.renewing(ttl);
             match Command::renew(&handle.shared, hold, ttl).await {
                 Answer::Renewed(_) => return Ok(()),

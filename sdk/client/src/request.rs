@@ -145,6 +145,7 @@ impl RwLock {
 impl Request {
     fn new(handle: &Arc<Handle>, key: Arc<str>, mode: Mode) -> Request {
         let wish = Wish {
+            upgrades: None,
             key,
             mode,
             wait: handle.default_wait,

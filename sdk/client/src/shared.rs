@@ -340,14 +340,20 @@ impl State {
             }
         }
         let held: HashSet<u64> = held.iter().copied().collect();
+        let mut gone = Vec::new();
         self.slots.retain(|request, slot| match slot {
             Slot::Held(hold) | Slot::Granted(hold) if !held.contains(&request) => {
                 hold.finish(End::Lost(LostReason::Session));
                 wakes.ended.push(hold.clone());
+                gone.push(request);
                 matches!(slot, Slot::Granted(_))
             }
             _ => true,
         });
+        // A share whose upgrade was granted on the old connection is a share again once that is cancelled.
+        for request in gone {
+            self.send(&release_for_nobody(LeaseName::Session(request)));
+        }
     }
 
     /// The old session's leases last until the deadlines told; the new session knows nothing of them.

@@ -7,3 +7,4 @@ mod models;
 mod read_write;
 mod semaphore;
 mod stage;
+mod upgrade;
