@@ -134,11 +134,13 @@ impl Asking {
             Answer::Timed(granted) => Ok(Gain::Timed(granted)),
             Answer::Refused(refused) => Err(Error::refused(key, refused)),
             Answer::Failed(error) => Err(error),
-            Answer::Renewed(_) | Answer::Released => Err(Error::plain(
-                Code::Internal,
-                key.clone(),
-                "the sidecar answered something else than was asked",
-            )),
+            Answer::Renewed(_) | Answer::Released | Answer::Register(_) | Answer::Written(_) => {
+                Err(Error::plain(
+                    Code::Internal,
+                    key.clone(),
+                    "the sidecar answered something else than was asked",
+                ))
+            }
         })
     }
 }
@@ -206,16 +208,22 @@ fn send(
         notify_queued: false,
         per: wish.per,
     }));
-    // Caught here: sent, it would end the connection for everybody.
-    let length = state.outbox.len() - before;
-    if length > frame_bytes_max {
-        state.outbox.truncate(before);
+    if let Some(error) = too_large(state, before, frame_bytes_max) {
         state.slots.remove(request);
-        let message =
-            format!("key and owner make a request of {length} bytes, at most {frame_bytes_max} are allowed");
-        return Err(Error::plain(Code::TooLarge, Arc::from(""), message));
+        return Err(error);
     }
     Ok(request)
+}
+
+/// Takes a request that is too large back out of the outbox: sent, it would end the connection for everybody.
+pub(crate) fn too_large(state: &mut State, before: usize, frame_bytes_max: usize) -> Option<Error> {
+    let length = state.outbox.len() - before;
+    if length <= frame_bytes_max {
+        return None;
+    }
+    state.outbox.truncate(before);
+    let message = format!("the request has {length} bytes, at most {frame_bytes_max} are allowed");
+    Some(Error::plain(Code::TooLarge, Arc::from(""), message))
 }
 
 /// Nobody wants request `number` any more. Of an upgrade the share stays: a cancel takes back no more than it gave.

@@ -13,6 +13,11 @@
 //! Owns one thread per client, which keeps the connection, the pings and the reconnects going while no call is under way.
 //! Not to be used from within async code: it would block the runtime, which tokio answers with a panic.
 
+#[path = "blocking_register.rs"]
+mod register;
+
+pub use register::{Operation, Register, Watch};
+
 use crate::error::{Error, Result};
 use crate::{Builder, LeaseView, request};
 use std::future::{Future, IntoFuture};

@@ -1,8 +1,9 @@
-//! Renewals and releases: a request about a lease, and its answer.
+//! Renewals, releases, registers: a request, and its answer.
 //!
 //! Owns the waiting for one answer, and for a connection where there is none. What to make of a connection that breaks is
 //! up to who asked.
 
+use crate::acquire::too_large;
 use crate::clock;
 use crate::hold::Hold;
 use crate::shared::{Phase, Shared, State};
@@ -20,9 +21,22 @@ pub(crate) struct Command {
     shared: Arc<Shared>,
     /// `None`: answered.
     number: Option<u64>,
+    /// Dropped, it is cancelled: it may wait for long.
+    cancels: bool,
 }
 
 impl Command {
+    /// Asks something of a register.
+    pub(crate) fn register<'a>(
+        shared: &Arc<Shared>,
+        cancels: bool,
+        message: impl FnOnce(u64) -> ToSidecar<'a>,
+    ) -> Command {
+        let mut command = Command::send_or_park(shared, None, message);
+        command.cancels = cancels;
+        command
+    }
+
     /// Renews a session lease; the answer is written to `hold`.
     pub(crate) fn renew(shared: &Arc<Shared>, hold: &Arc<Hold>, ttl: Duration) -> Command {
         let lease = LeaseName::Session(hold.request);
@@ -62,14 +76,14 @@ impl Command {
                 _ => state.slots.insert(Slot::Answered(Answer::Interrupted)),
             }
         });
-        Command { shared: shared.clone(), number: Some(number) }
+        Command { shared: shared.clone(), number: Some(number), cancels: false }
     }
 
     /// Sends a command, or parks until there is a connection to ask again on.
-    fn send_or_park(
+    fn send_or_park<'a>(
         shared: &Arc<Shared>,
         renews: Option<&Arc<Hold>>,
-        message: impl FnOnce(u64) -> ToSidecar<'static>,
+        message: impl FnOnce(u64) -> ToSidecar<'a>,
     ) -> Command {
         let now_ns = clock::boottime_ns();
         let number = shared.change(|state| match &state.phase {
@@ -83,17 +97,27 @@ impl Command {
             }
             Phase::Closed(error) => state.slots.insert(Slot::Answered(Answer::Failed(error.clone()))),
         });
-        Command { shared: shared.clone(), number: Some(number) }
+        Command { shared: shared.clone(), number: Some(number), cancels: false }
     }
 }
 
-fn sent(
+fn sent<'a>(
     state: &mut State,
     renews: Option<&Arc<Hold>>,
-    message: impl FnOnce(u64) -> ToSidecar<'static>,
+    message: impl FnOnce(u64) -> ToSidecar<'a>,
 ) -> u64 {
     let number = state.slots.insert(Slot::Waiting { waker: Waker::noop().clone(), renews: renews.cloned() });
+    let before = state.outbox.len();
     state.send(&message(number));
+    let frame_bytes_max = match &state.phase {
+        Phase::Up(session) => session.limits.frame_bytes_max as usize,
+        Phase::Away { .. } | Phase::Closed(_) => usize::MAX,
+    };
+    if let Some(error) = too_large(state, before, frame_bytes_max)
+        && let Some(slot) = state.slots.get_mut(number)
+    {
+        *slot = Slot::Answered(Answer::Failed(error));
+    }
     number
 }
 
@@ -113,12 +137,13 @@ impl Future for Command {
 impl Drop for Command {
     fn drop(&mut self) {
         let Some(number) = self.number.filter(|_| self.shared.is_own_process()) else { return };
-        let mut state = self.shared.lock();
-        match state.slots.get_mut(number) {
-            Some(slot @ Slot::Waiting { .. }) => *slot = Slot::Ignored,
-            _ => {
-                state.slots.remove(number);
+        self.shared.change(|state| match state.slots.get_mut(number) {
+            Some(slot @ Slot::Waiting { .. }) if self.cancels => {
+                *slot = Slot::Cancelling;
+                state.send(&ToSidecar::Cancel { request: number });
             }
-        }
+            Some(slot @ Slot::Waiting { .. }) => *slot = Slot::Ignored,
+            _ => drop(state.slots.remove(number)),
+        });
     }
 }

@@ -6,7 +6,7 @@ use crate::error::Error;
 use crate::hold::{End, Hold};
 use crate::shared::{Ended, State, Wakes};
 use crate::slots::{Answer, Slot};
-use sidelock_wire::{Granted, LostReason, Refused, Renewed, ToClient, ToSidecar};
+use sidelock_wire::{Current, Granted, LostReason, Refused, Renewed, ToClient, ToSidecar, Version};
 use std::borrow::Cow;
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -17,6 +17,12 @@ impl State {
         match message {
             ToClient::Granted(granted) => self.granted(granted, wakes),
             ToClient::Released { request } => self.answer(request, Answer::Released, wakes),
+            ToClient::RegisterValue { request, current } => {
+                self.answer(request, Answer::Register(owned(current)), wakes);
+            }
+            ToClient::RegisterWritten { request, etag } => {
+                self.answer(request, Answer::Written(etag.map(Cow::into_owned)), wakes);
+            }
             ToClient::Cancelled { request } => self.cancelled(request),
             ToClient::Renewed(renewed) => self.renewed(renewed, wakes),
             ToClient::Refused(refused) => self.refused(refused, wakes),
@@ -72,9 +78,10 @@ impl State {
     }
 
     fn refused(&mut self, refused: Refused<'_>, wakes: &mut Wakes) {
-        let Refused { request, code, message, detail } = refused;
+        let Refused { request, code, message, detail, register } = refused;
         let message = Cow::Owned(message.into_owned());
-        self.answer(request, Answer::Refused(Refused { request, code, message, detail }), wakes);
+        let register = register.map(owned_version);
+        self.answer(request, Answer::Refused(Refused { request, code, message, detail, register }), wakes);
     }
 
     /// The answer to a request that ends with it.
@@ -113,4 +120,17 @@ impl State {
             }
         }
     }
+}
+
+fn owned(current: Current<'_>) -> Current<'static> {
+    match current {
+        Current::Unchanged => Current::Unchanged,
+        Current::Absent => Current::Absent,
+        Current::Value(version) => Current::Value(owned_version(version)),
+    }
+}
+
+fn owned_version(version: Version<'_>) -> Version<'static> {
+    let Version { etag, value } = version;
+    Version { etag: Cow::Owned(etag.into_owned()), value: Cow::Owned(value.into_owned()) }
 }

@@ -3,6 +3,7 @@
 //! Owns the SDK's errors; each says in its text what to do. Which refusal becomes which of them is in the one table of
 //! codes, [`Code`].
 
+use crate::register::Value;
 use sidelock_wire::{Code, CycleEdge, Detail, Kind, LostReason, Refused};
 use std::fmt;
 use std::path::PathBuf;
@@ -88,6 +89,8 @@ pub struct Refusal {
     pub retry_after: Option<Duration>,
     /// Of a deadlock: who waits for whom, all the way round. The refused request is the first; else empty.
     pub cycle: Vec<CycleEdge>,
+    /// What a register holds, if a write's condition failed on it; with [`Code::Conflict`] and `None` it holds nothing.
+    pub current: Option<Box<Value>>,
 }
 
 /// What helps against an error.
@@ -160,13 +163,14 @@ impl Error {
 
     /// A refusal of a request about `key`.
     pub(crate) fn refused(key: &Arc<str>, refused: Refused<'_>) -> Error {
-        let Refused { code, message, detail, .. } = refused;
+        let Refused { code, message, detail, register, .. } = refused;
         if code == Code::LeaseLost {
             return Error::LeaseLost { key: key.clone(), reason: detail.reason.unwrap_or(LostReason::Other) };
         }
         let Detail { limit, retry_after, cycle, .. } = detail;
-        let message = message.into_owned();
-        Error::of(Refusal { code, key: key.clone(), message, limit, retry_after, cycle })
+        let (key, message) = (key.clone(), message.into_owned());
+        let current = register.as_ref().map(|version| Box::new(Value::of(version)));
+        Error::of(Refusal { code, key, message, limit, retry_after, cycle, current })
     }
 
     /// A refusal that no sidecar pronounced, or one of the connection as a whole.
@@ -178,6 +182,7 @@ impl Error {
             limit: None,
             retry_after: None,
             cycle: Vec::new(),
+            current: None,
         })
     }
 

@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::hold::{End, Hold};
 use crate::mode::still_ours;
 use crate::slots::Answer;
-use sidelock_wire::{Code, Kind, LostReason};
+use sidelock_wire::{Code, Kind, LeaseName, LostReason};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -119,6 +119,20 @@ impl LeaseView {
     /// See [`Lease::fence`].
     pub fn fence(&self) -> u64 {
         self.hold.fence
+    }
+
+    /// Whether it was acquired over this connection.
+    pub(crate) fn is_of(&self, handle: &Handle) -> bool {
+        Arc::ptr_eq(&self.handle.shared, &handle.shared)
+    }
+
+    /// Its name in the session, unless it is over or belongs to an earlier one.
+    pub(crate) fn name(&self) -> Result<LeaseName, End> {
+        match self.hold.end() {
+            Some(end) => Err(end),
+            None if self.hold.is_orphaned() => Err(End::Lost(LostReason::SidecarRestarted)),
+            None => Ok(LeaseName::Session(self.hold.request)),
+        }
     }
 
     /// See [`Lease::deadline`].

@@ -1,4 +1,4 @@
-//! Sidelock's Rust SDK: locks, semaphores and readers/writer locks from the sidecar next to this program.
+//! Sidelock's Rust SDK: locks, semaphores, readers/writer locks and registers from the sidecar next to this program.
 //!
 //! ```no_run
 //! # async fn f() -> sidelock_client::Result<()> {
@@ -32,6 +32,7 @@ mod lease;
 mod link;
 mod owner;
 mod mode;
+mod register;
 mod request;
 mod retry;
 mod safe_key;
@@ -46,6 +47,7 @@ pub use leader::{Leader, Leadership};
 pub use lease::{Lease, LeaseView, Releasing};
 pub use mode::{Upgrade, Upgrading};
 pub use owner::owner;
+pub use register::{Answering, Delete, Etag, Fencing, Get, Put, Register, Value, Watch};
 pub use request::{Acquiring, Rate, Request, RwLock, Semaphore};
 pub use retry::Retry;
 pub use safe_key::safe_key;

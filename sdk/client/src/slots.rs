@@ -5,7 +5,7 @@
 
 use crate::error::Error;
 use crate::hold::Hold;
-use sidelock_wire::{Granted, NOBODY, Refused, Renewed};
+use sidelock_wire::{Current, Granted, NOBODY, Refused, Renewed};
 use slab::Slab;
 use std::sync::Arc;
 use std::task::Waker;
@@ -26,9 +26,9 @@ pub(crate) enum Slot {
     Granted(Arc<Hold>),
     /// A lease in use.
     Held(Arc<Hold>),
-    /// An acquire that nobody wants any more; over when the sidecar says `cancelled`.
+    /// An acquire or watch that nobody wants any more; over when the sidecar says `cancelled`.
     Cancelling,
-    /// A renewal or release that nobody waits for any more; over when it is answered.
+    /// Another request that nobody waits for any more; over when it is answered.
     Ignored,
 }
 
@@ -43,6 +43,10 @@ pub(crate) enum Answer {
     Renewed(Renewed),
     /// To release.
     Released,
+    /// To get and watch.
+    Register(Current<'static>),
+    /// To put and delete: the version that a put made.
+    Written(Option<String>),
     /// No, and why.
     Refused(Refused<'static>),
     /// The connection ended before the answer came.

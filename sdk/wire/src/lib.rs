@@ -10,6 +10,7 @@ mod cycle;
 mod fields;
 mod frame;
 mod message;
+mod register;
 mod to_client;
 mod to_sidecar;
 
@@ -20,5 +21,6 @@ pub use message::{
     Detail, FEATURES, Guarantee, LeaseName, Life, LostReason, Mode, NOBODY, Resume, Scope, Secret,
     VERSION_MAX, VERSION_MIN,
 };
+pub use register::{Condition, Current, Known, Register, RegisterAct, Version};
 pub use to_client::{Granted, Limits, Refused, Renewed, ToClient, Welcome};
 pub use to_sidecar::{Acquire, Change, Hello, ToSidecar};

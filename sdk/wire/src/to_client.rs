@@ -8,6 +8,7 @@ use crate::cycle::{CYCLE_EDGES_MAX, CycleEdge};
 use crate::fields::{Fields, millis, put};
 use crate::frame::FrameError;
 use crate::message::{Detail, Guarantee, LostReason, Scope, Secret};
+use crate::register::{Current, Version};
 use std::borrow::Cow;
 use std::time::Duration;
 
@@ -37,6 +38,20 @@ pub enum ToClient<'a> {
     },
     /// To acquire, renew, release, change: no, and why.
     Refused(Refused<'a>),
+    /// To get and watch: what the register is.
+    RegisterValue {
+        /// The request.
+        request: u64,
+        /// What it is.
+        current: Current<'a>,
+    },
+    /// To put and delete: done.
+    RegisterWritten {
+        /// The request.
+        request: u64,
+        /// The version that a put made.
+        etag: Option<Cow<'a, str>>,
+    },
     /// The acquire waits, as it asked to be told.
     Queued {
         /// The acquire.
@@ -156,6 +171,8 @@ pub struct Refused<'a> {
     pub message: Cow<'a, str>,
     /// Numbers that go with it.
     pub detail: Detail,
+    /// What is there, where a write's condition failed; `None` with [`Code::Conflict`]: nothing is.
+    pub register: Option<Version<'a>>,
 }
 
 mod kind {
@@ -172,6 +189,8 @@ mod kind {
     pub(super) const LOST: u8 = 0x4b;
     pub(super) const DRAINING: u8 = 0x4c;
     pub(super) const GOODBYE: u8 = 0x4d;
+    pub(super) const REGISTER_VALUE: u8 = 0x50;
+    pub(super) const REGISTER_WRITTEN: u8 = 0x51;
 }
 
 /// The first optional field of a message, the second, the third: in the order in which they follow.
@@ -180,6 +199,8 @@ mod flag {
     pub(super) const SECOND: u8 = 1 << 1;
     pub(super) const THIRD: u8 = 1 << 2;
     pub(super) const FOURTH: u8 = 1 << 3;
+    /// Of a refusal.
+    pub(super) const REGISTER: u8 = 1 << 4;
 }
 
 impl<'a> ToClient<'a> {
@@ -193,6 +214,17 @@ impl<'a> ToClient<'a> {
             ToClient::Released { request } => put_numbered(out, kind::RELEASED, *request),
             ToClient::Pong { boottime_ns } => put_numbered(out, kind::PONG, *boottime_ns),
             ToClient::Refused(refused) => refused.encode(out),
+            ToClient::RegisterValue { request, current } => {
+                put_numbered(out, kind::REGISTER_VALUE, *request);
+                current.encode(out);
+            }
+            ToClient::RegisterWritten { request, etag } => {
+                put_numbered(out, kind::REGISTER_WRITTEN, *request);
+                out.push(put::flag(etag.is_some(), flag::FIRST));
+                if let Some(etag) = etag {
+                    put::text(out, etag);
+                }
+            }
             ToClient::Queued { request, ahead } => {
                 put_numbered(out, kind::QUEUED, *request);
                 put::u32(out, *ahead);
@@ -228,6 +260,15 @@ impl<'a> ToClient<'a> {
             kind::RELEASED => ToClient::Released { request: fields.u64("request")? },
             kind::PONG => ToClient::Pong { boottime_ns: fields.u64("boottime_ns")? },
             kind::REFUSED => ToClient::Refused(Refused::decode(fields)?),
+            kind::REGISTER_VALUE => {
+                ToClient::RegisterValue { request: fields.u64("request")?, current: Current::decode(fields)? }
+            }
+            kind::REGISTER_WRITTEN => {
+                let request = fields.u64("request")?;
+                let flags = fields.u8("flags")?;
+                let etag = fields.optional(flags & flag::FIRST != 0, |f| f.text("etag"))?;
+                ToClient::RegisterWritten { request, etag: etag.map(Cow::from) }
+            }
             kind::QUEUED => ToClient::Queued { request: fields.u64("request")?, ahead: fields.u32("ahead")? },
             kind::EXTENDED => {
                 ToClient::Extended { until_ns: fields.u64("until_ns")?, except: fields.list("except")? }
@@ -360,7 +401,8 @@ impl<'a> Refused<'a> {
         let flags = put::flag(limit.is_some(), flag::FIRST)
             | put::flag(retry_after.is_some(), flag::SECOND)
             | put::flag(reason.is_some(), flag::THIRD)
-            | put::flag(!cycle.is_empty(), flag::FOURTH);
+            | put::flag(!cycle.is_empty(), flag::FOURTH)
+            | put::flag(self.register.is_some(), flag::REGISTER);
         out.push(flags);
         put::text(out, &self.message);
         if let Some(limit) = limit {
@@ -377,6 +419,9 @@ impl<'a> Refused<'a> {
             put::u32(out, edges.len() as u32);
             edges.iter().for_each(|edge| edge.encode(out));
         }
+        if let Some(version) = &self.register {
+            version.encode(out);
+        }
     }
 
     fn decode(fields: &mut Fields<'a>) -> Result<Self, FrameError> {
@@ -392,7 +437,8 @@ impl<'a> Refused<'a> {
         })?;
         let reason = reason.map(LostReason::from_number);
         let detail = Detail { limit, retry_after, reason, cycle: cycle.unwrap_or_default() };
-        Ok(Refused { request, code, message, detail })
+        let register = fields.optional(flags & flag::REGISTER != 0, Version::decode)?;
+        Ok(Refused { request, code, message, detail, register })
     }
 }
 

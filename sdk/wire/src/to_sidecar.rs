@@ -6,6 +6,7 @@
 use crate::fields::{Fields, millis, put};
 use crate::frame::FrameError;
 use crate::message::{LeaseName, Life, Mode, Resume, Scope, Secret};
+use crate::register::{self, Register};
 use std::time::Duration;
 
 /// A message from a client to its sidecar. Texts are borrowed from the frame.
@@ -38,6 +39,8 @@ pub enum ToSidecar<'a> {
     },
     /// Makes a lease shared or exclusive.
     Change(Change),
+    /// Wants something of a register.
+    Register(Register<'a>),
     /// A sign of life, at least every tenth of the session's ttl.
     Ping,
 }
@@ -155,6 +158,7 @@ impl<'a> ToSidecar<'a> {
                 put_lease(out, *lease);
             }
             ToSidecar::Change(change) => change.encode(out),
+            ToSidecar::Register(register) => register.encode(out),
             ToSidecar::Ping => out.push(kind::PING),
         });
     }
@@ -177,6 +181,9 @@ impl<'a> ToSidecar<'a> {
             }
             kind::CHANGE => ToSidecar::Change(Change::decode(&mut fields)?),
             kind::PING => ToSidecar::Ping,
+            register::kind::GET | register::kind::PUT | register::kind::DELETE | register::kind::WATCH => {
+                ToSidecar::Register(Register::decode(kind, &mut fields)?)
+            }
             unknown => return FrameError::unknown_kind(unknown),
         };
         Ok(Some(message))
@@ -329,7 +336,7 @@ pub(crate) fn mode(fields: &mut Fields<'_>) -> Result<Mode, FrameError> {
     }
 }
 
-fn put_lease(out: &mut Vec<u8>, lease: LeaseName) {
+pub(crate) fn put_lease(out: &mut Vec<u8>, lease: LeaseName) {
     match lease {
         LeaseName::Session(acquire) => {
             out.push(0);
@@ -342,7 +349,7 @@ fn put_lease(out: &mut Vec<u8>, lease: LeaseName) {
     }
 }
 
-fn lease(fields: &mut Fields<'_>) -> Result<LeaseName, FrameError> {
+pub(crate) fn lease(fields: &mut Fields<'_>) -> Result<LeaseName, FrameError> {
     match fields.u8("lease")? {
         0 => Ok(LeaseName::Session(fields.u64("acquire")?)),
         1 => Ok(LeaseName::Timed(Secret(fields.u128("secret")?))),

@@ -14,6 +14,7 @@ mod force;
 mod output;
 mod paint;
 mod ready;
+mod register;
 mod run;
 mod serve;
 mod show;
@@ -68,6 +69,15 @@ enum Speaking {
     /// Give a lease back
     #[command(display_order = 5)]
     Unlock(timed::UnlockArgs),
+    /// Print a register's value
+    #[command(display_order = 5)]
+    Get(register::GetArgs),
+    /// Give a register the value on standard input, and print its version
+    #[command(display_order = 5)]
+    Put(register::PutArgs),
+    /// Take a register's value away
+    #[command(display_order = 5)]
+    Rm(register::RmArgs),
     /// List the keys in use
     #[command(display_order = 6)]
     Ls(show::LsArgs),
@@ -121,6 +131,9 @@ async fn speak(verb: Speaking) -> Result<u8, Failure> {
         Speaking::Lock(args) => done(timed::lock(args).await),
         Speaking::Unlock(args) => done(timed::unlock(args).await),
         Speaking::Renew(args) => done(timed::renew(args).await),
+        Speaking::Get(args) => done(register::get(args).await),
+        Speaking::Put(args) => done(register::put(args).await),
+        Speaking::Rm(args) => done(register::rm(args).await),
         Speaking::Ls(args) => done(show::ls(args).await),
         Speaking::Why(args) => done(show::why(args).await),
         Speaking::Watch(args) => done(watch::watch(args).await),

@@ -251,6 +251,7 @@ impl FrameDoor {
             ToSidecar::Acquire(ask) => (ask.request, gate.acquire(id, ask)),
             ToSidecar::Renew { request, lease, ttl } => (*request, gate.renew(id, *request, *lease, *ttl)),
             ToSidecar::Release { request, lease } => (*request, Ok(gate.release(id, *request, *lease))),
+            ToSidecar::Register(asked) => (asked.request, gate.register(id, asked)),
             ToSidecar::Cancel { request } => (*request, Ok(gate.cancel(id, *request))),
             ToSidecar::Change(change) => (change.request, gate.change(id, change)),
             ToSidecar::Ping => {

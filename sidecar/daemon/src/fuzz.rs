@@ -68,6 +68,7 @@ impl Gate {
             ToSidecar::Acquire(ask) => gate.acquire(session, ask),
             ToSidecar::Renew { request, lease, ttl } => gate.renew(session, *request, *lease, *ttl),
             ToSidecar::Release { request, lease } => Ok(gate.release(session, *request, *lease)),
+            ToSidecar::Register(asked) => gate.register(session, asked),
             ToSidecar::Cancel { request } => Ok(gate.cancel(session, *request)),
             ToSidecar::Change(change) => gate.change(session, change),
             ToSidecar::Ping => Ok(gate.ping(session)),

@@ -4,6 +4,8 @@
 //! types on the way in, and the only one that can make an [`Admitted`], which is all the driver accepts. Must not know
 //! connections: both doors bring the same requests here.
 
+mod registers;
+
 use crate::config::{Class, Deadlock, Limits, format_duration};
 use crate::metrics::Metrics;
 use crate::place::{Place, draw};

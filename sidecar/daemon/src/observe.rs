@@ -46,6 +46,14 @@ impl Observer {
         let (op, outcome) = match reply {
             Reply::Renewed { .. } => ("renew", "renewed"),
             Reply::Refused(no @ Refusal::NotUpgradable(_)) => ("change", reply::code(no).name()),
+            Reply::Register(_) => ("register", "read"),
+            Reply::Unchanged => ("register", "unchanged"),
+            Reply::Written(_) => ("register", "written"),
+            Reply::Deleted => ("register", "deleted"),
+            // Only who speaks of a register can be told these.
+            Reply::Refused(
+                no @ (Refusal::Absent | Refusal::Conflict(_) | Refusal::StaleFence | Refusal::OutcomeUnknown),
+            ) => ("register", reply::code(no).name()),
             // Only who speaks of a lease can be told these.
             Reply::Refused(no @ (Refusal::NotHeld | Refusal::NotFound | Refusal::LeaseLost(_))) => {
                 ("renew_or_release", reply::code(no).name())

@@ -2,6 +2,7 @@
 //!
 //! Owns the shape. Codes and their meaning are the wire crate's table; must not know who refused.
 
+use sidelock_engine::store::Version;
 use sidelock_wire::{Code, Detail};
 use std::borrow::Cow;
 
@@ -16,12 +17,14 @@ pub(crate) struct Problem {
     pub(crate) field: Option<&'static str>,
     /// Numbers that go with it.
     pub(crate) detail: Detail,
+    /// What is there, where a write's condition failed.
+    pub(crate) register: Option<Box<Version>>,
 }
 
 impl Problem {
     /// A refusal that needs no numbers.
     pub(crate) fn new(code: Code, message: impl Into<Cow<'static, str>>) -> Problem {
-        Problem { code, message: message.into(), field: None, detail: Detail::default() }
+        Problem { code, message: message.into(), field: None, detail: Detail::default(), register: None }
     }
 
     /// A field that is wrong; `allowed` says what would be right.

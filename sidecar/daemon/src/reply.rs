@@ -5,6 +5,7 @@
 
 use crate::outlet::Told;
 use crate::problem::Problem;
+use sidelock_engine::store::Version;
 use sidelock_engine::{
     self as engine, Cycle, Grant, LostReason, Notice, Refusal, Reply, RequestId, Time, WHOLE,
 };
@@ -35,6 +36,12 @@ fn answer(request: u64, reply: Reply) -> ToClient<'static> {
         Reply::Unlocked(_) => {
             refused(request, Problem::new(Code::Internal, "no frame orders a forced unlock"))
         }
+        Reply::Register(current) => {
+            ToClient::RegisterValue { request, current: current.map_or(wire::Current::Absent, value) }
+        }
+        Reply::Unchanged => ToClient::RegisterValue { request, current: wire::Current::Unchanged },
+        Reply::Written(etag) => ToClient::RegisterWritten { request, etag: Some(etag.to_string().into()) },
+        Reply::Deleted => ToClient::RegisterWritten { request, etag: None },
         Reply::Refused(refusal) => refused(request, problem(&refusal)),
     }
 }
@@ -46,7 +53,16 @@ pub(crate) fn refused(request: u64, problem: Problem) -> ToClient<'static> {
         code: problem.code,
         message: problem.message,
         detail: problem.detail,
+        register: problem.register.map(|version| version_of(*version)),
     })
+}
+
+fn value(version: Version) -> wire::Current<'static> {
+    wire::Current::Value(version_of(version))
+}
+
+fn version_of(version: Version) -> wire::Version<'static> {
+    wire::Version { etag: version.etag.to_string().into(), value: version.value.to_vec().into() }
 }
 
 fn granted(request: u64, grant: &Grant) -> wire::Granted {
@@ -107,6 +123,9 @@ pub(crate) fn code(refusal: &Refusal) -> Code {
         Refusal::StoreUnavailable => Code::StoreUnavailable,
         Refusal::Deadlock(_) => Code::Deadlock,
         Refusal::Draining => Code::Draining,
+        Refusal::Absent => Code::NotFound,
+        Refusal::Conflict(_) => Code::Conflict,
+        Refusal::StaleFence => Code::StaleFence,
         Refusal::OutcomeUnknown => Code::OutcomeUnknown,
     }
 }
@@ -154,11 +173,16 @@ pub(crate) fn problem(refusal: &Refusal) -> Problem {
             format!("a deadlock: {} {first}", ring.join(" "))
         }
         Refusal::OutcomeUnknown => "the store was asked and did not answer".into(),
+        Refusal::Absent => return Problem::new(code, "the register has no value; put one"),
+        Refusal::Conflict(Some(_)) => "the register has another version".into(),
+        Refusal::Conflict(None) => "the register has no value".into(),
+        Refusal::StaleFence => "the lease that this was bound to no longer stands".into(),
         // The advice begins with why.
         Refusal::Draining => "the request was not carried out".into(),
     };
     let message = format!("{what}; {}", code.advice()).into();
-    Problem { code, message, field: None, detail }
+    let register = if let Refusal::Conflict(current) = refusal { current.clone() } else { None };
+    Problem { code, message, field: None, detail, register }
 }
 
 /// The ring of a deadlock, as clients read it.

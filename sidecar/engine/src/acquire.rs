@@ -271,7 +271,10 @@ impl Engine {
                 Some(resource) => Some(resource),
                 None => Some(self.end_lease(now, lease, End::Released)),
             },
-            None => None,
+            None => {
+                self.cancel_register(now, session, request);
+                None
+            }
         };
         self.reply(session, request, Reply::Cancelled);
         if let Some(resource) = resource {

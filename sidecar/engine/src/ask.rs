@@ -213,15 +213,10 @@ impl Engine {
                 self.alarm_clock(resource);
             }
             Reply::Forced { seq, .. } => self.ask_after_taken(now, resource, seq),
-            Reply::Renewed { .. }
-            | Reply::Gone
-            | Reply::Returned
-            | Reply::Withdrawn
-            | Reply::Told
-            | Reply::Unlocked(_) => {
+            // Answers to other operations.
+            _ => {
                 ask.again_at = now + REASK_EVERY;
             }
-            Reply::Published | Reply::Board(_) | Reply::Record(_) => ask.again_at = now + REASK_EVERY,
         }
     }
 

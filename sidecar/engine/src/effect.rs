@@ -4,8 +4,8 @@
 //! daemon translates on the way out.
 
 use crate::cycle::Cycle;
-use crate::model::{Fence, Incarnation, Key, LeaseSecret, Mode, RequestId, SessionId, Time};
-use crate::store::{Call, Order};
+use crate::model::{Etag, Fence, Incarnation, Key, LeaseSecret, Mode, RequestId, SessionId, Time};
+use crate::store::{Call, Order, Version};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -76,6 +76,14 @@ pub enum Reply {
     Unlocked(Unlocked),
     /// To cancel, under the number of the cancelled acquire, which gets no other answer after this.
     Cancelled,
+    /// To get: what is there. To a watch: what is there now, or nothing is.
+    Register(Option<Version>),
+    /// To a watch whose wait is over: what the client knows is still so.
+    Unchanged,
+    /// To put: done, under this version.
+    Written(Etag),
+    /// To delete: done.
+    Deleted,
     /// To any: no, and why.
     Refused(Refusal),
 }
@@ -245,6 +253,12 @@ pub enum Refusal {
     StoreUnavailable,
     /// The sidecar is going.
     Draining,
+    /// The register has no value.
+    Absent,
+    /// The condition of a write failed: this is there, or nothing is.
+    Conflict(Option<Box<Version>>),
+    /// The lease that the operation is bound to does not stand, or a later one was here before.
+    StaleFence,
     /// It was sent to the store, and whether it was carried out is not known.
     OutcomeUnknown,
 }

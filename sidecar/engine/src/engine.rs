@@ -13,6 +13,7 @@ use crate::mutant::Mutant;
 use crate::owners::Owners;
 use crate::patrol::Patrol;
 use crate::pin::Pins;
+use crate::register::Registers;
 use crate::resources::Resources;
 use crate::session::Session;
 use crate::store::{Call, CallId, Op, Outcome};
@@ -42,6 +43,7 @@ pub struct Engine {
     pub(crate) pins: Pins,
     pub(crate) upgrades: Upgrades,
     pub(crate) forcing: Forcing,
+    pub(crate) registers: Registers,
     pub(crate) draining: bool,
     /// Number of the next arrival of a waiter.
     pub(crate) arrivals: u64,
@@ -85,6 +87,7 @@ impl Engine {
             pins: Pins::default(),
             upgrades: Upgrades::new(),
             forcing: Forcing::new(),
+            registers: Registers::default(),
             draining: false,
             arrivals: 0,
             last_seq: 0,
@@ -138,6 +141,8 @@ impl Engine {
                 Timer::Waiter(waiter) => self.waiter_due(now, waiter),
                 Timer::Session(session) => self.session_due(now, session),
                 Timer::Patrol => self.patrol_due(now),
+                Timer::Register(operation) => self.operation_due(now, operation),
+                Timer::Watch(watched) => self.watch_due(now, watched),
             }
         }
     }
@@ -172,6 +177,10 @@ impl Engine {
                 self.change(now, change);
             }
             Input::Force(force) => self.force(now, force),
+            Input::Register(asked) => {
+                self.session_seen(now, asked.session);
+                self.register(now, asked);
+            }
             Input::StoreUp { at } => {
                 self.link.went_up(now, at);
                 self.reconnected(now);
@@ -192,6 +201,9 @@ impl Engine {
             return self.patrol_answered(now, call, outcome);
         }
         let resource = sent.resource;
+        if matches!(sent.kind, SentKind::Register | SentKind::Watch) {
+            return self.register_answered(now, sent, outcome);
+        }
         self.resources[resource].calls -= 1;
         if let Outcome::Applied { at, .. } = outcome
             && self.link.observe(now, sent.at, at)
@@ -202,7 +214,7 @@ impl Engine {
             SentKind::Ask => self.ask_answered(now, call, sent, outcome),
             SentKind::Renew => self.renew_answered(now, sent, outcome),
             SentKind::Debt => self.debt_answered(now, call, sent, outcome),
-            SentKind::Tell | SentKind::Patrol => {}
+            SentKind::Tell | SentKind::Patrol | SentKind::Register | SentKind::Watch => {}
             SentKind::Force => self.force_answered(now, call, sent, outcome),
         }
         self.serve(now, resource);
@@ -214,6 +226,7 @@ impl Engine {
             self.asks_reconnected(now, resource);
             self.look_again(now, resource);
         }
+        self.registers_reconnected(now);
     }
 
     fn disconnected(&mut self, now: Time) {

@@ -33,6 +33,7 @@ impl Engine {
                 };
                 self.recalled(now, resource, ask);
             }
+            Push::Changed { key } => self.register_changed(now, &key),
             Push::Busy { key, ask: busy } => {
                 let Some(resource) = self.resource_of(&key) else {
                     return;

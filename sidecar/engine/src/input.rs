@@ -3,7 +3,7 @@
 //! Owns the shape of inputs. Must not know frames, HTTP or Redis: the gate translates on the way in.
 
 use crate::model::{Key, LeaseSecret, Mode, Owner, RequestId, SessionId, StoreTime};
-use crate::store::{CallId, Order, Outcome, Push};
+use crate::store::{CallId, Condition, Known, Order, Outcome, Push};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -47,6 +47,8 @@ pub enum Input {
     Change(Change),
     /// Take a key from whoever holds it (P19). Always answered: [`crate::Reply::Unlocked`], or a refusal.
     Force(Force),
+    /// Look at a register, write it, or watch it.
+    Register(RegisterRequest),
     /// The store can be talked to (again). Sent once it is connected, its clock was read and the inbox is subscribed.
     StoreUp {
         /// The store's clock.
@@ -71,6 +73,47 @@ pub enum Input {
     Tick,
     /// The sidecar is going: grant nothing more, tell the sessions, give idle tenures back (H26).
     Drain,
+}
+
+/// A request about a register.
+#[derive(Clone, Debug)]
+pub struct RegisterRequest {
+    /// Whose.
+    pub session: SessionId,
+    /// Its number in the session.
+    pub request: RequestId,
+    /// The register.
+    pub key: Key,
+    /// Only under this lease: live, exclusive, of the lock with the same text (P17).
+    pub lease: Option<LeaseName>,
+    /// What is wanted.
+    pub act: RegisterAct,
+}
+
+/// What is wanted of a register.
+#[derive(Clone, Debug)]
+pub enum RegisterAct {
+    /// Its value and version.
+    Get,
+    /// Its value and version as soon as they are other than known.
+    Watch {
+        /// What the client has.
+        known: Known,
+        /// For how long: `None` for ever, zero looks once.
+        wait: Option<Duration>,
+    },
+    /// A new value.
+    Put {
+        /// Only if this is so.
+        condition: Condition,
+        /// The value. Its size was checked by the gate.
+        value: Arc<[u8]>,
+    },
+    /// No value.
+    Delete {
+        /// Only if this is so.
+        condition: Condition,
+    },
 }
 
 /// A new session.

@@ -245,6 +245,14 @@ impl Engine {
         }
     }
 
+    /// The lease that a session speaks of, if it may and it lives.
+    pub(crate) fn lease_named(&self, session: SessionId, name: LeaseName) -> Result<usize, Refusal> {
+        self.find_lease(session, name).map_err(|missing| match missing {
+            Missing::Released => Refusal::NotFound,
+            Missing::Refused(refusal) => refusal,
+        })
+    }
+
     pub(crate) fn find_lease(&self, session: SessionId, name: LeaseName) -> Result<usize, Missing> {
         let speaker = self.sessions.get(&session);
         let (ended, uid) = match name {

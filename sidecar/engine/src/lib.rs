@@ -27,9 +27,10 @@ mod fleet_graph;
 mod publish;
 mod patrol;
 mod deadlock;
-#[expect(dead_code, reason = "operations that pin a lease come with registers and once")]
 mod pin;
 mod upgrade;
+mod register;
+mod register_watch;
 mod session;
 mod tenure;
 mod fence;
@@ -50,6 +51,7 @@ pub use effect::{
 };
 pub use engine::Engine;
 pub use input::{
-    Acquire, Change, EndedBy, Force, Input, LeaseName, Life, NewMode, Release, Renew, SessionOpened,
+    Acquire, Change, EndedBy, Force, Input, LeaseName, Life, NewMode, RegisterAct, RegisterRequest, Release,
+    Renew, SessionOpened,
 };
 pub use model::*;

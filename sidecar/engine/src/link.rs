@@ -31,6 +31,10 @@ pub(crate) enum SentKind {
     /// About owners, and no resource.
     Patrol,
     Force,
+    /// An operation on a register, which `seq` numbers; there is no resource.
+    Register,
+    /// A look at a watched register, which `seq` numbers; there is no resource.
+    Watch,
 }
 
 /// The link.

@@ -241,6 +241,43 @@ pub struct AskId {
     pub seq: u64,
 }
 
+/// A version of a register: a number by the rule of fences, so that it does not repeat after a deletion or a loss of data,
+/// and the write that made it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Etag {
+    /// At least the store's time of the write, in microseconds, and above the number before. Zero: no version ever was.
+    pub number: u64,
+    /// The write.
+    pub writer: AskId,
+}
+
+impl Etag {
+    /// What no register ever had.
+    pub const NEVER: Etag = Etag { number: 0, writer: AskId { incarnation: Incarnation(0), seq: 0 } };
+
+    /// Reads what `Display` writes.
+    pub fn parse(text: &str) -> Option<Etag> {
+        let mut parts = text.split('-');
+        let (number, incarnation, seq) = (parts.next()?, parts.next()?, parts.next()?);
+        let digits = |part: &str| part.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        if parts.next().is_some() || ![number, incarnation, seq].into_iter().all(digits) {
+            return None;
+        }
+        let incarnation = Incarnation(u128::from_str_radix(incarnation, 16).ok()?);
+        let seq = u64::from_str_radix(seq, 16).ok()?;
+        let etag = Etag { number: u64::from_str_radix(number, 16).ok()?, writer: AskId { incarnation, seq } };
+        // One version has one text.
+        (etag.to_string() == text).then_some(etag)
+    }
+}
+
+impl fmt::Display for Etag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let AskId { incarnation, seq } = self.writer;
+        write!(f, "{:x}-{incarnation}-{seq:x}", self.number)
+    }
+}
+
 /// One connection of a client. Drawn by the daemon, never used twice in an incarnation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SessionId(pub u64);

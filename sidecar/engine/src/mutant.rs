@@ -46,6 +46,10 @@ pub enum Mutant {
     NoContact,
     /// P12, engine: a queued ask waits for its push alone.
     NoReask,
+    /// P17, store: a fenced read or write is not held against the lock's record, nor against fences seen before.
+    FencedWriteUnchecked,
+    /// P17, store: a write that was done before is done again.
+    RepeatedWriteRuns,
     /// H16, engine: a cut-off session whose leases are lost with their tenure is never forgotten.
     SessionOutlivesLeases,
     /// Rates, engine: the units are free when the lease is over, not when their time is.
@@ -62,7 +66,7 @@ pub enum Mutant {
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Mutant; 26] = [
+    pub const ALL: [Mutant; 28] = [
         Mutant::FenceFromClock,
         Mutant::HandoffRepeatsFence,
         Mutant::HalfWrite,
@@ -83,6 +87,8 @@ impl Mutant {
         Mutant::TryFailsAtOnce,
         Mutant::NoContact,
         Mutant::NoReask,
+        Mutant::FencedWriteUnchecked,
+        Mutant::RepeatedWriteRuns,
         Mutant::SessionOutlivesLeases,
         Mutant::RateForgetsSpent,
         Mutant::RateUnconfirmed,

@@ -35,6 +35,8 @@ pub(crate) struct Session {
     seen: Time,
     slots: BTreeMap<RequestId, Slot>,
     waiting: u32,
+    /// Its requests about registers.
+    pub(crate) operations: u32,
     /// Its session leases.
     held: u32,
     newest: Option<RequestId>,
@@ -137,6 +139,7 @@ impl Engine {
             seen: now,
             slots: BTreeMap::new(),
             waiting: 0,
+            operations: 0,
             held: 0,
             newest: None,
             cut: false,
@@ -174,6 +177,7 @@ impl Engine {
         let by = if Mutant::CutOffFrees.is(self.config.mutant) { EndedBy::Peer } else { by };
         match by {
             EndedBy::Peer => {
+                self.leave_registers(now, id);
                 self.leave_queues(now, id, None);
                 self.end_leases_of(now, id, End::Released);
                 if let Some(session) = self.sessions.remove(&id) {
@@ -181,6 +185,7 @@ impl Engine {
                 }
             }
             EndedBy::Sidecar => {
+                self.leave_registers(now, id);
                 self.leave_queues(now, id, None);
                 self.freeze_leases(id, true);
                 if let Some(session) = self.sessions.get_mut(&id) {
@@ -393,6 +398,7 @@ impl Engine {
         for waiter in waiters {
             self.refuse_waiter(now, waiter, Refusal::Draining);
         }
+        self.drain_watches(now);
         for resource in self.all_resources() {
             self.serve(now, resource);
         }

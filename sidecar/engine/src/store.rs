@@ -11,7 +11,11 @@
 //! tenure's and its offer's, so that neither taking an offer up nor letting it lapse binds more than was counted. A record
 //! with nothing in it is deleted; `last` needs no keeping (P1).
 
-use crate::model::{AskId, FenceRange, Incarnation, Key, StoreTime};
+mod register;
+
+pub use register::{ABSENT_TTL, Bound, Condition, Known, ReadRegister, Version, Watch, WriteRegister};
+
+use crate::model::{AskId, Etag, FenceRange, Incarnation, Key, Space, StoreTime};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -71,6 +75,10 @@ pub enum Op {
     },
     /// Take the key from everybody, by order of a person.
     Force(Force),
+    /// Look at a register.
+    ReadRegister(ReadRegister),
+    /// Write a register, or delete it.
+    WriteRegister(WriteRegister),
 }
 
 impl Op {
@@ -86,7 +94,19 @@ impl Op {
             Op::ReadBoard { board } => board,
             Op::Peek { key } => key,
             Op::Force(op) => &op.key,
+            Op::ReadRegister(op) => &op.key,
+            Op::WriteRegister(op) => &op.key,
         }
+    }
+
+    /// The lock whose record the operation looks at besides, in the same step.
+    pub fn bound_to(&self) -> Option<Key> {
+        let bound = match self {
+            Op::ReadRegister(op) => op.bound,
+            Op::WriteRegister(op) => op.bound,
+            _ => None,
+        };
+        bound.map(|_| self.key().in_space(Space::Lock))
     }
 }
 
@@ -272,9 +292,9 @@ pub enum Reply {
     Granted(Tenancy),
     /// To ask: in the queue.
     Queued(Queued),
-    /// To ask: done with, or overtaken by a newer ask of the same incarnation.
+    /// To ask and write: done with, or overtaken by a newer one of the same incarnation.
     Stale,
-    /// To ask: `refuse_after` had passed.
+    /// To ask and write: `refuse_after` had passed.
     TooLate,
     /// To ask: the key is in use with another limit.
     LimitMismatch {
@@ -320,6 +340,16 @@ pub enum Reply {
     },
     /// To force: these are gone.
     Unlocked(Vec<Taken>),
+    /// To read: this is there, or nothing is. To a deletion: nothing was.
+    Register(Option<Version>),
+    /// To read: what is there is known to the reader.
+    Unchanged,
+    /// To write: done, under this version.
+    Written(Etag),
+    /// To write: the condition failed; this is there, or nothing is.
+    Conflict(Option<Version>),
+    /// To read and write: the lease it is bound to does not stand, or a later one was here before.
+    StaleFence,
 }
 
 /// What a record says, without what is due; at most [`PEEKED_MAX`] of each.
@@ -421,6 +451,11 @@ pub enum Push {
         key: Key,
         /// The tenure.
         tenure: AskId,
+    },
+    /// A register that you watch was written.
+    Changed {
+        /// The register.
+        key: Key,
     },
 }
 

@@ -19,6 +19,10 @@ pub(crate) enum Timer {
     Session(SessionId),
     /// The board, and rounds that look for deadlocks.
     Patrol,
+    /// An operation on a register.
+    Register(u64),
+    /// The next look at a watched register.
+    Watch(u64),
 }
 
 /// The ordered set.

@@ -112,6 +112,8 @@ pub struct Counts {
     pub keys: usize,
     /// Tenures held, idle ones included.
     pub tenures: usize,
+    /// Requests about registers under way, watches among them.
+    pub operations: usize,
     /// Store calls whose outcome is awaited.
     pub calls: usize,
 }
@@ -157,6 +159,7 @@ impl Engine {
             waiters: self.waiters.len(),
             owners: self.owners.len(),
             keys: self.resources.len(),
+            operations: self.registers.len(),
             tenures: self.tenures,
             calls: self.link.calls(),
         }

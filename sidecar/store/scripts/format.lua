@@ -2,8 +2,8 @@
 --
 -- The files of this folder are one script, in this order: format.lua; then, as the body of a function that is only called
 -- when a short way does not do (making its closures costs 3 to 5 us), record.lua, ask.lua, renew.lua, give_back.lua,
--- withdraw.lua, board.lua, peek.lua and force.lua; last turn.lua. `encoding.rs` reads and writes the same bytes; what is
--- `until` there is `due` here, where the other is a keyword.
+-- withdraw.lua, board.lua, peek.lua and force.lua; the same with register.lua; last turn.lua. `encoding.rs` reads and writes
+-- the same bytes; what is `until` there is `due` here, where the other is a keyword.
 --
 -- Format 1, little endian, every number below 2^53, because a Lua number is a double (and `tostring` spoils 16 digits):
 --   'SL' version:1  next_due:8 last:8 limit:4  tenures:4 queue:4 offers:4 done:4
@@ -49,7 +49,8 @@ local RENEWED, GONE, RETURNED, WITHDRAWN, TOLD, FAULT = '\7', '\8', '\9', '\10',
 local PUBLISHED, BOARD, RECORD = '\30', '\31', '\32'
 local UPGRADE_CONFLICT = '\15'
 local TAKEN, UNLOCKED = '\40', '\41'
-local OFFER, RECALL, BUSY, LOST = 1, 2, 3, 5
+local REGISTER_VALUE, REGISTER_ABSENT, UNCHANGED, WRITTEN, CONFLICT, STALE_FENCE = '\20', '\21', '\22', '\23', '\24', '\25'
+local OFFER, RECALL, BUSY, CHANGED, LOST = 1, 2, 3, 4, 5
 
 local pack, unpack_at = struct.pack, struct.unpack
 

@@ -1,6 +1,8 @@
 -- turn: the operations of one turn of a sidecar, each on its own key, one after the other.
 --
--- KEYS[i]   sl:<version>:<namespace>:{<escaped key>}:<space>, the record that operation i is about and all it touches
+-- KEYS[i]   sl:<version>:<namespace>:{<escaped key>}:<space>, the record that operation i is about and all it touches,
+--           but for a register's operations that are bound to a lease: behind the others stand, in the order of those
+--           operations, the records of their locks, which are read
 -- ARGV[i]   the operation: a verb byte and packed fields, see the file of the verb; tell: '\5' incarnation:16 seq:8
 -- Returns   { now_us, answer 1, answer 2, … }: per operation a code byte and packed fields, or '\12' and what is wrong
 --           with the record
@@ -12,8 +14,12 @@
 -- of ask and return on a free key: 17 us in calls of one, 8 us in calls of eight, 6.5 us in calls of 32; SET NX PX and a
 -- compare-and-delete script, 3.2 us. In Redis Cluster, where a call must stay in one slot, a call has one key.
 
-local ASK, RENEW, GIVE_BACK, TELL = 1, 2, 3, 5
-local verbs
+local ASK, RENEW, GIVE_BACK, TELL, READ, WRITE = 1, 2, 3, 5, 7, 8
+-- Where the arguments of a register's operations say whether they are bound, see register.lua.
+local READ_BOUND_AT, WRITE_BOUND_AT = 60, 67
+local verbs, register_verbs
+-- Locks that bound operations before this one had.
+local locks = 0
 
 local function short_way(verb, raw, arg)
     if not raw then
@@ -35,6 +41,12 @@ local function short_way(verb, raw, arg)
     end
 end
 
+-- Whether it is a register's operation that looks at the lock's record too.
+local function is_bound(arg)
+    local verb = arg:byte(1)
+    return verb == READ and arg:byte(READ_BOUND_AT) == 1 or verb == WRITE and arg:byte(WRITE_BOUND_AT) == 1
+end
+
 local function step(arg)
     local verb = arg:byte(1)
     if verb == TELL then
@@ -43,6 +55,14 @@ local function step(arg)
         return TOLD
     end
     local raw = redis.call('GET', key)
+    if verb == READ or verb == WRITE then
+        register_verbs = register_verbs or registers()
+        local answer, register = register_verbs[verb](raw, arg, KEYS[#ARGV + locks])
+        if register then
+            register_verbs.store(register)
+        end
+        return answer
+    end
     local answer, record = short_way(verb, raw, arg)
     if not answer then
         verbs = verbs or rules()
@@ -55,8 +75,11 @@ local function step(arg)
 end
 
 local answers, pushes = { now }, {}
-for i = 1, #KEYS do
+for i = 1, #ARGV do
     key = KEYS[i]
+    if is_bound(ARGV[i]) then
+        locks = locks + 1
+    end
     local ok, answer = pcall(step, ARGV[i])
     if not ok then
         -- What `decode` found, or what Redis or Lua said.

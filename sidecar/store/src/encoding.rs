@@ -132,19 +132,23 @@ impl Record {
 }
 
 /// Little endian, as `struct.pack('<…')`.
-struct Writer(Vec<u8>);
+pub(crate) struct Writer(pub(crate) Vec<u8>);
 
 impl Writer {
-    fn u32(&mut self, number: u32) {
+    pub(crate) fn u32(&mut self, number: u32) {
         self.0.extend_from_slice(&number.to_le_bytes());
     }
 
-    fn u64(&mut self, number: u64) {
+    pub(crate) fn u64(&mut self, number: u64) {
         self.0.extend_from_slice(&number.to_le_bytes());
     }
 
-    fn id(&mut self, incarnation: Incarnation, seq: u64) {
+    pub(crate) fn incarnation(&mut self, incarnation: Incarnation) {
         self.0.extend_from_slice(&incarnation.0.to_be_bytes());
+    }
+
+    pub(crate) fn id(&mut self, incarnation: Incarnation, seq: u64) {
+        self.incarnation(incarnation);
         self.u64(seq);
     }
 
@@ -160,26 +164,30 @@ impl Writer {
 }
 
 /// What is left to read, its length checked beforehand, but for what was taken by force.
-struct Reader<'a>(&'a [u8]);
+pub(crate) struct Reader<'a>(pub(crate) &'a [u8]);
 
 impl Reader<'_> {
-    fn take<const N: usize>(&mut self) -> [u8; N] {
+    pub(crate) fn take<const N: usize>(&mut self) -> [u8; N] {
         let (head, rest) =
             self.0.split_first_chunk().expect("the length was checked before anything was read");
         self.0 = rest;
         *head
     }
 
-    fn u32(&mut self) -> u32 {
+    pub(crate) fn u32(&mut self) -> u32 {
         u32::from_le_bytes(self.take())
     }
 
-    fn u64(&mut self) -> u64 {
+    pub(crate) fn u64(&mut self) -> u64 {
         u64::from_le_bytes(self.take())
     }
 
-    fn id(&mut self) -> AskId {
-        AskId { incarnation: Incarnation(u128::from_be_bytes(self.take())), seq: self.u64() }
+    pub(crate) fn incarnation(&mut self) -> Incarnation {
+        Incarnation(u128::from_be_bytes(self.take()))
+    }
+
+    pub(crate) fn id(&mut self) -> AskId {
+        AskId { incarnation: self.incarnation(), seq: self.u64() }
     }
 
     /// All that is left: how many, and each with a text of its own length.

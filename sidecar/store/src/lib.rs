@@ -8,8 +8,11 @@ pub mod finding;
 mod boards;
 pub mod record;
 mod force;
+pub mod register;
+mod registers;
 mod memory;
 mod encoding;
+mod register_encoding;
 #[cfg(feature = "redis")]
 pub mod redis;
 

@@ -5,6 +5,8 @@
 
 use crate::boards::{Boards, peek};
 use crate::record::{Record, Step, clock_regressed};
+use crate::register::Register;
+use crate::registers::Registers;
 use foldhash::fast::RandomState;
 use sidelock_engine::mutant::Mutant;
 use sidelock_engine::store::{Op, Push, Reply, Wake};
@@ -31,6 +33,7 @@ const ROOM_KEPT: usize = 1024;
 pub struct Memory {
     records: HashMap<Key, Box<Record>, RandomState>,
     boards: Boards,
+    registers: Registers,
     mutant: Option<Mutant>,
 }
 
@@ -56,6 +59,10 @@ impl Memory {
             }
             _ => {}
         }
+        let lock = op.bound_to().and_then(|lock| self.records.get(&lock));
+        if let Some(stepped) = self.registers.apply(now, op, lock.map(|record| &**record), self.mutant) {
+            return stepped;
+        }
         if clock_regressed(now, op) {
             return (Reply::ClockRegressed, Vec::new());
         }
@@ -74,6 +81,7 @@ impl Memory {
                 unreachable!("answered above")
             }
             Op::Force(force) => step.force(force),
+            Op::ReadRegister(_) | Op::WriteRegister(_) => unreachable!("answered by the registers"),
         };
         let Step { record, wakes, .. } = step;
         if record.queue.is_empty() {
@@ -100,11 +108,17 @@ impl Memory {
     pub fn flush(&mut self) {
         self.records.clear();
         self.boards.clear();
+        self.registers.clear();
     }
 
-    /// Keys with a record.
+    /// Keys with a record, registers among them.
     pub fn keys(&self) -> usize {
-        self.records.len()
+        self.records.len() + self.registers.len()
+    }
+
+    /// What is known of a register.
+    pub fn register(&self, key: &Key) -> Option<&Register> {
+        self.registers.find(key)
     }
 
     /// What is known of a key.

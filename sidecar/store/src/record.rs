@@ -135,8 +135,7 @@ pub(crate) fn clock_regressed(now: StoreTime, op: &Op) -> bool {
     let floor = match op {
         Op::Ask(ask) => ask.floor,
         Op::Renew(renew) => renew.floor,
-        Op::Publish(_) | Op::ReadBoard { .. } | Op::Peek { .. } => return false,
-        Op::Return(_) | Op::Withdraw(_) | Op::Tell(_) | Op::Force(_) => return false,
+        _ => return false,
     };
     StoreTime(floor) > now + CLOCK_REGRESSION_MAX
 }

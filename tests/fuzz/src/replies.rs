@@ -6,7 +6,8 @@
 
 use crate::Marks;
 use sidelock_engine::store::{
-    Ask, Call, CallId, Fault, Force, Op, Order, Outcome, Publish, Renew, Return, Tell, Withdraw,
+    Ask, Bound, Call, CallId, Condition, Fault, Force, Known, Op, Order, Outcome, Publish, ReadRegister,
+    Renew, Return, Tell, Withdraw, WriteRegister,
 };
 use sidelock_engine::{AskId, Incarnation, Key, Space, StoreTime, WHOLE};
 use sidelock_store::redis::fuzz::{Answers, answers, push};
@@ -48,6 +49,10 @@ pub(crate) fn seeds() -> Vec<Vec<u8>> {
         [&[1, 1, 0, 0, 0][..], &9_000_u64.to_le_bytes(), &5_u64.to_le_bytes(), &9_u64.to_le_bytes(), &[1]];
     let queued = [&[2, 3, 0, 0, 0][..], &7_u64.to_le_bytes(), &ID.incarnation.0.to_be_bytes()];
     let renewed = [&[7][..], &9_000_u64.to_le_bytes(), &[0], &5_u64.to_le_bytes(), &9_u64.to_le_bytes()];
+    let etag = |code: u8, value: &[u8]| {
+        [&[code][..], &9_u64.to_le_bytes(), &ID.incarnation.0.to_be_bytes(), &ID.seq.to_le_bytes(), value]
+            .concat()
+    };
     let one = |answer: &[u8]| pipeline(&[answer]);
     vec![
         message(1, "orders/42"),
@@ -71,6 +76,8 @@ pub(crate) fn seeds() -> Vec<Vec<u8>> {
         one(b"\x0ccorrupt: no record"),
         one(b"\x0cREADONLY x"),
         pipeline(&[&[3], &[4], &[6], &[8], &[9], &[10], &[11]]),
+        pipeline(&[&etag(20, b"value"), &etag(23, b""), &etag(24, b""), &[21], &[22], &[24], &[25]]),
+        message(4, "rorders/42"),
         pipeline(&vec![&[4][..]; 70]),
         b"\x02-NOSCRIPT No matching script.\r\n".to_vec(),
         b"\x82-OOM command not allowed\r\n".to_vec(),
@@ -94,7 +101,8 @@ fn pipeline(answers: &[&[u8]]) -> Vec<u8> {
 /// One of each operation in turn.
 fn call(index: u8) -> Call {
     let key = Key::new("k").expect("a key");
-    let op = match index % 9 {
+    let register = key.in_space(Space::Register);
+    let op = match index % 11 {
         0 => Op::Ask(Ask {
             key,
             id: ID,
@@ -119,11 +127,25 @@ fn call(index: u8) -> Call {
         }),
         5 => Op::ReadBoard { board: key.in_space(Space::Board) },
         6 => Op::Peek { key },
-        7 => Op::Tell(Tell { key, ask: ID }),
-        _ => {
+        9 => {
             let order = Order { by: 7, reason: "stuck".into() };
             Op::Force(Force { key, from: ID.incarnation, order, refuse_after: StoreTime(1) })
         }
+        7 => Op::ReadRegister(ReadRegister {
+            key: register,
+            known: Known::Nothing,
+            watch: None,
+            bound: Some(Bound { tenure: ID, fence: 1 }),
+        }),
+        8 => Op::WriteRegister(WriteRegister {
+            key: register,
+            id: ID,
+            condition: Condition::Any,
+            value: Some(b"v"[..].into()),
+            refuse_after: StoreTime(1),
+            bound: None,
+        }),
+        _ => Op::Tell(Tell { key, ask: ID }),
     };
     Call { id: CallId(index.into()), op }
 }

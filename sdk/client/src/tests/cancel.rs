@@ -55,7 +55,7 @@ async fn a_refusal_that_crosses_the_cancel_is_forgotten_with_it() {
     let (request, _) = peer.acquire("a").await;
     drop(acquiring);
     let (code, detail) = (Code::WaitTimeout, Detail::default());
-    peer.say(&ToClient::Refused(Refused { request, code, message: "".into(), detail })).await;
+    peer.say(&ToClient::Refused(Refused { request, code, message: "".into(), detail, register: None })).await;
     assert_eq!(peer.cancel().await, request);
     peer.say(&ToClient::Cancelled { request }).await;
     peer.settled(&client).await;

@@ -154,8 +154,14 @@ async fn a_refused_renewal_says_so() {
     let script = async {
         let (request, _, _) = peer.renew().await;
         let detail = Detail { reason: Some(LostReason::Expired), ..Detail::default() };
-        peer.say(&ToClient::Refused(Refused { request, code: Code::LeaseLost, message: "".into(), detail }))
-            .await;
+        peer.say(&ToClient::Refused(Refused {
+            request,
+            code: Code::LeaseLost,
+            message: "".into(),
+            detail,
+            register: None,
+        }))
+        .await;
     };
     let (result, ()) = tokio::join!(lease.renew(Duration::from_secs(9)), script);
     assert!(matches!(result.unwrap_err(), Error::LeaseLost { reason: LostReason::Expired, .. }));

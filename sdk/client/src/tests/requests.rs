@@ -94,7 +94,8 @@ async fn refusal(code: Code, message: &'static str) -> Error {
     let asking = tokio::spawn(client.lock("k").acquire());
     let (request, _) = peer.acquire("k").await;
     let detail = Detail { limit: Some(3), ..Detail::default() };
-    peer.say(&ToClient::Refused(Refused { request, code, message: message.into(), detail })).await;
+    peer.say(&ToClient::Refused(Refused { request, code, message: message.into(), detail, register: None }))
+        .await;
     asking.await.unwrap().unwrap_err()
 }
 
@@ -126,7 +127,7 @@ async fn a_try_that_meets_a_holder_is_none() {
     let (request, wait) = peer.acquire("k").await;
     assert_eq!(wait, Some(Duration::ZERO));
     let (code, detail) = (Code::Held, Detail::default());
-    peer.say(&ToClient::Refused(Refused { request, code, message: "".into(), detail })).await;
+    peer.say(&ToClient::Refused(Refused { request, code, message: "".into(), detail, register: None })).await;
     assert!(asking.await.unwrap().unwrap().is_none());
 }
 

@@ -4,9 +4,9 @@ use crate::support;
 use proptest::option;
 use proptest::prelude::*;
 use sidelock_wire::{
-    Acquire, Change, Code, CycleEdge, Decoder, Detail, FRAME_BYTES_MAX, FrameError, Granted, Guarantee,
-    Hello, LeaseName, Life, Limits, LostReason, MAGIC, Mode, Refused, Renewed, Resume, Scope, Secret,
-    ToClient, ToSidecar, Welcome,
+    Acquire, Change, Code, Condition, Current, CycleEdge, Decoder, Detail, FRAME_BYTES_MAX, FrameError,
+    Granted, Guarantee, Hello, Known, LeaseName, Life, Limits, LostReason, MAGIC, Mode, Refused, Register,
+    RegisterAct, Renewed, Resume, Scope, Secret, ToClient, ToSidecar, Version, Welcome,
 };
 use std::time::Duration;
 
@@ -124,8 +124,27 @@ fn to_sidecar() -> impl Strategy<Value = ToSidecar<'static>> {
         (any::<u64>(), lease(), mode(), option::of(span())).prop_map(|(request, lease, mode, wait)| {
             ToSidecar::Change(Change { request, lease, mode, wait })
         }),
+        register(),
         Just(ToSidecar::Ping),
     ]
+}
+
+fn register() -> impl Strategy<Value = ToSidecar<'static>> {
+    let condition = || {
+        let other = prop_oneof![Just(Condition::Any), Just(Condition::Absent), Just(Condition::Present)];
+        prop_oneof![text().prop_map(Condition::Match), other]
+    };
+    let known = prop_oneof![Just(Known::Nothing), Just(Known::Absent), text().prop_map(Known::Etag)];
+    let act = prop_oneof![
+        Just(RegisterAct::Get),
+        (condition(), any::<Vec<u8>>())
+            .prop_map(|(condition, value)| RegisterAct::Put { condition, value: value.leak() }),
+        condition().prop_map(|condition| RegisterAct::Delete { condition }),
+        (known, option::of(span())).prop_map(|(known, wait)| RegisterAct::Watch { known, wait }),
+    ];
+    (any::<u64>(), any::<Vec<u8>>(), option::of(lease()), act).prop_map(|(request, key, lease, act)| {
+        ToSidecar::Register(Register { request, key: key.leak(), lease, act })
+    })
 }
 
 fn welcome() -> impl Strategy<Value = ToClient<'static>> {
@@ -155,6 +174,14 @@ fn welcome() -> impl Strategy<Value = ToClient<'static>> {
     )
 }
 
+fn version() -> impl Strategy<Value = Version<'static>> {
+    (text(), any::<Vec<u8>>()).prop_map(|(etag, value)| Version { etag: etag.into(), value: value.into() })
+}
+
+fn current() -> impl Strategy<Value = Current<'static>> {
+    prop_oneof![Just(Current::Unchanged), Just(Current::Absent), version().prop_map(Current::Value)]
+}
+
 fn answer() -> impl Strategy<Value = ToClient<'static>> {
     let cycle = prop::collection::vec(edge(), 0..4);
     let detail = (option::of(any::<u32>()), option::of(span()), option::of(reason()), cycle);
@@ -173,9 +200,19 @@ fn answer() -> impl Strategy<Value = ToClient<'static>> {
         (any::<u64>(), code(), text(), detail).prop_map(
             |(request, code, message, (limit, retry_after, reason, cycle))| {
                 let detail = Detail { limit, retry_after, reason, cycle };
-                ToClient::Refused(Refused { request, code, message: message.into(), detail })
+                ToClient::Refused(Refused { request, code, message: message.into(), detail, register: None })
             }
         ),
+        (any::<u64>(), code(), text(), option::of(version())).prop_map(
+            |(request, code, message, register)| {
+                let detail = Detail::default();
+                ToClient::Refused(Refused { request, code, message: message.into(), detail, register })
+            }
+        ),
+        (any::<u64>(), current()).prop_map(|(request, current)| ToClient::RegisterValue { request, current }),
+        (any::<u64>(), option::of(text())).prop_map(|(request, etag)| {
+            ToClient::RegisterWritten { request, etag: etag.map(Into::into) }
+        }),
     ]
 }
 
@@ -310,8 +347,13 @@ fn kinds_from_0x80_on_may_be_skipped_and_others_may_not() {
 #[test]
 fn codes_and_reasons_of_a_later_version_still_refuse_and_lose() {
     let detail = Detail { reason: Some(LostReason::Store), ..Detail::default() };
-    let message =
-        ToClient::Refused(Refused { request: 1, code: Code::LeaseLost, message: "".into(), detail });
+    let message = ToClient::Refused(Refused {
+        request: 1,
+        code: Code::LeaseLost,
+        message: "".into(),
+        detail,
+        register: None,
+    });
     let mut bytes = encoded_to_client(&message);
     bytes[4 + 1 + 8] = 0xee;
     *bytes.last_mut().unwrap() = 0xee;

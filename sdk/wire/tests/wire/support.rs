@@ -2,8 +2,9 @@
 
 use serde_json::{Value, json};
 use sidelock_wire::{
-    Acquire, Change, Code, CycleEdge, Detail, Granted, Guarantee, Hello, LeaseName, Life, Limits, LostReason,
-    Mode, Refused, Renewed, Resume, Scope, Secret, ToClient, ToSidecar, Welcome,
+    Acquire, Change, Code, Condition, Current, CycleEdge, Detail, Granted, Guarantee, Hello, Known,
+    LeaseName, Life, Limits, LostReason, Mode, Refused, Register, RegisterAct, Renewed, Resume, Scope,
+    Secret, ToClient, ToSidecar, Version, Welcome,
 };
 use std::time::Duration;
 
@@ -72,6 +73,33 @@ pub(crate) fn to_sidecar() -> Vec<(&'static str, ToSidecar<'static>)> {
         ("change_to_exclusive", change(session, Mode::Exclusive, Some(Duration::from_secs(5)))),
         ("change_timed", change(secret, Mode::Exclusive, None)),
     ]
+    .into_iter()
+    .chain(registers().map(|(name, register)| (name, ToSidecar::Register(register))))
+    .collect()
+}
+
+const ETAG: &str = "644590c5b0001-feedfacecafebeef0123456789abcdef-2a";
+
+fn registers() -> impl Iterator<Item = (&'static str, Register<'static>)> {
+    let lease = Some(LeaseName::Session(16_777_216));
+    let put = |condition| RegisterAct::Put { condition, value: b"4711" };
+    let delete = |condition| RegisterAct::Delete { condition };
+    let watch = |known, wait: Option<u64>| RegisterAct::Watch { known, wait: wait.map(Duration::from_secs) };
+    [
+        ("register_get", RegisterAct::Get, None),
+        ("register_get_fenced", RegisterAct::Get, lease),
+        ("register_put", put(Condition::Any), None),
+        ("register_put_if_match_fenced", put(Condition::Match(ETAG)), lease),
+        ("register_put_if_absent", put(Condition::Absent), Some(LeaseName::Timed(SECRET))),
+        ("register_put_if_present", put(Condition::Present), None),
+        ("register_delete", delete(Condition::Any), None),
+        ("register_delete_if_match", delete(Condition::Match(ETAG)), None),
+        ("register_watch", watch(Known::Nothing, None), None),
+        ("register_watch_absent", watch(Known::Absent, Some(0)), None),
+        ("register_watch_known", watch(Known::Etag(ETAG), Some(60)), None),
+    ]
+    .into_iter()
+    .map(|(name, act, lease)| (name, Register { request: 67_108_867, key: b"config", lease, act }))
 }
 
 pub(crate) fn to_client() -> Vec<(&'static str, ToClient<'static>)> {
@@ -109,8 +137,18 @@ pub(crate) fn to_client() -> Vec<(&'static str, ToClient<'static>)> {
         cap_ns: None,
     };
     let refused = |code, message: &'static str, detail| {
-        ToClient::Refused(Refused { request: 16_777_216, code, message: message.into(), detail })
+        let register = None;
+        ToClient::Refused(Refused { request: 16_777_216, code, message: message.into(), detail, register })
     };
+    let version = Version { etag: ETAG.into(), value: b"4711"[..].into() };
+    let conflict = ToClient::Refused(Refused {
+        request: 67_108_867,
+        code: Code::Conflict,
+        message: "another version".into(),
+        detail: Detail::default(),
+        register: Some(version.clone()),
+    });
+    let register = |current| ToClient::RegisterValue { request: 67_108_867, current };
     let none = Detail::default();
     let retry = Detail { limit: Some(100_000), retry_after: Some(Duration::from_secs(1)), ..none.clone() };
     let lost = Detail { reason: Some(LostReason::SidecarRestarted), ..none.clone() };
@@ -144,6 +182,12 @@ pub(crate) fn to_client() -> Vec<(&'static str, ToClient<'static>)> {
             "goodbye",
             ToClient::Goodbye { code: Code::PeerRefused, message: "uid 1000: --allow-uid 1000".into() },
         ),
+        ("register_value", register(Current::Value(version))),
+        ("register_absent", register(Current::Absent)),
+        ("register_unchanged", register(Current::Unchanged)),
+        ("register_written", ToClient::RegisterWritten { request: 67_108_867, etag: Some(ETAG.into()) }),
+        ("register_deleted", ToClient::RegisterWritten { request: 67_108_867, etag: None }),
+        ("refused_conflict", conflict),
     ]
 }
 
@@ -168,6 +212,40 @@ fn mode(mode: Mode) -> Value {
         Mode::Shared => json!("shared"),
         Mode::Permits { permits, limit } => json!({ "permits": permits, "limit": limit }),
     }
+}
+
+fn describe_register(register: &Register<'_>) -> Value {
+    let condition = |condition: &Condition<'_>| match condition {
+        Condition::Any => json!(null),
+        Condition::Absent => json!("absent"),
+        Condition::Present => json!("present"),
+        Condition::Match(etag) => json!({ "match": etag }),
+    };
+    let (name, mut fields) = match &register.act {
+        RegisterAct::Get => ("register_get", json!({})),
+        RegisterAct::Put { condition: only_if, value } => {
+            ("register_put", json!({ "if": condition(only_if), "value": String::from_utf8_lossy(value) }))
+        }
+        RegisterAct::Delete { condition: only_if } => {
+            ("register_delete", json!({ "if": condition(only_if) }))
+        }
+        RegisterAct::Watch { known, wait } => {
+            let known = match known {
+                Known::Nothing => json!(null),
+                Known::Absent => json!("absent"),
+                Known::Etag(etag) => json!({ "etag": etag }),
+            };
+            ("register_watch", json!({ "known": known, "wait_ms": wait.map(millis) }))
+        }
+    };
+    fields["request"] = json!(register.request);
+    fields["key"] = json!(String::from_utf8_lossy(register.key));
+    fields["lease"] = json!(register.lease.map(lease));
+    json!({ name: fields })
+}
+
+fn describe_version(version: &Version<'_>) -> Value {
+    json!({ "etag": version.etag, "value": String::from_utf8_lossy(&version.value) })
 }
 
 /// As the golden files show it: one object with the message's name.
@@ -202,6 +280,7 @@ pub(crate) fn describe_to_sidecar(message: &ToSidecar<'_>) -> Value {
             "request": change.request, "lease": lease(change.lease), "mode": mode(change.mode),
             "wait_ms": change.wait.map(millis),
         }}),
+        ToSidecar::Register(register) => describe_register(register),
         ToSidecar::Ping => json!({ "ping": {} }),
     }
 }
@@ -226,6 +305,17 @@ pub(crate) fn describe_to_client(message: &ToClient<'_>) -> Value {
         }}),
         ToClient::Released { request } => json!({ "released": { "request": request } }),
         ToClient::Pong { boottime_ns } => json!({ "pong": { "boottime_ns": boottime_ns } }),
+        ToClient::RegisterValue { request, current } => {
+            let current = match current {
+                Current::Unchanged => json!("unchanged"),
+                Current::Absent => json!("absent"),
+                Current::Value(version) => describe_version(version),
+            };
+            json!({ "register_value": { "request": request, "current": current } })
+        }
+        ToClient::RegisterWritten { request, etag } => {
+            json!({ "register_written": { "request": request, "etag": etag } })
+        }
         ToClient::Refused(r) => {
             let mut described = json!({ "refused": {
                 "request": r.request, "code": r.code.name(), "message": r.message, "limit": r.detail.limit,
@@ -234,6 +324,9 @@ pub(crate) fn describe_to_client(message: &ToClient<'_>) -> Value {
             }});
             if !r.detail.cycle.is_empty() {
                 described["refused"]["cycle"] = r.detail.cycle.iter().map(describe_edge).collect();
+            }
+            if let Some(version) = &r.register {
+                described["refused"]["register"] = describe_version(version);
             }
             described
         }

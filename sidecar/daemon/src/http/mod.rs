@@ -2,8 +2,8 @@
 //!
 //! Owns HTTP/1.1 and its JSON. Both doors bring the same requests to the same gate; must not know the engine's rules or
 //! frames. Read the files in the order of the road of a request: `connection` reads it, `route` finds who answers,
-//! `path` and `body` decode it, `acquire`, `lease`, `stream`, `watch` and `pages` answer through a `call`, `problem` says no.
-//! `admin` is the operators' own door, where `force` can be ordered.
+//! `path` and `body` decode it, `acquire`, `lease`, `register`, `stream`, `watch` and `pages` answer through a `call`,
+//! `problem` says no. `admin` is the operators' own door, where `force` can be ordered.
 
 pub(crate) mod admin;
 mod connection;
@@ -14,6 +14,8 @@ mod call;
 mod acquire;
 mod repeat;
 mod lease;
+mod register;
+mod base64;
 mod stream;
 mod force;
 mod watch;

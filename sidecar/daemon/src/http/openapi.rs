@@ -6,7 +6,7 @@
 use super::body::{ChangeBody, LockBody, LockMode, RenewBody, SemaphoreBody};
 use super::lease::Lease;
 use super::pages::Info;
-use super::problem::ProblemDocument;
+use super::problem::{ProblemDocument, RegisterVersion};
 use super::response::{Answer, with_type};
 use super::stream::StreamEvent;
 use super::views::{KeyState, Listing};
@@ -56,11 +56,32 @@ const SCOPE: (&str, ParameterIn, &str) = (
     ParameterIn::Header,
     "process, host or fleet: refuse me rather than lock less far than this.",
 );
+const WATCH: (&str, ParameterIn, &str) = (
+    "watch",
+    ParameterIn::Query,
+    "1: wait until the value is another than If-None-Match says, or until there is one. 304 when the wait is over.",
+);
+const WAIT: (&str, ParameterIn, &str) =
+    ("wait", ParameterIn::Query, "How long a watch waits, at most 10m. Default 30s.");
+const IF_MATCH: (&str, ParameterIn, &str) =
+    ("If-Match", ParameterIn::Header, "Only if this is the version; *: only if there is a value.");
+const IF_ABSENT: (&str, ParameterIn, &str) =
+    ("If-None-Match", ParameterIn::Header, "*: only if there is no value.");
+const IF_NONE_MATCH: (&str, ParameterIn, &str) =
+    ("If-None-Match", ParameterIn::Header, "The version that you have: 304 if it is the one that is there.");
+const LEASE: (&str, ParameterIn, &str) = (
+    "Sidelock-Lease",
+    ParameterIn::Header,
+    "The id of a live exclusive lease of the same key: only under it, checked in the same step.",
+);
 const IDEMPOTENCY: (&str, ParameterIn, &str) =
     ("Idempotency-Key", ParameterIn::Header, "A repeated request with the same value gets the same lease.");
 
 const JSON: &str = "application/json";
 const LINES: &str = "application/x-ndjson";
+const BYTES: &str = "application/octet-stream";
+/// A body of opaque bytes.
+const VALUE: &str = "";
 const TEXT: &str = "text/plain";
 const ACQUIRED: &[(&str, Option<&str>)] = &[(JSON, Some("Lease")), (LINES, Some("StreamEvent"))];
 const ACQUIRE_CODES: &[Code] = &[
@@ -93,6 +114,28 @@ const CHANGE_CODES: &[Code] = &[
     Code::NotUpgradable,
     Code::Deadlock,
     Code::StoreUnavailable,
+    Code::Draining,
+];
+const REGISTER_CODES: &[Code] = &[
+    Code::BadRequest,
+    Code::ScopeTooSmall,
+    Code::NotHeld,
+    Code::NotFound,
+    Code::StaleFence,
+    Code::TooLarge,
+    Code::StoreUnavailable,
+    Code::Draining,
+];
+const REGISTER_WRITE_CODES: &[Code] = &[
+    Code::BadRequest,
+    Code::ScopeTooSmall,
+    Code::NotHeld,
+    Code::NotFound,
+    Code::Conflict,
+    Code::StaleFence,
+    Code::TooLarge,
+    Code::StoreUnavailable,
+    Code::OutcomeUnknown,
     Code::Draining,
 ];
 const LOOK_CODES: &[Code] = &[Code::BadRequest, Code::TooLarge, Code::Draining];
@@ -131,6 +174,12 @@ const ROWS: &[Row] = &[
         parameters: &[ID], body: Some("ChangeBody"), status: 200, content: &[(JSON, Some("Lease"))], codes: CHANGE_CODES },
     Row { method: HttpMethod::Delete, path: "/v1/leases/{id}", id: "releaseLease", summary: "Give a timed lease back. Twice is no error.",
         parameters: &[ID], body: None, status: 204, content: &[], codes: LEASE_CODES },
+    Row { method: HttpMethod::Get, path: "/v1/registers/{key}", id: "getRegister", summary: "A register's value, its version in ETag.",
+        parameters: &[KEY, WATCH, WAIT, IF_NONE_MATCH, LEASE, SCOPE], body: None, status: 200, content: &[(BYTES, None)], codes: REGISTER_CODES },
+    Row { method: HttpMethod::Put, path: "/v1/registers/{key}", id: "putRegister", summary: "Another value. The body is the value; ETag is its version.",
+        parameters: &[KEY, IF_MATCH, IF_ABSENT, LEASE, SCOPE], body: Some(VALUE), status: 204, content: &[], codes: REGISTER_WRITE_CODES },
+    Row { method: HttpMethod::Delete, path: "/v1/registers/{key}", id: "deleteRegister", summary: "No value.",
+        parameters: &[KEY, IF_MATCH, LEASE, SCOPE], body: None, status: 204, content: &[], codes: REGISTER_WRITE_CODES },
     Row { method: HttpMethod::Get, path: "/v1/locks", id: "listKeys", summary: "The keys in use at this sidecar.",
         parameters: &[PREFIX], body: None, status: 200, content: &[(JSON, Some("Listing"))], codes: LOOK_CODES },
     Row { method: HttpMethod::Get, path: "/v1/locks/{key}", id: "lookAtKey", summary: "Holders and queue of a key, and why it is not free.",
@@ -167,7 +216,8 @@ const ROWS: &[Row] = &[
         KeyState,
         WatchEvent,
         Info,
-        ProblemDocument
+        ProblemDocument,
+        RegisterVersion
     ))
 )]
 struct Schemas;
@@ -196,8 +246,9 @@ impl Row {
             operation = operation.parameter(parameter(name, place.clone(), description));
         }
         if let Some(schema) = self.body {
+            let (media_type, schema) = if schema == VALUE { (BYTES, None) } else { (JSON, Some(schema)) };
             let body = RequestBodyBuilder::new()
-                .content(JSON, content(Some(schema)))
+                .content(media_type, content(schema))
                 .required(Some(Required::False));
             operation = operation.request_body(Some(body.build()));
         }

@@ -21,6 +21,8 @@ pub(crate) enum Resource {
     Semaphore(Vec<u8>),
     /// `/v1/leases/{id}`: a timed lease.
     Lease(LeaseId),
+    /// `/v1/registers/{key}`: a key's value.
+    Register(Vec<u8>),
     /// `/v1/watch`: what happens.
     Watch,
     /// `/v1/info`: who answers.
@@ -51,6 +53,7 @@ const LIST: &[Method] = &[Method::GET, Method::HEAD];
 const LOOK_OR_ACQUIRE: &[Method] = &[Method::GET, Method::HEAD, Method::POST];
 const ACQUIRE: &[Method] = &[Method::POST];
 const LEASE: &[Method] = &[Method::GET, Method::HEAD, Method::PUT, Method::POST, Method::DELETE];
+const REGISTER: &[Method] = &[Method::GET, Method::HEAD, Method::PUT, Method::DELETE];
 
 impl Resource {
     /// All paths, as the published description writes them.
@@ -60,6 +63,7 @@ impl Resource {
         "/v1/locks/{key}",
         "/v1/semaphores/{key}",
         "/v1/leases/{id}",
+        "/v1/registers/{key}",
         "/v1/watch",
         "/v1/info",
         "/v1/openapi.json",
@@ -87,6 +91,7 @@ impl Resource {
             ("leases", Some(id)) => {
                 Ok(Resource::Lease(LeaseId::parse(id).ok_or_else(ProblemDocument::no_such_lease)?))
             }
+            ("registers", Some(key)) => Ok(Resource::Register(key_bytes(key))),
             ("watch", None) => Ok(Resource::Watch),
             ("info", None) => Ok(Resource::Info),
             ("openapi.json", None) => Ok(Resource::OpenApi),
@@ -101,6 +106,7 @@ impl Resource {
             Resource::Lock(_) => LOOK_OR_ACQUIRE,
             Resource::Semaphore(_) => ACQUIRE,
             Resource::Lease(_) => LEASE,
+            Resource::Register(_) => REGISTER,
             _ => LIST,
         }
     }
@@ -110,6 +116,9 @@ impl Resource {
         match self {
             Resource::Lock(_) | Resource::Semaphore(_) if *method == Method::POST => Some(&["stream"]),
             Resource::Locks | Resource::Watch => Some(&["prefix"]),
+            Resource::Register(_) if *method == Method::GET || *method == Method::HEAD => {
+                Some(&["watch", "wait"])
+            }
             Resource::Probe(_) => None,
             _ => Some(&[]),
         }
@@ -158,7 +167,7 @@ impl LeaseId {
     }
 
     /// Reads what `Display` writes, and no other spelling.
-    fn parse(text: &str) -> Option<LeaseId> {
+    pub(crate) fn parse(text: &str) -> Option<LeaseId> {
         let canonical =
             text.len() == 40 && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
         let (secret, life) = canonical.then(|| text.split_at(32))?;

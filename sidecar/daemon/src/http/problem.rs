@@ -3,9 +3,10 @@
 //! Owns their shape, their headers, and the refusals that only HTTP has (wrong path, wrong method, bad query). Must not
 //! know why the engine refuses: the codes and their statuses come from the one table in the wire crate.
 
+use super::base64::base64;
 use super::response::{Answer, json};
 use crate::problem::Problem;
-use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use hyper::header::{ALLOW, CONTENT_TYPE, ETAG, HeaderValue, RETRY_AFTER};
 use hyper::{Method, StatusCode};
 use serde::Serialize;
 use sidelock_engine::WHOLE;
@@ -44,11 +45,23 @@ pub(crate) struct ProblemDocument {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Vec<CycleEdgeDocument>>)]
     cycle: Option<Box<Ring>>,
+    /// What is there, where a write's condition failed.
+    #[serde(flatten)]
+    current: Option<Box<RegisterVersion>>,
     /// For `Retry-After`, which counts in whole seconds.
     #[serde(skip)]
     retry_after: Option<NonZeroU32>,
     #[serde(skip)]
-    allow: Option<&'static [Method]>,
+    allow: Option<Box<HeaderValue>>,
+}
+
+/// A register's version and value.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+pub(crate) struct RegisterVersion {
+    /// The version; also in `ETag`.
+    etag: String,
+    /// The value.
+    value_base64: String,
 }
 
 /// An owner waits for a key.
@@ -113,6 +126,7 @@ impl ProblemDocument {
             reason: None,
             limit: None,
             cycle: None,
+            current: None,
             retry_after: code.retry_after().then_some(RETRY_AFTER_MIN),
             allow: None,
         }
@@ -160,7 +174,8 @@ impl ProblemDocument {
     pub(crate) fn wrong_method(method: &Method, allow: &'static [Method]) -> ProblemDocument {
         let detail = format!("{method} is not possible here; there is {}", names(allow)).into();
         let status = StatusCode::METHOD_NOT_ALLOWED.as_u16();
-        ProblemDocument { status, detail, allow: Some(allow), ..ProblemDocument::new(Code::BadRequest, "") }
+        let allow = names(allow).parse().ok().map(Box::new);
+        ProblemDocument { status, detail, allow, ..ProblemDocument::new(Code::BadRequest, "") }
     }
 
     /// The body is compressed, or otherwise not plain.
@@ -189,8 +204,11 @@ impl ProblemDocument {
         if let Some(seconds) = self.retry_after {
             headers.insert(RETRY_AFTER, HeaderValue::from(seconds.get()));
         }
-        if let Some(allow) = self.allow.and_then(|allow| names(allow).parse().ok()) {
-            headers.insert(ALLOW, allow);
+        if let Some(etag) = self.current.and_then(|current| super::register::header(&current.etag).ok()) {
+            headers.insert(ETAG, etag);
+        }
+        if let Some(allow) = self.allow {
+            headers.insert(ALLOW, *allow);
         }
         answer
     }
@@ -199,7 +217,12 @@ impl ProblemDocument {
 impl From<Problem> for ProblemDocument {
     fn from(problem: Problem) -> ProblemDocument {
         let base = ProblemDocument::new(problem.code, "");
+        let current = problem.register.as_ref();
         ProblemDocument {
+            current: current.map(|version| {
+                let (etag, value_base64) = (version.etag.to_string(), base64(&version.value));
+                Box::new(RegisterVersion { etag, value_base64 })
+            }),
             detail: problem.message.into(),
             field: problem.field.map(Box::from),
             reason: problem.detail.reason.map(|reason| reason.name()),

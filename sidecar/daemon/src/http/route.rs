@@ -9,7 +9,7 @@ use super::call::Caller;
 use super::path::{Query, Resource};
 use super::problem::ProblemDocument;
 use super::response::Answer;
-use super::{lease, openapi, pages, watch};
+use super::{lease, openapi, pages, register, watch};
 use crate::gate::Gate;
 use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
@@ -66,6 +66,14 @@ async fn serve(caller: &Caller, request: Request<Incoming>) -> Result<Answer, Pr
         Resource::Lease(id) if head.method == Method::POST => lease::change(caller, id, &bytes).await,
         Resource::Lease(id) if head.method == Method::DELETE => lease::release(caller, id).await,
         Resource::Lease(id) => lease::look(caller, id).await,
+        Resource::Register(key) => {
+            caller.door.gate.reaches(required_scope(&head.headers)?)?;
+            match head.method {
+                Method::PUT => register::put(caller, &head.headers, &key, &bytes).await,
+                Method::DELETE => register::delete(caller, &head.headers, &key).await,
+                _ => register::get(caller, &head.headers, &query, &key).await,
+            }
+        }
         Resource::Watch => Ok(watch::watch(caller, &query, &head.headers)),
         Resource::Info => pages::info(caller).await,
         Resource::OpenApi => Ok(openapi::answer()),
@@ -131,7 +139,7 @@ fn required_scope(headers: &HeaderMap) -> Result<Option<Scope>, ProblemDocument>
 }
 
 /// A header's value as text.
-fn text<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, ProblemDocument> {
+pub(crate) fn text<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, ProblemDocument> {
     let value = headers.get(name).map(|value| value.to_str());
     value.transpose().map_err(|_| ProblemDocument::bad_field(name, "is not plain ASCII text"))
 }

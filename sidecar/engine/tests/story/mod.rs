@@ -1,5 +1,6 @@
 //! The world of the scenario files: sidecars, one store, a clock that stands still until it is moved.
 
+mod registers;
 mod words;
 
 use sidelock_engine::store::{Call, CallId, Outcome, Push};

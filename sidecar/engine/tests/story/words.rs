@@ -1,6 +1,6 @@
 //! The words of the scenario files: how what is done is read, and what followed is written.
 
-use super::{STORE_EPOCH, World};
+use super::{STORE_EPOCH, World, registers};
 use sidelock_engine::store::{Call, Op, Order, Outcome, Push, Reply as StoreReply};
 use sidelock_engine::{
     Acquire, Change, Edge, EndedBy, Force, Input, Key, LeaseName, LeaseSecret, Life, Mode, NewMode, Notice,
@@ -107,6 +107,7 @@ fn client_acts(world: &mut World, sidecar: usize, session: SessionId, verb: &str
             key: Key::new(rest[1]).unwrap(),
             order: Order { by: 0, reason: rest[2..].join(" ").into() },
         }),
+        "gets" | "puts" | "deletes" | "watches" => registers::request(world, session, verb, rest, line),
         "pings" => Input::SessionPinged(session),
         "dies" => Input::SessionEnded { session, by: EndedBy::Peer },
         "is" => Input::SessionEnded { session, by: EndedBy::Sidecar },
@@ -175,14 +176,14 @@ fn upgrade(session: SessionId, request: RequestId, lease: LeaseName, words: &[&s
 }
 
 /// A session lease by its number, a timed one by `timed:` and its number.
-fn lease(word: &str) -> LeaseName {
+pub(super) fn lease(word: &str) -> LeaseName {
     match word.strip_prefix("timed:") {
         Some(secret) => LeaseName::Timed(LeaseSecret(secret.parse().unwrap())),
         None => LeaseName::Session(RequestId(word.parse().unwrap())),
     }
 }
 
-fn duration(text: &str) -> Duration {
+pub(super) fn duration(text: &str) -> Duration {
     match text.strip_suffix("ms") {
         Some(ms) => Duration::from_micros((ms.parse::<f64>().unwrap() * 1e3) as u64),
         None => Duration::from_secs_f64(text.strip_suffix('s').unwrap().parse().unwrap()),
@@ -216,6 +217,11 @@ pub(super) fn reply(reply: &Reply, now: Time) -> String {
         Reply::Downgraded { deadline, .. } => format!("shared, until {} as before", at(*deadline)),
         Reply::Released => "released".into(),
         Reply::Cancelled => "cancelled".into(),
+        Reply::Register(_)
+        | Reply::Unchanged
+        | Reply::Written(_)
+        | Reply::Deleted
+        | Reply::Refused(Refusal::Conflict(_)) => registers::reply(reply),
         Reply::Refused(Refusal::Deadlock(cycle)) => {
             let edge = |edge: &Edge| {
                 let held = edge.held_for.map_or("ahead".into(), |held| format!("held {}", span(held)));
@@ -268,6 +274,7 @@ pub(super) fn call(name: &str, call: &Call) -> String {
         Op::Peek { .. } => "look at the record".into(),
         Op::Tell(tell) => format!("tell {} busy", { tell.ask.incarnation.0 }),
         Op::Force(force) => format!("force, because {}", force.order.reason),
+        Op::ReadRegister(_) | Op::WriteRegister(_) => registers::call(&call.op),
     };
     match call.op.key().space() {
         Space::Board => format!("{name} → store: {what}"),
@@ -295,7 +302,7 @@ pub(super) fn answer(name: &str, outcome: &Outcome) -> String {
             }
             StoreReply::Forced { seq, .. } => format!("#{seq} was taken"),
             StoreReply::Unlocked(taken) => format!("unlocked, {} had it", taken.len()),
-            other => format!("{other:?}").to_lowercase(),
+            other => registers::answer(other),
         },
         Outcome::NotApplied(fault) => format!("not done: {fault:?}"),
         Outcome::Unknown(_) => "no answer".into(),
@@ -308,6 +315,7 @@ pub(super) fn push(push: &Push) -> String {
         Push::Offer { key, ask } => format!("#{} is next ({key})", ask.seq),
         Push::Recall { key, ask } => format!("sidecar {} waits ({key})", { ask.incarnation.0 }),
         Push::Forced { key, tenure } => format!("#{} was taken ({key})", tenure.seq),
+        Push::Changed { key } => format!("{key} changed"),
         Push::Busy { key, ask } => format!("#{} has to wait ({key})", ask.seq),
     }
 }

@@ -4,10 +4,10 @@
 
 use super::names::unescape;
 use sidelock_engine::store::{
-    Ask, Force, Op, Order, Peeked, PeekedEntry, PeekedTenure, Publish, Push, Queued, Renew, Reply, Return,
-    Taken, Tenancy, Withdraw,
+    Ask, Bound, Condition, Force, Known, Op, Order, Peeked, PeekedEntry, PeekedTenure, Publish, Push, Queued,
+    ReadRegister, Renew, Reply, Return, Taken, Tenancy, Version, Withdraw, WriteRegister,
 };
-use sidelock_engine::{AskId, FenceRange, Incarnation, Key, Space, StoreTime};
+use sidelock_engine::{AskId, Etag, FenceRange, Incarnation, Key, Space, StoreTime};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -66,8 +66,58 @@ pub(super) fn argument(op: &Op) -> Vec<u8> {
             put32(&mut out, &[order.by]);
             out.extend_from_slice(order.reason.as_bytes());
         }
+        Op::ReadRegister(read) => put_read(&mut out, read),
+        Op::WriteRegister(write) => put_write(&mut out, write),
     }
     out
+}
+
+fn put_read(out: &mut Vec<u8>, read: &ReadRegister) {
+    let (known, etag) = match read.known {
+        Known::Nothing => (0, Etag::NEVER),
+        Known::Absent => (1, Etag::NEVER),
+        Known::Version(etag) => (2, etag),
+    };
+    out.extend_from_slice(&[7, known]);
+    put_etag(out, &etag);
+    out.push(u8::from(read.watch.is_some()));
+    let (watcher, ttl) =
+        read.watch.map_or((Incarnation(0), 0), |watch| (watch.incarnation, micros(watch.ttl)));
+    out.extend_from_slice(&watcher.0.to_be_bytes());
+    put64(out, &[ttl]);
+    put_bound(out, read.bound);
+}
+
+fn put_write(out: &mut Vec<u8>, write: &WriteRegister) {
+    let (condition, etag) = match write.condition {
+        Condition::Any => (0, Etag::NEVER),
+        Condition::Absent => (1, Etag::NEVER),
+        Condition::Present => (2, Etag::NEVER),
+        Condition::Match(etag) => (3, etag),
+    };
+    begin(out, 8, &write.id);
+    put64(out, &[write.refuse_after.0]);
+    out.push(condition);
+    put_etag(out, &etag);
+    put_bound(out, write.bound);
+    out.push(u8::from(write.value.is_some()));
+    out.extend_from_slice(write.value.as_deref().unwrap_or_default());
+}
+
+fn put_bound(out: &mut Vec<u8>, bound: Option<Bound>) {
+    match bound {
+        None => out.push(0),
+        Some(Bound { tenure, fence }) => {
+            begin(out, 1, &tenure);
+            put64(out, &[fence]);
+        }
+    }
+}
+
+fn put_etag(out: &mut Vec<u8>, etag: &Etag) {
+    put64(out, &[etag.number]);
+    out.extend_from_slice(&etag.writer.incarnation.0.to_be_bytes());
+    put64(out, &[etag.writer.seq]);
 }
 
 fn begin(out: &mut Vec<u8>, verb: u8, id: &AskId) {
@@ -137,6 +187,13 @@ pub(super) fn answer(bytes: &[u8]) -> Option<Answer> {
             Reply::Forced { seq: from.u64()?, order: Order { by: from.u32()?, reason: from.text()?.into() } }
         }
         41 => Reply::Unlocked(from.taken()?),
+        20 => Reply::Register(Some(from.version()?)),
+        21 => Reply::Register(None),
+        22 => Reply::Unchanged,
+        23 => Reply::Written(from.etag()?),
+        24 if from.0.is_empty() => Reply::Conflict(None),
+        24 => Reply::Conflict(Some(from.version()?)),
+        25 => Reply::StaleFence,
         12 => return Some(Answer::Fault(String::from_utf8_lossy(fields).into_owned())),
         _ => return None,
     };
@@ -173,6 +230,7 @@ pub(super) fn push(message: &[u8]) -> Option<Push> {
         2 => Some(Push::Recall { key, ask }),
         3 => Some(Push::Busy { key, ask }),
         5 => Some(Push::Forced { key, tenure: ask }),
+        4 => Some(Push::Changed { key }),
         _ => None,
     }
 }
@@ -225,6 +283,17 @@ impl Fields<'_> {
         }
         Some(all)
     }
+
+    fn etag(&mut self) -> Option<Etag> {
+        let number = self.u64()?;
+        Some(Etag { number, writer: AskId { incarnation: self.incarnation()?, seq: self.u64()? } })
+    }
+
+    /// All that is left.
+    fn version(&mut self) -> Option<Version> {
+        let etag = self.etag()?;
+        Some(Version { etag, value: std::mem::take(&mut self.0).into() })
+    }
 }
 
 #[cfg(test)]
@@ -245,7 +314,7 @@ mod tests {
         for cut in 0..whole.len() {
             assert_eq!(push(&whole[..cut]), None, "cut after {cut} bytes");
         }
-        for nonsense in [message(4, "k"), message(1, "%zz"), message(1, &"k".repeat(513))] {
+        for nonsense in [message(5, "k"), message(1, "%zz"), message(1, &"k".repeat(513))] {
             assert_eq!(push(&nonsense), None);
         }
     }

@@ -9,6 +9,9 @@ use std::collections::VecDeque;
 const RENEWALS_MAX: usize = 256;
 /// Calls in one pipeline. Redis works about 5 ms on as many, far less than the response timeout.
 const CALLS_MAX: usize = 2048;
+/// Registers in one pipeline: with values of the largest size, 8 MiB of requests or answers. Redis hangs up on a connection
+/// with an inbox that leaves 32 MiB unread.
+const REGISTERS_MAX: usize = 128;
 
 /// What gathers while pipelines are in flight.
 #[derive(Debug, Default)]
@@ -34,7 +37,11 @@ impl Outbox {
     /// The calls of the next pipeline, in their order; renewals behind all others. That may turn the order of a renewal
     /// and a later call on the same key around: a renewal only extends what stands, so it then finds nothing to do.
     pub(super) fn take(&mut self) -> Vec<Call> {
-        let calls = self.calls.len().min(CALLS_MAX);
+        let of_registers = |call: &Call| matches!(call.op, Op::ReadRegister(_) | Op::WriteRegister(_));
+        let is_register =
+            self.calls.iter().take(CALLS_MAX).enumerate().filter(|(_, call)| of_registers(call));
+        let too_many = is_register.map(|(place, _)| place).nth(REGISTERS_MAX);
+        let calls = too_many.unwrap_or(self.calls.len().min(CALLS_MAX));
         let renewals = if calls < self.calls.len() { 0 } else { self.renewals.len().min(RENEWALS_MAX) };
         self.calls.drain(..calls).chain(self.renewals.drain(..renewals)).collect()
     }

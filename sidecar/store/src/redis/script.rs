@@ -20,6 +20,10 @@ macro_rules! program {
             include_str!("../../scripts/peek.lua"),
             include_str!("../../scripts/force.lua"),
             "\nreturn { ask, renew, give_back, withdraw, [10] = publish, [11] = read_board, [12] = peek, [13] = force, store = store }\nend\n",
+            // Another, for calls with registers.
+            "\nlocal function registers()\n",
+            include_str!("../../scripts/register.lua"),
+            "\nreturn { [7] = read, [8] = write, store = store }\nend\n",
             include_str!("../../scripts/turn.lua"),
         )
     };

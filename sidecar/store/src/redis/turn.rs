@@ -9,6 +9,7 @@ use super::names::Names;
 use super::script::{TURN, TURN_UNDER_OOM};
 use redis::aio::MultiplexedConnection;
 use redis::{Pipeline, ServerError, Value};
+use sidelock_engine::Key;
 use sidelock_engine::store::{Call, CallId, Fault, Op, Outcome};
 use std::sync::Arc;
 
@@ -72,10 +73,11 @@ impl Turn {
             pipeline.cmd("PING");
         }
         for calls in self.calls.chunks(CALLS_PER_SCRIPT) {
-            let script = if calls.iter().any(is_ask) { &scripts.turn } else { &scripts.turn_under_oom };
-            pipeline.cmd("EVALSHA").arg(script).arg(calls.len());
-            for call in calls {
-                pipeline.arg(names.record(call.op.key()));
+            let script = if calls.iter().any(grows) { &scripts.turn } else { &scripts.turn_under_oom };
+            let locks: Vec<Key> = calls.iter().filter_map(|call| call.op.bound_to()).collect();
+            pipeline.cmd("EVALSHA").arg(script).arg(calls.len() + locks.len());
+            for key in calls.iter().map(|call| call.op.key()).chain(&locks) {
+                pipeline.arg(names.record(key));
             }
             for call in calls {
                 pipeline.arg(codec::argument(&call.op));
@@ -104,10 +106,10 @@ impl Turn {
     fn refused(&self, calls: &[Call], error: &ServerError, answered: &mut Answered) {
         let outcome = fault::of_script(error.code(), error.details());
         for call in calls {
-            // Out of memory concerns only asks; a script that is not there, all.
+            // Out of memory concerns only what grows; a script that is not there, all.
             let would_run = match error.code() {
                 "NOSCRIPT" => true,
-                "OOM" => !is_ask(call),
+                "OOM" => !grows(call),
                 _ => false,
             };
             if would_run && !self.again {
@@ -120,8 +122,13 @@ impl Turn {
     }
 }
 
-fn is_ask(call: &Call) -> bool {
-    matches!(call.op, Op::Ask(_))
+/// Whether it makes what the store keeps larger: that is refused while memory is short.
+fn grows(call: &Call) -> bool {
+    match &call.op {
+        Op::Ask(_) => true,
+        Op::WriteRegister(write) => write.value.is_some(),
+        _ => false,
+    }
 }
 
 /// The clock and one answer per call, see `scripts/turn.lua`.
@@ -158,7 +165,7 @@ fn unreadable(calls: &[Call], what: &str, answered: &mut Answered) {
 mod tests {
     use super::*;
     use sidelock_engine::store::{REFUSE_AFTER, Reply, Tell};
-    use sidelock_engine::{AskId, Incarnation, Key, StoreTime, WHOLE};
+    use sidelock_engine::{AskId, Incarnation, StoreTime, WHOLE};
 
     const ID: AskId = AskId { incarnation: Incarnation(1), seq: 1 };
 

@@ -11,6 +11,7 @@ mod fences;
 mod boards;
 mod upgrades;
 mod force;
+mod registers;
 #[cfg(feature = "redis")]
 mod redis;
 
@@ -19,7 +20,7 @@ use subject::{Case, MemorySubject, Subject};
 /// All cases, by name.
 fn cases() -> Vec<Case> {
     let plain = [asks::CASES, queue::CASES, returns::CASES, fences::CASES];
-    [&plain.concat()[..], boards::CASES, upgrades::CASES, force::CASES].concat()
+    [&plain.concat()[..], boards::CASES, upgrades::CASES, force::CASES, registers::CASES].concat()
 }
 
 /// Runs every case on an empty store, and says which one failed.

@@ -2,6 +2,7 @@
 //! names its origin in a comment, and is played over memory and over Redis.
 
 mod deadlock;
+mod etag;
 mod lock;
 mod models;
 mod read_write;

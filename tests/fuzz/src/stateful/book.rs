@@ -209,6 +209,8 @@ impl Book {
             }
             Reply::Refused(refusal) => marks.saw(refused(refusal)),
             Reply::Unlocked(_) => panic!("no frame orders it: {who}"),
+            Reply::Register(_) | Reply::Unchanged => marks.saw("register read"),
+            Reply::Written(_) | Reply::Deleted => marks.saw("register written"),
             Reply::Released => {
                 assert!(!trespass, "somebody else's lease: {who}");
                 let named: Vec<_> =

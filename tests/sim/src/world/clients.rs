@@ -297,6 +297,7 @@ impl World {
             Reply::Downgraded { .. } => Answer::Downgraded,
             Reply::Released => Answer::Released,
             Reply::Cancelled => Answer::Cancelled,
+            Reply::Register(_) | Reply::Unchanged | Reply::Written(_) | Reply::Deleted => return,
             Reply::Refused(refusal) => Answer::Refused(match refusal {
                 Refusal::Held => Refused::Held,
                 Refusal::WaitTimeout => Refused::WaitTimeout,

@@ -334,7 +334,14 @@ impl World {
                 self.hosts[host].link.settled(of);
                 self.log.record(Event::Dropped { of });
             }
-            Reply::Downgraded { .. } | Reply::Released | Reply::Cancelled | Reply::Unlocked(_) => {}
+            Reply::Downgraded { .. }
+            | Reply::Released
+            | Reply::Cancelled
+            | Reply::Unlocked(_)
+            | Reply::Register(_)
+            | Reply::Unchanged
+            | Reply::Written(_)
+            | Reply::Deleted => {}
         }
     }
 

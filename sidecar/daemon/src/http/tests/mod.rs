@@ -7,6 +7,7 @@ mod leases;
 mod modes;
 mod noise;
 mod pages;
+mod registers;
 mod repeats;
 mod streams;
 mod waiting;

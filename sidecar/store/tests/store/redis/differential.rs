@@ -40,8 +40,8 @@ impl Draft {
             Op::Return(back) => Op::Return(Return { tombstone, ..back }),
             Op::Withdraw(withdraw) => Op::Withdraw(Withdraw { tombstone, ..withdraw }),
             Op::Publish(publish) => Op::Publish(Publish { refuse_after, ..publish }),
-            same @ (Op::Tell(_) | Op::ReadBoard { .. } | Op::Peek { .. }) => same,
             Op::Force(force) => Op::Force(Force { refuse_after, ..force }),
+            same => same,
         }
     }
 }

@@ -5,7 +5,7 @@ use crate::subject::{Done, Subject};
 use ::redis::aio::MultiplexedConnection;
 use ::redis::{AsyncConnectionConfig, PushInfo, PushKind, Value};
 use sidelock_engine::store::{Call, CallId, Op, Outcome, Push, Wake};
-use sidelock_engine::{AskId, Incarnation, Key, StoreTime};
+use sidelock_engine::{AskId, Incarnation, Key, Space, StoreTime};
 use sidelock_store::redis::{RedisConfig, RedisHandle, RedisStore, StoreEvent};
 use std::time::Duration;
 use tokio::runtime::Runtime;
@@ -123,11 +123,12 @@ fn wake(info: &PushInfo) -> Option<Wake> {
     let to = Incarnation(u128::from_str_radix(channel.rsplit(':').next().unwrap(), 16).unwrap());
     let incarnation = Incarnation(u128::from_be_bytes(message[1..17].try_into().unwrap()));
     let ask = AskId { incarnation, seq: u64::from_le_bytes(message[17..25].try_into().unwrap()) };
-    assert_eq!(message[25], b'l', "locks are what these tests are about");
+    let space = Space::from_letter(message[25]).unwrap();
     let escaped = std::str::from_utf8(&message[26..]).unwrap();
     let plain = escaped.replace("%7B", "{").replace("%7D", "}").replace("%3A", ":").replace("%25", "%");
-    let key = Key::new(&plain).unwrap();
+    let key = Key::of(space, &plain).unwrap();
     let push = match message[0] {
+        4 => Push::Changed { key },
         1 => Push::Offer { key, ask },
         2 => Push::Recall { key, ask },
         3 => Push::Busy { key, ask },
