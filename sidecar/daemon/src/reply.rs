@@ -168,9 +168,10 @@ pub(crate) fn problem(refusal: &Refusal) -> Problem {
         Refusal::StoreUnavailable => "the store is away".into(),
         Refusal::Deadlock(cycle) => {
             detail.cycle = edges(cycle);
-            let ring: Vec<String> = detail.cycle.iter().map(ToString::to_string).collect();
-            let first = detail.cycle.first().map_or("", |edge| &edge.owner);
-            format!("a deadlock: {} {first}", ring.join(" "))
+            let next = detail.cycle.iter().cycle().skip(1);
+            let waits: Vec<String> =
+                detail.cycle.iter().zip(next).map(|(edge, next)| format!("{edge} {}", next.owner)).collect();
+            format!("a deadlock: {}", waits.join("; "))
         }
         Refusal::OutcomeUnknown => "the store was asked and did not answer".into(),
         Refusal::Absent => return Problem::new(code, "the register has no value; put one"),

@@ -25,7 +25,8 @@ async fn client(fleet: &[Sidecar], index: usize) -> Client {
     Client::connect(fleet[index % fleet.len()].socket()).await.expect("the sidecar listens")
 }
 
-/// etcd `TestElectionWait`: followers are elected one after the other as each leader resigns.
+// origin: etcd, v3_election_test.go: TestElectionWait
+/// Followers are elected one after the other as each leader resigns.
 #[test]
 fn candidates_lead_one_after_the_other_in_rising_terms() {
     for (_redis, fleet) in fleets() {
@@ -52,7 +53,8 @@ fn candidates_lead_one_after_the_other_in_rising_terms() {
     }
 }
 
-/// etcd `TestElectionFailover`: when the leader's session is over, another candidate leads.
+// origin: etcd, v3_election_test.go: TestElectionFailover
+/// When the leader's session is over, another candidate leads.
 #[test]
 fn a_leader_whose_connection_ends_is_followed_at_once() {
     for (_redis, fleet) in fleets() {
@@ -73,7 +75,8 @@ fn a_leader_whose_connection_ends_is_followed_at_once() {
     }
 }
 
-/// etcd `TestElectionSessionRecampaign`: who led and resigned can be elected again, in a higher term.
+// origin: etcd, v3_election_test.go: TestElectionSessionRecampaign
+/// Who led and resigned can be elected again, in a higher term.
 #[test]
 fn who_resigned_can_be_elected_again() {
     for (_redis, fleet) in fleets() {
@@ -90,7 +93,8 @@ fn who_resigned_can_be_elected_again() {
     }
 }
 
-/// etcd `TestElectionOnPrefixOfExistingKey`: names of which one begins with another are different elections.
+// origin: etcd, v3_election_test.go: TestElectionOnPrefixOfExistingKey
+/// Names of which one begins with another are different elections.
 #[test]
 fn a_name_that_begins_with_another_is_another_election() {
     for (_redis, fleet) in fleets() {
@@ -102,7 +106,8 @@ fn a_name_that_begins_with_another_is_another_election() {
     }
 }
 
-/// Curator `TestLeaderLatch.testWaiting`: of many who stand at a time, one leads at a time.
+// origin: Curator, TestLeaderLatch: testWaiting
+/// Of many who stand at a time, one leads at a time.
 #[test]
 fn no_two_lead_at_a_time() {
     for (_redis, fleet) in fleets() {
@@ -128,7 +133,9 @@ fn no_two_lead_at_a_time() {
     }
 }
 
-/// Curator `TestLeaderLatch.testBasic` and `testLostConnection`: a leader that was deposed hears of it.
+// origin: Curator, TestLeaderLatch: testBasic
+// origin: Curator, TestLeaderLatch: testLostConnection
+/// A leader that was deposed hears of it.
 #[test]
 fn a_deposed_leader_hears_that_it_was() {
     for (_redis, fleet) in fleets() {
@@ -145,7 +152,8 @@ fn a_deposed_leader_hears_that_it_was() {
     }
 }
 
-/// Curator `TestLeaderSelector.testAutoRequeue`, with a bound on the term: the turn goes round by itself.
+// origin: Curator, TestLeaderSelector: testAutoRequeue
+/// With a bound on the term: the turn goes round by itself.
 #[test]
 fn a_term_with_a_bound_ends_by_itself() {
     for (_redis, fleet) in fleets() {
@@ -158,7 +166,8 @@ fn a_term_with_a_bound_ends_by_itself() {
     }
 }
 
-/// Curator `TestLeaderLatch.testInterruption`: who withdraws is not elected, and nobody waits for it.
+// origin: Curator, TestLeaderLatch: testInterruption
+/// Who withdraws is not elected, and nobody waits for it.
 #[test]
 fn a_candidate_that_withdrew_is_passed_over() {
     for (_redis, fleet) in fleets() {

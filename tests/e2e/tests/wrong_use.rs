@@ -1,6 +1,7 @@
 //! Wrong use, through HTTP and the SDK: an error of its own that says what to do, and nothing is changed by it. Over
 //! memory, and at two sidecars on one Redis, so that the store's own refusals are read too.
 
+use serde_json::Value;
 use sidelock_client::{Client, Code, Error, Refusal};
 use sidelock_e2e::http::Answer;
 use sidelock_e2e::redis::Redis;
@@ -45,6 +46,17 @@ fn told(refusal: &Refusal, code: Code, says: &[&str]) {
     assert_eq!(refusal.code, code, "{refusal}");
     let text = refusal.to_string();
     says.iter().for_each(|words| assert!(text.contains(words), "{words:?} is said in {text}"));
+}
+
+/// The road to a timed lease.
+fn path_of(lease: &Value) -> String {
+    format!("/v1/leases/{}", lease["lease"].as_str().expect("a lease has an id"))
+}
+
+/// A lease that ran out, and has passed to another holder at the other sidecar since; and that one's.
+fn lost(place: &Place, key: &str) -> (Value, Value) {
+    let lost = place.first().lock(key, r#"{"ttl":"100ms"}"#);
+    (lost, place.second().lock(key, r#"{"wait":"30s"}"#))
 }
 
 /// Runs the SDK's part of a test.
@@ -112,5 +124,34 @@ fn more_permits_than_there_are() {
             let Err(Error::Invalid(refusal)) = outcome else { panic!("{outcome:?}") };
             told(&refusal, Code::BadRequest, &["1 to 3 (the limit) are allowed"]);
         });
+    }
+}
+
+#[test]
+fn downgrade_of_a_lease_that_is_lost() {
+    for place in Place::everywhere() {
+        let (lost, held) = lost(&place, "k");
+        let answer = place.first().request("POST", &path_of(&lost), r#"{"mode":"shared"}"#);
+        refused(&answer, 410, Code::LeaseLost, &["the lease is gone (expired)", "acquire again"]);
+        assert_eq!(
+            place.second().get(&path_of(&held)).json()["mode"],
+            "exclusive",
+            "the other's is as it was"
+        );
+        place.second().unlock(&held);
+    }
+}
+
+#[test]
+fn upgrade_without_shared() {
+    for place in Place::everywhere() {
+        let whole = place.first().lock("k", "");
+        let permits = place.first().request("POST", "/v1/semaphores/s", r#"{"limit":2}"#).json();
+        for lease in [&whole, &permits] {
+            let answer = place.first().request("POST", &path_of(lease), r#"{"mode":"exclusive"}"#);
+            refused(&answer, 409, Code::NotUpgradable, &["shared"]);
+            let stands = place.first().get(&path_of(lease)).json();
+            assert_eq!((&stands["mode"], &stands["fence"]), (&lease["mode"], &lease["fence"]));
+        }
     }
 }

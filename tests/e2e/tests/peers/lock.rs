@@ -1,7 +1,7 @@
 //! Plain locks: redis-py's, .NET DistributedLock's core, redislock's and etcd's cases.
 
 use crate::stage::{Crowd, Stage, by_turns, can_get, gets_a_turn, play, soon};
-use sidelock_client::{Error, LostReason};
+use sidelock_client::{Error, LostReason, safe_key};
 use sidelock_e2e::PATIENCE;
 use sidelock_e2e::process::Process;
 use sidelock_e2e::sidecar::command;
@@ -25,6 +25,8 @@ play![
     a_cancelled_wait_leaves_no_trace,
     a_hundred_tasks_are_never_two_at_a_time,
     names_differ_by_case,
+    names_of_any_length_and_kind_become_keys,
+    long_names_differ_by_case,
     a_lost_handle_says_so,
     a_handle_lost_long_ago_says_so_at_once,
     another_process_holds_it_until_it_is_done,
@@ -207,6 +209,23 @@ async fn names_differ_by_case(stage: &Stage) {
     let _lower = here.lock("name_a").await.expect("free");
     assert!(can_get(there.lock("name_A")).await, "another lock");
     assert!(!can_get(there.lock("name_a")).await);
+}
+
+// origin: .NET DistributedLock, DistributedLockCoreTestCases: TestGetSafeName
+async fn names_of_any_length_and_kind_become_keys(stage: &Stage) {
+    let client = stage.client(0).await;
+    for name in ["a".repeat(1000), r"\\\".to_owned(), r"\".repeat(1000), "{a}:%".to_owned()] {
+        assert!(can_get(client.lock(safe_key(&name))).await, "{name}");
+    }
+}
+
+// origin: .NET DistributedLock, DistributedLockCoreTestCases: TestGetSafeLockNameIsCaseSensitive
+async fn long_names_differ_by_case(stage: &Stage) {
+    let (here, there) = stage.two().await;
+    let (lower, upper) = ("a".repeat(1000), "a".repeat(999) + "A");
+    let _lower = here.lock(safe_key(&lower)).await.expect("free");
+    assert!(can_get(there.lock(safe_key(&upper))).await, "another lock");
+    assert!(!can_get(there.lock(safe_key(&lower))).await);
 }
 
 // origin: .NET DistributedLock, DistributedLockCoreTestCases: TestHandleLostTriggersCorrectly
