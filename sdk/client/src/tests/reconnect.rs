@@ -81,6 +81,8 @@ async fn a_resumed_session_keeps_what_it_still_has() {
     let mut peer = place.accept_and_welcome(resumed(vec![kept_number, crossed])).await;
     assert_eq!(peer.resume, Some(Resume { session: 77, secret: SECRET }));
     assert_eq!(peer.cancel().await, crossed, "a grant that was lost on the way is returned");
+    // Of the lease that is gone: had that grant been its upgrade, the cancel would have brought it back.
+    peer.release().await;
     let (again, _) = peer.acquire("w").await;
     peer.grant(again, 11).await;
     drop(waiting.await.unwrap().unwrap());
