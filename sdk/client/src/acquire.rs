@@ -6,10 +6,11 @@
 use crate::clock;
 use crate::error::{Error, Result};
 use crate::hold::{End, Hold};
+use crate::once::Outcome;
 use crate::owner;
 use crate::shared::{Phase, Shared, State};
 use crate::slots::{Answer, Slot};
-use sidelock_wire::{Acquire, Change, Code, Granted, LeaseName, Life, LostReason, Mode, ToSidecar};
+use sidelock_wire::{Acquire, Change, Code, Granted, LeaseName, Life, LostReason, Mode, ToSidecar, Window};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -30,6 +31,8 @@ pub(crate) struct Wish {
     pub(crate) priority: i32,
     /// A shared lease of ours that shall become this, and is kept until then.
     pub(crate) upgrades: Option<Arc<Hold>>,
+    /// For the turn of a once key.
+    pub(crate) once: Option<Window>,
 }
 
 /// What was got.
@@ -37,6 +40,7 @@ pub(crate) struct Wish {
 pub(crate) enum Gain {
     Session(Arc<Hold>),
     Timed(Granted),
+    Done(Outcome),
 }
 
 /// A wish on its way. Does nothing until polled.
@@ -134,13 +138,16 @@ impl Asking {
             Answer::Timed(granted) => Ok(Gain::Timed(granted)),
             Answer::Refused(refused) => Err(Error::refused(key, refused)),
             Answer::Failed(error) => Err(error),
-            Answer::Renewed(_) | Answer::Released | Answer::Register(_) | Answer::Written(_) => {
-                Err(Error::plain(
-                    Code::Internal,
-                    key.clone(),
-                    "the sidecar answered something else than was asked",
-                ))
-            }
+            Answer::Done(outcome) => Ok(Gain::Done(outcome)),
+            Answer::Renewed(_)
+            | Answer::Released
+            | Answer::Finished
+            | Answer::Register(_)
+            | Answer::Written(_) => Err(Error::plain(
+                Code::Internal,
+                key.clone(),
+                "the sidecar answered something else than was asked",
+            )),
         })
     }
 }
@@ -207,6 +214,7 @@ fn send(
         priority: wish.priority,
         notify_queued: false,
         per: wish.per,
+        once: wish.once,
     }));
     if let Some(error) = too_large(state, before, frame_bytes_max) {
         state.slots.remove(request);

@@ -17,6 +17,9 @@
 mod register;
 
 pub use register::{Operation, Register, Watch};
+mod once;
+
+pub use once::{Entered, Once, Turn};
 
 use crate::error::{Error, Result};
 use crate::{Builder, LeaseView, request};

@@ -1,14 +1,15 @@
-//! Renewals, releases, registers: a request, and its answer.
+//! Renewals, releases, finishes, registers: a request, and its answer.
 //!
 //! Owns the waiting for one answer, and for a connection where there is none. What to make of a connection that breaks is
 //! up to who asked.
 
 use crate::acquire::too_large;
 use crate::clock;
+use crate::error::{Error, Result};
 use crate::hold::Hold;
 use crate::shared::{Phase, Shared, State};
 use crate::slots::{Answer, Slot};
-use sidelock_wire::{Change, LeaseName, Mode, Secret, ToSidecar};
+use sidelock_wire::{Change, Code, LeaseName, Mode, Secret, ToSidecar};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -61,6 +62,27 @@ impl Command {
     pub(crate) fn release_timed(shared: &Arc<Shared>, secret: Secret) -> Command {
         let lease = LeaseName::Timed(secret);
         Command::send_or_park(shared, None, |request| ToSidecar::Release { request, lease })
+    }
+
+    /// Finishes a turn. A result that does not fit in a frame is refused here: sent, it would end the connection for
+    /// everybody.
+    pub(crate) fn finish(
+        shared: &Arc<Shared>,
+        hold: &Hold,
+        key: &Arc<str>,
+        result: &[u8],
+    ) -> Result<Command> {
+        /// Of a finish without its result.
+        const FRAME_BYTES: usize = 32;
+        if let Phase::Up(session) = &shared.lock().phase {
+            let max = (session.limits.frame_bytes_max as usize).saturating_sub(FRAME_BYTES);
+            if result.len() > max {
+                let message = format!("the result has {} bytes, at most {max} are allowed", result.len());
+                return Err(Error::plain(Code::TooLarge, key.clone(), message));
+            }
+        }
+        let lease = LeaseName::Session(hold.request);
+        Ok(Command::send_or_park(shared, None, |request| ToSidecar::Finish { request, lease, result }))
     }
 
     /// Releases a session lease, now or never: without a connection, the next one gives it back. An orphan's name means

@@ -4,12 +4,14 @@
 
 use crate::error::Error;
 use crate::hold::{End, Hold};
+use crate::once::Outcome;
 use crate::shared::{Ended, State, Wakes};
 use crate::slots::{Answer, Slot};
 use sidelock_wire::{Current, Granted, LostReason, Refused, Renewed, ToClient, ToSidecar, Version};
 use std::borrow::Cow;
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::{Duration, UNIX_EPOCH};
 
 impl State {
     /// Takes one message in. An error ends the connection.
@@ -23,6 +25,12 @@ impl State {
             ToClient::RegisterWritten { request, etag } => {
                 self.answer(request, Answer::Written(etag.map(Cow::into_owned)), wakes);
             }
+            ToClient::Done(done) => {
+                let finished_at = UNIX_EPOCH + Duration::from_millis(done.finished_at_ms);
+                let outcome = Outcome { result: done.result.into_owned(), finished_at };
+                self.answer(done.request, Answer::Done(outcome), wakes);
+            }
+            ToClient::Finished { request } => self.answer(request, Answer::Finished, wakes),
             ToClient::Cancelled { request } => self.cancelled(request),
             ToClient::Renewed(renewed) => self.renewed(renewed, wakes),
             ToClient::Refused(refused) => self.refused(refused, wakes),

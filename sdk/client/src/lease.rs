@@ -108,6 +108,19 @@ impl Lease {
     pub fn view(&self) -> LeaseView {
         self.view.clone()
     }
+
+    pub(crate) fn hold(&self) -> &Arc<Hold> {
+        &self.view.hold
+    }
+
+    /// The sidecar ended it, as it was asked to.
+    pub(crate) fn close(mut self) {
+        self.released = true;
+        let LeaseView { handle, hold, .. } = &self.view;
+        hold.finish(End::Released);
+        handle.shared.change(|state| state.slots.remove(hold.request));
+        hold.tell();
+    }
 }
 
 impl LeaseView {

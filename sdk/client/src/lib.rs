@@ -29,6 +29,7 @@ mod handshake;
 mod hold;
 mod leader;
 mod lease;
+mod once;
 mod link;
 mod owner;
 mod mode;
@@ -46,12 +47,13 @@ pub use error::{Error, Refusal, Remedy, Result};
 pub use leader::{Leader, Leadership};
 pub use lease::{Lease, LeaseView, Releasing};
 pub use mode::{Upgrade, Upgrading};
+pub use once::{Entered, Entering, Once, Outcome, Turn};
 pub use owner::owner;
 pub use register::{Answering, Delete, Etag, Fencing, Get, Put, Register, Value, Watch};
 pub use request::{Acquiring, Rate, Request, RwLock, Semaphore};
 pub use retry::Retry;
 pub use safe_key::safe_key;
-pub use sidelock_wire::{Code, CycleEdge, Guarantee, LostReason, Mode, Scope};
+pub use sidelock_wire::{Align, Code, CycleEdge, Guarantee, LostReason, Mode, Scope, Window};
 pub use timed::{LeaseId, NotALeaseId, TimedLease};
 
 #[cfg(test)]

@@ -112,6 +112,7 @@ impl<'a> IntoFuture for Upgrade<'a> {
             owner: None,
             priority: 0,
             upgrades: Some(hold.clone()),
+            once: None,
         };
         Upgrading { asking: Asking::new(handle.shared.clone(), wish), lease: self.lease }
     }
@@ -137,7 +138,7 @@ impl Future for Upgrading<'_> {
                 self.lease.becomes(whole);
                 Ok(())
             }
-            Gain::Timed(_) => {
+            Gain::Timed(_) | Gain::Done(_) => {
                 let key = self.lease.view.key.clone();
                 Err(Error::plain(Code::Internal, key, "the sidecar granted another kind of lease"))
             }

@@ -27,9 +27,9 @@ use std::time::Duration;
 #[derive(Clone, Debug)]
 #[must_use = "a request does nothing until it is awaited or acquired"]
 pub struct Request {
-    handle: Arc<Handle>,
-    wish: Wish,
-    wait_is_said: bool,
+    pub(crate) handle: Arc<Handle>,
+    pub(crate) wish: Wish,
+    pub(crate) wait_is_said: bool,
 }
 
 /// A semaphore: so many permits for a key, whoever asks. Made by [`Client::semaphore`].
@@ -143,7 +143,7 @@ impl RwLock {
 }
 
 impl Request {
-    fn new(handle: &Arc<Handle>, key: Arc<str>, mode: Mode) -> Request {
+    pub(crate) fn new(handle: &Arc<Handle>, key: Arc<str>, mode: Mode) -> Request {
         let wish = Wish {
             upgrades: None,
             key,
@@ -154,6 +154,7 @@ impl Request {
             per: None,
             owner: None,
             priority: 0,
+            once: None,
         };
         Request { handle: handle.clone(), wish, wait_is_said: false }
     }
@@ -255,13 +256,10 @@ impl Request {
                 fence: granted.fence,
                 deadline: Duration::from_nanos(granted.deadline_ns),
             }),
+            Gain::Done(_) => Err(another_kind(&self.wish.key)),
             Gain::Session(hold) => {
                 drop(Lease::new(self.handle.clone(), hold, self.wish.key.clone()));
-                Err(Error::plain(
-                    Code::Internal,
-                    self.wish.key.clone(),
-                    "the sidecar granted another kind of lease",
-                ))
+                Err(another_kind(&self.wish.key))
             }
         }
     }
@@ -296,11 +294,11 @@ impl Future for Acquiring {
         };
         Poll::Ready(match gain? {
             Gain::Session(hold) => Ok(Lease::new(self.handle.clone(), hold, self.key.clone())),
-            Gain::Timed(_) => Err(Error::plain(
-                Code::Internal,
-                self.key.clone(),
-                "the sidecar granted another kind of lease",
-            )),
+            Gain::Timed(_) | Gain::Done(_) => Err(another_kind(&self.key)),
         })
     }
+}
+
+pub(crate) fn another_kind(key: &Arc<str>) -> Error {
+    Error::plain(Code::Internal, key.clone(), "the sidecar granted another kind of lease")
 }

@@ -5,6 +5,7 @@
 
 use crate::error::Error;
 use crate::hold::Hold;
+use crate::once::Outcome;
 use sidelock_wire::{Current, Granted, NOBODY, Refused, Renewed};
 use slab::Slab;
 use std::sync::Arc;
@@ -47,6 +48,10 @@ pub(crate) enum Answer {
     Register(Current<'static>),
     /// To put and delete: the version that a put made.
     Written(Option<String>),
+    /// To acquire of a once key: somebody did it.
+    Done(Outcome),
+    /// To finish.
+    Finished,
     /// No, and why.
     Refused(Refused<'static>),
     /// The connection ended before the answer came.

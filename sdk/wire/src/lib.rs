@@ -18,9 +18,9 @@ pub use code::{Code, Kind};
 pub use cycle::{CYCLE_EDGES_MAX, CycleEdge};
 pub use frame::{Decoder, FRAME_BYTES_MAX, FrameError, MAGIC};
 pub use message::{
-    Detail, FEATURES, Guarantee, LeaseName, Life, LostReason, Mode, NOBODY, Resume, Scope, Secret,
-    VERSION_MAX, VERSION_MIN,
+    Align, Detail, FEATURES, Guarantee, LeaseName, Life, LostReason, Mode, NOBODY, Resume, Scope, Secret,
+    VERSION_MAX, VERSION_MIN, Window,
 };
 pub use register::{Condition, Current, Known, Register, RegisterAct, Version};
-pub use to_client::{Granted, Limits, Refused, Renewed, ToClient, Welcome};
+pub use to_client::{Done, Granted, Limits, Refused, Renewed, ToClient, Welcome};
 pub use to_sidecar::{Acquire, Change, Hello, ToSidecar};

@@ -97,6 +97,24 @@ pub enum Guarantee {
     Strict,
 }
 
+/// For how long a once key is done once it was done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Window {
+    /// Its length. Travels as whole milliseconds, rounded up.
+    pub per: Duration,
+    /// Where it begins.
+    pub align: Align,
+}
+
+/// Where a window begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Align {
+    /// With the grant of the turn that succeeds.
+    Rolling,
+    /// At whole multiples of its length since 1970-01-01T00:00:00Z.
+    Utc,
+}
+
 /// Why a lease was lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum LostReason {
@@ -137,6 +155,40 @@ impl Mode {
             Mode::Shared => "shared",
             Mode::Permits { .. } => "permits",
         }
+    }
+}
+
+impl Window {
+    /// Of this length, from the grant of the turn that succeeds.
+    pub fn rolling(per: Duration) -> Window {
+        Window { per, align: Align::Rolling }
+    }
+
+    /// One of those that follow each other since 1970-01-01T00:00:00Z: a day ends at midnight UTC.
+    pub fn utc(per: Duration) -> Window {
+        Window { per, align: Align::Utc }
+    }
+}
+
+impl Align {
+    const NAMES: [(Align, &'static str); 2] = [(Align::Rolling, "rolling"), (Align::Utc, "utc")];
+
+    /// The word used in protocols and output.
+    pub fn name(self) -> &'static str {
+        Self::NAMES[usize::from(self.number())].1
+    }
+
+    /// The alignment of this name.
+    pub fn from_name(name: &str) -> Option<Align> {
+        Self::NAMES.iter().find(|(_, known)| *known == name).map(|(align, _)| *align)
+    }
+
+    pub(crate) fn number(self) -> u8 {
+        self as u8
+    }
+
+    pub(crate) fn from_number(number: u8) -> Option<Align> {
+        Self::NAMES.get(usize::from(number)).map(|(align, _)| *align)
     }
 }
 

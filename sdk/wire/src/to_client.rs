@@ -31,12 +31,19 @@ pub enum ToClient<'a> {
         /// The release.
         request: u64,
     },
+    /// To acquire of a once key: somebody did it already.
+    Done(Done<'a>),
+    /// To finish: the store knows of it, and the turn is over.
+    Finished {
+        /// The finish.
+        request: u64,
+    },
     /// To ping.
     Pong {
         /// The sidecar's `CLOCK_BOOTTIME` in nanoseconds.
         boottime_ns: u64,
     },
-    /// To acquire, renew, release, change: no, and why.
+    /// To acquire, renew, release, change, finish: no, and why.
     Refused(Refused<'a>),
     /// To get and watch: what the register is.
     RegisterValue {
@@ -147,6 +154,17 @@ pub struct Granted {
     pub secret: Option<Secret>,
 }
 
+/// What somebody else did, in place of a turn.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Done<'a> {
+    /// The acquire.
+    pub request: u64,
+    /// When, in milliseconds since the Unix epoch, by the store's clock.
+    pub finished_at_ms: u64,
+    /// What it left.
+    pub result: Cow<'a, [u8]>,
+}
+
 /// An extended lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Renewed {
@@ -189,6 +207,8 @@ mod kind {
     pub(super) const LOST: u8 = 0x4b;
     pub(super) const DRAINING: u8 = 0x4c;
     pub(super) const GOODBYE: u8 = 0x4d;
+    pub(super) const DONE: u8 = 0x4e;
+    pub(super) const FINISHED: u8 = 0x4f;
     pub(super) const REGISTER_VALUE: u8 = 0x50;
     pub(super) const REGISTER_WRITTEN: u8 = 0x51;
 }
@@ -212,6 +232,12 @@ impl<'a> ToClient<'a> {
             ToClient::Cancelled { request } => put_numbered(out, kind::CANCELLED, *request),
             ToClient::Renewed(renewed) => renewed.encode(out),
             ToClient::Released { request } => put_numbered(out, kind::RELEASED, *request),
+            ToClient::Done(done) => {
+                put_numbered(out, kind::DONE, done.request);
+                put::u64(out, done.finished_at_ms);
+                put::bytes(out, &done.result);
+            }
+            ToClient::Finished { request } => put_numbered(out, kind::FINISHED, *request),
             ToClient::Pong { boottime_ns } => put_numbered(out, kind::PONG, *boottime_ns),
             ToClient::Refused(refused) => refused.encode(out),
             ToClient::RegisterValue { request, current } => {
@@ -258,6 +284,12 @@ impl<'a> ToClient<'a> {
             kind::CANCELLED => ToClient::Cancelled { request: fields.u64("request")? },
             kind::RENEWED => ToClient::Renewed(Renewed::decode(fields)?),
             kind::RELEASED => ToClient::Released { request: fields.u64("request")? },
+            kind::DONE => ToClient::Done(Done {
+                request: fields.u64("request")?,
+                finished_at_ms: fields.u64("finished_at_ms")?,
+                result: fields.bytes("result")?.into(),
+            }),
+            kind::FINISHED => ToClient::Finished { request: fields.u64("request")? },
             kind::PONG => ToClient::Pong { boottime_ns: fields.u64("boottime_ns")? },
             kind::REFUSED => ToClient::Refused(Refused::decode(fields)?),
             kind::REGISTER_VALUE => {

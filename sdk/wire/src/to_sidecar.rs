@@ -5,7 +5,7 @@
 
 use crate::fields::{Fields, millis, put};
 use crate::frame::FrameError;
-use crate::message::{LeaseName, Life, Mode, Resume, Scope, Secret};
+use crate::message::{Align, LeaseName, Life, Mode, Resume, Scope, Secret, Window};
 use crate::register::{self, Register};
 use std::time::Duration;
 
@@ -41,6 +41,15 @@ pub enum ToSidecar<'a> {
     Change(Change),
     /// Wants something of a register.
     Register(Register<'a>),
+    /// A turn of a once key succeeded.
+    Finish {
+        /// Number of this finish, for its answer.
+        request: u64,
+        /// The turn.
+        lease: LeaseName,
+        /// What those get who waited, or come before the window ends.
+        result: &'a [u8],
+    },
     /// A sign of life, at least every tenth of the session's ttl.
     Ping,
 }
@@ -87,6 +96,8 @@ pub struct Acquire<'a> {
     pub notify_queued: bool,
     /// Permits of a rate: their units come back this long after the grant, and the lease ends then.
     pub per: Option<Duration>,
+    /// It is about a once key, and wants a turn that fills this window.
+    pub once: Option<Window>,
 }
 
 /// Another mode for a lease. To shared: answered by `Renewed`, the lease stays. To exclusive: answered by `Granted`, and
@@ -111,6 +122,7 @@ mod kind {
     pub(super) const RELEASE: u8 = 0x05;
     pub(super) const PING: u8 = 0x06;
     pub(super) const CHANGE: u8 = 0x08;
+    pub(super) const FINISH: u8 = 0x09;
 }
 
 /// Flags of a hello, in the order in which the fields they announce follow.
@@ -134,6 +146,7 @@ mod acquire_flag {
     pub(super) const TIMED: u16 = 1 << 5;
     pub(super) const NOTIFY_QUEUED: u16 = 1 << 6;
     pub(super) const PER: u16 = 1 << 8;
+    pub(super) const ONCE: u16 = 1 << 9;
 }
 
 impl<'a> ToSidecar<'a> {
@@ -159,6 +172,12 @@ impl<'a> ToSidecar<'a> {
             }
             ToSidecar::Change(change) => change.encode(out),
             ToSidecar::Register(register) => register.encode(out),
+            ToSidecar::Finish { request, lease, result } => {
+                out.push(kind::FINISH);
+                put::u64(out, *request);
+                put_lease(out, *lease);
+                put::bytes(out, result);
+            }
             ToSidecar::Ping => out.push(kind::PING),
         });
     }
@@ -180,6 +199,11 @@ impl<'a> ToSidecar<'a> {
                 ToSidecar::Release { request: fields.u64("request")?, lease: lease(&mut fields)? }
             }
             kind::CHANGE => ToSidecar::Change(Change::decode(&mut fields)?),
+            kind::FINISH => ToSidecar::Finish {
+                request: fields.u64("request")?,
+                lease: lease(&mut fields)?,
+                result: fields.bytes("result")?,
+            },
             kind::PING => ToSidecar::Ping,
             register::kind::GET | register::kind::PUT | register::kind::DELETE | register::kind::WATCH => {
                 ToSidecar::Register(Register::decode(kind, &mut fields)?)
@@ -256,6 +280,10 @@ impl<'a> Acquire<'a> {
         if let Some(per) = self.per {
             put::u64(out, millis(per));
         }
+        if let Some(window) = self.once {
+            put::u64(out, millis(window.per));
+            out.push(window.align.number());
+        }
     }
 
     fn flags(&self, ttl: Option<Duration>, timed: bool) -> u16 {
@@ -268,6 +296,7 @@ impl<'a> Acquire<'a> {
             | put::flag(timed, TIMED)
             | put::flag(self.notify_queued, NOTIFY_QUEUED)
             | put::flag(self.per.is_some(), PER)
+            | put::flag(self.once.is_some(), ONCE)
     }
 
     fn decode(fields: &mut Fields<'a>) -> Result<Self, FrameError> {
@@ -289,7 +318,8 @@ impl<'a> Acquire<'a> {
         };
         let notify_queued = has(NOTIFY_QUEUED);
         let per = fields.optional(has(PER), |f| f.millis("per"))?;
-        Ok(Acquire { request, key, mode, wait, life, max_hold, owner, priority, notify_queued, per })
+        let once = fields.optional(has(ONCE), window)?;
+        Ok(Acquire { request, key, mode, wait, life, max_hold, owner, priority, notify_queued, per, once })
     }
 }
 
@@ -313,6 +343,10 @@ impl Change {
         let wait = fields.optional(flags & change_flag::WAIT != 0, |f| f.millis("wait"))?;
         Ok(Change { request, lease, mode, wait })
     }
+}
+
+fn window(fields: &mut Fields<'_>) -> Result<Window, FrameError> {
+    Ok(Window { per: fields.millis("per")?, align: fields.known("align", Align::from_number)? })
 }
 
 pub(crate) fn put_mode(out: &mut Vec<u8>, mode: Mode) {

@@ -60,6 +60,9 @@ enum Speaking {
     /// Hold a key around a command
     #[command(display_order = 2)]
     Run(run::RunArgs),
+    /// Run a command that succeeds at most once per window; the others wait, and skip theirs
+    #[command(after_help = run::once::AFTER_HELP, display_order = 2)]
+    Once(run::once::OnceArgs),
     /// Take a lease and print it: eval "$(sidelock lock KEY)"
     #[command(display_order = 3)]
     Lock(timed::LockArgs),
@@ -128,6 +131,7 @@ fn main() -> ExitCode {
 async fn speak(verb: Speaking) -> Result<u8, Failure> {
     match verb {
         Speaking::Run(args) => run::run(args).await,
+        Speaking::Once(args) => run::once::once(args).await,
         Speaking::Lock(args) => done(timed::lock(args).await),
         Speaking::Unlock(args) => done(timed::unlock(args).await),
         Speaking::Renew(args) => done(timed::renew(args).await),
@@ -173,6 +177,8 @@ mod tests {
             "run -n -E 9 k -- true",
             "run --wait forever --on-lost kill --grace 5s k -- true",
             "run --permits 2 --limit 3 k -- true",
+            "once k --per 24h -- true",
+            "once k --per 1h --align utc --wait 5s --max-hold 10m -- true",
             "run --limit 100 --per 1m k -- true",
         ] {
             let words = std::iter::once("sidelock").chain(line.split(' '));
@@ -189,6 +195,9 @@ mod tests {
             "run --permits 2 k -- true",
             "run --per 1m k -- true",
             "run -n -w 5 k -- true",
+            "once k -- true",
+            "once k --per 24h",
+            "once k --per 24h --align local -- true",
             "lock k --ttl soon",
             "nonsense",
         ] {

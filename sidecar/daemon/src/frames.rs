@@ -252,6 +252,9 @@ impl FrameDoor {
             ToSidecar::Renew { request, lease, ttl } => (*request, gate.renew(id, *request, *lease, *ttl)),
             ToSidecar::Release { request, lease } => (*request, Ok(gate.release(id, *request, *lease))),
             ToSidecar::Register(asked) => (asked.request, gate.register(id, asked)),
+            ToSidecar::Finish { request, lease, result } => {
+                (*request, gate.finish(id, *request, *lease, result))
+            }
             ToSidecar::Cancel { request } => (*request, Ok(gate.cancel(id, *request))),
             ToSidecar::Change(change) => (change.request, gate.change(id, change)),
             ToSidecar::Ping => {

@@ -69,6 +69,7 @@ impl Gate {
             ToSidecar::Renew { request, lease, ttl } => gate.renew(session, *request, *lease, *ttl),
             ToSidecar::Release { request, lease } => Ok(gate.release(session, *request, *lease)),
             ToSidecar::Register(asked) => gate.register(session, asked),
+            ToSidecar::Finish { request, lease, result } => gate.finish(session, *request, *lease, result),
             ToSidecar::Cancel { request } => Ok(gate.cancel(session, *request)),
             ToSidecar::Change(change) => gate.change(session, change),
             ToSidecar::Ping => Ok(gate.ping(session)),

@@ -21,6 +21,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// Shortest window of a once key: durations travel as whole milliseconds.
+const ONCE_PER_MIN: Duration = Duration::from_millis(1);
+
 /// A request that passed the gate.
 #[derive(Debug)]
 pub(crate) struct Admitted(Input);
@@ -67,7 +70,7 @@ impl Gate {
 
     /// A text as a key.
     pub(crate) fn key(&self, bytes: &[u8]) -> Result<Key, Problem> {
-        admit_key(bytes, &self.in_force.now().limits)
+        admit_key(Space::Lock, bytes, &self.in_force.now().limits)
     }
 
     /// A request for a lease. A wait that is not said is the class's `default_wait`, else for ever. A timed lease's
@@ -79,9 +82,14 @@ impl Gate {
 
     fn check_acquire(&self, session: SessionId, ask: &wire::Acquire<'_>) -> Result<Input, Problem> {
         let rules = self.in_force.now();
-        let key = admit_key(ask.key, &rules.limits)?;
+        let once = ask.once.map(|window| admit_window(window, &rules.limits)).transpose()?;
+        let space = if once.is_some() { Space::Once } else { Space::Lock };
+        let key = admit_key(space, ask.key, &rules.limits)?;
         let class = rules.class_of(key.as_str());
         let mode = admit_mode(ask.mode, class)?;
+        if once.is_some() && mode != engine::Mode::Exclusive {
+            return Err(Problem::field("mode", "a turn of a once key is exclusive"));
+        }
         let life = admit_life(ask.life, &rules.limits)?;
         if ask.max_hold == Some(Duration::ZERO) {
             return Err(Problem::field("max_hold", "has to be longer than 0"));
@@ -104,6 +112,7 @@ impl Gate {
             find_deadlocks: class.is_none_or(|class| class.deadlock == Deadlock::Detect),
             priority: ask.priority,
             notify_queued: ask.notify_queued,
+            once: once.map(Box::new),
             key,
         }))
     }
@@ -165,6 +174,22 @@ impl Gate {
         self.counted("force", order.map(|order| Input::Force(engine::Force { session, request, key, order })))
     }
 
+    /// A turn succeeded.
+    pub(crate) fn finish(
+        &self,
+        session: SessionId,
+        request: u64,
+        lease: wire::LeaseName,
+        result: &[u8],
+    ) -> Result<Admitted, Problem> {
+        let max = self.in_force.now().limits.value_bytes_max;
+        let finish = |result| {
+            let (request, lease) = (RequestId(request), lease_name(lease));
+            Input::Finish(engine::Finish { session, request, lease, result })
+        };
+        self.counted("finish", admit_value("result", result, max).map(finish))
+    }
+
     /// What is refused here never becomes an event, so it is counted here.
     fn counted(&self, op: &'static str, checked: Result<Input, Problem>) -> Result<Admitted, Problem> {
         checked.map(Admitted).inspect_err(|problem| self.metrics.bare_request(op, problem.code.name()))
@@ -176,14 +201,39 @@ impl Gate {
     }
 }
 
-fn admit_key(bytes: &[u8], limits: &Limits) -> Result<Key, Problem> {
+fn admit_key(space: Space, bytes: &[u8], limits: &Limits) -> Result<Key, Problem> {
     let max = limits.key_bytes_max;
     if bytes.len() > max as usize {
         let message = format!("`key`: has {} bytes; 1 to {max} are allowed", bytes.len());
         let problem = Problem::new(Code::TooLarge, message).limited(max);
         return Err(Problem { field: Some("key"), ..problem });
     }
-    Key::from_bytes(Space::Lock, bytes).map_err(|error: KeyError| Problem::field("key", error))
+    Key::from_bytes(space, bytes).map_err(|error: KeyError| Problem::field("key", error))
+}
+
+/// Opaque bytes, `what` they are to whoever sent them.
+fn admit_value(what: &'static str, bytes: &[u8], max: u32) -> Result<Arc<[u8]>, Problem> {
+    if bytes.len() > max as usize {
+        let message =
+            format!("`{what}`: has {} bytes; at most {max} are allowed (value_bytes_max)", bytes.len());
+        let problem = Problem::new(Code::TooLarge, message).limited(max);
+        return Err(Problem { field: Some(what), ..problem });
+    }
+    Ok(bytes.into())
+}
+
+fn admit_window(window: wire::Window, limits: &Limits) -> Result<engine::Window, Problem> {
+    let max = limits.once_per_max;
+    if window.per < ONCE_PER_MIN || window.per > max {
+        let allowed =
+            format_args!("{} to {} are allowed", format_duration(ONCE_PER_MIN), format_duration(max));
+        return Err(Problem::field("per", allowed));
+    }
+    let align = match window.align {
+        wire::Align::Rolling => engine::Align::Rolling,
+        wire::Align::Utc => engine::Align::Utc,
+    };
+    Ok(engine::Window { per: window.per, align })
 }
 
 /// A class's limit overrides what the asker says, so that an operator can change it in one place. Who relies on that says 0,

@@ -19,6 +19,7 @@ fn ask(key: &[u8]) -> wire::Acquire<'_> {
         priority: 0,
         notify_queued: false,
         per: None,
+        once: None,
     }
 }
 
@@ -153,4 +154,44 @@ fn a_demanded_scope_must_be_reached() {
     assert_eq!(gate.reaches(Some(wire::Scope::Host)), Ok(()));
     let problem = gate.reaches(Some(wire::Scope::Fleet)).unwrap_err();
     assert_eq!(problem.code, Code::ScopeTooSmall);
+}
+
+#[test]
+fn a_turn_of_a_once_key_is_exclusive_and_has_a_window_within_bounds() {
+    let gate = gate(&Config::default());
+    let turn = |per| {
+        let once = Some(wire::Window { per, align: wire::Align::Utc });
+        wire::Acquire { once, ..ask(b"k") }
+    };
+    let shared = wire::Acquire { mode: wire::Mode::Shared, ..turn(Duration::from_secs(1)) };
+    let cases = [
+        (turn(Duration::ZERO), "per", "1ms to 366d"),
+        (turn(Duration::from_secs(367 * 86_400)), "per", "1ms to 366d"),
+        (shared, "mode", "exclusive"),
+    ];
+    for (ask, field, allowed) in cases {
+        let problem = gate.acquire(SessionId(7), &ask).expect_err(allowed);
+        assert_eq!((problem.code, problem.field), (Code::BadRequest, Some(field)));
+        assert!(problem.message.contains(allowed), "{}", problem.message);
+    }
+    for days in [1, 366] {
+        let per = Duration::from_secs(days * 86_400);
+        let admitted = admitted(&gate, &turn(per));
+        assert_eq!(admitted.key.space(), Space::Once);
+        assert_eq!(admitted.once.as_deref(), Some(&engine::Window { per, align: engine::Align::Utc }));
+    }
+}
+
+#[test]
+fn a_result_is_as_long_as_allowed() {
+    let mut config = Config::default();
+    config.limits.value_bytes_max = 5;
+    let gate = gate(&config);
+    let finish = |result: &[u8]| gate.finish(SessionId(7), 1, wire::LeaseName::Session(2), result);
+    assert!(matches!(finish(b"12345").expect("fits").into_input(), Input::Finish(_)));
+    let problem = finish(b"123456").expect_err("is too long");
+    assert_eq!(
+        (problem.code, problem.field, problem.detail.limit),
+        (Code::TooLarge, Some("result"), Some(5))
+    );
 }

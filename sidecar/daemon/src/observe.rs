@@ -54,6 +54,7 @@ impl Observer {
             Reply::Refused(
                 no @ (Refusal::Absent | Refusal::Conflict(_) | Refusal::StaleFence | Refusal::OutcomeUnknown),
             ) => ("register", reply::code(no).name()),
+            Reply::Refused(no @ Refusal::TurnClosed) => ("finish", reply::code(no).name()),
             // Only who speaks of a lease can be told these.
             Reply::Refused(no @ (Refusal::NotHeld | Refusal::NotFound | Refusal::LeaseLost(_))) => {
                 ("renew_or_release", reply::code(no).name())
@@ -67,10 +68,13 @@ impl Observer {
         self.count(&event);
         match &event.kind {
             EventKind::Queued => self.watch_wait(now, &event),
-            EventKind::Granted { .. } | EventKind::Refused { .. } | EventKind::Cancelled { .. } => {
+            EventKind::Granted { .. }
+            | EventKind::Refused { .. }
+            | EventKind::Cancelled { .. }
+            | EventKind::Skipped { .. } => {
                 self.waits.remove(&(event.session, event.request));
             }
-            EventKind::Released { held, .. } if *held > SLOW_HOLD => {
+            EventKind::Released { held, .. } | EventKind::Finished { held, .. } if *held > SLOW_HOLD => {
                 tracing::info!(key = %event.key, session = event.session.0, ?held, "slow_hold");
             }
             EventKind::Lost { reason, held, fence } => {
@@ -81,7 +85,7 @@ impl Observer {
                 let reason = &*order.reason;
                 tracing::warn!(key = %event.key, by = order.by, reason, victims, "forced_unlock: the key was taken from its holders");
             }
-            EventKind::Released { .. } | EventKind::Downgraded { .. } => {}
+            EventKind::Released { .. } | EventKind::Downgraded { .. } | EventKind::Finished { .. } => {}
         }
         if self.events.receiver_count() > 0 {
             let event = Rc::new(event);
@@ -111,6 +115,11 @@ impl Observer {
             EventKind::Released { held, .. } => {
                 self.metrics.held(*held);
                 ("release", "released")
+            }
+            EventKind::Skipped { .. } => ("acquire", "skipped"),
+            EventKind::Finished { held, .. } => {
+                self.metrics.held(*held);
+                ("finish", "finished")
             }
             EventKind::Lost { held, reason, .. } => {
                 self.metrics.held(*held);

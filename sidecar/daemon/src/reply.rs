@@ -7,7 +7,7 @@ use crate::outlet::Told;
 use crate::problem::Problem;
 use sidelock_engine::store::Version;
 use sidelock_engine::{
-    self as engine, Cycle, Grant, LostReason, Notice, Refusal, Reply, RequestId, Time, WHOLE,
+    self as engine, Cycle, Grant, LostReason, Notice, Refusal, Reply, RequestId, StoreTime, Time, WHOLE,
 };
 use sidelock_wire::{self as wire, CYCLE_EDGES_MAX, Code, CycleEdge, Detail, ToClient};
 use std::time::Duration;
@@ -31,6 +31,12 @@ fn answer(request: u64, reply: Reply) -> ToClient<'static> {
             ToClient::Renewed(wire::Renewed { request, fence, deadline_ns: deadline.0, cap_ns: nanos(cap) })
         }
         Reply::Released => ToClient::Released { request },
+        Reply::Done(success) => ToClient::Done(wire::Done {
+            request,
+            finished_at_ms: unix_ms(success.finished_at),
+            result: success.result.to_vec().into(),
+        }),
+        Reply::Finished(_) => ToClient::Finished { request },
         Reply::Cancelled => ToClient::Cancelled { request },
         // Orders come through the operators' door, which speaks no frames.
         Reply::Unlocked(_) => {
@@ -90,6 +96,11 @@ fn push(notice: Notice) -> ToClient<'static> {
     }
 }
 
+/// As clients read the store's clock.
+pub(crate) fn unix_ms(time: StoreTime) -> u64 {
+    time.0 / 1_000
+}
+
 fn nanos(time: Option<Time>) -> Option<u64> {
     time.map(|time| time.0)
 }
@@ -126,6 +137,7 @@ pub(crate) fn code(refusal: &Refusal) -> Code {
         Refusal::Absent => Code::NotFound,
         Refusal::Conflict(_) => Code::Conflict,
         Refusal::StaleFence => Code::StaleFence,
+        Refusal::TurnClosed => Code::TurnClosed,
         Refusal::OutcomeUnknown => Code::OutcomeUnknown,
     }
 }
@@ -173,6 +185,7 @@ pub(crate) fn problem(refusal: &Refusal) -> Problem {
                 detail.cycle.iter().zip(next).map(|(edge, next)| format!("{edge} {}", next.owner)).collect();
             format!("a deadlock: {}", waits.join("; "))
         }
+        Refusal::TurnClosed => "the turn is over, or about to be".into(),
         Refusal::OutcomeUnknown => "the store was asked and did not answer".into(),
         Refusal::Absent => return Problem::new(code, "the register has no value; put one"),
         Refusal::Conflict(Some(_)) => "the register has another version".into(),

@@ -3,7 +3,7 @@
 mod support;
 
 use sidelock_daemon::{boottime, embedded};
-use sidelock_wire::{Acquire, Code, Hello, Resume, ToSidecar};
+use sidelock_wire::{Acquire, Align, Code, Hello, LeaseName, Resume, ToSidecar, Window};
 use std::io::Write;
 use std::time::Duration;
 use support::{Client, Heard, PATIENCE, ask, hello};
@@ -157,4 +157,27 @@ fn a_client_that_never_reads_is_cut_off_and_keeps_its_leases() {
     assert!(matches!(other.hear(), Heard::Refused(1, Code::Held, _)));
     other.acquire(2, "another", None);
     other.granted(2);
+}
+
+#[test]
+fn a_turn_is_finished_and_everybody_else_hears_what_it_left() {
+    let sidecar = embedded().unwrap();
+    let (mut a, mut b) = (Client::greeted(&sidecar), Client::greeted(&sidecar));
+    let window = Window { per: Duration::from_secs(60), align: Align::Rolling };
+    let turn = |request| ToSidecar::Acquire(Acquire { once: Some(window), ..ask(request, "k") });
+    a.say(&turn(1));
+    a.granted(1);
+    b.say(&turn(1));
+    let lease = LeaseName::Session(1);
+    a.say(&ToSidecar::Finish { request: 2, lease, result: &[7; 65_537] });
+    assert!(matches!(a.hear(), Heard::Refused(2, Code::TooLarge, _)));
+    a.say(&ToSidecar::Finish { request: 3, lease, result: b"paid" });
+    assert_eq!(a.hear(), Heard::Finished(3));
+    assert_eq!(b.hear(), Heard::Done(1, b"paid".to_vec()));
+    b.say(&turn(2));
+    assert_eq!(b.hear(), Heard::Done(2, b"paid".to_vec()));
+    a.say(&ToSidecar::Finish { request: 4, lease, result: b"" });
+    assert!(matches!(a.hear(), Heard::Refused(4, Code::TurnClosed, _)));
+    b.acquire(3, "k", Some(Duration::ZERO));
+    b.granted(3);
 }

@@ -7,11 +7,12 @@ use crate::effect::{EventKind, Notice, Refusal, Reply};
 use crate::engine::Engine;
 use crate::input::{Acquire, Life};
 use crate::lease::End;
-use crate::model::{Mode, RequestId, SessionId, Time};
+use crate::model::{Mode, RequestId, SessionId, Time, Window};
 use crate::owners::{OwnerId, OwnerNo, Wait};
 use crate::queue::Place;
 use crate::resource::Resource;
 use crate::session::Slot;
+use crate::store::Success;
 use crate::timers::Timer;
 use std::time::Duration;
 
@@ -42,12 +43,14 @@ pub(crate) struct Waiter {
 pub(crate) struct Special {
     /// Its units come back so long after the grant.
     pub(crate) per: Option<Duration>,
+    /// It wants a turn of a once key, which fills this window.
+    pub(crate) window: Option<Window>,
 }
 
 impl Special {
     fn of(acquire: &Acquire) -> Option<Box<Special>> {
-        let per = acquire.per;
-        per.is_some().then(|| Box::new(Special { per }))
+        let (per, window) = (acquire.per, acquire.once.as_deref().copied());
+        (per.is_some() || window.is_some()).then(|| Box::new(Special { per, window }))
     }
 }
 
@@ -55,6 +58,11 @@ impl Waiter {
     /// Its units come back so long after the grant.
     pub(crate) fn per(&self) -> Option<Duration> {
         self.special.as_ref()?.per
+    }
+
+    /// The window that its turn fills.
+    pub(crate) fn window(&self) -> Option<Window> {
+        self.special.as_ref()?.window
     }
 
     /// It wants an answer now, not a turn.
@@ -67,6 +75,9 @@ impl Engine {
     pub(crate) fn acquire(&mut self, now: Time, acquire: Acquire) {
         let (session, request) = (acquire.session, acquire.request);
         let notify = acquire.notify_queued;
+        if self.is_known_done(now, &acquire) {
+            return;
+        }
         let (resource, owner) = match self.admit(now, &acquire) {
             Ok(admitted) => admitted,
             Err(refusal) => return self.reply(session, request, Reply::Refused(refusal)),
@@ -287,6 +298,14 @@ impl Engine {
         let waiter = self.take_waiter(index);
         self.reply(waiter.session, waiter.request, Reply::Refused(refusal.clone()));
         let kind = EventKind::Refused { refusal, waited: now.since(waiter.since) };
+        self.event(waiter.resource, waiter.mode, waiter.session, waiter.request, kind);
+    }
+
+    /// Answers a waiter for a turn with what another turn left. The caller serves the resource.
+    pub(crate) fn skip_waiter(&mut self, now: Time, index: usize, success: Success) {
+        let waiter = self.take_waiter(index);
+        self.reply(waiter.session, waiter.request, Reply::Done(success));
+        let kind = EventKind::Skipped { waited: now.since(waiter.since) };
         self.event(waiter.resource, waiter.mode, waiter.session, waiter.request, kind);
     }
 

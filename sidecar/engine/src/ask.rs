@@ -75,6 +75,11 @@ impl Ask {
         self.sent > 0
     }
 
+    /// A copy of it may run after that instant.
+    pub(crate) fn may_run_after(&self, instant: StoreTime) -> bool {
+        (self.sent > 1 || self.doubtful) && self.refuse_after >= instant
+    }
+
     /// Copies of it may still run: whoever ends it must leave a tombstone (P7).
     fn tombstone(&self) -> Option<StoreTime> {
         (self.sent > 1 || self.doubtful).then_some(self.refuse_after)
@@ -132,6 +137,7 @@ impl Engine {
         let floor = self.floor(resource);
         let refuse_after = self.link.store_time(now) + REFUSE_AFTER;
         let incarnation = self.config.incarnation;
+        let waiting_since = self.waiting_since(now, resource);
         let shed = self.shed_idle(now, resource);
         let r = &mut self.resources[resource];
         let Some(ask) = &mut r.ask else { return };
@@ -153,6 +159,7 @@ impl Engine {
             refuse_after,
             give_back,
             upgrade: ask.upgrade,
+            waiting_since,
         };
         let call = self.send(resource, Sent { kind: SentKind::Ask, resource, seq, at: now }, Op::Ask(op));
         if let (Some(give_back), Some(ask)) = (fresh, &mut self.resources[resource].ask) {
@@ -166,8 +173,8 @@ impl Engine {
         let Some(ask) = self.resources[resource].ask.as_mut().filter(|ask| ask.seq == sent.seq) else {
             return self.ask_repeated(now, sent, outcome);
         };
-        let reply = match outcome {
-            Outcome::Applied { reply, .. } => reply,
+        let (at, reply) = match outcome {
+            Outcome::Applied { at, reply } => (at, reply),
             Outcome::NotApplied(Fault::Corrupt(_)) => {
                 ask.again_at = now + REASK_EVERY;
                 self.refuse_tries(now, resource, true);
@@ -205,6 +212,7 @@ impl Engine {
                 ask.renumber(self.last_seq);
                 self.send_ask(now, resource);
             }
+            Reply::Finished(success) => self.ask_finished(now, sent, at, success),
             Reply::TooLate => self.send_ask(now, resource),
             Reply::LimitMismatch { limit } => self.ask_mismatched(now, resource, limit),
             Reply::UpgradeConflict { upgrader } => self.ask_conflicted(now, resource, upgrader),
@@ -278,6 +286,15 @@ impl Engine {
 
     /// The ask is no longer wanted.
     pub(crate) fn drop_ask(&mut self, now: Time, resource: usize) {
+        self.end_ask(now, resource, true);
+    }
+
+    /// The ask is over at the store, and no copy of it can change that.
+    pub(crate) fn forget_ask(&mut self, now: Time, resource: usize) {
+        self.end_ask(now, resource, false);
+    }
+
+    fn end_ask(&mut self, now: Time, resource: usize, withdraw: bool) {
         let r = &mut self.resources[resource];
         let Some(ask) = r.ask.take() else { return };
         let incarnation = self.config.incarnation;
@@ -288,7 +305,7 @@ impl Engine {
             let op = Return { key: key.clone(), tenure: AskId { incarnation, seq }, keep, issued, tombstone };
             self.owe(now, resource, Op::Return(op));
         }
-        if ask.was_sent() {
+        if withdraw && ask.was_sent() {
             let id = AskId { incarnation, seq: ask.seq };
             // Its answer may still be under way, so copies count as doubtful.
             let op = Withdraw { key, id, keep, tombstone: Some(ask.refuse_after) };

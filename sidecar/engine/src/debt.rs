@@ -35,6 +35,11 @@ impl Debt {
         matches!(&self.op, Op::Return(back) if back.tenure.seq == seq && back.keep == 0)
     }
 
+    /// It was a finish, and nobody waits for its answer any longer.
+    fn is_overdue_finish(&self, now: Time) -> bool {
+        matches!(self.op, Op::Finish(_)) && self.call.is_none() && self.expires <= now
+    }
+
     pub(crate) fn next_due(&self) -> Time {
         match self.call {
             Some(_) => Time::MAX,
@@ -47,6 +52,11 @@ impl Engine {
     /// Sends something that must arrive, and sees to it that it does.
     pub(crate) fn owe(&mut self, now: Time, resource: usize, op: Op) {
         let expires = now + REFUSE_AFTER + ttl_covering(self.wanted_ttl(now, resource));
+        self.owe_until(now, resource, op, expires);
+    }
+
+    /// … and no longer than until then.
+    pub(crate) fn owe_until(&mut self, now: Time, resource: usize, op: Op, expires: Time) {
         let debts = &mut self.resources[resource].debts;
         if debts.is_empty() {
             // There is hardly ever a second one, and a crowd that leaves owes one for each of its keys.
@@ -56,9 +66,22 @@ impl Engine {
         self.pay_debts(now, resource);
     }
 
+    /// Finishes that the store has not answered in time are over. The caller serves the resource.
+    pub(crate) fn give_up_finishes(&mut self, now: Time, resource: usize) {
+        let overdue = |debt: &Debt| debt.is_overdue_finish(now);
+        while let Some(index) = self.resources[resource].debts.iter().position(overdue) {
+            if let Op::Finish(finish) = self.resources[resource].debts.remove(index).op {
+                self.finish_overdue(now, resource, &finish);
+            }
+        }
+    }
+
     /// Sends the debts that are due; forgets those that time has paid.
     pub(crate) fn pay_debts(&mut self, now: Time, resource: usize) {
-        self.resources[resource].debts.retain(|debt| debt.call.is_some() || debt.expires > now);
+        let refuse_after = self.link.store_time(now) + REFUSE_AFTER;
+        self.resources[resource]
+            .debts
+            .retain(|debt| debt.call.is_some() || debt.expires > now || debt.is_overdue_finish(now));
         for index in 0..self.resources[resource].debts.len() {
             let debt = &mut self.resources[resource].debts[index];
             if debt.due > now {
@@ -68,39 +91,54 @@ impl Engine {
             if !self.link.is_up() {
                 continue;
             }
+            if let Op::Finish(finish) = &mut debt.op {
+                finish.refuse_after = refuse_after;
+            }
             let op = debt.op.clone();
             let call = self.send(resource, Sent { kind: SentKind::Debt, resource, seq: 0, at: now }, op);
             self.resources[resource].debts[index].call = Some(call);
         }
     }
 
-    /// The answer to a return or a withdraw.
+    /// The answer to a return, a withdraw or a finish.
     pub(crate) fn debt_answered(&mut self, now: Time, call: CallId, sent: Sent, outcome: Outcome) {
         let resource = sent.resource;
         let debts = &mut self.resources[resource].debts;
         let Some(index) = debts.iter().position(|debt| debt.call == Some(call)) else {
             return;
         };
+        let is_unknown = matches!(outcome, Outcome::Unknown(_));
         match outcome {
-            Outcome::Applied { reply, .. } => {
-                let debt = debts.remove(index);
-                match (debt.op, reply) {
-                    (Op::Withdraw(withdraw), Reply::Granted(tenancy)) => {
-                        self.adopt(now, sent, withdraw.id.seq, tenancy);
-                    }
-                    (Op::Return(back), Reply::Forced { order, .. }) if back.keep == 0 => {
-                        self.taken_by_order(resource, order);
-                    }
-                    (_, Reply::Forced { seq, .. }) => self.tenure_taken(now, resource, seq),
-                    _ => {}
-                }
+            Outcome::Applied { reply: Reply::TooLate, .. } => {
+                debts[index].call = None;
+                debts[index].due = now;
             }
+            Outcome::Applied { reply, at } => match (debts.remove(index).op, reply) {
+                (Op::Return(back), Reply::Forced { order, .. }) if back.keep == 0 => {
+                    self.taken_by_order(resource, order);
+                }
+                (_, Reply::Forced { seq, .. }) => self.tenure_taken(now, resource, seq),
+                (Op::Withdraw(withdraw), Reply::Granted(tenancy)) => {
+                    self.adopt(now, sent, withdraw.id.seq, tenancy);
+                }
+                (Op::Finish(finish), Reply::Finished(success)) => {
+                    self.finish_acknowledged(now, sent, at, &finish, success);
+                }
+                (Op::Finish(finish), _) => self.finish_refused(now, resource, &finish),
+                _ => {}
+            },
             Outcome::Unknown(_) if Mutant::WithdrawOnce.is(self.config.mutant) => {
                 debts.remove(index);
             }
             Outcome::NotApplied(_) | Outcome::Unknown(_) => {
                 debts[index].call = None;
                 debts[index].due = now + DEBT_RETRY;
+                if let Op::Finish(finish) = &debts[index].op
+                    && is_unknown
+                {
+                    let finish = finish.clone();
+                    self.doubt_finish(resource, &finish);
+                }
             }
         }
     }

@@ -5,7 +5,7 @@
 
 use crate::cycle::Cycle;
 use crate::model::{Etag, Fence, Incarnation, Key, LeaseSecret, Mode, RequestId, SessionId, Time};
-use crate::store::{Call, Order, Version};
+use crate::store::{Call, Order, Success, Version};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use std::time::Duration;
 pub enum Effect {
     /// Send to the store. All calls of one turn leave as one pipeline, in order.
     Store(Call),
-    /// Answer a request. Exactly one per acquire, renew, release, change; one `Cancelled` per cancel besides.
+    /// Answer a request. Exactly one per acquire, renew, release, change, finish; one `Cancelled` per cancel besides.
     Reply {
         /// Whose request.
         session: SessionId,
@@ -84,6 +84,10 @@ pub enum Reply {
     Written(Etag),
     /// To delete: done.
     Deleted,
+    /// To acquire of a once key: somebody did it already, and left this (P18).
+    Done(Success),
+    /// To finish: the store knows of it, and the turn is over.
+    Finished(Success),
     /// To any: no, and why.
     Refused(Refusal),
 }
@@ -251,6 +255,8 @@ pub enum Refusal {
     Deadlock(Arc<Cycle>),
     /// The store is away, or did not come back within the wait.
     StoreUnavailable,
+    /// The turn was finished or given back before, or its finish is under way.
+    TurnClosed,
     /// The sidecar is going.
     Draining,
     /// The register has no value.
@@ -331,5 +337,17 @@ pub enum EventKind {
         held: Duration,
         /// Why.
         reason: LostReason,
+    },
+    /// An acquire of a once key was answered with what another turn left.
+    Skipped {
+        /// After how long.
+        waited: Duration,
+    },
+    /// A turn of a once key succeeded.
+    Finished {
+        /// Its token.
+        fence: Fence,
+        /// How long it was held.
+        held: Duration,
     },
 }

@@ -10,6 +10,7 @@ use crate::lease::Lease;
 use crate::link::{Link, SentKind};
 use crate::model::{Key, LeaseSecret, Mode, RequestId, SessionId, Time};
 use crate::mutant::Mutant;
+use crate::once::Once;
 use crate::owners::Owners;
 use crate::patrol::Patrol;
 use crate::pin::Pins;
@@ -44,6 +45,7 @@ pub struct Engine {
     pub(crate) upgrades: Upgrades,
     pub(crate) forcing: Forcing,
     pub(crate) registers: Registers,
+    pub(crate) once: Once,
     pub(crate) draining: bool,
     /// Number of the next arrival of a waiter.
     pub(crate) arrivals: u64,
@@ -88,6 +90,7 @@ impl Engine {
             upgrades: Upgrades::new(),
             forcing: Forcing::new(),
             registers: Registers::default(),
+            once: Once::default(),
             draining: false,
             arrivals: 0,
             last_seq: 0,
@@ -180,6 +183,10 @@ impl Engine {
             Input::Register(asked) => {
                 self.session_seen(now, asked.session);
                 self.register(now, asked);
+            }
+            Input::Finish(finish) => {
+                self.session_seen(now, finish.session);
+                self.finish(now, finish);
             }
             Input::StoreUp { at } => {
                 self.link.went_up(now, at);

@@ -2,7 +2,7 @@
 //!
 //! Owns the shape of inputs. Must not know frames, HTTP or Redis: the gate translates on the way in.
 
-use crate::model::{Key, LeaseSecret, Mode, Owner, RequestId, SessionId, StoreTime};
+use crate::model::{Key, LeaseSecret, Mode, Owner, RequestId, SessionId, StoreTime, Window};
 use crate::store::{CallId, Condition, Known, Order, Outcome, Push};
 use std::sync::Arc;
 use std::time::Duration;
@@ -49,6 +49,8 @@ pub enum Input {
     Force(Force),
     /// Look at a register, write it, or watch it.
     Register(RegisterRequest),
+    /// A turn of a once key succeeded (P18).
+    Finish(Finish),
     /// The store can be talked to (again). Sent once it is connected, its clock was read and the inbox is subscribed.
     StoreUp {
         /// The store's clock.
@@ -167,6 +169,9 @@ pub struct Acquire {
     pub priority: i32,
     /// Send [`crate::Notice::Queued`] if it has to wait.
     pub notify_queued: bool,
+    /// For a key of [`crate::Space::Once`], and only there: the lease is a turn, and this is the window that a success
+    /// of it would fill (P18). Such an acquire may be answered [`crate::Reply::Done`].
+    pub once: Option<Box<Window>>,
 }
 
 /// How a lease lives.
@@ -257,4 +262,17 @@ pub struct Force {
     pub key: Key,
     /// By whose order, and why.
     pub order: Order,
+}
+
+/// A turn succeeded.
+#[derive(Clone, Debug)]
+pub struct Finish {
+    /// Who speaks.
+    pub session: SessionId,
+    /// Number of this finish, for its answer.
+    pub request: RequestId,
+    /// The turn.
+    pub lease: LeaseName,
+    /// What those get who waited, or come before the window ends. At most [`crate::RESULT_BYTES_MAX`] bytes.
+    pub result: Arc<[u8]>,
 }

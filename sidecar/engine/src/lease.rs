@@ -7,7 +7,7 @@ use crate::effect::{EventKind, LostReason, Notice, Refusal, Reply};
 use crate::ended::{EndedName, Ending};
 use crate::engine::Engine;
 use crate::input::{LeaseName, Life, Release, Renew};
-use crate::model::{Fence, LeaseSecret, Mode, RequestId, SessionId, Time};
+use crate::model::{Fence, LeaseSecret, Mode, RequestId, SessionId, Time, Window};
 use crate::mutant::Mutant;
 use crate::owners::OwnerNo;
 use crate::rate::Rate;
@@ -51,6 +51,8 @@ pub(crate) struct Terms {
     owner: Option<OwnerNo>,
     /// Set once it was upgraded (P16).
     pub(crate) share: Option<Box<Share>>,
+    /// Set for a turn of a once key.
+    window: Option<Box<Window>>,
 }
 
 impl Lease {
@@ -69,9 +71,14 @@ impl Lease {
             Life::Timed { ttl, secret } => (Some(ttl), Some(secret)),
         };
         let cap = ttl.map_or(Time::MAX, |ttl| now + ttl).min(hold_until);
-        let plain = hold_until == Time::MAX && secret.is_none() && waiter.owner.is_none();
-        let terms =
-            (!plain).then(|| Box::new(Terms { hold_until, rate, secret, owner: waiter.owner, share: None }));
+        let plain = hold_until == Time::MAX
+            && secret.is_none()
+            && waiter.owner.is_none()
+            && waiter.window().is_none();
+        let terms = (!plain).then(|| {
+            let (owner, window) = (waiter.owner, waiter.window().map(Box::new));
+            Box::new(Terms { hold_until, rate, secret, owner, share: None, window })
+        });
         // A timed lease is granted once all of its time is confirmed, so its cap is its deadline.
         let told = if secret.is_some() { cap } else { tellable.min(cap) };
         Lease {
@@ -105,6 +112,11 @@ impl Lease {
         self.terms.as_ref()?.owner
     }
 
+    /// The window that a success would fill; set for a turn of a once key.
+    pub(crate) fn window(&self) -> Option<Window> {
+        self.terms.as_ref()?.window.as_deref().copied()
+    }
+
     /// Set for permits of a rate.
     pub(crate) fn rate(&self) -> Option<&Rate> {
         self.terms.as_ref()?.rate.as_ref()
@@ -117,8 +129,10 @@ impl Lease {
 
     /// What few leases have; this one has it now.
     pub(crate) fn terms(&mut self) -> &mut Terms {
-        let bare =
-            || Box::new(Terms { hold_until: Time::MAX, rate: None, secret: None, owner: None, share: None });
+        let bare = || {
+            let hold_until = Time::MAX;
+            Box::new(Terms { hold_until, rate: None, secret: None, owner: None, share: None, window: None })
+        };
         self.terms.get_or_insert_with(bare)
     }
 
@@ -146,6 +160,8 @@ pub(crate) enum End {
     /// Its holder gave it back, or it came to the end that it was meant to have.
     Released,
     Lost(LostReason),
+    /// A turn succeeded.
+    Finished,
 }
 
 impl Engine {
@@ -296,7 +312,7 @@ impl Engine {
     }
 
     /// The lease is over for its client.
-    fn end_for_client(&mut self, now: Time, index: usize, end: End) {
+    pub(crate) fn end_for_client(&mut self, now: Time, index: usize, end: End) {
         let lease = &mut self.leases[index];
         let (resource, session, request, mode) = (lease.resource, lease.session, lease.request, lease.mode);
         let (fence, held) = (lease.fence, now.since(lease.since));
@@ -320,6 +336,7 @@ impl Engine {
         }
         let kind = match end {
             End::Released => EventKind::Released { fence, held },
+            End::Finished => EventKind::Finished { fence, held },
             End::Lost(reason) => {
                 self.tell_lost(index, reason);
                 EventKind::Lost { fence, held, reason }
@@ -343,7 +360,7 @@ impl Engine {
             return;
         }
         let refusal = match end {
-            End::Released => Refusal::NotFound,
+            End::Released | End::Finished => Refusal::NotFound,
             End::Lost(reason) => Refusal::LeaseLost(reason),
         };
         let (over, rest): (ThinVec<_>, _) = std::mem::take(&mut self.resources[resource].renewals)

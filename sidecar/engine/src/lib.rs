@@ -37,6 +37,7 @@ mod fence;
 mod interest;
 mod ask;
 mod debt;
+mod once;
 mod hint;
 mod force;
 mod link;
@@ -51,7 +52,7 @@ pub use effect::{
 };
 pub use engine::Engine;
 pub use input::{
-    Acquire, Change, EndedBy, Force, Input, LeaseName, Life, NewMode, RegisterAct, RegisterRequest, Release,
-    Renew, SessionOpened,
+    Acquire, Change, EndedBy, Finish, Force, Input, LeaseName, Life, NewMode, RegisterAct, RegisterRequest,
+    Release, Renew, SessionOpened,
 };
 pub use model::*;

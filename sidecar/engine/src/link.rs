@@ -43,8 +43,8 @@ pub(crate) struct Link {
     up: bool,
     next_call: u64,
     calls: HashMap<CallId, Sent, RandomState>,
-    /// A store time, and the boottime when we heard it.
-    clock: Option<(StoreTime, Time)>,
+    /// A store time, and the boottimes when we heard it and when we asked.
+    clock: Option<(StoreTime, Time, Time)>,
     /// The highest store time seen, plus the fence lead if the store may have been another one in between.
     floor: u64,
     regressed: bool,
@@ -65,7 +65,7 @@ impl Link {
             self.floor += FENCE_LEAD_MAX_US + 2;
         }
         self.up = true;
-        self.clock = Some((at, now));
+        self.clock = Some((at, now, now));
         self.floor = self.floor.max(at.0);
     }
 
@@ -108,17 +108,25 @@ impl Link {
     pub(crate) fn observe(&mut self, now: Time, sent: Time, at: StoreTime) -> bool {
         let before = self.regressed;
         self.regressed = at.0 + FENCE_LEAD_MAX_US + 2 < self.floor;
-        self.clock = Some((at, now));
+        self.clock = Some((at, now, sent));
         self.floor = self.floor.max(at.0);
         let sample = now.since(sent);
         self.round_trip = if self.round_trip.is_zero() { sample } else { (self.round_trip * 7 + sample) / 8 };
         self.regressed && !before
     }
 
-    /// The store's clock as we would guess it.
+    /// The store's clock as we would guess it: behind, if anything, by what the last answer travelled.
     pub(crate) fn store_time(&self, now: Time) -> StoreTime {
         match self.clock {
-            Some((at, heard)) => at + now.since(heard),
+            Some((at, heard, _)) => at + now.since(heard),
+            None => StoreTime(0),
+        }
+    }
+
+    /// The latest that the store's clock can show now.
+    pub(crate) fn store_time_at_most(&self, now: Time) -> StoreTime {
+        match self.clock {
+            Some((at, _, asked)) => at + now.since(asked),
             None => StoreTime(0),
         }
     }
@@ -151,5 +159,8 @@ mod tests {
         let mut link = Link::default();
         link.went_up(Time(0), StoreTime(10));
         assert_eq!(link.store_time(Time(5_000)), StoreTime(15));
+        link.observe(Time(9_000), Time(6_000), StoreTime(20));
+        assert_eq!(link.store_time(Time(10_000)), StoreTime(21));
+        assert_eq!(link.store_time_at_most(Time(10_000)), StoreTime(24));
     }
 }

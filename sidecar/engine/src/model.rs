@@ -10,6 +10,8 @@ use std::time::Duration;
 pub const KEY_BYTES_MAX: usize = 512;
 /// Most bytes an owner's name may have.
 pub const OWNER_BYTES_MAX: usize = 128;
+/// Most bytes that a turn may leave as its result.
+pub const RESULT_BYTES_MAX: usize = 65_536;
 /// Units of a lock or readers/writer key: exclusive takes all of them, shared takes one.
 pub const WHOLE: u32 = u32::MAX;
 /// Largest limit of a semaphore. Far above any use, far below [`WHOLE`], so that the two families never meet.
@@ -57,10 +59,24 @@ impl fmt::Debug for Time {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct StoreTime(pub u64);
 
+impl StoreTime {
+    /// How long `earlier` lies back; zero if it does not.
+    pub fn since(self, earlier: StoreTime) -> Duration {
+        Duration::from_micros(self.0.saturating_sub(earlier.0))
+    }
+}
+
 impl std::ops::Add<Duration> for StoreTime {
     type Output = StoreTime;
     fn add(self, span: Duration) -> StoreTime {
         StoreTime(self.0.saturating_add(u64::try_from(span.as_micros()).unwrap_or(u64::MAX)))
+    }
+}
+
+impl std::ops::Sub<Duration> for StoreTime {
+    type Output = StoreTime;
+    fn sub(self, span: Duration) -> StoreTime {
+        StoreTime(self.0.saturating_sub(u64::try_from(span.as_micros()).unwrap_or(u64::MAX)))
     }
 }
 
@@ -210,6 +226,25 @@ impl Mode {
             Mode::Permits { .. } => "permits",
         }
     }
+}
+
+/// For how long a once key is done once it was done (P18).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Window {
+    /// Its length.
+    pub per: Duration,
+    /// Where it begins.
+    pub align: Align,
+}
+
+/// Where a window begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Align {
+    /// With the grant of the turn that succeeds.
+    Rolling,
+    /// At whole multiples of its length since 1970-01-01T00:00:00Z, by the store's clock: with a length of a day, at
+    /// midnight UTC.
+    Utc,
 }
 
 /// One life of one sidecar process: 128 random bits, drawn at its start.

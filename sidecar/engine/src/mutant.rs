@@ -50,6 +50,10 @@ pub enum Mutant {
     FencedWriteUnchecked,
     /// P17, store: a write that was done before is done again.
     RepeatedWriteRuns,
+    /// P18, store: a finish counts whoever sends it.
+    FinishUnchecked,
+    /// P18, engine: a turn whose finish is under way is passed on as any other.
+    TurnFreedBeforeAck,
     /// H16, engine: a cut-off session whose leases are lost with their tenure is never forgotten.
     SessionOutlivesLeases,
     /// Rates, engine: the units are free when the lease is over, not when their time is.
@@ -66,7 +70,7 @@ pub enum Mutant {
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Mutant; 28] = [
+    pub const ALL: [Mutant; 30] = [
         Mutant::FenceFromClock,
         Mutant::HandoffRepeatsFence,
         Mutant::HalfWrite,
@@ -89,6 +93,8 @@ impl Mutant {
         Mutant::NoReask,
         Mutant::FencedWriteUnchecked,
         Mutant::RepeatedWriteRuns,
+        Mutant::FinishUnchecked,
+        Mutant::TurnFreedBeforeAck,
         Mutant::SessionOutlivesLeases,
         Mutant::RateForgetsSpent,
         Mutant::RateUnconfirmed,

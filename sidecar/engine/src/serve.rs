@@ -318,6 +318,7 @@ impl Engine {
         r.armed = Time::MAX;
         self.cool(now, resource);
         self.tenure_due(now, resource);
+        self.give_up_finishes(now, resource);
         self.pay_debts(now, resource);
         if self.resources[resource].ask.as_ref().is_some_and(|ask| ask.again_at <= now) {
             self.send_ask(now, resource);

@@ -11,8 +11,10 @@
 //! tenure's and its offer's, so that neither taking an offer up nor letting it lapse binds more than was counted. A record
 //! with nothing in it is deleted; `last` needs no keeping (P1).
 
+mod once;
 mod register;
 
+pub use once::{Finish, RESULT_KEPT_MIN, Success};
 pub use register::{ABSENT_TTL, Bound, Condition, Known, ReadRegister, Version, Watch, WriteRegister};
 
 use crate::model::{AskId, Etag, FenceRange, Incarnation, Key, Space, StoreTime};
@@ -79,6 +81,8 @@ pub enum Op {
     ReadRegister(ReadRegister),
     /// Write a register, or delete it.
     WriteRegister(WriteRegister),
+    /// A turn of a once key succeeded: nobody runs again until its window ends (P18).
+    Finish(Box<Finish>),
 }
 
 impl Op {
@@ -96,6 +100,7 @@ impl Op {
             Op::Force(op) => &op.key,
             Op::ReadRegister(op) => &op.key,
             Op::WriteRegister(op) => &op.key,
+            Op::Finish(op) => &op.key,
         }
     }
 
@@ -115,7 +120,8 @@ impl Op {
 /// `floor` too far ahead of the clock → [`Reply::ClockRegressed`], nothing read or written. After settle, in this order:
 /// `refuse_after` passed → [`Reply::TooLate`]. `give_back` is applied (and settled). The incarnation's tenure has this very
 /// id → [`Reply::Granted`] with its units, its range and its *remaining* time, nothing changed. `id.seq` ≤ the
-/// incarnation's `done_upto`, or below the seq of its entry or tenure → [`Reply::Stale`]. Record alive (a tenure or entry of
+/// incarnation's `done_upto`, or below the seq of its entry or tenure → [`Reply::Stale`]. A success that is news to the
+/// asker ([`Success::answers`]) → [`Reply::Finished`], and the incarnation's entry is gone. Record alive (a tenure or entry of
 /// anybody) with another limit → [`Reply::LimitMismatch`], and the other holders are recalled. Otherwise the entry of this
 /// incarnation (at most one; a new id replaces an older one at the tail) is entered or refreshed with `units` and
 /// `entry_ttl`; an offer whose new units no longer fit is un-offered in place. Settle again: if the entry is offered now, it
@@ -147,6 +153,9 @@ pub struct Ask {
     /// One who holds a share wants all and keeps its share while it waits (P16): ahead of every other entry, and one at a
     /// time, or two would wait for each other's share. An entry is an upgrade, or is none, from its entering on.
     pub upgrade: bool,
+    /// For a once key: since when the asker waits. What was finished after that is its answer, even if the window is over
+    /// meanwhile (P18).
+    pub waiting_since: Option<StoreTime>,
 }
 
 /// Part of a tenure returned together with an ask.
@@ -294,7 +303,7 @@ pub enum Reply {
     Queued(Queued),
     /// To ask and write: done with, or overtaken by a newer one of the same incarnation.
     Stale,
-    /// To ask and write: `refuse_after` had passed.
+    /// To ask, write and finish: `refuse_after` had passed.
     TooLate,
     /// To ask: the key is in use with another limit.
     LimitMismatch {
@@ -317,7 +326,7 @@ pub enum Reply {
         /// Others wait for this key and do not fit.
         contended: bool,
     },
-    /// To renew and return: no such tenure (any more).
+    /// To renew, return and finish: no such tenure (any more).
     Gone,
     /// To return: done.
     Returned,
@@ -350,6 +359,8 @@ pub enum Reply {
     Conflict(Option<Version>),
     /// To read and write: the lease it is bound to does not stand, or a later one was here before.
     StaleFence,
+    /// To ask: the once key was done. To finish: it is now, by this very turn.
+    Finished(Success),
 }
 
 /// What a record says, without what is due; at most [`PEEKED_MAX`] of each.

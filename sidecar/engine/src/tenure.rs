@@ -78,7 +78,7 @@ impl Tenure {
 }
 
 /// The deadline that an answer proves: from before the request was sent, less what the clocks may differ (P4).
-fn deadline(sent: Time, remaining: Duration) -> Time {
+pub(crate) fn deadline(sent: Time, remaining: Duration) -> Time {
     sent + (remaining - remaining / 100).saturating_sub(CLOCK_MARGIN)
 }
 
@@ -400,7 +400,7 @@ impl Engine {
         Some(shed)
     }
 
-    fn drop_tenure(&mut self, resource: usize) {
+    pub(crate) fn drop_tenure(&mut self, resource: usize) {
         if let Some(tenure) = self.resources[resource].tenure.take() {
             self.tenures -= 1;
             self.idle_tenures -= usize::from(tenure.is_idle());

@@ -70,6 +70,9 @@ impl Engine {
             let what = "an operation under its fence is under way: downgrade when that is answered";
             return Err(Refusal::BadRequest(what));
         }
+        if lease.window().is_some() {
+            return Err(Refusal::NotUpgradable("a turn of a once key is exclusive"));
+        }
         lease.mode = Mode::Shared;
         // Whatever it was before, this is what it is now.
         lease.take_share();
@@ -184,7 +187,9 @@ impl Engine {
     /// A lease ends: there is nothing left to upgrade.
     pub(crate) fn end_upgrade_of(&mut self, now: Time, resource: usize, lease: usize, end: End) {
         let refusal = match end {
-            End::Released => Refusal::NotUpgradable("the shared lease was released meanwhile"),
+            End::Released | End::Finished => {
+                Refusal::NotUpgradable("the shared lease was released meanwhile")
+            }
             End::Lost(reason) => Refusal::LeaseLost(reason),
         };
         if let Some(&Upgrade { waiter, .. }) =

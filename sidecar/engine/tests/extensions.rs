@@ -74,6 +74,7 @@ fn world(tenure_ttl: Duration) -> World {
         priority: 0,
         notify_queued: false,
         per: None,
+        once: None,
     }));
     world
 }

@@ -1,9 +1,10 @@
 -- ask: enter the queue, refresh the place in it, take up an offer, or repeat a granted ask.
 --
 -- Argument  '\1' incarnation:16 seq:8 units:4 limit:4 ttl:8 entry_ttl:8 floor:8 refuse_after:8 upgrade:1
---           [ back_seq:8 back_keep:4 back_issued:8 ]                                             (times in us)
+--           [ back_seq:8 back_keep:4 back_issued:8 ] [ waiting_since:8 ]                        (times in us)
+--           the last for a once key, and only there
 -- Answers   granted | queued ahead:4 retry_us:8 [ holder:16 ] | stale | too_late | limit_mismatch limit:4
---           | clock_regressed | upgrade_conflict upgrader:16 | taken (see force)
+--           | clock_regressed | upgrade_conflict upgrader:16 | taken (see force) | finished (see finish)
 -- Keeps     units in use never exceed the limit; nobody is granted past another's entry (P9); one range of fences, all
 --           above `last`, per tenure (P1); an ask that is over, or older than `refuse_after`, does nothing (P7).
 
@@ -100,6 +101,19 @@ local function is_head(record, entry)
     end
 end
 
+-- The success that answers this ask, if there is one. Then nothing of the ask stays in the queue (P18).
+local function already_done(record, me, waiting_since)
+    local kept = record.kept
+    if kept and waiting_since and (now < kept.window_end or waiting_since <= kept.finished) then
+        local _, place = of(record.queue, me)
+        if place then
+            table.remove(record.queue, place)
+            offer_on(record)
+        end
+        return finished(kept)
+    end
+end
+
 local function ask(raw, arg)
     local me, seq, units, limit, ttl, entry_ttl, floor, refuse_after, upgrade, at =
         unpack_at('<c16I8I4I4I8I8I8I8I1', arg, 2)
@@ -111,7 +125,11 @@ local function ask(raw, arg)
     if now > refuse_after then
         return TOO_LATE, record
     end
-    if at <= #arg then
+    local waiting_since
+    if (#arg + 1 - at) % 20 == 8 then
+        waiting_since = unpack_at('<I8', arg, #arg - 7)
+    end
+    if at + 20 <= #arg + 1 then
         local back_seq, back_keep, back_issued = unpack_at('<I8I4I8', arg, at)
         local tenure, i = find(record.tenures, me, back_seq)
         if tenure then
@@ -131,6 +149,10 @@ local function ask(raw, arg)
     end
     if overtaken(record, me, seq) then
         return STALE, record
+    end
+    local answer = already_done(record, me, waiting_since)
+    if answer then
+        return answer, record
     end
     if (#record.tenures > 0 or #record.queue > 0) and record.limit ~= limit then
         recall(record, me, seq)

@@ -1,9 +1,9 @@
 -- How the record of one key is written down, the clock, and the short ways.
 --
 -- The files of this folder are one script, in this order: format.lua; then, as the body of a function that is only called
--- when a short way does not do (making its closures costs 3 to 5 us), record.lua, ask.lua, renew.lua, give_back.lua,
--- withdraw.lua, board.lua, peek.lua and force.lua; the same with register.lua; last turn.lua. `encoding.rs` reads and writes
--- the same bytes; what is `until` there is `due` here, where the other is a keyword.
+-- when a short way does not do (making its closures costs 3 to 5 us), once.lua, record.lua, ask.lua, renew.lua,
+-- give_back.lua, withdraw.lua, finish.lua, board.lua, peek.lua and force.lua; the same with register.lua; last turn.lua.
+-- `encoding.rs` reads and writes the same bytes; what is `until` there is `due` here, where the other is a keyword.
 --
 -- Format 1, little endian, every number below 2^53, because a Lua number is a double (and `tostring` spoils 16 digits):
 --   'SL' version:1  next_due:8 last:8 limit:4  tenures:4 queue:4 offers:4 done:4
@@ -13,6 +13,8 @@
 -- Format 2, in which a record is written from which something was taken by force: the same, and after it
 --   count:4 count x [ incarnation:16 seq:8 due:8 by:4 length:2 reason:length ]            `count` is not 0
 -- `next_due` is never later than the first `due`: before it, settle has nothing to drop.
+--
+-- A once key may have more before this, see once.lua.
 --
 -- A packed string makes the uncontended claim GET and SET, and lets a place in a queue of thousands be refreshed without
 -- reading the queue (P12). Measured on 7.0.15, one cycle of claim and release in two calls: packed with struct 8.3 us of
@@ -48,6 +50,7 @@ local GRANTED, QUEUED, STALE, TOO_LATE, LIMIT_MISMATCH, CLOCK_REGRESSED = '\1', 
 local RENEWED, GONE, RETURNED, WITHDRAWN, TOLD, FAULT = '\7', '\8', '\9', '\10', '\11', '\12'
 local PUBLISHED, BOARD, RECORD = '\30', '\31', '\32'
 local UPGRADE_CONFLICT = '\15'
+local FINISHED = '\13'
 local TAKEN, UNLOCKED = '\40', '\41'
 local REGISTER_VALUE, REGISTER_ABSENT, UNCHANGED, WRITTEN, CONFLICT, STALE_FENCE = '\20', '\21', '\22', '\23', '\24', '\25'
 local OFFER, RECALL, BUSY, CHANGED, LOST = 1, 2, 3, 4, 5

@@ -5,10 +5,11 @@
 --           queue x [ incarnation:16 seq:8 units:4 offered:1 ]: the first PEEKED_MAX of each that are not due
 -- Keeps     nothing is written, nobody is offered anything; a queue of thousands is not taken apart.
 
-local function peek(raw)
-    if not raw then
+local function peek(whole)
+    if not whole then
         return RECORD .. pack('<I4I4I4', 0, 0, 0)
     end
+    local _, raw = split(whole)
     if #raw < HEADER_BYTES or raw:sub(1, 3) ~= 'SL\1' then
         -- Says what is wrong with it.
         decode(raw)

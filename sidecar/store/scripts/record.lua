@@ -28,7 +28,8 @@ local function decode_forced(raw, at)
 end
 
 -- Refuses to touch what it can not read; the caller reports the message.
-local function decode(raw)
+local function decode(whole)
+    local kept, raw = split(whole)
     if #raw < HEADER_BYTES or raw:sub(1, 2) ~= 'SL' then
         error({ 'corrupt: it does not begin like a record' })
     end
@@ -40,7 +41,7 @@ local function decode(raw)
     if version < 1 or rest < 0 or (rest > 0) ~= (version > PLAIN) then
         error({ 'corrupt: its length does not match what it says it contains' })
     end
-    local record = { last = last, limit = limit, tenures = {}, queue = {}, done = {} }
+    local record = { last = last, limit = limit, tenures = {}, queue = {}, done = {}, kept = kept }
     for i = 1, tenures do
         local inc, seq, units, due, first, final, following = unpack_at(TENURE, raw, at)
         record.tenures[i] = { inc = inc, seq = seq, units = units, due = due, first = first, last = final }
@@ -89,11 +90,19 @@ local function store(record)
     for _, f in ipairs(record.forced) do
         put(f.due, pack(FORCED, f.inc, f.seq, f.due, f.by, #f.reason) .. f.reason)
     end
-    if #parts == 1 then
+    local kept = record.kept
+    if #parts == 1 and not kept then
         redis.call('DEL', key)
         return
     end
-    parts[1] = pack(HEADER, 'SL', #record.forced > 0 and VERSION or PLAIN, first_due, record.last, record.limit,
+    if #parts == 1 then
+        first_due = 0
+    end
+    if kept then
+        last_due = math.max(last_due, kept_until(kept))
+    end
+    local version = #record.forced > 0 and VERSION or PLAIN
+    parts[1] = (kept and kept_bytes(kept) or '') .. pack(HEADER, 'SL', version, first_due, record.last, record.limit,
         #record.tenures, #record.queue, offers, #record.done)
     local only_done = #record.tenures + #record.queue == 0
     local after = only_done and GARBAGE_DONE_MS or GARBAGE_MS
@@ -182,6 +191,9 @@ local function settle(record)
     record.queue = still(record.queue, now)
     record.done = still(record.done, now - 1)
     record.forced = still(record.forced, now)
+    if record.kept and kept_until(record.kept) <= now then
+        record.kept = nil
+    end
     offer_on(record)
 end
 

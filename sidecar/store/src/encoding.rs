@@ -4,8 +4,8 @@
 //! 1 and, after it, what was taken by force; a record is written in the oldest format that can say it, so that an older
 //! version stumbles for as long as it must and no longer. Must not know what a record means. Bytes that are no record, or a newer one, are a typed error: whoever reads them must not write.
 
-use crate::record::{Done, Entry, Forced, Record, Tenure};
-use sidelock_engine::store::Order;
+use crate::record::{Done, Entry, Forced, Kept, Record, Tenure};
+use sidelock_engine::store::{Order, Success};
 use sidelock_engine::{AskId, FenceRange, Incarnation, StoreTime};
 use thin_vec::ThinVec;
 
@@ -16,6 +16,10 @@ pub const RECORD_VERSION: u8 = 2;
 const PLAIN: u8 = 1;
 
 const MAGIC: &[u8; 2] = b"SL";
+/// Before the record proper, where a success is kept.
+const KEPT_MAGIC: &[u8; 2] = b"SO";
+const KEPT_VERSION: u8 = 1;
+const KEPT_BYTES: usize = 55;
 const HEADER_BYTES: usize = 39;
 const TENURE_BYTES: usize = 52;
 const ENTRY_BYTES: usize = 37;
@@ -37,16 +41,31 @@ pub enum RecordError {
 }
 
 impl Record {
-    /// The record as bytes. An empty record is not stored at all.
+    /// The record as bytes. An empty record is not stored at all. The success of a once key stands before the rest.
     pub fn encode(&self) -> Vec<u8> {
+        let mut out = Writer(Vec::new());
+        if let Some(kept) = self.kept.as_deref() {
+            let Success { finished_at, window_end, result } = &kept.success;
+            out.0.extend_from_slice(KEPT_MAGIC);
+            out.0.push(KEPT_VERSION);
+            out.id(kept.tenure.incarnation, kept.tenure.seq);
+            [kept.fence, finished_at.0, window_end.0].iter().for_each(|&number| out.u64(number));
+            out.u32(u32::try_from(result.len()).expect("a result is small"));
+            out.0.extend_from_slice(result);
+        }
+        self.encode_rest(&mut out);
+        out.0
+    }
+
+    fn encode_rest(&self, out: &mut Writer) {
         let (tenures, queue, done) = (&self.tenures, &self.queue, &self.done);
         let dues = (tenures.iter().map(|tenure| tenure.until))
             .chain(queue.iter().map(|entry| entry.until))
             .chain(done.iter().map(|done| done.until))
             .chain(self.forced.iter().map(|forced| forced.until));
-        let mut out = Writer(Vec::with_capacity(
+        out.0.reserve_exact(
             HEADER_BYTES + tenures.len() * TENURE_BYTES + queue.len() * ENTRY_BYTES + done.len() * DONE_BYTES,
-        ));
+        );
         out.0.extend_from_slice(MAGIC);
         out.0.push(if self.forced.is_empty() { PLAIN } else { RECORD_VERSION });
         out.u64(dues.min().unwrap_or_default().0);
@@ -80,20 +99,23 @@ impl Record {
         for forced in &self.forced {
             out.forced(forced);
         }
-        out.0
     }
 
     /// Reads what [`Record::encode`], or a script, wrote.
     pub fn decode(bytes: &[u8]) -> Result<Record, RecordError> {
+        if !bytes.starts_with(KEPT_MAGIC) {
+            return Record::decode_rest(bytes);
+        }
+        let (kept, rest) = decode_kept(bytes)?;
+        Ok(Record { kept: Some(Box::new(kept)), ..Record::decode_rest(rest)? })
+    }
+
+    fn decode_rest(bytes: &[u8]) -> Result<Record, RecordError> {
         if bytes.len() < HEADER_BYTES || !bytes.starts_with(MAGIC) {
             return Err(RecordError::Corrupt("it does not begin like a record"));
         }
         let version = bytes[MAGIC.len()];
-        match version {
-            PLAIN..=RECORD_VERSION => {}
-            0 => return Err(RecordError::Corrupt("no such format was ever written")),
-            newer => return Err(RecordError::TooNew(newer)),
-        }
+        check_version(version, RECORD_VERSION)?;
         let mut from = Reader(&bytes[MAGIC.len() + 1..]);
         let _next_due = from.u64();
         let (last, limit) = (from.u64(), from.u32());
@@ -127,8 +149,35 @@ impl Record {
             queue: (0..queue).map(|_| entry(&mut from)).collect(),
             done: (0..done).map(|_| over(&mut from)).collect(),
             forced: if version > PLAIN { from.forced()? } else { ThinVec::new() },
+            kept: None,
         })
     }
+}
+
+fn check_version(version: u8, newest: u8) -> Result<(), RecordError> {
+    match version {
+        0 => Err(RecordError::Corrupt("no such format was ever written")),
+        version if version > newest => Err(RecordError::TooNew(version)),
+        _ => Ok(()),
+    }
+}
+
+/// The success at the beginning, and what follows it.
+fn decode_kept(bytes: &[u8]) -> Result<(Kept, &[u8]), RecordError> {
+    if bytes.len() < KEPT_BYTES {
+        return Err(RecordError::Corrupt("it ends within a success"));
+    }
+    check_version(bytes[KEPT_MAGIC.len()], KEPT_VERSION)?;
+    let mut from = Reader(&bytes[KEPT_MAGIC.len() + 1..]);
+    let (tenure, fence) = (from.id(), from.u64());
+    let (finished_at, window_end) = (StoreTime(from.u64()), StoreTime(from.u64()));
+    let result_bytes = from.u32() as usize;
+    if from.0.len() < result_bytes {
+        return Err(RecordError::Corrupt("it ends within a result"));
+    }
+    let (result, rest) = from.0.split_at(result_bytes);
+    let success = Success { finished_at, window_end, result: result.into() };
+    Ok((Kept { tenure, fence, success }, rest))
 }
 
 /// Little endian, as `struct.pack('<…')`.

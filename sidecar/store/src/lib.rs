@@ -10,6 +10,7 @@ pub mod record;
 mod force;
 pub mod register;
 mod registers;
+mod once;
 mod memory;
 mod encoding;
 mod register_encoding;

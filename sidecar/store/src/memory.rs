@@ -77,6 +77,7 @@ impl Memory {
             Op::Renew(renew) => step.renew(renew),
             Op::Return(back) => step.give_back(back),
             Op::Withdraw(withdraw) => step.withdraw(withdraw),
+            Op::Finish(finish) => step.finish(finish),
             Op::Tell(_) | Op::Publish(_) | Op::ReadBoard { .. } | Op::Peek { .. } => {
                 unreachable!("answered above")
             }

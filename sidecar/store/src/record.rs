@@ -7,7 +7,7 @@
 use sidelock_engine::mutant::Mutant;
 use sidelock_engine::store::{
     Ask, CLOCK_REGRESSION_MAX, FENCE_LEAD_MAX_US, FENCE_RANGE_MAX, OFFER_TTL, Op, Order, Push, Queued, Renew,
-    Reply, Return, Tenancy, Wake, Withdraw,
+    Reply, Return, Success, Tenancy, Wake, Withdraw,
 };
 use sidelock_engine::{AskId, FenceRange, Incarnation, Key, StoreTime};
 use smallvec::SmallVec;
@@ -29,6 +29,19 @@ pub struct Record {
     pub done: ThinVec<Done>,
     /// What was taken away by force and its sidecar has not shown to know; at most one per incarnation (P19).
     pub forced: ThinVec<Forced>,
+    /// The last success of a once key, as long as somebody may want to know of it (P18).
+    pub kept: Option<Box<Kept>>,
+}
+
+/// A success, and whose it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kept {
+    /// The tenure of the turn.
+    pub tenure: AskId,
+    /// Its token.
+    pub fence: u64,
+    /// What the others hear.
+    pub success: Success,
 }
 
 /// Units held by one sidecar.
@@ -84,7 +97,8 @@ pub struct Forced {
 impl Record {
     /// Nothing in it that anybody could miss: `last` needs no keeping (P1).
     pub fn is_empty(&self) -> bool {
-        self.tenures.is_empty() && self.queue.is_empty() && self.done.is_empty() && self.forced.is_empty()
+        let nobody = self.tenures.is_empty() && self.queue.is_empty();
+        nobody && self.done.is_empty() && self.forced.is_empty() && self.kept.is_none()
     }
 
     fn tenure_of(&self, incarnation: Incarnation) -> Option<&Tenure> {
@@ -148,6 +162,7 @@ impl Step<'_> {
         self.record.queue.retain(|entry| entry.until > now);
         self.record.done.retain(|done| done.until >= now);
         self.record.forced.retain(|forced| forced.until > now);
+        self.record.kept.take_if(|kept| kept.success.kept_until() <= now);
         self.offer_on();
     }
 
@@ -207,6 +222,9 @@ impl Step<'_> {
         }
         if self.overtaken(op.id) {
             return Reply::Stale;
+        }
+        if let Some(success) = self.already_done(op) {
+            return Reply::Finished(success);
         }
         let alive = !self.record.tenures.is_empty() || !self.record.queue.is_empty();
         if alive && self.record.limit != op.limit {
@@ -398,7 +416,7 @@ impl Step<'_> {
     }
 
     /// The place of exactly this tenure (P7).
-    fn find(&self, id: AskId) -> Option<usize> {
+    pub(crate) fn find(&self, id: AskId) -> Option<usize> {
         let loose = Mutant::MatchByIncarnation.is(self.mutant);
         self.record
             .tenures
@@ -408,7 +426,7 @@ impl Step<'_> {
 
     /// Shrinks a tenure to `keep` units, or ends it at 0. What is left of it. An ended one gives its unused fences back
     /// if nothing was reserved after them.
-    fn keep(&mut self, i: usize, keep: u32, issued: Option<u64>) -> Option<Tenure> {
+    pub(crate) fn keep(&mut self, i: usize, keep: u32, issued: Option<u64>) -> Option<Tenure> {
         let tenure = &mut self.record.tenures[i];
         tenure.units = tenure.units.min(keep);
         if tenure.units > 0 {

@@ -194,5 +194,6 @@ pub fn try_lock(request: u64, key: &str) -> Acquire<'_> {
         priority: 0,
         notify_queued: false,
         per: None,
+        once: None,
     }
 }

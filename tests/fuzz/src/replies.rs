@@ -114,6 +114,7 @@ fn call(index: u8) -> Call {
             refuse_after: StoreTime(1),
             give_back: None,
             upgrade: false,
+            waiting_since: None,
         }),
         1 => Op::Renew(Renew { key, tenure: ID, ttl: Duration::from_secs(10), floor: 0, top_up: true }),
         2 => Op::Return(Return { key, tenure: ID, keep: 0, issued: 1, tombstone: None }),

@@ -41,6 +41,7 @@ async fn options_reach_the_sidecar() {
                         priority: -4,
                         notify_queued: false,
                         per: None,
+                        once: None,
                     }
                 );
                 acquire.request

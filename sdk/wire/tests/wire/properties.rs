@@ -4,9 +4,9 @@ use crate::support;
 use proptest::option;
 use proptest::prelude::*;
 use sidelock_wire::{
-    Acquire, Change, Code, Condition, Current, CycleEdge, Decoder, Detail, FRAME_BYTES_MAX, FrameError,
-    Granted, Guarantee, Hello, Known, LeaseName, Life, Limits, LostReason, MAGIC, Mode, Refused, Register,
-    RegisterAct, Renewed, Resume, Scope, Secret, ToClient, ToSidecar, Version, Welcome,
+    Acquire, Align, Change, Code, Condition, Current, CycleEdge, Decoder, Detail, Done, FRAME_BYTES_MAX,
+    FrameError, Granted, Guarantee, Hello, Known, LeaseName, Life, Limits, LostReason, MAGIC, Mode, Refused,
+    Register, RegisterAct, Renewed, Resume, Scope, Secret, ToClient, ToSidecar, Version, Welcome, Window,
 };
 use std::time::Duration;
 
@@ -92,8 +92,10 @@ fn hello() -> impl Strategy<Value = ToSidecar<'static>> {
 fn acquire() -> impl Strategy<Value = ToSidecar<'static>> {
     let key = any::<Vec<u8>>().prop_map(|key| &*key.leak());
     let spans = (option::of(span()), option::of(span()), option::of(span()));
-    (any::<(u64, i32, bool)>(), key, mode(), life(), spans, option::of(text())).prop_map(
-        |((request, priority, notify_queued), key, mode, life, (wait, max_hold, per), owner)| {
+    let align = prop_oneof![Just(Align::Rolling), Just(Align::Utc)];
+    let once = option::of((span(), align).prop_map(|(per, align)| Window { per, align }));
+    (any::<(u64, i32, bool)>(), key, mode(), life(), spans, option::of(text()), once).prop_map(
+        |((request, priority, notify_queued), key, mode, life, (wait, max_hold, per), owner, once)| {
             ToSidecar::Acquire(Acquire {
                 request,
                 key,
@@ -105,6 +107,7 @@ fn acquire() -> impl Strategy<Value = ToSidecar<'static>> {
                 priority,
                 notify_queued,
                 per,
+                once,
             })
         },
     )
@@ -125,6 +128,9 @@ fn to_sidecar() -> impl Strategy<Value = ToSidecar<'static>> {
             ToSidecar::Change(Change { request, lease, mode, wait })
         }),
         register(),
+        (any::<u64>(), lease(), any::<Vec<u8>>()).prop_map(|(request, lease, result)| {
+            ToSidecar::Finish { request, lease, result: result.leak() }
+        }),
         Just(ToSidecar::Ping),
     ]
 }
@@ -197,6 +203,10 @@ fn answer() -> impl Strategy<Value = ToClient<'static>> {
         }),
         any::<u64>().prop_map(|request| ToClient::Cancelled { request }),
         any::<u64>().prop_map(|request| ToClient::Released { request }),
+        any::<u64>().prop_map(|request| ToClient::Finished { request }),
+        any::<(u64, u64, Vec<u8>)>().prop_map(|(request, finished_at_ms, result)| {
+            ToClient::Done(Done { request, finished_at_ms, result: result.into() })
+        }),
         (any::<u64>(), code(), text(), detail).prop_map(
             |(request, code, message, (limit, retry_after, reason, cycle))| {
                 let detail = Detail { limit, retry_after, reason, cycle };

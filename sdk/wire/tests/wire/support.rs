@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 use sidelock_wire::{
-    Acquire, Change, Code, Condition, Current, CycleEdge, Detail, Granted, Guarantee, Hello, Known,
-    LeaseName, Life, Limits, LostReason, Mode, Refused, Register, RegisterAct, Renewed, Resume, Scope,
-    Secret, ToClient, ToSidecar, Version, Welcome,
+    Acquire, Align, Change, Code, Condition, Current, CycleEdge, Detail, Done, Granted, Guarantee, Hello,
+    Known, LeaseName, Life, Limits, LostReason, Mode, Refused, Register, RegisterAct, Renewed, Resume, Scope,
+    Secret, ToClient, ToSidecar, Version, Welcome, Window,
 };
 use std::time::Duration;
 
@@ -32,6 +32,7 @@ pub(crate) fn to_sidecar() -> Vec<(&'static str, ToSidecar<'static>)> {
         priority: 0,
         notify_queued: false,
         per: None,
+        once: None,
     };
     let full = Acquire {
         request: u64::MAX - 1,
@@ -44,12 +45,15 @@ pub(crate) fn to_sidecar() -> Vec<(&'static str, ToSidecar<'static>)> {
         priority: -100,
         notify_queued: true,
         per: None,
+        once: None,
     };
     let rate = Acquire {
         mode: Mode::Permits { permits: 1, limit: 100 },
         per: Some(Duration::from_secs(60)),
         ..plain.clone()
     };
+    let day = Window { per: Duration::from_secs(86_400), align: Align::Utc };
+    let turn = Acquire { once: Some(day), ..plain.clone() };
     let timed = Acquire { life: Life::Timed { ttl: Duration::from_secs(30) }, ..plain.clone() };
     let ttl = Duration::from_millis(1500);
     let change = |lease, mode, wait| ToSidecar::Change(Change { request: 33_554_433, lease, mode, wait });
@@ -63,6 +67,7 @@ pub(crate) fn to_sidecar() -> Vec<(&'static str, ToSidecar<'static>)> {
         ("acquire_timed", ToSidecar::Acquire(timed)),
         ("acquire_full", ToSidecar::Acquire(full)),
         ("acquire_rate", ToSidecar::Acquire(rate)),
+        ("acquire_once", ToSidecar::Acquire(turn)),
         ("cancel", ToSidecar::Cancel { request: 16_777_216 }),
         ("renew_session", ToSidecar::Renew { request: 33_554_433, lease: session, ttl }),
         ("renew_timed", ToSidecar::Renew { request: 33_554_433, lease: secret, ttl }),
@@ -72,6 +77,8 @@ pub(crate) fn to_sidecar() -> Vec<(&'static str, ToSidecar<'static>)> {
         ("change_to_shared", change(session, Mode::Shared, None)),
         ("change_to_exclusive", change(session, Mode::Exclusive, Some(Duration::from_secs(5)))),
         ("change_timed", change(secret, Mode::Exclusive, None)),
+        ("finish", ToSidecar::Finish { request: 50_331_650, lease: session, result: b"paid" }),
+        ("finish_timed", ToSidecar::Finish { request: 50_331_650, lease: secret, result: b"" }),
     ]
     .into_iter()
     .chain(registers().map(|(name, register)| (name, ToSidecar::Register(register))))
@@ -179,6 +186,15 @@ pub(crate) fn to_client() -> Vec<(&'static str, ToClient<'static>)> {
         ("lost", ToClient::Lost { request: 16_777_216, reason: LostReason::Store }),
         ("draining", ToClient::Draining),
         (
+            "done",
+            ToClient::Done(Done {
+                request: 16_777_216,
+                finished_at_ms: 1_764_000_000_123,
+                result: b"paid".as_slice().into(),
+            }),
+        ),
+        ("finished", ToClient::Finished { request: 50_331_650 }),
+        (
             "goodbye",
             ToClient::Goodbye { code: Code::PeerRefused, message: "uid 1000: --allow-uid 1000".into() },
         ),
@@ -262,12 +278,16 @@ pub(crate) fn describe_to_sidecar(message: &ToSidecar<'_>) -> Value {
                 Life::Session { ttl } => (ttl, false),
                 Life::Timed { ttl } => (Some(ttl), true),
             };
-            json!({ "acquire": {
+            let mut described = json!({
                 "request": acquire.request, "key": String::from_utf8_lossy(acquire.key), "mode": mode(acquire.mode),
                 "wait_ms": acquire.wait.map(millis), "ttl_ms": ttl.map(millis), "timed": timed,
                 "max_hold_ms": acquire.max_hold.map(millis), "owner": acquire.owner, "priority": acquire.priority,
                 "notify_queued": acquire.notify_queued, "per_ms": acquire.per.map(millis),
-            }})
+            });
+            if let Some(window) = acquire.once {
+                described["once"] = json!({ "per_ms": millis(window.per), "align": window.align.name() });
+            }
+            json!({ "acquire": described })
         }
         ToSidecar::Cancel { request } => json!({ "cancel": { "request": request } }),
         ToSidecar::Renew { request, lease: name, ttl } => {
@@ -281,6 +301,9 @@ pub(crate) fn describe_to_sidecar(message: &ToSidecar<'_>) -> Value {
             "wait_ms": change.wait.map(millis),
         }}),
         ToSidecar::Register(register) => describe_register(register),
+        ToSidecar::Finish { request, lease: name, result } => json!({ "finish": {
+            "request": request, "lease": lease(*name), "result": String::from_utf8_lossy(result),
+        }}),
         ToSidecar::Ping => json!({ "ping": {} }),
     }
 }
@@ -304,6 +327,10 @@ pub(crate) fn describe_to_client(message: &ToClient<'_>) -> Value {
             "request": r.request, "fence": r.fence, "deadline_ns": r.deadline_ns, "cap_ns": r.cap_ns,
         }}),
         ToClient::Released { request } => json!({ "released": { "request": request } }),
+        ToClient::Done(d) => json!({ "done": {
+            "request": d.request, "finished_at_ms": d.finished_at_ms, "result": String::from_utf8_lossy(&d.result),
+        }}),
+        ToClient::Finished { request } => json!({ "finished": { "request": request } }),
         ToClient::Pong { boottime_ns } => json!({ "pong": { "boottime_ns": boottime_ns } }),
         ToClient::RegisterValue { request, current } => {
             let current = match current {

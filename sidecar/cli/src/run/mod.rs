@@ -4,6 +4,7 @@
 //! command ends, the lease is released. Must not know how either works.
 
 mod job;
+pub(crate) mod once;
 
 use crate::failure::Failure;
 use crate::output::tell;
@@ -13,10 +14,11 @@ use crate::wish::{self, ModeArgs};
 use clap::{Args, ValueEnum};
 use job::{Job, exit_code, start_failure_code};
 use nix::sys::signal::Signal;
-use sidelock_client::{Client, Code, Error, Lease, LostReason, Request};
+use sidelock_client::{Client, Code, Error, LeaseView, LostReason, Request};
 use std::borrow::Cow;
 use std::ffi::OsString;
 use std::future::pending;
+use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
 use tokio::signal::unix::{self, SignalKind};
@@ -61,6 +63,15 @@ pub(crate) struct RunArgs {
     /// Exit code if somebody else has the lock, instead of 3 (held) and 124 (wait over)
     #[arg(short = 'E', value_name = "N")]
     conflict_code: Option<u8>,
+    #[command(flatten)]
+    care: Care,
+    #[command(flatten)]
+    socket: Socket,
+}
+
+/// When the lock is lost, and what becomes of the command then.
+#[derive(Args, Debug)]
+struct Care {
     /// Lose the lock so long after its grant, and with it the command
     #[arg(long, value_name = "SPAN", value_parser = span)]
     max_hold: Option<Duration>,
@@ -70,8 +81,6 @@ pub(crate) struct RunArgs {
     /// From SIGTERM to SIGKILL when the lock is lost
     #[arg(long, value_name = "SPAN", value_parser = span, default_value = "10s")]
     grace: Duration,
-    #[command(flatten)]
-    socket: Socket,
 }
 
 /// What becomes of the command when the lock is lost.
@@ -96,19 +105,14 @@ pub(crate) async fn run(args: RunArgs) -> Result<u8, Failure> {
     };
     // Before the command exists, so that no signal falls between the two.
     let mut signals = Signals::listen()?;
-    let environment =
-        [("SIDELOCK_KEY", lease.key().to_owned()), ("SIDELOCK_FENCE", lease.fence().to_string())];
-    let command = args.command_line();
-    let mut job = match Job::start(&command, &environment) {
-        Ok(job) => job,
-        Err(error) => {
-            let program = command.first().map(|program| program.to_string_lossy()).unwrap_or_default();
-            tell(format_args!("can not run {program}: {error}"));
-            return Ok(start_failure_code(&error));
+    let lost = async {
+        match args.mode.is_rate() {
+            // Permits of a rate end by themselves, which is nothing to the command.
+            true => pending().await,
+            false => lease.lost().await,
         }
     };
-    let code = watch_over(&args, &mut job, &lease, &mut signals).await?;
-    drop(job);
+    let ended = protect(&args.care, &args.command_line(), &lease.view(), lost, &mut signals).await?;
     // Without a connection there is nobody who could answer, and nothing to tell of it.
     let connected = client.sidecar().is_some();
     // Awaited, so that whoever runs next finds it free. A sidecar that does not answer frees it when we are gone.
@@ -120,16 +124,35 @@ pub(crate) async fn run(args: RunArgs) -> Result<u8, Failure> {
         }
         Err(_) => tell("the command is done, but the sidecar does not confirm the release"),
     }
-    Ok(code)
+    Ok(ended.code)
 }
 
-/// Until the command has ended: signals go to it, and the loss of the lease is its end.
-async fn watch_over(
-    args: &RunArgs,
-    job: &mut Job,
-    lease: &Lease,
+/// How a command came to its end.
+struct Ended {
+    code: u8,
+    /// The lease was there to the end.
+    was_held: bool,
+}
+
+/// Runs the command to its end: signals go to it, and the loss of the lease is its end.
+async fn protect(
+    care: &Care,
+    command: &[OsString],
+    lease: &LeaseView,
+    lost: impl Future<Output = LostReason>,
     signals: &mut Signals,
-) -> Result<u8, Failure> {
+) -> Result<Ended, Failure> {
+    let environment =
+        [("SIDELOCK_KEY", lease.key().to_owned()), ("SIDELOCK_FENCE", lease.fence().to_string())];
+    let mut job = match Job::start(command, &environment) {
+        Ok(job) => job,
+        Err(error) => {
+            let program = command.first().map(|program| program.to_string_lossy()).unwrap_or_default();
+            tell(format_args!("can not run {program}: {error}"));
+            return Ok(Ended { code: start_failure_code(&error), was_held: true });
+        }
+    };
+    let mut loss = pin!(lost);
     let mut lost = false;
     let mut ended_by_us = false;
     let mut kill_at: Option<Instant> = None;
@@ -137,20 +160,21 @@ async fn watch_over(
         tokio::select! {
             status = job.ended() => {
                 let status = status.map_err(|error| Failure::broken(format!("can not wait for the command: {error}")))?;
-                return Ok(if ended_by_us { Code::LeaseLost.exit_code() } else { exit_code(status) });
+                let code = if ended_by_us { Code::LeaseLost.exit_code() } else { exit_code(status) };
+                return Ok(Ended { code, was_held: !lost });
             }
             signal = signals.next() => match signal {
                 Signal::SIGCHLD => job.follow_stop(),
                 signal => job.signal(signal),
             },
-            reason = lease.lost(), if !lost && !args.mode.is_rate() => {
+            reason = &mut loss, if !lost => {
                 lost = true;
-                ended_by_us = args.on_lost != OnLost::Warn;
-                kill_at = args.end_command(job, lease, args.exactly(reason));
+                ended_by_us = care.on_lost != OnLost::Warn;
+                kill_at = care.end_command(&job, lease.key(), reason);
             }
             () = at(kill_at) => {
                 kill_at = None;
-                tell(format_args!("the command did not end within {:?}; killing it", args.grace));
+                tell(format_args!("the command did not end within {:?}; killing it", care.grace));
                 job.signal(Signal::SIGKILL);
             }
         }
@@ -192,15 +216,7 @@ impl RunArgs {
             Wait::Forever => request.wait_forever(),
             Wait::For(span) => request.wait(span),
         };
-        self.max_hold.into_iter().fold(request, |request, span| request.max_hold(span))
-    }
-
-    /// The SDK sees a deadline pass before it reads why. We asked for no ttl, so the only one that can is --max-hold.
-    fn exactly(&self, reason: LostReason) -> LostReason {
-        match (reason, self.max_hold) {
-            (LostReason::Expired, Some(_)) => LostReason::MaxHold,
-            _ => reason,
-        }
+        self.care.max_hold.into_iter().fold(request, |request, span| request.max_hold(span))
     }
 
     /// The command, with `-c` as flock runs it.
@@ -221,10 +237,11 @@ impl RunArgs {
             None => Err(failure),
         }
     }
+}
 
+impl Care {
     /// The lock is lost: the first step against the command. When the second one is due.
-    fn end_command(&self, job: &Job, lease: &Lease, reason: LostReason) -> Option<Instant> {
-        let key = lease.key();
+    fn end_command(&self, job: &Job, key: &str, reason: LostReason) -> Option<Instant> {
         match self.on_lost {
             OnLost::Warn => {
                 tell(format_args!("the lock of {key} is lost ({reason}); the command goes on without it"))

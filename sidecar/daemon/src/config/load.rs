@@ -58,7 +58,7 @@ enum Kind {
 }
 
 /// Every setting that flags and environment can name. Classes are for files.
-const SETTINGS: [(&str, Kind); 33] = [
+const SETTINGS: [(&str, Kind); 34] = [
     ("store", Kind::Text),
     ("namespace", Kind::Text),
     ("socket", Kind::Text),
@@ -87,6 +87,7 @@ const SETTINGS: [(&str, Kind); 33] = [
     ("limits.ttl_min", Kind::Text),
     ("limits.ttl_max", Kind::Text),
     ("limits.rate_per_max", Kind::Text),
+    ("limits.once_per_max", Kind::Text),
     ("limits.http_wait_max", Kind::Text),
     ("limits.sessions_max", Kind::Number),
     ("limits.in_flight_per_session_max", Kind::Number),

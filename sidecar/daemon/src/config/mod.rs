@@ -25,6 +25,9 @@ use std::time::Duration;
 /// The defaults, commented: what `sidelock config print --default` shows and what a user copies.
 pub const DEFAULT_TOML: &str = include_str!("default.toml");
 
+/// A leap year: what is to happen once in a longer time is no business of a lock.
+const ONCE_PER_MAX: Duration = Duration::from_secs(366 * 86_400);
+
 /// All settings of a sidecar.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -110,7 +113,7 @@ pub struct Limits {
     pub key_bytes_max: u32,
     /// Bytes of a frame's payload, and of a request body.
     pub frame_bytes_max: u32,
-    /// Bytes of a register's value.
+    /// Bytes of a register's value, and of what a turn of a once key leaves.
     pub value_bytes_max: u32,
     /// Keys of one request.
     pub keys_per_request_max: u32,
@@ -123,6 +126,9 @@ pub struct Limits {
     /// Longest time after which the units of a rate come back.
     #[serde(with = "humane::Span")]
     pub rate_per_max: Duration,
+    /// Longest window of a once key.
+    #[serde(with = "humane::Span")]
+    pub once_per_max: Duration,
     /// Longest wait over HTTP.
     #[serde(with = "humane::Span")]
     pub http_wait_max: Duration,
@@ -176,6 +182,7 @@ impl Default for Limits {
             ttl_min: Duration::from_millis(100),
             ttl_max: Duration::from_secs(3_600),
             rate_per_max: Duration::from_secs(3_600),
+            once_per_max: ONCE_PER_MAX,
             http_wait_max: Duration::from_secs(600),
             sessions_max: 10_000,
             in_flight_per_session_max: 4_096,
@@ -215,6 +222,9 @@ impl Config {
         between("limits.ttl_min", millis(limits.ttl_min), 10, millis(limits.ttl_max), "ms")?;
         between("limits.ttl_max", millis(limits.ttl_max), 10, 3_600_000, "ms")?;
         between("limits.rate_per_max", millis(limits.rate_per_max), 10, 3_600_000, "ms")?;
+        let value_max = sidelock_engine::RESULT_BYTES_MAX as u64;
+        between("limits.value_bytes_max", limits.value_bytes_max.into(), 1, value_max, "")?;
+        between("limits.once_per_max", millis(limits.once_per_max), 1, millis(ONCE_PER_MAX), "ms")?;
         between("tenure.ttl", millis(tenure.ttl), 1_000, 3_600_000, "ms")?;
         between("tenure.retention", millis(tenure.retention), 0, millis(tenure.ttl) / 2, "ms")?;
         between("tenure.handoffs_max", tenure.handoffs_max.into(), 1, 1_000_000, "")?;

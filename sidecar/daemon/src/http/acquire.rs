@@ -11,7 +11,7 @@ use super::{repeat, stream};
 use crate::config::format_duration;
 use hyper::StatusCode;
 use sidelock_engine::{Grant, LeaseSecret, Reply};
-use sidelock_wire::{Acquire, Life, Mode};
+use sidelock_wire::{Acquire, Life, Mode, Window};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -20,13 +20,29 @@ const META_BYTES_MAX: usize = 4096;
 
 /// What a body asks for, before the gate has seen it.
 pub(crate) struct Wish {
-    mode: Mode,
-    wait: Option<Span>,
-    ttl: Option<Span>,
-    max_hold: Option<Span>,
-    per: Option<Span>,
-    owner: Option<String>,
-    priority: i32,
+    pub(super) mode: Mode,
+    pub(super) wait: Option<Span>,
+    pub(super) ttl: Option<Span>,
+    pub(super) max_hold: Option<Span>,
+    pub(super) per: Option<Span>,
+    pub(super) owner: Option<String>,
+    pub(super) priority: i32,
+    pub(super) once: Option<Window>,
+}
+
+impl Default for Wish {
+    fn default() -> Wish {
+        Wish {
+            mode: Mode::Exclusive,
+            wait: None,
+            ttl: None,
+            max_hold: None,
+            per: None,
+            owner: None,
+            priority: 0,
+            once: None,
+        }
+    }
 }
 
 impl TryFrom<LockBody> for Wish {
@@ -43,9 +59,9 @@ impl TryFrom<LockBody> for Wish {
             wait: body.wait,
             ttl: body.ttl,
             max_hold: body.max_hold,
-            per: None,
             owner: body.owner,
             priority: body.priority.unwrap_or(0),
+            ..Wish::default()
         })
     }
 }
@@ -66,6 +82,7 @@ impl TryFrom<SemaphoreBody> for Wish {
             per: body.per,
             owner: body.owner,
             priority: body.priority.unwrap_or(0),
+            ..Wish::default()
         })
     }
 }
@@ -78,7 +95,7 @@ fn not_reentrant(reentrant: Option<bool>) -> Result<(), ProblemDocument> {
 }
 
 /// Policies will read these words; until then they are only held against their bound.
-fn admit_meta(meta: Option<&BTreeMap<String, String>>) -> Result<(), ProblemDocument> {
+pub(super) fn admit_meta(meta: Option<&BTreeMap<String, String>>) -> Result<(), ProblemDocument> {
     let bytes: usize = meta.into_iter().flatten().map(|(name, value)| name.len() + value.len()).sum();
     match bytes <= META_BYTES_MAX {
         true => Ok(()),
@@ -104,6 +121,7 @@ impl Wish {
             priority: self.priority,
             // A try never queues, whatever the sidecar does behind the scenes to answer it (P10).
             notify_queued: streamed && !wait.is_zero(),
+            once: self.once,
         }
     }
 }
@@ -126,7 +144,12 @@ pub(crate) async fn timed(
 async fn grant(caller: &Caller, key: &[u8], wish: &Wish) -> Result<(LeaseSecret, Lease), ProblemDocument> {
     let life = Life::Timed { ttl: wish.ttl.map_or(TTL_DEFAULT, |ttl| ttl.0) };
     let call = ask(caller, key, wish, life, false)?;
-    match call.answer().await? {
+    timed_lease(caller, call.answer().await?)
+}
+
+/// The lease of a grant; the secret stands beside it.
+pub(super) fn timed_lease(caller: &Caller, reply: Reply) -> Result<(LeaseSecret, Lease), ProblemDocument> {
+    match reply {
         Reply::Granted(grant) => granted(caller, &grant),
         other => Err(unexpected(&other)),
     }
@@ -147,7 +170,7 @@ pub(crate) async fn streamed(caller: &Caller, key: &[u8], wish: &Wish) -> Result
     stream::begin(caller, call).await
 }
 
-fn ask(
+pub(super) fn ask(
     caller: &Caller,
     key: &[u8],
     wish: &Wish,

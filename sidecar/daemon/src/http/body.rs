@@ -220,5 +220,6 @@ mod tests {
         check::<SemaphoreBody>();
         check::<RenewBody>();
         check::<ChangeBody>();
+        check::<crate::http::once::OnceBody>();
     }
 }

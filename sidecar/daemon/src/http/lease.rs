@@ -137,7 +137,7 @@ pub(crate) async fn release(caller: &Caller, id: LeaseId) -> Result<Answer, Prob
 }
 
 /// A lease of an earlier life of the sidecar can neither be renewed nor released (P5, S5).
-fn of_this_life(caller: &Caller, id: LeaseId) -> Result<(), ProblemDocument> {
+pub(super) fn of_this_life(caller: &Caller, id: LeaseId) -> Result<(), ProblemDocument> {
     match id.is_of(caller.door.gate.place().incarnation) {
         true => Ok(()),
         false => Err(reply::problem(&Refusal::LeaseLost(LostReason::SidecarRestarted)).into()),

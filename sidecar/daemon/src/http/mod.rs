@@ -12,6 +12,7 @@ mod path;
 mod body;
 mod call;
 mod acquire;
+mod once;
 mod repeat;
 mod lease;
 mod register;

@@ -5,6 +5,7 @@
 
 use super::body::{ChangeBody, LockBody, LockMode, RenewBody, SemaphoreBody};
 use super::lease::Lease;
+use super::once::{Finished, Once, OnceBody};
 use super::pages::Info;
 use super::problem::{ProblemDocument, RegisterVersion};
 use super::response::{Answer, with_type};
@@ -138,6 +139,17 @@ const REGISTER_WRITE_CODES: &[Code] = &[
     Code::OutcomeUnknown,
     Code::Draining,
 ];
+const FINISH_CODES: &[Code] = &[
+    Code::BadRequest,
+    Code::TooLarge,
+    Code::NotFound,
+    Code::NotHeld,
+    Code::TurnClosed,
+    Code::LeaseLost,
+    Code::StoreUnavailable,
+    Code::OutcomeUnknown,
+    Code::Draining,
+];
 const LOOK_CODES: &[Code] = &[Code::BadRequest, Code::TooLarge, Code::Draining];
 
 /// A page that says one thing.
@@ -166,6 +178,10 @@ const ROWS: &[Row] = &[
         parameters: &[KEY, STREAM, SCOPE, IDEMPOTENCY], body: Some("LockBody"), status: 200, content: ACQUIRED, codes: ACQUIRE_CODES },
     Row { method: HttpMethod::Post, path: "/v1/semaphores/{key}", id: "acquireSemaphore", summary: "Acquire permits of a semaphore.",
         parameters: &[KEY, STREAM, SCOPE, IDEMPOTENCY], body: Some("SemaphoreBody"), status: 200, content: ACQUIRED, codes: ACQUIRE_CODES },
+    Row { method: HttpMethod::Post, path: "/v1/once/{key}", id: "enterOnce", summary: "The turn of a key that is done once per window, or what another turn left.",
+        parameters: &[KEY, SCOPE, IDEMPOTENCY], body: Some("OnceBody"), status: 200, content: &[(JSON, Some("Once"))], codes: ACQUIRE_CODES },
+    Row { method: HttpMethod::Put, path: "/v1/leases/{id}/result", id: "finishTurn", summary: "The turn succeeded; the body, whatever it is, is its result.",
+        parameters: &[ID], body: None, status: 200, content: &[(JSON, Some("Finished"))], codes: FINISH_CODES },
     Row { method: HttpMethod::Get, path: "/v1/leases/{id}", id: "lookAtLease", summary: "A timed lease as it stands.",
         parameters: &[ID], body: None, status: 200, content: &[(JSON, Some("Lease"))], codes: LEASE_CODES },
     Row { method: HttpMethod::Put, path: "/v1/leases/{id}", id: "renewLease", summary: "Let a timed lease live for so long from now.",
@@ -210,6 +226,9 @@ const ROWS: &[Row] = &[
         SemaphoreBody,
         RenewBody,
         ChangeBody,
+        OnceBody,
+        Once,
+        Finished,
         Lease,
         StreamEvent,
         Listing,

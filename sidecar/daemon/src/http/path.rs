@@ -19,10 +19,14 @@ pub(crate) enum Resource {
     Lock(Vec<u8>),
     /// `/v1/semaphores/{key}`: a key as a semaphore.
     Semaphore(Vec<u8>),
+    /// `/v1/once/{key}`: a key that is done once per window.
+    Once(Vec<u8>),
     /// `/v1/leases/{id}`: a timed lease.
     Lease(LeaseId),
     /// `/v1/registers/{key}`: a key's value.
     Register(Vec<u8>),
+    /// `/v1/leases/{id}/result`: what a turn leaves.
+    Finish(LeaseId),
     /// `/v1/watch`: what happens.
     Watch,
     /// `/v1/info`: who answers.
@@ -52,6 +56,7 @@ pub(crate) enum Probe {
 const LIST: &[Method] = &[Method::GET, Method::HEAD];
 const LOOK_OR_ACQUIRE: &[Method] = &[Method::GET, Method::HEAD, Method::POST];
 const ACQUIRE: &[Method] = &[Method::POST];
+const FINISH: &[Method] = &[Method::PUT];
 const LEASE: &[Method] = &[Method::GET, Method::HEAD, Method::PUT, Method::POST, Method::DELETE];
 const REGISTER: &[Method] = &[Method::GET, Method::HEAD, Method::PUT, Method::DELETE];
 
@@ -62,8 +67,10 @@ impl Resource {
         "/v1/locks",
         "/v1/locks/{key}",
         "/v1/semaphores/{key}",
+        "/v1/once/{key}",
         "/v1/leases/{id}",
         "/v1/registers/{key}",
+        "/v1/leases/{id}/result",
         "/v1/watch",
         "/v1/info",
         "/v1/openapi.json",
@@ -88,8 +95,13 @@ impl Resource {
             ("locks", None) => Ok(Resource::Locks),
             ("locks", Some(key)) => Ok(Resource::Lock(key_bytes(key))),
             ("semaphores", Some(key)) => Ok(Resource::Semaphore(key_bytes(key))),
+            ("once", Some(key)) => Ok(Resource::Once(key_bytes(key))),
             ("leases", Some(id)) => {
-                Ok(Resource::Lease(LeaseId::parse(id).ok_or_else(ProblemDocument::no_such_lease)?))
+                let (id, named) = match id.strip_suffix("/result") {
+                    Some(id) => (id, Resource::Finish as fn(LeaseId) -> Resource),
+                    None => (id, Resource::Lease as fn(LeaseId) -> Resource),
+                };
+                Ok(named(LeaseId::parse(id).ok_or_else(ProblemDocument::no_such_lease)?))
             }
             ("registers", Some(key)) => Ok(Resource::Register(key_bytes(key))),
             ("watch", None) => Ok(Resource::Watch),
@@ -104,7 +116,8 @@ impl Resource {
     pub(crate) fn methods(&self) -> &'static [Method] {
         match self {
             Resource::Lock(_) => LOOK_OR_ACQUIRE,
-            Resource::Semaphore(_) => ACQUIRE,
+            Resource::Semaphore(_) | Resource::Once(_) => ACQUIRE,
+            Resource::Finish(_) => FINISH,
             Resource::Lease(_) => LEASE,
             Resource::Register(_) => REGISTER,
             _ => LIST,

@@ -134,13 +134,10 @@ impl Ticket {
 
 /// Acquires, unless the same request already did. A repeat that comes while the first still waits, waits for it, and
 /// takes over if the first one's client leaves.
-pub(crate) async fn once<F>(
-    caller: &Caller,
-    ticket: Ticket,
-    acquire: impl Fn() -> F,
-) -> Result<Lease, ProblemDocument>
+pub(crate) async fn once<F, E>(caller: &Caller, ticket: Ticket, acquire: impl Fn() -> F) -> Result<Lease, E>
 where
-    F: Future<Output = Result<(LeaseSecret, Lease), ProblemDocument>>,
+    F: Future<Output = Result<(LeaseSecret, Lease), E>>,
+    E: From<ProblemDocument>,
 {
     let request = &*ticket.0;
     loop {
@@ -149,7 +146,7 @@ where
         match request.stand.get() {
             Stand::Granted(secret) => {
                 let incarnation = caller.door.gate.place().incarnation;
-                return lease::find(caller, LeaseId::new(Secret(secret.0), incarnation)).await;
+                return Ok(lease::find(caller, LeaseId::new(Secret(secret.0), incarnation)).await?);
             }
             Stand::Asking => moved_on.await,
             Stand::Open => {

@@ -6,6 +6,7 @@ use super::Door;
 use super::acquire::{self, Wish};
 use super::body::{self, LockBody, SemaphoreBody};
 use super::call::Caller;
+use super::once::{self, OnceBody};
 use super::path::{Query, Resource};
 use super::problem::ProblemDocument;
 use super::response::Answer;
@@ -60,6 +61,11 @@ async fn serve(caller: &Caller, request: Request<Incoming>) -> Result<Answer, Pr
             let wish = Wish::try_from(body::parse::<SemaphoreBody>(&bytes)?)?;
             acquire(caller, &head, &query, &bytes, &key, &wish).await
         }
+        Resource::Once(key) => {
+            let wish = Wish::try_from(body::parse::<OnceBody>(&bytes)?)?;
+            enter(caller, &head, &bytes, &key, &wish).await
+        }
+        Resource::Finish(id) => once::finish(caller, id, &bytes).await,
         Resource::Lock(key) => pages::look(caller, &key).await,
         Resource::Locks => pages::list(caller, &query).await,
         Resource::Lease(id) if head.method == Method::PUT => lease::renew(caller, id, &bytes).await,
@@ -102,6 +108,19 @@ async fn acquire(
             acquire::timed(caller, key, wish, Some(ticket)).await
         }
     }
+}
+
+async fn enter(
+    caller: &Caller,
+    head: &Parts,
+    body: &Bytes,
+    key: &[u8],
+    wish: &Wish,
+) -> Result<Answer, ProblemDocument> {
+    caller.door.gate.reaches(required_scope(&head.headers)?)?;
+    let ticket = |name| caller.door.repeats.ticket(caller.peer.uid, name, (head.uri.path(), body));
+    let repeats = text(&head.headers, "Idempotency-Key")?.map(ticket).transpose()?;
+    once::enter(caller, key, wish, repeats).await
 }
 
 fn allowed(method: &Method, resource: &Resource) -> Result<(), ProblemDocument> {

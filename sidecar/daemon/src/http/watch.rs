@@ -19,7 +19,7 @@ use utoipa::ToSchema;
 pub(crate) struct WatchEvent {
     /// When, in nanoseconds of `CLOCK_BOOTTIME`.
     at_boottime_ns: u64,
-    /// What: `queued`, `granted`, `refused`, `cancelled`, `released`, `lost` or `forced`.
+    /// What: `queued`, `granted`, `refused`, `cancelled`, `released`, `lost`, `forced`, `skipped` or `finished`.
     event: &'static str,
     /// The key.
     key: String,
@@ -165,6 +165,10 @@ impl WatchEvent {
             EventKind::Forced { order, .. } => {
                 let reason = Some(order.reason.to_string());
                 WatchEvent { event: "forced", by: Some(order.by), reason, ..base }
+            }
+            EventKind::Skipped { waited } => WatchEvent { event: "skipped", waited: seconds(waited), ..base },
+            EventKind::Finished { fence, held } => {
+                WatchEvent { event: "finished", fence: Some(*fence), held: seconds(held), ..base }
             }
             EventKind::Lost { fence, held, reason } => {
                 let detail = Some(reason.name());

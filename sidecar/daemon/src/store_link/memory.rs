@@ -131,6 +131,7 @@ mod tests {
             refuse_after: link.at(now) + REFUSE_AFTER,
             give_back: None,
             upgrade: false,
+            waiting_since: None,
         };
         let call = Call { id: CallId(1), op: Op::Ask(ask) };
         match link.send(now, &call).remove(0) {

@@ -27,6 +27,8 @@ pub(crate) enum Heard {
     Granted(u64, u64),
     Refused(u64, Code, String),
     Released(u64),
+    Done(u64, Vec<u8>),
+    Finished(u64),
     Cancelled(u64),
     Queued(u64),
     Lost(u64, LostReason),
@@ -104,6 +106,8 @@ fn heard(message: ToClient<'_>) -> Heard {
         ToClient::Granted(granted) => Heard::Granted(granted.request, granted.fence),
         ToClient::Refused(r) => Heard::Refused(r.request, r.code, r.message.into_owned()),
         ToClient::Released { request } => Heard::Released(request),
+        ToClient::Done(done) => Heard::Done(done.request, done.result.into_owned()),
+        ToClient::Finished { request } => Heard::Finished(request),
         ToClient::Cancelled { request } => Heard::Cancelled(request),
         ToClient::Queued { request, .. } => Heard::Queued(request),
         ToClient::Lost { request, reason } => Heard::Lost(request, reason),
@@ -136,5 +140,6 @@ pub(crate) fn ask(request: u64, key: &str) -> Acquire<'_> {
         priority: 0,
         notify_queued: false,
         per: None,
+        once: None,
     }
 }

@@ -1,10 +1,11 @@
 //! The words of the scenario files: how what is done is read, and what followed is written.
 
 use super::{STORE_EPOCH, World, registers};
-use sidelock_engine::store::{Call, Op, Order, Outcome, Push, Reply as StoreReply};
+use sidelock_engine::store::{Call, Op, Order, Outcome, Push, Reply as StoreReply, Success};
 use sidelock_engine::{
-    Acquire, Change, Edge, EndedBy, Force, Input, Key, LeaseName, LeaseSecret, Life, Mode, NewMode, Notice,
-    Owner, Refusal, Release, Renew, Reply, RequestId, SessionId, SessionOpened, Space, Time, WHOLE,
+    Acquire, Align, Change, Edge, EndedBy, Finish, Force, Input, Key, LeaseName, LeaseSecret, Life, Mode,
+    NewMode, Notice, Owner, Refusal, Release, Renew, Reply, RequestId, SessionId, SessionOpened, Space, Time,
+    WHOLE, Window,
 };
 use std::time::Duration;
 
@@ -108,6 +109,12 @@ fn client_acts(world: &mut World, sidecar: usize, session: SessionId, verb: &str
             order: Order { by: 0, reason: rest[2..].join(" ").into() },
         }),
         "gets" | "puts" | "deletes" | "watches" => registers::request(world, session, verb, rest, line),
+        "enters" => Input::Acquire(enter(acquire(session, number(0), &rest[1..], line))),
+        "finishes" => {
+            let (request, lease) = (RequestId(0), lease(rest[0]));
+            let result = rest.get(1).copied().unwrap_or_default().as_bytes().into();
+            Input::Finish(Finish { session, request, lease, result })
+        }
         "pings" => Input::SessionPinged(session),
         "dies" => Input::SessionEnded { session, by: EndedBy::Peer },
         "is" => Input::SessionEnded { session, by: EndedBy::Sidecar },
@@ -120,6 +127,13 @@ fn client_acts(world: &mut World, sidecar: usize, session: SessionId, verb: &str
 /// What a client was told that it still has.
 fn numbers(words: &[&str]) -> Vec<RequestId> {
     words.iter().map(|word| RequestId(word.parse().unwrap())).collect()
+}
+
+/// A turn of a once key: `window=SPAN` or `utc=SPAN` besides the words of an acquire.
+fn enter(acquire: Acquire) -> Acquire {
+    let hour = Window { per: Duration::from_secs(3600), align: Align::Rolling };
+    let once = acquire.once.or_else(|| Some(Box::new(hour)));
+    Acquire { key: acquire.key.in_space(Space::Once), once, ..acquire }
 }
 
 /// `NUMBER KEY [shared] [permits=N/LIMIT] [try|wait=SPAN] [ttl=SPAN] [timed=SPAN] [max_hold=SPAN] [per=SPAN] [priority=N]
@@ -138,6 +152,7 @@ fn acquire(session: SessionId, request: RequestId, words: &[&str], line: &str) -
         find_deadlocks: true,
         priority: 0,
         notify_queued: false,
+        once: None,
     };
     for word in &words[1..] {
         match word.split_once('=').unwrap_or((word, "")) {
@@ -152,6 +167,10 @@ fn acquire(session: SessionId, request: RequestId, words: &[&str], line: &str) -
             ("ttl", span) => acquire.life = Life::Session { ttl: Some(duration(span)) },
             ("timed", span) => {
                 acquire.life = Life::Timed { secret: LeaseSecret(request.0.into()), ttl: duration(span) };
+            }
+            (word @ ("window" | "utc"), span) => {
+                let align = if word == "utc" { Align::Utc } else { Align::Rolling };
+                acquire.once = Some(Box::new(Window { per: duration(span), align }));
             }
             ("max_hold", span) => acquire.max_hold = Some(duration(span)),
             ("owner", name) => acquire.owner = Some(Owner(name.into())),
@@ -216,6 +235,8 @@ pub(super) fn reply(reply: &Reply, now: Time) -> String {
         Reply::Renewed { deadline, .. } => format!("renewed until {}", at(*deadline)),
         Reply::Downgraded { deadline, .. } => format!("shared, until {} as before", at(*deadline)),
         Reply::Released => "released".into(),
+        Reply::Done(success) => format!("done already, {}", left(success)),
+        Reply::Finished(success) => format!("finished, {}", left(success)),
         Reply::Cancelled => "cancelled".into(),
         Reply::Register(_)
         | Reply::Unchanged
@@ -237,6 +258,11 @@ pub(super) fn reply(reply: &Reply, now: Time) -> String {
         ),
         Reply::Refused(refusal) => format!("refused {refusal:?}"),
     }
+}
+
+fn left(success: &Success) -> String {
+    let closed = success.window_end.0 as i64 - STORE_EPOCH as i64 - 1_000_000;
+    format!("{:?} until {:.1}ms", String::from_utf8_lossy(&success.result), closed as f64 / 1e3)
 }
 
 fn fence(fence: u64, _now: Time) -> i64 {
@@ -272,6 +298,7 @@ pub(super) fn call(name: &str, call: &Call) -> String {
         }
         Op::ReadBoard { board } => format!("read the board of {}", board.as_str().trim_start_matches('0')),
         Op::Peek { .. } => "look at the record".into(),
+        Op::Finish(finish) => format!("finish #{}", finish.tenure.seq),
         Op::Tell(tell) => format!("tell {} busy", { tell.ask.incarnation.0 }),
         Op::Force(force) => format!("force, because {}", force.order.reason),
         Op::ReadRegister(_) | Op::WriteRegister(_) => registers::call(&call.op),
@@ -302,6 +329,7 @@ pub(super) fn answer(name: &str, outcome: &Outcome) -> String {
             }
             StoreReply::Forced { seq, .. } => format!("#{seq} was taken"),
             StoreReply::Unlocked(taken) => format!("unlocked, {} had it", taken.len()),
+            StoreReply::Finished(success) => format!("finished, {}", left(success)),
             other => registers::answer(other),
         },
         Outcome::NotApplied(fault) => format!("not done: {fault:?}"),

@@ -4,10 +4,10 @@
 
 use super::names::unescape;
 use sidelock_engine::store::{
-    Ask, Bound, Condition, Force, Known, Op, Order, Peeked, PeekedEntry, PeekedTenure, Publish, Push, Queued,
-    ReadRegister, Renew, Reply, Return, Taken, Tenancy, Version, Withdraw, WriteRegister,
+    Ask, Bound, Condition, Finish, Force, Known, Op, Order, Peeked, PeekedEntry, PeekedTenure, Publish, Push,
+    Queued, ReadRegister, Renew, Reply, Return, Success, Taken, Tenancy, Version, Withdraw, WriteRegister,
 };
-use sidelock_engine::{AskId, Etag, FenceRange, Incarnation, Key, Space, StoreTime};
+use sidelock_engine::{Align, AskId, Etag, FenceRange, Incarnation, Key, Space, StoreTime};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,6 +25,7 @@ pub(super) fn argument(op: &Op) -> Vec<u8> {
             refuse_after,
             give_back,
             upgrade,
+            waiting_since,
             key: _,
         }) => {
             begin(&mut out, 1, id);
@@ -35,6 +36,9 @@ pub(super) fn argument(op: &Op) -> Vec<u8> {
                 put64(&mut out, &[back.seq]);
                 put32(&mut out, &[back.keep]);
                 put64(&mut out, &[back.issued]);
+            }
+            if let Some(since) = waiting_since {
+                put64(&mut out, &[since.0]);
             }
         }
         Op::Renew(Renew { tenure, ttl, floor, top_up, key: _ }) => {
@@ -68,6 +72,7 @@ pub(super) fn argument(op: &Op) -> Vec<u8> {
         }
         Op::ReadRegister(read) => put_read(&mut out, read),
         Op::WriteRegister(write) => put_write(&mut out, write),
+        Op::Finish(finish) => put_finish(&mut out, finish),
     }
     out
 }
@@ -118,6 +123,18 @@ fn put_etag(out: &mut Vec<u8>, etag: &Etag) {
     put64(out, &[etag.number]);
     out.extend_from_slice(&etag.writer.incarnation.0.to_be_bytes());
     put64(out, &[etag.writer.seq]);
+}
+
+fn put_finish(out: &mut Vec<u8>, finish: &Finish) {
+    let Finish { tenure, fence, granted_at, window, result, refuse_after, key: _ } = finish;
+    begin(out, 6, tenure);
+    put64(out, &[*fence, granted_at.0, micros(window.per)]);
+    out.push(match window.align {
+        Align::Rolling => 0,
+        Align::Utc => 1,
+    });
+    put64(out, &[refuse_after.0]);
+    out.extend_from_slice(result);
 }
 
 fn begin(out: &mut Vec<u8>, verb: u8, id: &AskId) {
@@ -194,6 +211,11 @@ pub(super) fn answer(bytes: &[u8]) -> Option<Answer> {
         24 if from.0.is_empty() => Reply::Conflict(None),
         24 => Reply::Conflict(Some(from.version()?)),
         25 => Reply::StaleFence,
+        13 => Reply::Finished(Success {
+            finished_at: StoreTime(from.u64()?),
+            window_end: StoreTime(from.u64()?),
+            result: from.rest().into(),
+        }),
         12 => return Some(Answer::Fault(String::from_utf8_lossy(fields).into_owned())),
         _ => return None,
     };
@@ -324,7 +346,7 @@ mod tests {
         assert_eq!(answer(&[10]), Some(Answer::Reply(Reply::Withdrawn)));
         assert_eq!(answer(&[5, 4, 0, 0, 0]), Some(Answer::Reply(Reply::LimitMismatch { limit: 4 })));
         assert_eq!(answer(b"\x0ccorrupt"), Some(Answer::Fault("corrupt".into())));
-        for nonsense in [&[][..], &[0], &[13], &[10, 0], &[5, 4, 0, 0], &[5, 4, 0, 0, 0, 0], &[1, 1]] {
+        for nonsense in [&[][..], &[0], &[13], &[99], &[10, 0], &[5, 4, 0, 0], &[5, 4, 0, 0, 0, 0], &[1, 1]] {
             assert_eq!(answer(nonsense), None, "{nonsense:?}");
         }
     }

@@ -11,15 +11,17 @@ macro_rules! program {
             include_str!("../../scripts/format.lua"),
             // A function, so that its closures are only made where the short ways do not do.
             "\nlocal function rules()\n",
+            include_str!("../../scripts/once.lua"),
             include_str!("../../scripts/record.lua"),
             include_str!("../../scripts/ask.lua"),
             include_str!("../../scripts/renew.lua"),
             include_str!("../../scripts/give_back.lua"),
             include_str!("../../scripts/withdraw.lua"),
+            include_str!("../../scripts/finish.lua"),
             include_str!("../../scripts/board.lua"),
             include_str!("../../scripts/peek.lua"),
             include_str!("../../scripts/force.lua"),
-            "\nreturn { ask, renew, give_back, withdraw, [10] = publish, [11] = read_board, [12] = peek, [13] = force, store = store }\nend\n",
+            "\nreturn { ask, renew, give_back, withdraw, [6] = finish, [10] = publish, [11] = read_board, [12] = peek, [13] = force, store = store }\nend\n",
             // Another, for calls with registers.
             "\nlocal function registers()\n",
             include_str!("../../scripts/register.lua"),

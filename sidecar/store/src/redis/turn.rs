@@ -182,6 +182,7 @@ mod tests {
             refuse_after: StoreTime(1),
             give_back: None,
             upgrade: false,
+            waiting_since: None,
         };
         let tell = Op::Tell(Tell { key, ask: ID });
         vec![Call { id: CallId(1), op: Op::Ask(ask) }, Call { id: CallId(2), op: tell }]

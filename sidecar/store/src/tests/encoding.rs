@@ -25,6 +25,15 @@ fn golden_1() -> Vec<(&'static str, Record)> {
     let until = StoreTime(1_700_000_003_000_000);
     let entry = |n, offered| Entry { id: id(n, 3), units: 2, offered, upgrade: false, until };
     let done = Done { incarnation: Incarnation(5), seq: 1 << 52, until: StoreTime(1_700_000_002_000_000) };
+    let kept = |result: &[u8]| Kept {
+        tenure: id(1, 6),
+        fence: 1_700_000_000_000_001,
+        success: Success {
+            finished_at: StoreTime(1_700_000_000_500_000),
+            window_end: StoreTime(1_700_086_400_000_000),
+            result: result.into(),
+        },
+    };
     let base = Record { last: 1_700_000_000_104_097, limit: 4, ..Record::default() };
     vec![
         ("one tenure", Record { limit: u32::MAX, tenures: [tenure(1, u32::MAX)].into(), ..base.clone() }),
@@ -47,8 +56,13 @@ fn golden_1() -> Vec<(&'static str, Record)> {
                     Entry { upgrade: true, ..entry(2, true) },
                 ]
                 .into(),
-                ..base
+                ..base.clone()
             },
+        ),
+        ("only a success", Record { last: 0, limit: 0, kept: Some(kept(b"paid").into()), ..base.clone() }),
+        (
+            "a success without a result, and the next turn",
+            Record { tenures: [tenure(1, u32::MAX)].into(), kept: Some(kept(b"").into()), ..base },
         ),
     ]
 }
@@ -108,7 +122,8 @@ fn format_2_without_what_makes_it_one_is_corrupt_and_so_is_format_1_with_it() {
     for (records, version) in [(golden_1(), 2), (golden_2(), 1)] {
         for (name, record) in records {
             let mut bytes = record.encode();
-            bytes[2] = version;
+            let before = record.kept.as_ref().map_or(0, |kept| KEPT_BYTES + kept.success.result.len());
+            bytes[before + 2] = version;
             assert!(matches!(Record::decode(&bytes), Err(RecordError::Corrupt(_))), "{name}");
         }
     }
@@ -126,9 +141,11 @@ fn a_newer_format_is_told_apart() {
 proptest! {
     #[test]
     fn any_bytes_are_a_record_or_an_error(version in 1..=RECORD_VERSION, body in prop::collection::vec(any::<u8>(), 0..300)) {
-        let bytes = [b"SL", &[version][..], body.as_slice()].concat();
-        if let Ok(record) = Record::decode(&bytes) {
-            prop_assert_eq!(record.encode().len(), bytes.len());
+        for magic in [[b'S', b'L', version], *b"SO\x01"] {
+            let bytes = [&magic[..], body.as_slice()].concat();
+            if let Ok(record) = Record::decode(&bytes) {
+                prop_assert_eq!(record.encode().len(), bytes.len());
+            }
         }
     }
 }

@@ -30,8 +30,20 @@ fn op() -> impl Strategy<Value = Op> {
         .prop_map(|back| back.map(|(seq, keep)| GiveBack { seq, keep, issued: 0 }));
     let ask = (id(), 1..=LIMIT, ttl(), ttl(), back, any::<bool>()).prop_map(
         |(id, units, ttl, entry_ttl, give_back, upgrade)| {
-            let (key, limit, floor, refuse_after) = (key(), LIMIT, 0, StoreTime(0));
-            Op::Ask(Ask { key, id, units, limit, ttl, entry_ttl, floor, refuse_after, give_back, upgrade })
+            let (key, limit, floor, refuse_after, waiting_since) = (key(), LIMIT, 0, StoreTime(0), None);
+            Op::Ask(Ask {
+                key,
+                id,
+                units,
+                limit,
+                ttl,
+                entry_ttl,
+                floor,
+                refuse_after,
+                give_back,
+                upgrade,
+                waiting_since,
+            })
         },
     );
     let renew = (id(), any::<bool>()).prop_map(|(tenure, top_up)| {
@@ -150,7 +162,20 @@ fn what_holds_until_an_instant_is_over_at_it_and_what_counts_up_to_one_still_cou
     let ask = |n, seq, refuse_after| {
         let (key, id) = (key(), AskId { incarnation: Incarnation(n), seq });
         let (units, limit, entry_ttl, floor, give_back, upgrade) = (LIMIT, LIMIT, ttl, 0, None, false);
-        Op::Ask(Ask { key, id, units, limit, ttl, entry_ttl, floor, refuse_after, give_back, upgrade })
+        let waiting_since = None;
+        Op::Ask(Ask {
+            key,
+            id,
+            units,
+            limit,
+            ttl,
+            entry_ttl,
+            floor,
+            refuse_after,
+            give_back,
+            upgrade,
+            waiting_since,
+        })
     };
     let end = start + ttl;
     let before = StoreTime(end.0 - 1);

@@ -12,6 +12,7 @@ mod boards;
 mod upgrades;
 mod force;
 mod registers;
+mod once;
 #[cfg(feature = "redis")]
 mod redis;
 
@@ -20,7 +21,8 @@ use subject::{Case, MemorySubject, Subject};
 /// All cases, by name.
 fn cases() -> Vec<Case> {
     let plain = [asks::CASES, queue::CASES, returns::CASES, fences::CASES];
-    [&plain.concat()[..], boards::CASES, upgrades::CASES, force::CASES, registers::CASES].concat()
+    let special = [upgrades::CASES, force::CASES, registers::CASES, once::CASES];
+    [&plain.concat()[..], boards::CASES, &special.concat()[..]].concat()
 }
 
 /// Runs every case on an empty store, and says which one failed.

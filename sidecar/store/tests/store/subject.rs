@@ -105,6 +105,7 @@ pub(crate) fn ask(store: &mut dyn Subject, incarnation: Incarnation, seq: u64) -
         refuse_after: store.now() + REFUSE_AFTER,
         give_back: None,
         upgrade: false,
+        waiting_since: None,
     }
 }
 

@@ -104,6 +104,7 @@ impl Rig {
             find_deadlocks: true,
             priority: 0,
             notify_queued: false,
+            once: None,
         }));
     }
 
@@ -148,6 +149,7 @@ fn acquires(times: u64) {
             owner: None,
             priority: 0,
             notify_queued: false,
+            once: None,
         };
         ToSidecar::Acquire(black_box(acquire)).encode(decoder.space());
         let payload = decoder.next_frame().expect("a frame of ours is one").expect("all of it is there");
@@ -182,6 +184,7 @@ fn asks(times: u64) {
             refuse_after: at + REFUSE_AFTER,
             give_back: None,
             upgrade: false,
+            waiting_since: None,
         };
         let (reply, _) = store.apply(at, &Op::Ask(black_box(ask)));
         assert!(matches!(reply, Reply::Granted(_)), "nobody else is there");

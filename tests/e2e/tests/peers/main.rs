@@ -9,6 +9,7 @@ mod deadlock;
 mod etag;
 mod lock;
 mod models;
+mod once;
 mod read_write;
 mod semaphore;
 mod stage;

@@ -211,6 +211,14 @@ impl Book {
             Reply::Unlocked(_) => panic!("no frame orders it: {who}"),
             Reply::Register(_) | Reply::Unchanged => marks.saw("register read"),
             Reply::Written(_) | Reply::Deleted => marks.saw("register written"),
+            Reply::Done(_) => marks.saw("done"),
+            Reply::Finished(_) => {
+                assert!(!trespass, "somebody else's turn: {who}");
+                let named: Vec<_> =
+                    asked.named.iter().filter(|(_, own)| *own).map(|(name, _)| *name).collect();
+                self.leases.retain(|lease| !named.iter().any(|name| lease.is(session, *name)));
+                marks.saw("finished");
+            }
             Reply::Released => {
                 assert!(!trespass, "somebody else's lease: {who}");
                 let named: Vec<_> =

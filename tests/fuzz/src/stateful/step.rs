@@ -181,6 +181,7 @@ impl Wish {
             priority: self.priority,
             notify_queued: self.notify_queued,
             per: self.per,
+            once: None,
         })
     }
 }

@@ -295,7 +295,8 @@ impl World {
             }
             Reply::Renewed { deadline, .. } => Answer::Renewed { deadline: clock.when(*deadline) },
             Reply::Downgraded { .. } => Answer::Downgraded,
-            Reply::Released => Answer::Released,
+            Reply::Released | Reply::Finished(_) => Answer::Released,
+            Reply::Done(_) => Answer::Refused(Refused::Other),
             Reply::Cancelled => Answer::Cancelled,
             Reply::Register(_) | Reply::Unchanged | Reply::Written(_) | Reply::Deleted => return,
             Reply::Refused(refusal) => Answer::Refused(match refusal {

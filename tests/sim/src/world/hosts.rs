@@ -309,10 +309,12 @@ impl World {
                         self.log.record(Event::Done { lease: of, lost: true });
                     }
                     EventKind::Downgraded { .. } => self.log.record(Event::Shared { lease: of }),
+                    EventKind::Finished { .. } => self.log.record(Event::Done { lease: of, lost: false }),
                     EventKind::Queued
                     | EventKind::Granted { .. }
                     | EventKind::Refused { .. }
-                    | EventKind::Forced { .. } => {}
+                    | EventKind::Forced { .. }
+                    | EventKind::Skipped { .. } => {}
                 }
             }
         }
@@ -334,9 +336,15 @@ impl World {
                 self.hosts[host].link.settled(of);
                 self.log.record(Event::Dropped { of });
             }
+            Reply::Done(_) => {
+                self.totals.refused += 1;
+                self.hosts[host].link.settled(of);
+                self.log.record(Event::Dropped { of });
+            }
             Reply::Downgraded { .. }
             | Reply::Released
             | Reply::Cancelled
+            | Reply::Finished(_)
             | Reply::Unlocked(_)
             | Reply::Register(_)
             | Reply::Unchanged

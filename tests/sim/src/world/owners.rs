@@ -235,6 +235,7 @@ impl World {
             find_deadlocks: watched,
             priority,
             notify_queued: false,
+            once: None,
         };
         self.owner_becomes(client, owner, State::Waiting { of, cancelled: false });
         self.send(of, Sent::Acquire(asked));

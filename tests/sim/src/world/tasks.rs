@@ -235,6 +235,7 @@ impl World {
             find_deadlocks: true,
             priority,
             notify_queued: self.dice.chance(0.2),
+            once: None,
         }
     }
 

@@ -5,6 +5,7 @@
 mod bad_input;
 mod leases;
 mod modes;
+mod once;
 mod noise;
 mod pages;
 mod registers;

@@ -5,15 +5,18 @@ use crate::subject::{A, B, C, D, Subject, TTL, permits, renewal};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use sidelock_engine::store::{
-    Ask, Fault, Force, GiveBack, Op, Order, Outcome, Publish, Renew, Return, Tell, Withdraw,
+    Ask, Fault, Finish, Force, GiveBack, Op, Order, Outcome, Publish, Renew, Return, Tell, Withdraw,
 };
-use sidelock_engine::{AskId, Incarnation, Key, Space, StoreTime, WHOLE};
+use sidelock_engine::{Align, AskId, Incarnation, Key, Space, StoreTime, WHOLE, Window};
 use sidelock_store::Memory;
 use sidelock_store::record::Record;
 use std::time::Duration;
 
-const SEQUENCES: u32 = 160;
+const SEQUENCES: u32 = 320;
 const OPERATIONS: usize = 50;
+/// Keys, by their number: two locks, which have most to tell apart, and a once key.
+const KEYS: [u8; 7] = [0, 1, 0, 1, 0, 1, ONCE];
+const ONCE: u8 = 2;
 
 /// An operation of which times are only known when it is its turn.
 #[derive(Clone, Debug)]
@@ -23,6 +26,8 @@ struct Draft {
     refuse_after: i64,
     floor: i64,
     tombstone: Option<i64>,
+    /// Waiting since then, or granted then.
+    since: i64,
     /// Pause before it.
     pause: Duration,
     /// Which of the tenures or entries that stand it shall be about, if any; a random one rarely hits.
@@ -35,19 +40,28 @@ impl Draft {
         let (refuse_after, floor) = (when(self.refuse_after), when(self.floor).0);
         let tombstone = self.tombstone.map(when);
         match self.op {
-            Op::Ask(ask) => Op::Ask(Ask { refuse_after, floor, ..ask }),
+            Op::Ask(ask) => {
+                let waiting_since = (ask.key.space() == Space::Once).then(|| when(self.since));
+                Op::Ask(Ask { refuse_after, floor, waiting_since, ..ask })
+            }
             Op::Renew(renew) => Op::Renew(Renew { floor, ..renew }),
             Op::Return(back) => Op::Return(Return { tombstone, ..back }),
             Op::Withdraw(withdraw) => Op::Withdraw(Withdraw { tombstone, ..withdraw }),
             Op::Publish(publish) => Op::Publish(Publish { refuse_after, ..publish }),
             Op::Force(force) => Op::Force(Force { refuse_after, ..force }),
+            Op::Finish(finish) => {
+                Op::Finish(Box::new(Finish { refuse_after, granted_at: when(self.since), ..*finish }))
+            }
             same => same,
         }
     }
 }
 
 fn key(n: u8) -> Key {
-    Key::new(["a", "{b}:%/ключ"][usize::from(n)]).unwrap()
+    match n {
+        ONCE => Key::of(Space::Once, "a").unwrap(),
+        _ => Key::new(["a", "{b}:%/ключ"][usize::from(n)]).unwrap(),
+    }
 }
 
 fn ask_id() -> impl Strategy<Value = AskId> {
@@ -72,35 +86,60 @@ fn operation() -> impl Strategy<Value = Op> {
     });
     let back = prop::option::weighted(0.3, back);
     let upgrade = prop::bool::weighted(0.35);
-    let ask = (0..2u8, ask_id(), 1..5u32, limit, ttl(), ttl(), back, upgrade).prop_map(
-        |(k, id, units, limit, ttl, entry_ttl, give_back, upgrade)| {
-            let (key, floor, refuse_after) = (key(k), 0, StoreTime(0));
-            Op::Ask(Ask { key, id, units, limit, ttl, entry_ttl, floor, refuse_after, give_back, upgrade })
+    let ask = (prop::sample::select(&KEYS[..]), ask_id(), 1..5u32, limit, ttl(), ttl(), back, upgrade)
+        .prop_map(|(k, id, units, limit, ttl, entry_ttl, give_back, upgrade)| {
+            let (key, floor, refuse_after, waiting_since) = (key(k), 0, StoreTime(0), None);
+            Op::Ask(Ask {
+                key,
+                id,
+                units,
+                limit,
+                ttl,
+                entry_ttl,
+                floor,
+                refuse_after,
+                give_back,
+                upgrade,
+                waiting_since,
+            })
+        });
+    let renew = (prop::sample::select(&KEYS[..]), ask_id(), ttl(), any::<bool>())
+        .prop_map(|(k, tenure, ttl, top_up)| Op::Renew(Renew { key: key(k), tenure, ttl, floor: 0, top_up }));
+    let back = (prop::sample::select(&KEYS[..]), ask_id(), units(), any::<bool>()).prop_map(
+        |(k, tenure, keep, full)| {
+            let keep = if full { 0 } else { keep };
+            Op::Return(Return { key: key(k), tenure, keep, issued: 0, tombstone: None })
         },
     );
-    let renew = (0..2u8, ask_id(), ttl(), any::<bool>())
-        .prop_map(|(k, tenure, ttl, top_up)| Op::Renew(Renew { key: key(k), tenure, ttl, floor: 0, top_up }));
-    let back = (0..2u8, ask_id(), units(), any::<bool>()).prop_map(|(k, tenure, keep, full)| {
-        let keep = if full { 0 } else { keep };
-        Op::Return(Return { key: key(k), tenure, keep, issued: 0, tombstone: None })
+    let withdraw = (prop::sample::select(&KEYS[..]), ask_id(), units(), any::<bool>()).prop_map(
+        |(k, id, keep, full)| {
+            Op::Withdraw(Withdraw { key: key(k), id, keep: if full { 0 } else { keep }, tombstone: None })
+        },
+    );
+    let tell =
+        (prop::sample::select(&KEYS[..]), ask_id()).prop_map(|(k, ask)| Op::Tell(Tell { key: key(k), ask }));
+    let length = prop_oneof![1..2_000u64, Just(3_600_000_000)].prop_map(Duration::from_micros);
+    let finish = (ask_id(), length, any::<bool>(), 0..70usize).prop_map(|(tenure, per, utc, bytes)| {
+        let (granted_at, refuse_after) = (StoreTime(0), StoreTime(0));
+        let window = Window { per, align: if utc { Align::Utc } else { Align::Rolling } };
+        let (key, result) = (key(ONCE), vec![7; bytes].into());
+        Op::Finish(Box::new(Finish { key, tenure, fence: 1, granted_at, window, result, refuse_after }))
     });
-    let withdraw = (0..2u8, ask_id(), units(), any::<bool>()).prop_map(|(k, id, keep, full)| {
-        Op::Withdraw(Withdraw { key: key(k), id, keep: if full { 0 } else { keep }, tombstone: None })
-    });
-    let tell = (0..2u8, ask_id()).prop_map(|(k, ask)| Op::Tell(Tell { key: key(k), ask }));
     let publish = (0..2u8, 1..4u64, any::<bool>()).prop_map(|(k, version, empty)| {
         let body: &[u8] = if empty { b"" } else { b"SB" };
         let board = key(k).in_space(Space::Board);
         Op::Publish(Publish { board, version, body: body.into(), ttl: TTL, refuse_after: StoreTime(0) })
     });
     let read = (0..2u8).prop_map(|k| Op::ReadBoard { board: key(k).in_space(Space::Board) });
-    let peek = (0..2u8).prop_map(|k| Op::Peek { key: key(k) });
-    let force = (0..2u8, ask_id(), any::<u32>(), "[a-zß]{1,40}").prop_map(|(k, id, by, reason)| {
-        let order = Order { by, reason: reason.into() };
-        Op::Force(Force { key: key(k), from: id.incarnation, order, refuse_after: StoreTime(0) })
-    });
+    let peek = prop::sample::select(&KEYS[..]).prop_map(|k| Op::Peek { key: key(k) });
+    let force = (prop::sample::select(&KEYS[..]), ask_id(), any::<u32>(), "[a-zß]{1,40}").prop_map(
+        |(k, id, by, reason)| {
+            let order = Order { by, reason: reason.into() };
+            Op::Force(Force { key: key(k), from: id.incarnation, order, refuse_after: StoreTime(0) })
+        },
+    );
     // A force ends all that the others build on: there must not be many.
-    prop_oneof![36 => ask, 9 => renew, 18 => back, 9 => withdraw, 3 => tell, 6 => publish, 3 => read, 6 => peek, 1 => force]
+    prop_oneof![36 => ask, 9 => renew, 18 => back, 9 => withdraw, 3 => tell, 4 => finish, 6 => publish, 3 => read, 6 => peek, 1 => force]
 }
 
 fn draft() -> impl Strategy<Value = Draft> {
@@ -108,14 +147,16 @@ fn draft() -> impl Strategy<Value = Draft> {
     // None to speak of, a little ahead of what was reserved, and more than a day ahead.
     let floor = prop_oneof![10 => Just(-50_000_000i64), 3 => 0..500_000i64, 1 => Just(90_000_000_000i64)];
     let tombstone = prop::option::weighted(0.15, prop_oneof![Just(2_000_000i64), 500..3_000i64]);
+    let since = prop_oneof![Just(0i64), -3_000..0i64, Just(-90_000_000), Just(1_000_000)];
     let pause = prop_oneof![15 => Just(0u64), 1 => 500..3_000u64].prop_map(Duration::from_micros);
     let aim = prop::option::of(0..8usize);
-    (operation(), refuse_after, floor, tombstone, pause, aim).prop_map(
-        |(op, refuse_after, floor, tombstone, pause, aim)| Draft {
+    (operation(), refuse_after, floor, tombstone, since, pause, aim).prop_map(
+        |(op, refuse_after, floor, tombstone, since, pause, aim)| Draft {
             op,
             refuse_after,
             floor,
             tombstone,
+            since,
             pause,
             aim,
         },
@@ -164,6 +205,10 @@ fn aimed(op: Op, aim: Option<usize>, memory: &Memory) -> Op {
                 Op::Ask(Ask { id, give_back, ..ask })
             }
         },
+        Op::Finish(finish) => {
+            let fence = issued + (aim as u64 / 6);
+            Op::Finish(Box::new(Finish { tenure: tenure.id, fence, ..*finish }))
+        }
         tell => tell,
     }
 }
@@ -218,6 +263,7 @@ fn memory_and_redis_answer_alike() {
         "Board",
         "ClockRegressed",
         "Forced",
+        "Finished",
         "Gone",
         "Granted",
         "LimitMismatch",
@@ -241,20 +287,21 @@ fn memory_and_redis_answer_alike() {
 /// Both stores hold the same record, to the byte but for `next_due`, which may be early in Redis; and Redis will keep it
 /// for long enough.
 fn compare_records(redis: &mut RedisSubject, memory: &Memory) -> Result<(), TestCaseError> {
-    const NEXT_DUE: std::ops::Range<usize> = 3..11;
-    let next_due = |bytes: &[u8]| u64::from_le_bytes(bytes[NEXT_DUE].try_into().unwrap());
-    for (key, escaped) in [(key(0), "a"), (key(1), "%7Bb%7D%3A%25/ключ")] {
-        let stored = redis.raw(escaped);
+    for (key, escaped) in [(key(0), "a"), (key(1), "%7Bb%7D%3A%25/ключ"), (key(ONCE), "a")] {
+        let stored = redis.raw(escaped, key.space());
         let expected = memory.record(&key);
         prop_assert_eq!(stored.as_deref().map(Record::decode), expected.map(|record| Ok(record.clone())));
         if let (Some(mut stored), Some(expected)) = (stored, expected) {
-            let left = redis.time_to_live(escaped);
+            let before = expected.kept.as_ref().map_or(0, |kept| 55 + kept.success.result.len());
+            let place = before + 3..before + 11;
+            let next_due = |bytes: &[u8]| u64::from_le_bytes(bytes[place.clone()].try_into().unwrap());
+            let left = redis.time_to_live(escaped, key.space());
             let done_only = expected.tenures.is_empty() && expected.queue.is_empty();
             let least = Duration::from_secs(if done_only { 20 } else { 9 * 60 });
             prop_assert!(left > least, "forgotten in {left:?}");
             let expected = expected.encode();
             prop_assert!(next_due(&stored) <= next_due(&expected));
-            stored[NEXT_DUE].copy_from_slice(&expected[NEXT_DUE]);
+            stored[place.clone()].copy_from_slice(&expected[place.clone()]);
             prop_assert_eq!(stored, expected);
         }
     }
@@ -279,10 +326,10 @@ fn a_record_outlives_what_it_says_however_it_was_written() {
         store.apply(&op);
     }
     let name = "orders/%7B42%7D%3A50%25 off/ключ";
-    assert!(redis.time_to_live(name) > TTL + Duration::from_secs(9 * 60));
+    assert!(redis.time_to_live(name, Space::Lock) > TTL + Duration::from_secs(9 * 60));
     let store: &mut dyn Subject = &mut redis;
     store.renew(Renew { ttl: TTL * 360, ..renewal(A, 1) });
-    assert!(redis.time_to_live(name) > TTL * 360 + Duration::from_secs(9 * 60));
+    assert!(redis.time_to_live(name, Space::Lock) > TTL * 360 + Duration::from_secs(9 * 60));
 }
 
 #[test]
@@ -306,7 +353,7 @@ fn what_is_no_record_is_corrupt_and_left_alone() {
         };
         let expected = if bytes.get(2) == Some(&3) { "record_too_new" } else { "corrupt" };
         assert!(why.starts_with(expected), "{why}");
-        assert_eq!(redis.raw("a"), Some(bytes));
+        assert_eq!(redis.raw("a", Space::Lock), Some(bytes));
     }
     let _: String = redis.command(&[b"FLUSHALL"]);
     let _: i64 = redis.command(&[b"LPUSH", name, b"somebody's list"]);

@@ -76,6 +76,7 @@ impl Link {
             refuse_after: self.at + REFUSE_AFTER * 100,
             give_back: None,
             upgrade: false,
+            waiting_since: None,
         })
     }
 

@@ -114,6 +114,7 @@ impl Draft {
                 refuse_after,
                 give_back: None,
                 upgrade: false,
+                waiting_since: None,
             }),
             What::TopUp => {
                 Op::Renew(Renew { key: lock(), tenure: standing, ttl: self.ttl, floor: 0, top_up: true })

@@ -42,14 +42,14 @@ impl RedisSubject {
     }
 
     /// The record of a key as it stands in Redis.
-    pub(crate) fn raw(&mut self, key: &str) -> Option<Vec<u8>> {
-        let name = format!("sl:1:default:{{{key}}}:lock");
+    pub(crate) fn raw(&mut self, key: &str, space: Space) -> Option<Vec<u8>> {
+        let name = format!("sl:1:default:{{{key}}}:{}", space.name());
         self.runtime.block_on(::redis::cmd("GET").arg(name).query_async(&mut self.admin)).unwrap()
     }
 
     /// How long Redis keeps it; zero if for ever, which it must not.
-    pub(crate) fn time_to_live(&mut self, key: &str) -> Duration {
-        let name = format!("sl:1:default:{{{key}}}:lock");
+    pub(crate) fn time_to_live(&mut self, key: &str, space: Space) -> Duration {
+        let name = format!("sl:1:default:{{{key}}}:{}", space.name());
         let millis: i64 = self.command(&[b"PTTL", name.as_bytes()]);
         Duration::from_millis(u64::try_from(millis).unwrap_or(0))
     }
