@@ -194,7 +194,11 @@ pub(crate) fn problem(refusal: &Refusal) -> Problem {
         // The advice begins with why.
         Refusal::Draining => "the request was not carried out".into(),
     };
-    let message = format!("{what}; {}", code.advice()).into();
+    let message = match refusal {
+        // It says what is wrong with what; the general advice would send people looking for a field.
+        Refusal::BadRequest(_) => what.into(),
+        _ => format!("{what}; {}", code.advice()).into(),
+    };
     let register = if let Refusal::Conflict(current) = refusal { current.clone() } else { None };
     Problem { code, message, field: None, detail, register }
 }

@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 use sidelock_client::{Client, Code, Error, Refusal};
-use sidelock_e2e::http::Answer;
+use sidelock_e2e::http::{self, Answer};
 use sidelock_e2e::redis::Redis;
 use sidelock_e2e::sidecar::Sidecar;
 use std::time::Duration;
@@ -153,5 +153,55 @@ fn upgrade_without_shared() {
             let stands = place.first().get(&path_of(lease)).json();
             assert_eq!((&stands["mode"], &stands["fence"]), (&lease["mode"], &lease["fence"]));
         }
+    }
+}
+
+/// One request with `Sidelock-Lease`.
+fn bound(sidecar: &Sidecar, method: &str, path: &str, lease: &Value, body: &str) -> Answer {
+    let (id, length) = (lease["lease"].as_str().expect("a lease has an id"), body.len());
+    let head = format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close");
+    let request = format!("{head}\r\nContent-Length: {length}\r\nSidelock-Lease: {id}\r\n\r\n{body}");
+    http::raw(sidecar.socket(), request.as_bytes())
+}
+
+#[test]
+fn putting_a_register_with_a_foreign_lease() {
+    const PATH: &str = "/v1/registers/stock";
+    for place in Place::everywhere() {
+        let first = place.first();
+        assert_eq!(first.request("PUT", PATH, "7").status, 204);
+        // Of another key, and of the key, but beside others.
+        let other = first.lock("another", "");
+        refused(&bound(first, "PUT", PATH, &other, "0"), 400, Code::BadRequest, &["lease", "key"]);
+        let shared = first.lock("stock", r#"{"mode":"shared"}"#);
+        refused(&bound(first, "PUT", PATH, &shared, "0"), 400, Code::BadRequest, &["exclusive"]);
+        first.unlock(&shared);
+        // The right one once, which somebody else has by now.
+        let (stale, held) = lost(&place, "stock");
+        for method in ["PUT", "DELETE", "GET"] {
+            refused(
+                &bound(first, method, PATH, &stale, "0"),
+                412,
+                Code::StaleFence,
+                &["no longer stands", "acquire the lock again"],
+            );
+        }
+        // Of a sidecar that knows nothing of it: a lease is used where it was acquired.
+        if !std::ptr::eq(first, place.second()) {
+            refused(&bound(first, "PUT", PATH, &held, "0"), 412, Code::StaleFence, &[]);
+        }
+        assert_eq!(first.get(PATH).body, "7", "nobody changed it");
+        assert_eq!(bound(place.second(), "PUT", PATH, &held, "6").status, 204);
+        with_sdk(async {
+            let (one, other) = (client(first).await, client(first).await);
+            let lease = one.lock("tools").await.expect("free");
+            let outcome = other.register("tools").put("0").fenced(&lease).await;
+            let Err(Error::Invalid(refusal)) = outcome else { panic!("{outcome:?}") };
+            told(&refusal, Code::BadRequest, &["acquired by another client"]);
+            let outcome = one.register("stock").put("0").fenced(&lease).await;
+            let Err(Error::Invalid(refusal)) = outcome else { panic!("{outcome:?}") };
+            told(&refusal, Code::BadRequest, &["key"]);
+            one.register("tools").put("3").fenced(&lease).await.expect("its own");
+        });
     }
 }
