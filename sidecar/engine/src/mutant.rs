@@ -46,10 +46,6 @@ pub enum Mutant {
     NoContact,
     /// P12, engine: a queued ask waits for its push alone.
     NoReask,
-    /// P17, store: a fenced read or write is not held against the lock's record, nor against fences seen before.
-    FencedWriteUnchecked,
-    /// P17, store: a write that was done before is done again.
-    RepeatedWriteRuns,
     /// P18, store: a finish counts whoever sends it.
     FinishUnchecked,
     /// P18, engine: a turn whose finish is under way is passed on as any other.
@@ -70,7 +66,7 @@ pub enum Mutant {
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Mutant; 30] = [
+    pub const ALL: [Mutant; 28] = [
         Mutant::FenceFromClock,
         Mutant::HandoffRepeatsFence,
         Mutant::HalfWrite,
@@ -91,8 +87,6 @@ impl Mutant {
         Mutant::TryFailsAtOnce,
         Mutant::NoContact,
         Mutant::NoReask,
-        Mutant::FencedWriteUnchecked,
-        Mutant::RepeatedWriteRuns,
         Mutant::FinishUnchecked,
         Mutant::TurnFreedBeforeAck,
         Mutant::SessionOutlivesLeases,

@@ -5,7 +5,6 @@
 //! the clock. `scripts/register.lua` says the same for Redis, function by function and in the same order: change both or none.
 
 use crate::record::Record;
-use sidelock_engine::mutant::Mutant;
 use sidelock_engine::store::{
     ABSENT_TTL, Bound, Condition, Known, Push, ReadRegister, Reply, Version, Wake, Watch, WriteRegister,
 };
@@ -82,7 +81,6 @@ pub(crate) struct Step<'a> {
     /// The record of the lock with the same text.
     lock: Option<&'a Record>,
     is_changed: bool,
-    mutant: Option<Mutant>,
 }
 
 /// What a step comes to: the answer, whom it wakes, and the register from now on if it changed.
@@ -90,16 +88,11 @@ pub(crate) type Stepped = (Reply, Vec<Wake>, Option<Register>);
 
 impl<'a> Step<'a> {
     /// On what is stored. How every operation begins: drops what is due.
-    pub(crate) fn new(
-        now: StoreTime,
-        stored: Option<&Register>,
-        lock: Option<&'a Record>,
-        mutant: Option<Mutant>,
-    ) -> Step<'a> {
+    pub(crate) fn new(now: StoreTime, stored: Option<&Register>, lock: Option<&'a Record>) -> Step<'a> {
         let mut register = stored.filter(|stored| !stored.has_lapsed(now)).cloned().unwrap_or_default();
         register.done.retain(|done| done.until >= now);
         register.watchers.retain(|watcher| watcher.until > now);
-        Step { now, register, lock, is_changed: false, mutant }
+        Step { now, register, lock, is_changed: false }
     }
 
     pub(crate) fn read(mut self, op: &ReadRegister) -> Stepped {
@@ -145,9 +138,6 @@ impl<'a> Step<'a> {
             let mut tenures = lock.tenures.iter();
             tenures.any(|held| held.id == tenure && held.until > self.now && fence <= held.range.last)
         });
-        if Mutant::FencedWriteUnchecked.is(self.mutant) {
-            return true;
-        }
         if !stands || fence < self.register.fence_seen {
             return false;
         }
@@ -184,9 +174,6 @@ impl<'a> Step<'a> {
         let done = self.register.done.iter().map(|done| done.etag).chain([self.register.etag]);
         let mine =
             done.filter(|etag| etag.writer.incarnation == id.incarnation).max_by_key(|etag| etag.number)?;
-        if Mutant::RepeatedWriteRuns.is(self.mutant) {
-            return None;
-        }
         match mine.writer.seq {
             seq if seq == id.seq => Some(Reply::Written(mine)),
             seq if seq > id.seq => Some(Reply::Stale),
