@@ -6,7 +6,7 @@ use super::turns::{Turn, written};
 use crate::failure::Failure;
 use crate::output::say;
 use serde_json::{Value, json};
-use sidelock_client::{Client, Lease, LostReason};
+use sidelock_client::{Client, Error, Lease, LostReason, Refusal};
 use sidelock_daemon::boottime;
 use std::future::pending;
 use std::io::BufRead;
@@ -23,7 +23,8 @@ pub(super) async fn play(name: &str, socket: &Path) -> Result<(), Failure> {
     let mut orders = orders();
     let mut lease: Option<Lease> = None;
     let mut fence = 0;
-    event("ready", Value::Null)?;
+    let mut held = Vec::new();
+    event("ready", json!(client.sidecar().map(|sidecar| short(sidecar.incarnation))))?;
     loop {
         tokio::select! {
             // Orders first: a process that was frozen goes on with what it was doing before it hears any news.
@@ -35,6 +36,7 @@ pub(super) async fn play(name: &str, socket: &Path) -> Result<(), Failure> {
                     ["take", millis] => lease = Some(take(&client, Some(number(millis)?)).await?),
                     ["write"] => event("wrote", json!(fence))?,
                     ["release"] => release(lease.take()).await?,
+                    ["want", key] => want(&client, name, key, &mut held).await?,
                     ["sprint", millis] => sprint(&client, number(millis)?).await?,
                     _ => return Err(Failure::usage(format!("{order:?} is no order"))),
                 }
@@ -69,6 +71,36 @@ async fn release(lease: Option<Lease>) -> Result<(), Failure> {
         Some(lease) => Ok(lease.release().await?),
         None => Ok(()),
     }
+}
+
+/// Takes a key beside those that it holds, as an owner with a name. Told of a deadlock, it lets go of all of them.
+async fn want(client: &Client, name: &str, key: &str, held: &mut Vec<Lease>) -> Result<(), Failure> {
+    event("wants", json!(key))?;
+    match client.lock(key).owner(name).wait_forever().acquire().await {
+        Ok(lease) => {
+            event("answered", json!({ "fence": lease.fence() }))?;
+            held.push(lease);
+        }
+        Err(Error::Deadlock(refusal)) => {
+            event("answered", json!({ "cycle": ring(&refusal) }))?;
+            for lease in held.drain(..) {
+                lease.release().await?;
+            }
+        }
+        Err(other) => return Err(other.into()),
+    }
+    Ok(())
+}
+
+/// Who waits, where, for what and for how long in seconds; held by the next one, all the way round.
+fn ring(refusal: &Refusal) -> Value {
+    let edge = |edge: &sidelock_client::CycleEdge| json!({ "owner": edge.owner, "sidecar": short(edge.sidecar), "key": edge.key, "waited": edge.waiting_for.as_secs_f64() });
+    refusal.cycle.iter().map(edge).collect()
+}
+
+/// A sidecar, as people tell it from others.
+fn short(incarnation: u128) -> String {
+    format!("{:08x}", incarnation >> 96)
 }
 
 /// Takes turns as fast as it can, and says which.

@@ -1,4 +1,4 @@
-//! The processes of the demo: a sidecar, and clients that do what they are told.
+//! The processes of the demo: sidecars, a Redis, and clients that do what they are told.
 //!
 //! Owns their folder, their start, their signals and their end. Must not know the story.
 
@@ -10,9 +10,9 @@ use nix::unistd::Pid;
 use serde_json::Value;
 use sidelock_daemon::boottime;
 use std::collections::VecDeque;
-use std::ffi::OsStr;
+use std::ffi::OsString;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 use tempfile::TempDir;
@@ -22,17 +22,24 @@ use tokio::time::timeout;
 
 /// Nothing in the demo takes longer.
 const EVENT_TIME_MAX: Duration = Duration::from_secs(20);
+/// A Redis with nothing to load says within milliseconds that it is ready, or it will not.
+const REDIS_TIME_MAX: Duration = Duration::from_secs(3);
+/// The sidecar that is there from the beginning.
+pub(super) const FIRST: &str = "demo";
 
 /// All who take part, and the folder they meet in.
 pub(super) struct Cast {
     folder: TempDir,
-    sidecar: Option<Child>,
+    /// Sidecars, and a Redis.
+    servers: Vec<Child>,
     actors: Vec<Actor>,
 }
 
 /// One client process.
 pub(super) struct Actor {
     child: Child,
+    /// Its sidecar, as deadlocks call it.
+    sidecar: String,
     orders: ChildStdin,
     events: Lines<BufReader<ChildStdout>>,
     /// Heard, and not asked for yet.
@@ -53,53 +60,59 @@ impl Cast {
     pub(super) fn gather() -> Result<Cast, Failure> {
         let folder = tempfile::Builder::new().prefix("sidelock-demo-").tempdir();
         let folder = folder.map_err(|error| broken("a temporary folder", error))?;
-        Ok(Cast { folder, sidecar: None, actors: Vec::new() })
+        Ok(Cast { folder, servers: Vec::new(), actors: Vec::new() })
     }
 
-    /// Starts the sidecar; returns when it serves, with its process id.
-    pub(super) async fn start_sidecar(&mut self) -> Result<u32, Failure> {
-        let socket = self.socket();
-        let mut sidecar = spawn([
-            "serve".as_ref(),
-            "--store".as_ref(),
-            "memory".as_ref(),
-            "--socket".as_ref(),
-            socket.as_os_str(),
-        ])?;
-        let id = sidecar.id().unwrap_or_default();
-        let greeting = sidecar.stdout.take().map(|out| BufReader::new(out).lines());
-        self.sidecar = Some(sidecar);
-        let first = match greeting {
-            Some(mut lines) => {
-                timeout(EVENT_TIME_MAX, lines.next_line()).await.ok().and_then(Result::ok).flatten()
-            }
-            None => None,
+    /// Starts a sidecar, on a store of its own or on this Redis; returns when it serves, with its process id.
+    pub(super) async fn start_sidecar(&mut self, name: &str, redis: Option<&Path>) -> Result<u32, Failure> {
+        let store: [OsString; 2] = match redis {
+            None => ["--store".into(), "memory".into()],
+            Some(socket) => ["--redis".into(), format!("unix://{}", socket.display()).into()],
         };
-        match first {
-            Some(_) => Ok(id),
-            None => Err(Failure::broken(
+        let mut arguments: Vec<OsString> = vec!["serve".into(), "--socket".into(), self.socket(name).into()];
+        arguments.extend(store);
+        let mut sidecar = spawn(&ourselves()?, arguments)?;
+        let id = sidecar.id().unwrap_or_default();
+        let greeted = says(&mut sidecar, "", EVENT_TIME_MAX).await;
+        self.servers.push(sidecar);
+        match greeted {
+            true => Ok(id),
+            false => Err(Failure::broken(
                 "the demo's sidecar did not start; `sidelock serve --store memory` says why",
             )),
         }
     }
 
-    /// Starts a client; returns when it is connected. Its number.
-    pub(super) async fn start_actor(&mut self, name: &str) -> Result<usize, Failure> {
-        let socket = self.socket();
-        let mut child = spawn([
-            "demo".as_ref(),
-            "--play".as_ref(),
-            OsStr::new(name),
-            "--at".as_ref(),
-            socket.as_os_str(),
-        ])?;
+    /// Starts a Redis that keeps nothing; returns when it is ready, with its socket. `None`: there is none here that would.
+    pub(super) async fn start_redis(&mut self) -> Option<PathBuf> {
+        if !cfg!(feature = "redis") {
+            return None;
+        }
+        let socket = self.folder.path().join("redis.sock");
+        let mut arguments: Vec<OsString> = ["--port", "0", "--save", "", "--appendonly", "no", "--dir"]
+            .into_iter()
+            .map(OsString::from)
+            .collect();
+        arguments.extend([self.folder.path().into(), "--unixsocket".into(), socket.clone().into()]);
+        let mut redis = spawn("redis-server".as_ref(), arguments).ok()?;
+        let ready = says(&mut redis, "eady to accept connections", REDIS_TIME_MAX).await;
+        self.servers.push(redis);
+        ready.then_some(socket)
+    }
+
+    /// Starts a client of this sidecar; returns when it is connected. Its number.
+    pub(super) async fn start_actor(&mut self, name: &str, sidecar: &str) -> Result<usize, Failure> {
+        let arguments =
+            ["demo".into(), "--play".into(), name.into(), "--at".into(), self.socket(sidecar).into()];
+        let mut child = spawn(&ourselves()?, arguments)?;
         let pipes = child.stdin.take().zip(child.stdout.take());
         let (orders, events) = pipes.ok_or_else(|| Failure::broken("a process of the demo has no pipes"))?;
         let events = BufReader::new(events).lines();
-        self.actors.push(Actor { child, orders, events, pending: VecDeque::new() });
-        let number = self.actors.len() - 1;
-        self.actor(number).event("ready").await?;
-        Ok(number)
+        let mut actor = Actor { child, sidecar: String::new(), orders, events, pending: VecDeque::new() };
+        let ready = actor.event("ready").await?;
+        actor.sidecar = ready.what.as_str().unwrap_or_default().to_owned();
+        self.actors.push(actor);
+        Ok(self.actors.len() - 1)
     }
 
     pub(super) fn actor(&mut self, number: usize) -> &mut Actor {
@@ -108,7 +121,7 @@ impl Cast {
 
     /// Waits until the sidecar counts so many waiters of the key.
     pub(super) async fn await_waiters(&self, wanted: usize) -> Result<(), Failure> {
-        let socket = crate::socket::Socket::at(self.socket());
+        let socket = crate::socket::Socket::at(self.socket(FIRST));
         let path = format!("/v1/locks/{KEY}");
         let looked = timeout(EVENT_TIME_MAX, async {
             loop {
@@ -124,7 +137,7 @@ impl Cast {
 
     /// Ends everybody and removes the folder.
     pub(super) async fn leave(mut self) {
-        for mut child in self.actors.drain(..).map(|actor| actor.child).chain(self.sidecar.take()) {
+        for mut child in self.actors.drain(..).map(|actor| actor.child).chain(self.servers.drain(..)) {
             // Gone already is as good.
             let _ = child.kill().await;
         }
@@ -132,12 +145,17 @@ impl Cast {
         let _ = self.folder.close();
     }
 
-    fn socket(&self) -> PathBuf {
-        self.folder.path().join("s").join("demo.sock")
+    fn socket(&self, sidecar: &str) -> PathBuf {
+        self.folder.path().join(sidecar).join("s.sock")
     }
 }
 
 impl Actor {
+    /// Its sidecar, as deadlocks call it.
+    pub(super) fn sidecar(&self) -> &str {
+        &self.sidecar
+    }
+
     /// Tells it what to do.
     pub(super) async fn order(&mut self, order: &str) -> Result<(), Failure> {
         let line = format!("{order}\n");
@@ -179,9 +197,13 @@ impl Actor {
     }
 }
 
-/// This program again, hearing nothing of our settings, quiet, and never outliving us.
-fn spawn<'a>(arguments: impl IntoIterator<Item = &'a OsStr>) -> Result<Child, Failure> {
-    let program = std::env::current_exe().map_err(|error| broken("our own program", error))?;
+/// This program again.
+fn ourselves() -> Result<PathBuf, Failure> {
+    std::env::current_exe().map_err(|error| broken("our own program", error))
+}
+
+/// A program that hears nothing of our settings, is quiet, and never outlives us.
+fn spawn(program: &Path, arguments: impl IntoIterator<Item = OsString>) -> Result<Child, Failure> {
     let mut command = Command::new(program);
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("SIDELOCK_") {
@@ -195,6 +217,21 @@ fn spawn<'a>(arguments: impl IntoIterator<Item = &'a OsStr>) -> Result<Child, Fa
         .stderr(Stdio::null())
         .kill_on_drop(true);
     bound_to_us(&mut command).spawn().map_err(|error| broken("a process of the demo", error))
+}
+
+/// Waits for a line with these words. Whether it came, in time.
+async fn says(server: &mut Child, words: &str, time: Duration) -> bool {
+    let Some(out) = server.stdout.take() else { return false };
+    let mut lines = BufReader::new(out).lines();
+    let said = timeout(time, async {
+        while let Ok(Some(line)) = lines.next_line().await {
+            if line.contains(words) {
+                return true;
+            }
+        }
+        false
+    });
+    said.await.unwrap_or(false)
 }
 
 fn broken(what: &str, error: io::Error) -> Failure {

@@ -1,12 +1,14 @@
-//! `demo`: ten seconds that show what a lock sidecar does. No Redis, no set-up, nothing left behind.
+//! `demo`: twelve seconds that show what a lock sidecar does. No set-up, nothing left behind; a Redis is not needed, and if
+//! one is installed, one of the demo's own shows two sidecars.
 //!
-//! Owns the beginning and the end: a sidecar and processes of our own in a temporary folder, gone afterwards whatever
+//! Owns the beginning and the end: servers and processes of our own in a temporary folder, gone afterwards whatever
 //! ends the demo. What is played is `story`, by whom `cast`, how it looks `stage`; a process of the cast runs `actor`, and `turns` judges what
 //! they did together.
 
 mod actor;
 mod cast;
 mod picture;
+mod ring;
 mod stage;
 mod story;
 mod turns;

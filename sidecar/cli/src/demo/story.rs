@@ -1,9 +1,10 @@
-//! The demo's story, in four chapters and a moral. Every number in it is measured in this run.
+//! The demo's story, in five chapters and a moral. Every number in it is measured in this run.
 //!
-//! Owns what happens in which order. How it looks is `stage`'s business, and who plays it `cast`'s.
+//! Owns what happens in which order; the last chapter is `ring`'s. How it looks is `stage`'s business, and who plays it `cast`'s.
 
 use super::actor::KEY;
-use super::cast::Cast;
+use super::cast::{Cast, FIRST};
+use super::ring;
 use super::stage::{Part, Span, Stage, name, words};
 use super::turns::Turns;
 use crate::failure::Failure;
@@ -12,8 +13,8 @@ use nix::sys::signal::Signal;
 use sidelock_daemon::boottime;
 use std::time::Duration;
 
-const ANA: usize = 0;
-const BEN: usize = 1;
+pub(super) const ANA: usize = 0;
+pub(super) const BEN: usize = 1;
 const CLEO: usize = 2;
 /// How long the holder that freezes has the lock without renewing it.
 const TTL: Duration = Duration::from_millis(1500);
@@ -37,15 +38,18 @@ impl Database {
 struct Moral {
     kill_cost: Duration,
     late_write_refused: bool,
+    deadlock_cost: Duration,
     turns: usize,
 }
 
 impl Moral {
     fn sentence(&self) -> String {
-        let (cost, turns) = (span(self.kill_cost), grouped(self.turns));
+        let (cost, deadlock, turns) = (span(self.kill_cost), span(self.deadlock_cost), grouped(self.turns));
         match self.late_write_refused {
             true => {
-                format!("A killed holder cost {cost}, a frozen one no data, and {turns} turns took a second.")
+                format!(
+                    "A killed holder cost {cost}, a frozen one no data, a deadlock {deadlock}; {turns} turns took a second."
+                )
             }
             false => {
                 format!("A killed holder cost {cost}, but a frozen one's late write was TAKEN: report this.")
@@ -57,7 +61,7 @@ impl Moral {
 /// Plays all of it.
 pub(super) async fn play(cast: &mut Cast, stage: &mut Stage) -> Result<(), Failure> {
     let begun = boottime();
-    let sidecar = cast.start_sidecar().await?;
+    let sidecar = cast.start_sidecar(FIRST, None).await?;
     let ready = boottime().since(begun);
     stage.prose(
         Style::Plain,
@@ -68,14 +72,15 @@ pub(super) async fn play(cast: &mut Cast, stage: &mut Stage) -> Result<(), Failu
     )?;
     stage.prose(Style::Plain, format!("one key: {KEY}.   ● holds it   ○ waits   ‖ frozen   ✗ killed"))?;
     for (actor, _) in super::stage::NAMES {
-        cast.start_actor(actor).await?;
+        cast.start_actor(actor, FIRST).await?;
     }
     stage.pause(600).await;
     in_order(cast, stage).await?;
     let kill_cost = killed(cast, stage).await?;
     let late_write_refused = frozen(cast, stage).await?;
     let turns = full_speed(cast, stage).await?;
-    the_end(stage, &Moral { kill_cost, late_write_refused, turns })
+    let deadlock_cost = ring::deadlock(cast, stage).await?;
+    the_end(stage, &Moral { kill_cost, late_write_refused, deadlock_cost, turns })
 }
 
 /// First come, first served.
@@ -224,7 +229,7 @@ async fn writes(
 async fn full_speed(cast: &mut Cast, stage: &mut Stage) -> Result<usize, Failure> {
     stage.pause(1200).await;
     stage.chapter("4  Full speed")?;
-    let dora = cast.start_actor("cleo").await?;
+    let dora = cast.start_actor("cleo", FIRST).await?;
     let runners = [ANA, BEN, dora];
     for runner in runners {
         cast.actor(runner).order(&format!("sprint {}", SPRINT.as_millis())).await?;
@@ -282,7 +287,7 @@ fn ending(fence: u64) -> String {
 }
 
 /// A time as one reads it.
-fn span(span: Duration) -> String {
+pub(super) fn span(span: Duration) -> String {
     match span.as_micros() {
         0..1_000 => format!("{} µs", span.as_micros()),
         1_000..10_000 => format!("{:.1} ms", span.as_secs_f64() * 1e3),
@@ -320,9 +325,14 @@ mod tests {
     fn the_moral_is_what_was_seen() {
         let moral = |late_write_refused| {
             let kill_cost = Duration::from_micros(58);
-            Moral { kill_cost, late_write_refused, turns: 1_234 }.sentence()
+            let deadlock_cost = Duration::from_millis(400);
+            Moral { kill_cost, late_write_refused, deadlock_cost, turns: 1_234 }.sentence()
         };
-        assert!(moral(true).contains("no data") && moral(true).contains("58 µs"));
+        assert!(
+            moral(true).contains("no data")
+                && moral(true).contains("58 µs")
+                && moral(true).contains("400 ms")
+        );
         assert!(moral(false).contains("report this") && !moral(false).contains("no data"));
     }
 

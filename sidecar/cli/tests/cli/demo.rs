@@ -18,6 +18,21 @@ fn entries(folder: &Path) -> usize {
     std::fs::read_dir(folder).expect("our folder").count()
 }
 
+/// These are said, in this order.
+#[track_caller]
+fn follows(said: &str, steps: &[&str]) {
+    let mut rest = said;
+    for step in steps {
+        let at = rest.find(step).unwrap_or_else(|| panic!("{step:?} does not follow in {said}"));
+        rest = &rest[at + step.len()..];
+    }
+}
+
+/// The lines that name a deadlock.
+fn ring(said: &str) -> impl Iterator<Item = &str> {
+    said.lines().map(str::trim).filter(|line| line.contains("has waited"))
+}
+
 #[test]
 fn the_whole_story_is_told_in_plain_lines() {
     let folder = tempfile::tempdir().expect("there is a folder for temporary files");
@@ -26,30 +41,55 @@ fn the_whole_story_is_told_in_plain_lines() {
     command.env("SIDELOCK_REDIS", "redis://nobody.invalid");
     let said = finish(command);
     assert_eq!(said.code, 0, "{said:?}");
-    let mut rest = said.out.as_str();
-    for step in [
-        "ana holds it",
-        "ben and cleo wait",
-        "ana releases, ben holds it",
-        "ben releases, cleo holds it",
-        "kill -9 cleo: ana holds it",
-        "ben writes with",
-        ": taken",
-        "SIGSTOP ben",
-        "ana holds it",
-        "ana writes with",
-        "SIGCONT ben",
-        "ben writes with",
-        "refused",
-        "ben learns that its lease was lost (expired)",
-        "turns in 1 s, one at a time, every fence above the last",
-        "sidelock serve",
-    ] {
-        let at = rest.find(step).unwrap_or_else(|| panic!("{step:?} does not follow in {}", said.out));
-        rest = &rest[at + step.len()..];
-    }
+    follows(
+        &said.out,
+        &[
+            "ana holds it",
+            "ben and cleo wait",
+            "ana releases, ben holds it",
+            "ben releases, cleo holds it",
+            "kill -9 cleo: ana holds it",
+            "ben writes with",
+            ": taken",
+            "SIGSTOP ben",
+            "ana holds it",
+            "ana writes with",
+            "SIGCONT ben",
+            "ben writes with",
+            "refused",
+            "ben learns that its lease was lost (expired)",
+            "turns in 1 s, one at a time, every fence above the last",
+            "a Redis and two sidecars: ana at ",
+            "ana wants stock/7, ben wants orders/42",
+            "deadlock, found after",
+            "is told so and lets go",
+            "sidelock serve",
+        ],
+    );
+    let sidecars: Vec<&str> =
+        ring(&said.out).map(|line| line.split(' ').nth(2).expect("its sidecar")).collect();
+    assert!(sidecars.len() == 2 && sidecars[0] != sidecars[1], "at two sidecars: {}", said.out);
     assert!(!said.out.contains('\u{1b}'), "no colours without a terminal");
     assert!(said.out.lines().all(|line| line.chars().count() <= 100), "{}", said.out);
+    assert_eq!(entries(folder.path()), 0, "its folder is gone");
+}
+
+#[test]
+fn without_a_redis_the_deadlock_is_inside_one_sidecar_and_the_story_says_so() {
+    let folder = tempfile::tempdir().expect("there is a folder for temporary files");
+    let mut command = demo(folder.path());
+    command.env("PATH", folder.path());
+    let said = finish(command);
+    assert_eq!(said.code, 0, "{said:?}");
+    let steps = [
+        "no redis-server here for two sidecars, so both at one: ana at ",
+        "deadlock, found after",
+        "has both",
+    ];
+    follows(&said.out, &steps);
+    let sidecars: Vec<&str> =
+        ring(&said.out).map(|line| line.split(' ').nth(2).expect("its sidecar")).collect();
+    assert!(sidecars.len() == 2 && sidecars[0] == sidecars[1], "at one sidecar: {}", said.out);
     assert_eq!(entries(folder.path()), 0, "its folder is gone");
 }
 
