@@ -1,0 +1,240 @@
+//! Deadlocks between owners (P14, P15): named within two seconds, also across sidecars and with every push lost; exactly one
+//! is told, the others go on.
+
+use serde_json::Value;
+use sidelock_e2e::frames::{Peer, try_lock};
+use sidelock_e2e::http::Answer;
+use sidelock_e2e::redis::Redis;
+use sidelock_e2e::sidecar::Sidecar;
+use sidelock_wire::{Acquire, Mode, ToSidecar};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// From the last edge to the verdict (L4).
+const NAMED_WITHIN: Duration = Duration::from_secs(2);
+
+/// A client with one owner.
+struct Actor {
+    peer: Peer,
+    owner: Option<&'static str>,
+    acquired: u64,
+}
+
+impl Actor {
+    fn new(sidecar: &Sidecar, owner: &'static str) -> Actor {
+        Actor { peer: Peer::greeted(sidecar.socket()), owner: Some(owner), acquired: 0 }
+    }
+
+    fn acquire<'a>(&mut self, key: &'a str, mode: Mode, wait: Option<Duration>) -> Acquire<'a> {
+        self.acquired += 1;
+        Acquire { wait, mode, owner: self.owner, ..try_lock(self.acquired, key) }
+    }
+
+    /// Has it, at once or nearly.
+    fn has(&mut self, key: &str, mode: Mode) {
+        let acquire = self.acquire(key, mode, Some(Duration::from_secs(5)));
+        assert_eq!(self.peer.acquires(acquire), "granted", "{key}");
+    }
+
+    /// Waits for it from now on.
+    fn wants(&mut self, key: &str, mode: Mode) {
+        let acquire = self.acquire(key, mode, None);
+        self.peer.say(&ToSidecar::Acquire(acquire));
+    }
+}
+
+/// What became of the last wish of each, in their order, and after how long. Whoever has an answer goes, with all it has.
+fn outcomes(actors: Vec<Actor>) -> Vec<(String, String, Duration)> {
+    let since = Instant::now();
+    let waits = actors.into_iter().map(|mut actor| {
+        thread::spawn(move || {
+            let (code, message) = actor.peer.refusal(actor.acquired);
+            (code, message, since.elapsed())
+        })
+    });
+    let waits: Vec<_> = waits.collect();
+    waits.into_iter().map(|wait| wait.join().expect("an answer comes")).collect()
+}
+
+/// Exactly one is told, in time; its message.
+#[track_caller]
+fn one_victim(outcomes: &[(String, String, Duration)]) -> &str {
+    let victims: Vec<_> = outcomes.iter().filter(|(code, ..)| code == "deadlock").collect();
+    let granted = outcomes.iter().filter(|(code, ..)| code == "granted").count();
+    assert_eq!((victims.len(), granted), (1, outcomes.len() - 1), "{outcomes:?}");
+    let (_, message, after) = victims[0];
+    assert!(*after < NAMED_WITHIN, "{outcomes:?}");
+    message
+}
+
+/// Three owners, each of whom has a key and wants that of the next.
+fn ring(sidecars: [&Sidecar; 3]) -> String {
+    let names = ["anna", "ben", "cleo"];
+    let keys = ["x", "y", "z"];
+    let mut actors: Vec<Actor> =
+        sidecars.iter().zip(names).map(|(sidecar, name)| Actor::new(sidecar, name)).collect();
+    for (actor, key) in actors.iter_mut().zip(keys) {
+        actor.has(key, Mode::Exclusive);
+    }
+    for (actor, key) in actors.iter_mut().zip(["y", "z", "x"]) {
+        actor.wants(key, Mode::Exclusive);
+    }
+    let outcomes = outcomes(actors);
+    let message = one_victim(&outcomes);
+    for name in names.iter().chain(&keys) {
+        assert!(message.contains(name), "the ring is named: {message}");
+    }
+    message.to_owned()
+}
+
+#[test]
+fn a_ring_inside_a_sidecar_is_named_at_once() {
+    let sidecar = Sidecar::on_memory();
+    let begun = Instant::now();
+    ring([&sidecar; 3]);
+    assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
+}
+
+#[test]
+fn a_ring_across_two_sidecars_is_named_within_two_seconds() {
+    let redis = Redis::start();
+    let (a, b) = (Sidecar::connected_to(&redis), Sidecar::connected_to(&redis));
+    for _ in 0..3 {
+        ring([&a, &b, &a]);
+        ring([&b, &a, &b]);
+    }
+}
+
+#[test]
+fn a_ring_is_named_within_two_seconds_with_every_push_lost() {
+    let redis = Redis::with(&["--rename-command", "PUBLISH", ""]);
+    let (a, b) = (Sidecar::connected_to(&redis), Sidecar::connected_to(&redis));
+    for _ in 0..3 {
+        ring([&a, &b, &a]);
+    }
+    let said = redis.command(&["INFO", "commandstats"]);
+    assert!(
+        said.contains("cmdstat_evalsha") && !said.contains("cmdstat_publish:"),
+        "nothing was pushed: {said}"
+    );
+}
+
+#[test]
+fn who_asks_for_what_it_has_is_told_at_once() {
+    let sidecar = Sidecar::on_memory();
+    let mut anna = Actor::new(&sidecar, "anna");
+    anna.has("x", Mode::Exclusive);
+    let acquire = anna.acquire("x", Mode::Exclusive, None);
+    assert_eq!(anna.peer.acquires(acquire), "deadlock");
+    let acquire = anna.acquire("x", Mode::Shared, Some(Duration::ZERO));
+    assert_eq!(anna.peer.acquires(acquire), "held");
+    anna.wants("y", Mode::Exclusive);
+    assert_eq!(anna.peer.refusal(anna.acquired).0, "granted");
+}
+
+#[test]
+fn an_owner_waits_for_one_thing_at_a_time() {
+    let sidecar = Sidecar::on_memory();
+    let (mut anna, mut ben) = (Actor::new(&sidecar, "anna"), Actor::new(&sidecar, "ben"));
+    ben.has("x", Mode::Exclusive);
+    anna.wants("x", Mode::Exclusive);
+    let acquire = anna.acquire("y", Mode::Exclusive, None);
+    let (code, message) = anna.peer.answer(acquire);
+    assert_eq!(code, "bad_request");
+    assert!(message.contains("owner"), "{message}");
+}
+
+#[test]
+fn permits_deadlock_only_if_there_are_too_few() {
+    let redis = Redis::start();
+    let (a, b) = (Sidecar::connected_to(&redis), Sidecar::connected_to(&redis));
+    let one_of = |limit| Mode::Permits { permits: 1, limit };
+    let (mut anna, mut ben) = (Actor::new(&a, "anna"), Actor::new(&b, "ben"));
+    for actor in [&mut anna, &mut ben] {
+        actor.has("three", one_of(3));
+        actor.has("two", one_of(2));
+    }
+    // One of three is left: whoever takes it waits for nobody.
+    anna.has("three", one_of(3));
+    anna.wants("two", one_of(2));
+    ben.wants("two", one_of(2));
+    one_victim(&outcomes(vec![anna, ben]));
+}
+
+#[test]
+fn a_reader_waits_for_the_writer_ahead() {
+    let redis = Redis::start();
+    let (a, b) = (Sidecar::connected_to(&redis), Sidecar::connected_to(&redis));
+    let (mut anna, mut ben, mut cleo) =
+        (Actor::new(&a, "anna"), Actor::new(&b, "ben"), Actor::new(&b, "cleo"));
+    anna.has("r", Mode::Shared);
+    cleo.has("m", Mode::Exclusive);
+    ben.wants("r", Mode::Exclusive);
+    thread::sleep(Duration::from_millis(100)); // Ben is in line, whatever the machine does.
+    cleo.wants("r", Mode::Shared);
+    thread::sleep(Duration::from_millis(100));
+    anna.wants("m", Mode::Exclusive);
+    one_victim(&outcomes(vec![anna, ben, cleo]));
+}
+
+#[test]
+fn who_names_no_owner_is_waited_for_by_nobody() {
+    let sidecar = Sidecar::on_memory();
+    let (mut anna, mut nobody) = (Actor::new(&sidecar, "anna"), Actor::new(&sidecar, "nobody"));
+    nobody.owner = None;
+    anna.has("x", Mode::Exclusive);
+    nobody.has("y", Mode::Exclusive);
+    anna.wants("y", Mode::Exclusive);
+    let acquire = nobody.acquire("x", Mode::Exclusive, Some(Duration::from_millis(300)));
+    assert_eq!(nobody.peer.acquires(acquire), "wait_timeout");
+}
+
+#[test]
+fn a_class_can_be_left_alone() {
+    let settings = "[[class]]\nname = \"patient\"\nmatch = \"patient/**\"\ndeadlock = \"off\"\n";
+    let sidecar = Sidecar::configured(settings, &["--store", "memory"]);
+    let (mut anna, mut ben) = (Actor::new(&sidecar, "anna"), Actor::new(&sidecar, "ben"));
+    anna.has("patient/x", Mode::Exclusive);
+    ben.has("patient/y", Mode::Exclusive);
+    anna.wants("patient/y", Mode::Exclusive);
+    let acquire = ben.acquire("patient/x", Mode::Exclusive, Some(Duration::from_millis(300)));
+    assert_eq!(ben.peer.acquires(acquire), "wait_timeout");
+}
+
+/// POST of a lock for an owner.
+fn post(sidecar: &Sidecar, key: &str, owner: &str, wait: &str) -> Answer {
+    let body = format!(r#"{{"owner":"{owner}","wait":"{wait}","ttl":"30s"}}"#);
+    sidecar.request("POST", &format!("/v1/locks/{key}"), &body)
+}
+
+#[test]
+fn over_http_an_owner_is_a_name_of_a_user() {
+    let redis = Redis::start();
+    let (a, b) = (Sidecar::connected_to(&redis), Sidecar::connected_to(&redis));
+    let mine = post(&a, "x", "anna", "0s").json();
+    let theirs = post(&b, "y", "ben", "0s").json();
+    let answers = thread::scope(|scope| {
+        let first = scope.spawn(|| post(&a, "y", "anna", "20s"));
+        thread::sleep(Duration::from_millis(50)); // Ben comes last, and is told.
+        let since = Instant::now();
+        let told = post(&b, "x", "ben", "20s");
+        assert!(since.elapsed() < NAMED_WITHIN, "{:?}", since.elapsed());
+        b.unlock(&theirs);
+        (first.join().expect("an answer"), told)
+    });
+    assert_eq!((answers.0.status, answers.1.status), (200, 409), "{answers:?}");
+    a.unlock(&mine);
+    let problem = answers.1.json();
+    assert_eq!(problem["code"], "deadlock");
+    let edges: Vec<[&Value; 3]> = problem["cycle"]
+        .as_array()
+        .expect("a ring")
+        .iter()
+        .map(|edge| [&edge["owner"], &edge["key"], &edge["mode"]])
+        .collect();
+    assert_eq!(edges, [["ben", "x", "exclusive"], ["anna", "y", "exclusive"]]);
+    for edge in problem["cycle"].as_array().expect("a ring") {
+        assert!(edge["held_for"].as_f64() > Some(0.0) && edge["waiting_for"].as_f64() > Some(0.0), "{edge}");
+        assert_eq!(edge["sidecar"].as_str().map(str::len), Some(32), "{edge}");
+    }
+}
