@@ -11,6 +11,7 @@ mod door;
 mod drain;
 mod failure;
 mod force;
+mod graph;
 mod output;
 mod paint;
 mod ready;
@@ -87,6 +88,9 @@ enum Speaking {
     /// Show who holds a key, who waits, and why
     #[command(display_order = 7)]
     Why(show::WhyArgs),
+    /// Show who waits for whom, in the fleet
+    #[command(display_order = 7)]
+    Graph(graph::GraphArgs),
     /// Show what happens, as it happens, across restarts of the sidecar
     #[command(display_order = 8)]
     Watch(watch::WatchArgs),
@@ -140,6 +144,7 @@ async fn speak(verb: Speaking) -> Result<u8, Failure> {
         Speaking::Rm(args) => done(register::rm(args).await),
         Speaking::Ls(args) => done(show::ls(args).await),
         Speaking::Why(args) => done(show::why(args).await),
+        Speaking::Graph(args) => done(graph::graph(args).await),
         Speaking::Watch(args) => done(watch::watch(args).await),
         Speaking::Stat(args) => done(stat::stat(args).await),
         Speaking::Wait(args) => done(ready::until(args).await),

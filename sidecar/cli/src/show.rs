@@ -4,6 +4,7 @@
 
 use crate::door::{ask, escaped, in_time};
 use crate::failure::Failure;
+use crate::graph;
 use crate::output::Output;
 use crate::socket::Socket;
 use crate::table::{shown, table};
@@ -55,14 +56,11 @@ pub(crate) async fn ls(args: LsArgs) -> Result<(), Failure> {
 /// Shows one key.
 pub(crate) async fn why(args: WhyArgs) -> Result<(), Failure> {
     let path = format!("/v1/locks/{}", escaped(&args.key));
-    let answer = in_time(ask(&args.socket, Method::GET, &path, None)).await?;
+    let mut answer = in_time(ask(&args.socket, Method::GET, &path, None)).await?;
+    answer["fleet"] = in_time(ask(&args.socket, Method::GET, &graph::path(Some(&args.key)), None)).await?;
     args.output.write(&answer, |key| {
         let holders: Vec<_> = list(&key["holders"]).map(holder).collect();
         let mut text = format!("{}: {}\n", word(&key["key"]), word(&key["why"]));
-        if holders.is_empty() {
-            // Nobody is to read this as "free": somebody elsewhere may hold it.
-            text.push_str("this is what is known at this sidecar; other sidecars are not shown\n");
-        }
         if !holders.is_empty() {
             text.push('\n');
             text.push_str(&table(&["HOLDER", "UID", "OWNER", "MODE", "FENCE", "HELD", "EXPIRES"], &holders));
@@ -71,6 +69,14 @@ pub(crate) async fn why(args: WhyArgs) -> Result<(), Failure> {
         if !queue.is_empty() {
             text.push('\n');
             text.push_str(&table(&["WAITER", "UID", "OWNER", "MODE", "PRIORITY", "WAITS"], &queue));
+        }
+        match list(&key["fleet"]["keys"]).next() {
+            Some(_) => text.push_str(&graph::of_others(&key["fleet"])),
+            // Nobody is to read an empty list as "free": somebody elsewhere may hold it.
+            None if holders.is_empty() => {
+                text.push_str("this is what is known at this sidecar; other sidecars are not shown\n");
+            }
+            None => {}
         }
         text
     })
@@ -104,12 +110,12 @@ fn mode(who: &Value) -> String {
     }
 }
 
-fn list(values: &Value) -> impl Iterator<Item = &Value> {
+pub(crate) fn list(values: &Value) -> impl Iterator<Item = &Value> {
     values.as_array().into_iter().flatten()
 }
 
 /// A value as a word of a table; what is missing is a dash.
-fn word(value: &Value) -> String {
+pub(crate) fn word(value: &Value) -> String {
     match value {
         Value::String(text) if !text.is_empty() => shown(text),
         Value::Number(number) => number.to_string(),
@@ -117,7 +123,7 @@ fn word(value: &Value) -> String {
     }
 }
 
-fn seconds(value: &Value) -> String {
+pub(crate) fn seconds(value: &Value) -> String {
     value.as_f64().map_or_else(|| "-".to_owned(), |seconds| format!("{seconds:.1}s"))
 }
 

@@ -9,8 +9,9 @@ use crate::health::Health;
 use crate::observe::Observer;
 use crate::outlet::{Outlet, Told};
 use crate::store_link::StoreLink;
+use sidelock_engine::survey::Survey;
 use sidelock_engine::{Effect, EndedBy, Engine, Input, SessionId, Time};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::time::Duration;
@@ -32,6 +33,8 @@ pub(crate) struct Driver {
     observer: Observer,
     health: Rc<Health>,
     alarm: Alarm,
+    /// Who waits for a look at the fleet.
+    surveys: BTreeMap<u64, oneshot::Sender<Box<Survey>>>,
     /// Who waits until nothing is left.
     draining: Vec<oneshot::Sender<()>>,
     /// Reused between turns: mail and store news just taken, sessions that were told something, sessions too slow.
@@ -66,6 +69,7 @@ impl Driver {
             observer,
             health,
             alarm: Alarm::new(),
+            surveys: BTreeMap::new(),
             draining: Vec::new(),
             taken: Vec::new(),
             news: Vec::new(),
@@ -135,6 +139,11 @@ impl Driver {
                     }
                 }
                 Mail::Query(look) => look(&self.engine),
+                Mail::Survey { key, answer } => {
+                    let ticket = self.surveys.keys().next_back().map_or(0, |last| last + 1);
+                    self.surveys.insert(ticket, answer);
+                    self.engine.handle(now, Input::Survey { ticket, key });
+                }
                 Mail::Drain { done } => {
                     self.engine.handle(now, Input::Drain);
                     self.draining.push(done);
@@ -159,6 +168,10 @@ impl Driver {
                 Effect::Notice { session, notice } => self.tell(session, Told::Notice(notice)),
                 Effect::Event(event) => self.observer.happened(now, event),
                 Effect::TakenByForce { key, order } => self.observer.taken_by_force(&key, &order),
+                Effect::Surveyed { ticket, survey } => {
+                    // Who no longer waits needs no answer.
+                    let _ = self.surveys.remove(&ticket).map(|answer| answer.send(survey));
+                }
                 Effect::AlarmStoreClock { key } => self.observer.alarm_store_clock(&key),
             }
         }

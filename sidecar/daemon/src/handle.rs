@@ -12,6 +12,7 @@ use crate::health::Health;
 use crate::outlet::Outlet;
 use crate::turns::Turns;
 use crate::watch::Watch;
+use sidelock_engine::survey::Survey;
 use sidelock_engine::view::{Counts, HolderView, KeyView};
 use sidelock_engine::{
     EndedBy, Engine, Input, Key, LeaseSecret, Refusal, RequestId, SessionId, SessionOpened, Time,
@@ -47,6 +48,13 @@ pub(crate) enum Mail {
     },
     /// A question about the state.
     Query(Query),
+    /// Who waits for whom in the fleet.
+    Survey {
+        /// Around this key; without, around whatever owners of this sidecar wait for.
+        key: Option<Key>,
+        /// Where what was seen goes.
+        answer: oneshot::Sender<Box<Survey>>,
+    },
     /// New settings; the driver takes those of the store that may change in a life.
     Reload(Box<Config>),
     /// Grant nothing more.
@@ -161,6 +169,14 @@ impl Handle {
     pub(crate) async fn look(&self, key: &Key) -> Option<Option<KeyView>> {
         let key = key.clone();
         self.query(move |engine| engine.look(&key)).await
+    }
+
+    /// Who waits for whom in the fleet, around a key or around whatever owners here wait for. `None`: the sidecar is shutting
+    /// down.
+    pub(crate) async fn survey(&self, key: Option<Key>) -> Option<Box<Survey>> {
+        let (answer, asked) = oneshot::channel();
+        self.post(Mail::Survey { key, answer });
+        asked.await.ok()
     }
 
     /// A timed lease as it stands, for the bearer of its secret with this uid. `None`: the sidecar is shutting down.

@@ -6,6 +6,7 @@
 use crate::cycle::Cycle;
 use crate::model::{Etag, Fence, Incarnation, Key, LeaseSecret, Mode, RequestId, SessionId, Time};
 use crate::store::{Call, Order, Success, Version};
+use crate::survey::Survey;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -39,6 +40,13 @@ pub enum Effect {
         key: Key,
         /// By whose order.
         order: Order,
+    },
+    /// The answer to [`crate::Input::Survey`]; exactly one.
+    Surveyed {
+        /// Whose.
+        ticket: u64,
+        /// What was seen.
+        survey: Box<Survey>,
     },
     /// The store's clock lies below what it said, or reserved as fences, before (P1). Fences go on above the old ones.
     AlarmStoreClock {

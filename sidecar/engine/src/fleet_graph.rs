@@ -10,6 +10,7 @@ use crate::board::{Board, BoardWait, Holding, Line};
 use crate::cycle::{Cycle, Edge};
 use crate::model::{Incarnation, Key, StoreTime, WHOLE};
 use crate::store::{Peeked, PeekedEntry};
+use crate::survey::SurveyEdge;
 use crate::wait_graph::{Knot, Rank, Ring, WaitGraph, Why};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -67,6 +68,19 @@ impl Look {
             record.tenures.iter().map(|tenure| tenure.id.incarnation).chain(queue)
         });
         ids.collect()
+    }
+
+    /// Who waits for whom, directly.
+    pub(crate) fn edges(&self) -> Vec<SurveyEdge> {
+        let graph = FleetGraph::of(self);
+        let name = |owner: usize| (graph.owners[owner].0, graph.owners[owner].2.wait);
+        let edges = graph.search.edges().into_iter().map(|(owner, blocker, why)| SurveyEdge {
+            from: name(owner),
+            to: name(blocker),
+            key: graph.owners[owner].1.key.clone(),
+            ahead: why == Why::Ahead,
+        });
+        edges.collect()
     }
 
     /// All knots.

@@ -71,6 +71,13 @@ pub enum Input {
     Pushed(Push),
     /// The wall clock ran more than a second ahead of boottime: deadlines are in doubt until the next renewal (H9).
     ClockStepped,
+    /// Somebody wants to see who waits for whom, in the fleet.
+    Survey {
+        /// Carried back by [`crate::Effect::Surveyed`].
+        ticket: u64,
+        /// Around this key; without, around whatever owners of this sidecar wait for.
+        key: Option<Key>,
+    },
     /// Nothing but time passed.
     Tick,
     /// The sidecar is going: grant nothing more, tell the sessions, give idle tenures back (H26).

@@ -26,6 +26,7 @@ pub mod board;
 mod fleet_graph;
 mod publish;
 mod patrol;
+pub mod survey;
 mod deadlock;
 mod pin;
 mod upgrade;

@@ -64,8 +64,8 @@ struct Round {
 }
 
 enum Stage {
-    /// From record to board to record.
-    Walk { from: BTreeSet<Key>, hops: u32 },
+    /// From record to board to record; for people, if there is a ticket.
+    Walk { from: BTreeSet<Key>, hops: u32, ticket: Option<u64> },
     /// All that there is to see was seen; now the versions of the boards are.
     Mark(Suspicion),
     /// Waiting for boards of at least these versions: those were composed after that.
@@ -180,7 +180,8 @@ impl Engine {
         let jitter = Duration::from_millis((self.config.incarnation.0 % JITTER_MS) as u64);
         let every = ROUND_EVERY - jitter;
         self.patrol.round_at = self.next_look(now, every, every);
-        let walks = self.patrol.rounds.iter().any(|round| matches!(round.stage, Stage::Walk { .. }));
+        let walks =
+            self.patrol.rounds.iter().any(|round| matches!(round.stage, Stage::Walk { ticket: None, .. }));
         if walks
             || self.patrol.rounds.len() >= ROUNDS_MAX
             || self.owners.entangled() == 0
@@ -191,16 +192,20 @@ impl Engine {
         }
         let board = self.compose_board(now);
         let from = board.lines.iter().map(|line| line.key.clone()).collect();
+        let look = self.look_with(now, board);
+        self.begin_walk(now, look, from, None);
+    }
+
+    pub(crate) fn begin_walk(&mut self, now: Time, look: Look, from: BTreeSet<Key>, ticket: Option<u64>) {
         self.patrol.last_round += 1;
         let number = self.patrol.last_round;
-        let look = self.look_with(now, board);
-        let stage = Stage::Walk { from, hops: 0 };
+        let stage = Stage::Walk { from, hops: 0, ticket };
         let round = Round { number, stage, look, asked: BTreeSet::new(), unanswered: 0, due: Time::MAX };
         self.patrol.rounds.push(round);
         self.go_on(now, number);
     }
 
-    fn look_with(&self, now: Time, own: Board) -> Look {
+    pub(crate) fn look_with(&self, now: Time, own: Board) -> Look {
         let boards = BTreeMap::from([(self.config.incarnation, own)]);
         Look { boards, records: BTreeMap::new(), at: self.link.store_time(now) }
     }
@@ -235,7 +240,7 @@ impl Engine {
 
     /// Asks for what the last answers named, until there is nothing new.
     fn walk_on(&mut self, now: Time, mut round: Round) {
-        let Stage::Walk { from, hops } = &mut round.stage else { return };
+        let Stage::Walk { from, hops, ticket } = &mut round.stage else { return };
         let me = self.config.incarnation;
         let keys = round.look.keys_to_see(from.iter().cloned()).into_iter().map(Asked::Record);
         let sidecars = round.look.sidecars_to_see().into_iter().filter(|sidecar| *sidecar != me);
@@ -245,6 +250,9 @@ impl Engine {
         *hops += 1;
         if !wanted.is_empty() && *hops <= HOPS_MAX {
             return self.ask_for(now, round, wanted);
+        }
+        if let Some(ticket) = *ticket {
+            return self.surveyed(ticket, round.look);
         }
         let mine: Vec<FleetKnot> =
             round.look.knots().into_iter().filter(|knot| knot.victim.0 == me).collect();

@@ -250,6 +250,14 @@ impl WaitGraph {
         blockers
     }
 
+    /// Who waits for whom directly, and why.
+    pub(crate) fn edges(&self) -> Vec<(usize, usize, Why)> {
+        let all = vec![true; self.owners.len()];
+        let of =
+            |owner| self.blockers(owner, &all).into_iter().map(move |(blocker, why)| (owner, blocker, why));
+        (0..self.owners.len()).flat_map(of).collect()
+    }
+
     /// Who waits for whom, the other way round: one edge per wait in line is enough to know who is reached.
     fn reversed(&self, among: &[bool]) -> Vec<Vec<usize>> {
         let mut waits_for_it = vec![Vec::new(); self.owners.len()];

@@ -2,8 +2,10 @@
 //! is told, the others go on.
 
 use serde_json::Value;
+use sidelock_e2e::PATIENCE;
 use sidelock_e2e::frames::{Peer, try_lock};
 use sidelock_e2e::http::Answer;
+use sidelock_e2e::process::until;
 use sidelock_e2e::redis::Redis;
 use sidelock_e2e::sidecar::Sidecar;
 use sidelock_wire::{Acquire, Mode, ToSidecar};
@@ -237,4 +239,36 @@ fn over_http_an_owner_is_a_name_of_a_user() {
         assert!(edge["held_for"].as_f64() > Some(0.0) && edge["waiting_for"].as_f64() > Some(0.0), "{edge}");
         assert_eq!(edge["sidecar"].as_str().map(str::len), Some(32), "{edge}");
     }
+}
+
+#[test]
+fn the_graph_shows_who_waits_for_whom_across_sidecars() {
+    let redis = Redis::start();
+    let (a, b) = (Sidecar::connected_to(&redis), Sidecar::connected_to(&redis));
+    let (mut anna, mut ben) = (Actor::new(&a, "anna"), Actor::new(&b, "ben"));
+    anna.has("x", Mode::Exclusive);
+    ben.has("y", Mode::Exclusive);
+    ben.wants("x", Mode::Exclusive);
+    let mut others = Actor::new(&b, "cleo");
+    others.wants("y", Mode::Exclusive);
+    let (graph, _) = until(PATIENCE, "a sees the board of b", || {
+        let graph = a.get("/v1/graph?key=x").json();
+        (graph["waits"].as_array().map(Vec::len) == Some(2)).then_some(graph)
+    });
+    assert_eq!(graph["edges"].as_array().map(Vec::len), Some(1), "{graph}");
+    let edge = &graph["edges"][0];
+    let name = |end: &str| graph["waits"][edge[end].as_u64().expect("a place") as usize]["owner"].clone();
+    assert_eq!([name("from"), name("to")], ["cleo", "ben"]);
+    let x = graph["keys"].as_array().expect("keys").iter().find(|key| key["key"] == "x").expect("x is there");
+    assert_eq!(
+        (x["holders"][0]["known"].clone(), x["queue"][0]["known"].clone()),
+        (true.into(), true.into()),
+        "{x}"
+    );
+    let (code, why) = a.verb(["why", "x"]);
+    assert_eq!(code, 0, "{why}");
+    assert!(why.contains("e2e") && why.contains("ben") && why.contains("place 1"), "{why}");
+    let (code, dot) = b.verb(["graph", "--dot"]);
+    assert_eq!(code, 0, "{dot}");
+    assert!(dot.starts_with("digraph") && dot.contains("cleo"), "{dot}");
 }

@@ -21,6 +21,7 @@ mod stream;
 mod force;
 mod watch;
 mod views;
+mod graph;
 mod pages;
 mod openapi;
 mod problem;

@@ -4,6 +4,7 @@
 //! routes. Must not answer anything else.
 
 use super::body::{ChangeBody, LockBody, LockMode, RenewBody, SemaphoreBody};
+use super::graph::Graph;
 use super::lease::Lease;
 use super::once::{Finished, Once, OnceBody};
 use super::pages::Info;
@@ -50,6 +51,8 @@ const KEY: (&str, ParameterIn, &str) = (
 const ID: (&str, ParameterIn, &str) =
     ("id", ParameterIn::Path, "A timed lease's id, which is the right to it.");
 const PREFIX: (&str, ParameterIn, &str) = ("prefix", ParameterIn::Query, "Only keys that begin with this.");
+const AROUND: (&str, ParameterIn, &str) =
+    ("key", ParameterIn::Query, "Around this key; without, around whatever owners of this sidecar wait for.");
 const STREAM: (&str, ParameterIn, &str) =
     ("stream", ParameterIn::Query, "1: the lease lives as long as the connection, and is told line by line.");
 const SCOPE: (&str, ParameterIn, &str) = (
@@ -91,6 +94,7 @@ const ACQUIRE_CODES: &[Code] = &[
     Code::TooLarge,
     Code::Held,
     Code::WaitTimeout,
+    Code::Deadlock,
     Code::LimitMismatch,
     Code::QueueFull,
     Code::LeaseLost,
@@ -200,6 +204,8 @@ const ROWS: &[Row] = &[
         parameters: &[PREFIX], body: None, status: 200, content: &[(JSON, Some("Listing"))], codes: LOOK_CODES },
     Row { method: HttpMethod::Get, path: "/v1/locks/{key}", id: "lookAtKey", summary: "Holders and queue of a key, and why it is not free.",
         parameters: &[KEY], body: None, status: 200, content: &[(JSON, Some("KeyState"))], codes: LOOK_CODES },
+    Row { method: HttpMethod::Get, path: "/v1/graph", id: "graph", summary: "Who waits for whom, in the fleet.",
+        parameters: &[AROUND], body: None, status: 200, content: &[(JSON, Some("Graph"))], codes: LOOK_CODES },
     Row { method: HttpMethod::Get, path: "/v1/watch", id: "watch", summary: "What happens from now on, as lines or as server-sent events.",
         parameters: &[PREFIX], body: None, status: 200, content: &[(LINES, Some("WatchEvent")), ("text/event-stream", Some("WatchEvent"))],
         codes: &[Code::BadRequest] },
@@ -233,6 +239,7 @@ const ROWS: &[Row] = &[
         StreamEvent,
         Listing,
         KeyState,
+        Graph,
         WatchEvent,
         Info,
         ProblemDocument,

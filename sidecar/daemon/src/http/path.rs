@@ -27,6 +27,8 @@ pub(crate) enum Resource {
     Register(Vec<u8>),
     /// `/v1/leases/{id}/result`: what a turn leaves.
     Finish(LeaseId),
+    /// `/v1/graph`: who waits for whom.
+    Graph,
     /// `/v1/watch`: what happens.
     Watch,
     /// `/v1/info`: who answers.
@@ -71,6 +73,7 @@ impl Resource {
         "/v1/leases/{id}",
         "/v1/registers/{key}",
         "/v1/leases/{id}/result",
+        "/v1/graph",
         "/v1/watch",
         "/v1/info",
         "/v1/openapi.json",
@@ -104,6 +107,7 @@ impl Resource {
                 Ok(named(LeaseId::parse(id).ok_or_else(ProblemDocument::no_such_lease)?))
             }
             ("registers", Some(key)) => Ok(Resource::Register(key_bytes(key))),
+            ("graph", None) => Ok(Resource::Graph),
             ("watch", None) => Ok(Resource::Watch),
             ("info", None) => Ok(Resource::Info),
             ("openapi.json", None) => Ok(Resource::OpenApi),
@@ -132,6 +136,7 @@ impl Resource {
             Resource::Register(_) if *method == Method::GET || *method == Method::HEAD => {
                 Some(&["watch", "wait"])
             }
+            Resource::Graph => Some(&["key"]),
             Resource::Probe(_) => None,
             _ => Some(&[]),
         }

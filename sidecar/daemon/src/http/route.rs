@@ -10,7 +10,7 @@ use super::once::{self, OnceBody};
 use super::path::{Query, Resource};
 use super::problem::ProblemDocument;
 use super::response::Answer;
-use super::{lease, openapi, pages, register, watch};
+use super::{graph, lease, openapi, pages, register, watch};
 use crate::gate::Gate;
 use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
@@ -80,6 +80,7 @@ async fn serve(caller: &Caller, request: Request<Incoming>) -> Result<Answer, Pr
                 _ => register::get(caller, &head.headers, &query, &key).await,
             }
         }
+        Resource::Graph => graph::graph(caller, &query).await,
         Resource::Watch => Ok(watch::watch(caller, &query, &head.headers)),
         Resource::Info => pages::info(caller).await,
         Resource::OpenApi => Ok(openapi::answer()),

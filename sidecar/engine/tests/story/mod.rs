@@ -104,6 +104,12 @@ impl World {
                     let name = &self.sidecars[sidecar].name;
                     self.say(format!("{name} logs that {key} was taken: {}", order.reason));
                 }
+                Effect::Surveyed { survey, .. } => {
+                    let waits =
+                        survey.boards.values().flat_map(|board| &board.lines).map(|line| line.waits.len());
+                    let (waits, edges) = (waits.sum::<usize>(), survey.edges.len());
+                    self.say(format!("{}: {waits} wait, {edges} edges", self.sidecars[sidecar].name));
+                }
                 Effect::AlarmStoreClock { key } => self.say(format!("alarm: store clock regressed at {key}")),
                 Effect::Reply { session, request, reply } => {
                     let client = &self.sidecars[sidecar].clients[session.0 as usize];

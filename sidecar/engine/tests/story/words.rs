@@ -49,6 +49,10 @@ fn act_at(world: &mut World, sidecar: usize, words: &[&str], line: &str) {
             world.input(sidecar, Input::StoreUp { at });
         }
         ["clock", "steps"] => world.input(sidecar, Input::ClockStepped),
+        ["looks", "around"] => world.input(sidecar, Input::Survey { ticket: 1, key: None }),
+        ["looks", "around", key] => {
+            world.input(sidecar, Input::Survey { ticket: 1, key: Some(Key::new(key).unwrap()) });
+        }
         ["drains"] => world.input(sidecar, Input::Drain),
         ["counts"] => {
             let counts = world.sidecars[sidecar].engine.counts();

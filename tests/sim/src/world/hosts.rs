@@ -289,7 +289,8 @@ impl World {
             Effect::Notice { session, notice } => {
                 self.post_to_client(index(session), ClientMail::Notice { session, notice });
             }
-            Effect::TakenByForce { .. } => {}
+            // Nobody here looks.
+            Effect::TakenByForce { .. } | Effect::Surveyed { .. } => {}
             Effect::AlarmStoreClock { .. } => self.totals.alarms += 1,
             Effect::Event(event) => {
                 let of = req(event.session, event.request);

@@ -1,0 +1,63 @@
+//! A look at the fleet for people: who waits for whom, at which sidecar.
+//!
+//! Owns what is shown of it. Read-only but for the looks themselves, which are a round's. What a sidecar did not say is
+//! not there, and that it did not say anything can be seen: its record names it, and there is no board.
+
+use crate::board::Board;
+use crate::effect::Effect;
+use crate::engine::Engine;
+use crate::fleet_graph::Look;
+use crate::model::{Incarnation, Key, StoreTime, Time};
+use crate::store::Peeked;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// A part of the fleet, as far as one look showed it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Survey {
+    /// Who looked.
+    pub sidecar: Incarnation,
+    /// The store's clock then.
+    pub at: StoreTime,
+    /// What sidecars wrote down: their named owners that wait.
+    pub boards: BTreeMap<Incarnation, Board>,
+    /// What the store knows.
+    pub records: BTreeMap<Key, Peeked>,
+    /// Who waits for whom.
+    pub edges: Vec<SurveyEdge>,
+}
+
+/// An owner waits for another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SurveyEdge {
+    /// Who waits: its sidecar, and [`crate::board::BoardWait::wait`] there.
+    pub from: (Incarnation, u64),
+    /// For whom.
+    pub to: (Incarnation, u64),
+    /// For which key.
+    pub key: Key,
+    /// The other does not hold it, but waits ahead.
+    pub ahead: bool,
+}
+
+impl Engine {
+    /// Somebody wants to see who waits for a key, or for all that owners here wait for.
+    pub(crate) fn survey(&mut self, now: Time, ticket: u64, key: Option<Key>) {
+        let board = self.compose_board(now);
+        let from: BTreeSet<Key> = match key {
+            Some(key) => BTreeSet::from([key]),
+            None => board.lines.iter().map(|line| line.key.clone()).collect(),
+        };
+        let look = self.look_with(now, board);
+        match self.config.contact_every.is_some() && self.link.is_up() {
+            true => self.begin_walk(now, look, from, Some(ticket)),
+            false => self.surveyed(ticket, look),
+        }
+    }
+
+    pub(crate) fn surveyed(&mut self, ticket: u64, look: Look) {
+        let edges = look.edges();
+        let Look { boards, records, at } = look;
+        let survey = Box::new(Survey { sidecar: self.config.incarnation, at, boards, records, edges });
+        self.effects.push_back(Effect::Surveyed { ticket, survey });
+    }
+}
