@@ -10,7 +10,9 @@ use crate::once::Outcome;
 use crate::owner;
 use crate::shared::{Phase, Shared, State};
 use crate::slots::{Answer, Slot};
-use sidelock_wire::{Acquire, Change, Code, Granted, LeaseName, Life, LostReason, Mode, ToSidecar, Window};
+use sidelock_wire::{
+    Acquire, AcquireAll, Change, Code, Granted, LeaseName, Life, LostReason, Mode, ToSidecar, Window,
+};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -21,6 +23,8 @@ use std::time::Duration;
 #[derive(Clone, Debug)]
 pub(crate) struct Wish {
     pub(crate) key: Arc<str>,
+    /// Further keys, all or nothing; none of them twice.
+    pub(crate) others: Arc<[Arc<str>]>,
     pub(crate) mode: Mode,
     /// `None`: for ever.
     pub(crate) wait: Option<Duration>,
@@ -41,6 +45,8 @@ pub(crate) enum Gain {
     Session(Arc<Hold>),
     Timed(Granted),
     Done(Outcome),
+    /// One of each key.
+    Several(Vec<Arc<Hold>>),
 }
 
 /// A wish on its way. Does nothing until polled.
@@ -51,6 +57,8 @@ pub(crate) struct Asking {
     /// When the wait is over, fixed at the first poll; `None`: never.
     wait_until_ns: Option<u64>,
     stage: Stage,
+    /// Numbers of the further keys, while it is asked.
+    members: Vec<u64>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -66,7 +74,7 @@ enum Stage {
 impl Asking {
     pub(crate) fn new(shared: Arc<Shared>, mut wish: Wish) -> Asking {
         wish.owner = wish.owner.or_else(owner::current);
-        Asking { shared, wish, wait_until_ns: None, stage: Stage::New }
+        Asking { shared, wish, wait_until_ns: None, stage: Stage::New, members: Vec::new() }
     }
 
     /// Puts the request into the table: sent if there is a connection, parked if it may wait for one.
@@ -87,7 +95,7 @@ impl Asking {
         }
         let (wish, wait_until_ns, unreachable_after) =
             (&self.wish, self.wait_until_ns, self.shared.unreachable_after);
-        let number = self.shared.change(|state| match &state.phase {
+        let (number, members) = self.shared.change(|state| match &state.phase {
             Phase::Up(session) => {
                 let frame_bytes_max = session.limits.frame_bytes_max as usize;
                 let left = wait_until_ns.map(clock::until);
@@ -99,15 +107,24 @@ impl Asking {
                 if give_up_ns <= clock::boottime_ns() {
                     return Err(error.clone());
                 }
-                Ok(state.slots.insert(Slot::Parked { waker: waker.clone(), give_up_ns }))
+                Ok((state.slots.insert(Slot::Parked { waker: waker.clone(), give_up_ns }), Vec::new()))
             }
             Phase::Closed(error) => Err(error.clone()),
         })?;
         self.stage = Stage::Asked(number);
+        self.members = members;
         Ok(())
     }
 
-    fn conclude(&self, answer: Answer) -> Option<Result<Gain>> {
+    fn conclude(&mut self, answer: Answer) -> Option<Result<Gain>> {
+        let members = std::mem::take(&mut self.members);
+        if !self.wish.others.is_empty() {
+            if let Answer::Granted(first) = answer {
+                return self.conclude_several(first, &members).map(Ok);
+            }
+            // Nothing will be said under these numbers.
+            self.shared.change(|state| members.iter().for_each(|&member| drop(state.slots.remove(member))));
+        }
         let key = &self.wish.key;
         Some(match answer {
             // The lease, should it have been granted, belongs to no session: asking again would meet it as somebody else's.
@@ -152,6 +169,24 @@ impl Asking {
     }
 }
 
+impl Asking {
+    /// The leases of all keys, in the order of the keys; nothing if one is lost or over before anybody saw it: then the
+    /// others are as if they had not been granted.
+    fn conclude_several(&self, first: Arc<Hold>, members: &[u64]) -> Option<Gain> {
+        self.shared.change(|state| {
+            let mut holds = vec![first.clone()];
+            holds.extend(members.iter().filter_map(|&member| state.slots.take_member(member)));
+            let now_ns = clock::boottime_ns();
+            let is_good = |hold: &Arc<Hold>| hold.end().is_none() && hold.deadline_ns() > now_ns;
+            if holds.len() == members.len() + 1 && holds.iter().all(is_good) {
+                return Some(Gain::Several(holds));
+            }
+            holds.iter().for_each(|hold| state.release_unheard(hold.request));
+            None
+        })
+    }
+}
+
 impl Future for Asking {
     type Output = Result<Gain>;
 
@@ -184,7 +219,16 @@ impl Drop for Asking {
             && self.shared.is_own_process()
         {
             let upgrades = self.wish.upgrades.is_some();
-            self.shared.change(|state| abandon(state, number, upgrades));
+            let members = std::mem::take(&mut self.members);
+            self.shared.change(|state| {
+                abandon(state, number, upgrades);
+                for member in members {
+                    match state.slots.get_mut(member) {
+                        Some(Slot::Member) => drop(state.slots.remove(member)),
+                        _ => state.release_unheard(member),
+                    }
+                }
+            });
         }
     }
 }
@@ -195,15 +239,16 @@ fn send(
     wait: Option<Duration>,
     frame_bytes_max: usize,
     waker: &Waker,
-) -> Result<u64> {
+) -> Result<(u64, Vec<u64>)> {
     let before = state.outbox.len();
     let request = state.slots.insert(Slot::Waiting { waker: waker.clone(), renews: None });
     if let Some(share) = &wish.upgrades {
         let lease = LeaseName::Session(share.request);
         state.send(&ToSidecar::Change(Change { request, lease, mode: wish.mode, wait }));
-        return Ok(request);
+        return Ok((request, Vec::new()));
     }
-    state.send(&ToSidecar::Acquire(Acquire {
+    let members: Vec<u64> = wish.others.iter().map(|_| state.slots.insert(Slot::Member)).collect();
+    let first = Acquire {
         request,
         key: wish.key.as_bytes(),
         mode: wish.mode,
@@ -215,12 +260,19 @@ fn send(
         notify_queued: false,
         per: wish.per,
         once: wish.once,
-    }));
+    };
+    state.send(&match wish.others.is_empty() {
+        true => ToSidecar::Acquire(first),
+        false => {
+            let others = members.iter().copied().zip(wish.others.iter().map(|key| key.as_bytes())).collect();
+            ToSidecar::AcquireAll(AcquireAll { first, others })
+        }
+    });
     if let Some(error) = too_large(state, before, frame_bytes_max) {
-        state.slots.remove(request);
+        members.iter().chain([&request]).for_each(|&number| drop(state.slots.remove(number)));
         return Err(error);
     }
-    Ok(request)
+    Ok((request, members))
 }
 
 /// Takes a request that is too large back out of the outbox: sent, it would end the connection for everybody.

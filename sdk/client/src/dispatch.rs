@@ -18,6 +18,7 @@ impl State {
     pub(crate) fn dispatch(&mut self, message: ToClient<'_>, wakes: &mut Wakes) -> Result<(), Ended> {
         match message {
             ToClient::Granted(granted) => self.granted(granted, wakes),
+            ToClient::GrantedAll { request, leases } => self.granted_all(request, &leases, wakes),
             ToClient::Released { request } => self.answer(request, Answer::Released, wakes),
             ToClient::RegisterValue { request, current } => {
                 self.answer(request, Answer::Register(owned(current)), wakes);
@@ -72,6 +73,24 @@ impl State {
         }
     }
 
+    /// As for one: the lease of the first number is there last, and wakes who waits for all of them.
+    fn granted_all(&mut self, request: u64, leases: &[Granted], wakes: &mut Wakes) {
+        match self.slots.get_mut(request) {
+            Some(Slot::Waiting { .. }) => {}
+            Some(Slot::Cancelling) => return,
+            _ => return self.send(&ToSidecar::Cancel { request }),
+        }
+        let numbers: Arc<[u64]> = leases.iter().map(|granted| granted.request).collect();
+        for granted in leases {
+            if let Some(slot @ (Slot::Waiting { .. } | Slot::Member)) = self.slots.get_mut(granted.request) {
+                let hold = Hold::of_several(granted, numbers.clone());
+                if let Slot::Waiting { waker, .. } = std::mem::replace(slot, Slot::Granted(Arc::new(hold))) {
+                    wakes.wakers.push(waker);
+                }
+            }
+        }
+    }
+
     fn cancelled(&mut self, request: u64) {
         if let Some(Slot::Cancelling) = self.slots.get_mut(request) {
             self.slots.remove(request);
@@ -123,8 +142,23 @@ impl State {
         if let Some(Slot::Held(hold) | Slot::Granted(hold)) = self.slots.get_mut(request) {
             hold.finish(End::Lost(reason));
             wakes.ended.push(hold.clone());
+            let hold = hold.clone();
             if let Some(Slot::Held(_)) = self.slots.get_mut(request) {
                 self.slots.remove(request);
+            }
+            self.give_back_rest(&hold, reason, wakes);
+        }
+    }
+
+    /// One of several leases is lost, and all of them with it: what is still there goes back.
+    fn give_back_rest(&mut self, lost: &Hold, reason: LostReason, wakes: &mut Wakes) {
+        for &number in lost.several().iter().filter(|&&number| number != lost.request) {
+            if let Some(Slot::Held(hold) | Slot::Granted(hold)) = self.slots.get_mut(number) {
+                hold.finish(End::Lost(reason));
+                wakes.ended.push(hold.clone());
+                if let Some(Slot::Held(_)) = self.slots.get_mut(number) {
+                    self.release_unheard(number);
+                }
             }
         }
     }

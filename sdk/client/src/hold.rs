@@ -5,8 +5,8 @@
 
 use crate::clock;
 use sidelock_wire::{Granted, LostReason};
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::sync::Notify;
 
@@ -26,6 +26,8 @@ pub(crate) struct Hold {
     at_risk: AtomicBool,
     end: OnceLock<End>,
     ended: Notify,
+    /// The numbers of all leases that were granted with it, its own among them; empty for a single one.
+    several: Arc<[u64]>,
 }
 
 /// What the sidecar told of a lease's end, at some moment.
@@ -54,7 +56,17 @@ impl Hold {
             at_risk: AtomicBool::new(false),
             end: OnceLock::new(),
             ended: Notify::const_new(),
+            several: Arc::default(),
         }
+    }
+
+    /// One of several leases of these numbers.
+    pub(crate) fn of_several(granted: &Granted, several: Arc<[u64]>) -> Hold {
+        Hold { several, ..Hold::new(granted) }
+    }
+
+    pub(crate) fn several(&self) -> &[u64] {
+        &self.several
     }
 
     pub(crate) fn deadline_ns(&self) -> u64 {

@@ -37,6 +37,7 @@ mod register;
 mod request;
 mod retry;
 mod safe_key;
+mod several;
 mod shared;
 mod slots;
 mod timed;
@@ -53,6 +54,7 @@ pub use register::{Answering, Delete, Etag, Fencing, Get, Put, Register, Value, 
 pub use request::{Acquiring, Rate, Request, RwLock, Semaphore};
 pub use retry::Retry;
 pub use safe_key::safe_key;
+pub use several::{AcquiringAll, LeaseAll, RequestAll};
 pub use sidelock_wire::{Align, Code, CycleEdge, Guarantee, LostReason, Mode, Scope, Window};
 pub use timed::{LeaseId, NotALeaseId, TimedLease};
 

@@ -104,6 +104,7 @@ impl<'a> IntoFuture for Upgrade<'a> {
         let LeaseView { handle, hold, key } = &self.lease.view;
         let wish = Wish {
             key: key.clone(),
+            others: Arc::default(),
             mode: Mode::Exclusive,
             wait: self.wait,
             life: Life::Session { ttl: None },
@@ -138,7 +139,7 @@ impl Future for Upgrading<'_> {
                 self.lease.becomes(whole);
                 Ok(())
             }
-            Gain::Timed(_) | Gain::Done(_) => {
+            Gain::Timed(_) | Gain::Done(_) | Gain::Several(_) => {
                 let key = self.lease.view.key.clone();
                 Err(Error::plain(Code::Internal, key, "the sidecar granted another kind of lease"))
             }

@@ -210,7 +210,7 @@ impl Future for Entering {
                 Ok(Entered::Won(Turn { lease: Lease::new(handle.clone(), hold, key), handle }))
             }
             Gain::Done(outcome) => Ok(Entered::Done(outcome)),
-            Gain::Timed(_) => Err(another_kind(&key)),
+            Gain::Timed(_) | Gain::Several(_) => Err(another_kind(&key)),
         })
     }
 }

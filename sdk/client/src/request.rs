@@ -147,6 +147,7 @@ impl Request {
         let wish = Wish {
             upgrades: None,
             key,
+            others: Arc::default(),
             mode,
             wait: handle.default_wait,
             life: Life::Session { ttl: None },
@@ -256,7 +257,7 @@ impl Request {
                 fence: granted.fence,
                 deadline: Duration::from_nanos(granted.deadline_ns),
             }),
-            Gain::Done(_) => Err(another_kind(&self.wish.key)),
+            Gain::Done(_) | Gain::Several(_) => Err(another_kind(&self.wish.key)),
             Gain::Session(hold) => {
                 drop(Lease::new(self.handle.clone(), hold, self.wish.key.clone()));
                 Err(another_kind(&self.wish.key))
@@ -294,7 +295,7 @@ impl Future for Acquiring {
         };
         Poll::Ready(match gain? {
             Gain::Session(hold) => Ok(Lease::new(self.handle.clone(), hold, self.key.clone())),
-            Gain::Timed(_) | Gain::Done(_) => Err(another_kind(&self.key)),
+            Gain::Timed(_) | Gain::Done(_) | Gain::Several(_) => Err(another_kind(&self.key)),
         })
     }
 }

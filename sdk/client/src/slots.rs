@@ -21,6 +21,8 @@ pub(crate) enum Slot {
     Parked { waker: Waker, give_up_ns: u64 },
     /// Sent. A renewal names the lease that its answer changes.
     Waiting { waker: Waker, renews: Option<Arc<Hold>> },
+    /// One of several keys of a request: answered with the request's own number.
+    Member,
     /// Answered, and its future has not looked yet.
     Answered(Answer),
     /// A lease whose future has not taken it yet: extended and lost like any other.
@@ -116,8 +118,17 @@ impl Slots {
                 Some(Slot::Answered(answer)) => Some(answer),
                 _ => None,
             },
-            Slot::Held(_) | Slot::Cancelling | Slot::Ignored => None,
+            Slot::Member | Slot::Held(_) | Slot::Cancelling | Slot::Ignored => None,
         }
+    }
+
+    /// The lease of a member whose request was granted; it stays in the table as held.
+    pub(crate) fn take_member(&mut self, number: u64) -> Option<Arc<Hold>> {
+        let slot = self.get_mut(number)?;
+        let Slot::Granted(hold) = slot else { return None };
+        let hold = hold.clone();
+        *slot = Slot::Held(hold.clone());
+        Some(hold)
     }
 
     #[cfg(test)]

@@ -222,3 +222,44 @@ fn a_blocking_program_keeps_to_a_rate() {
     assert!(begun.elapsed() >= 2 * PER);
     assert!(api.permits(1).try_acquire().expect("answered").is_none());
 }
+
+#[tokio::test]
+async fn several_keys_are_held_together() {
+    let sl = Client::embedded().await.expect("starts");
+    let holder = sl.lock("b").await.expect("free");
+    let both = sl.lock_all(["b", "a", "b"]);
+    assert!(both.try_acquire().await.expect("answered").is_none());
+    assert!(sl.lock("a").try_acquire().await.expect("answered").is_some(), "given back");
+    let (both, ()) = tokio::join!(both.acquire(), async { holder.release().await.expect("held") });
+    let both = both.expect("in time");
+    assert_eq!(both.keys().collect::<Vec<_>>(), ["a", "b"]);
+    assert!(both.is_valid() && both.fence("a").is_some() && both.fence("c").is_none());
+    assert!(sl.lock("a").try_acquire().await.expect("answered").is_none());
+    both.release().await.expect("held");
+    let shares = sl.lock_all(["a", "b"]).shared().await.expect("free");
+    let _reader = sl.rwlock("a").read().try_acquire().await.expect("answered").expect("shared");
+    drop(shares);
+    let _a = sl.lock("b").wait(Duration::from_secs(5)).await.expect("free again");
+}
+
+#[tokio::test]
+async fn one_lost_of_several_is_all_lost() {
+    let sl = Client::embedded().await.expect("starts");
+    let both = sl.lock_all(["a", "b"]).max_hold(Duration::from_millis(200)).await.expect("free");
+    assert!(matches!(both.lost().await, LostReason::MaxHold | LostReason::Expired));
+    assert!(!both.is_valid());
+    let _both = sl.lock_all(["a", "b"]).wait(Duration::from_secs(5)).await.expect("free again");
+    let none: [&str; 0] = [];
+    let nothing = sl.lock_all(none).await;
+    assert!(matches!(nothing, Err(Error::Invalid(_))), "{nothing:?}");
+}
+
+#[test]
+fn a_blocking_program_takes_several_keys() {
+    let sl = blocking::Client::embedded().expect("starts");
+    let both = sl.lock_all(["a", "b"]).wait(Duration::from_secs(5)).acquire().expect("free");
+    assert!(both.is_valid() && both.fences().count() == 2);
+    assert!(sl.lock("b").try_acquire().expect("answered").is_none());
+    both.release().expect("held");
+    assert!(sl.lock_all(["b"]).try_acquire().expect("answered").is_some());
+}

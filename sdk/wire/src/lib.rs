@@ -9,6 +9,7 @@ mod code;
 mod cycle;
 mod fields;
 mod frame;
+mod granted;
 mod message;
 mod register;
 mod to_client;
@@ -17,10 +18,11 @@ mod to_sidecar;
 pub use code::{Code, Kind};
 pub use cycle::{CYCLE_EDGES_MAX, CycleEdge};
 pub use frame::{Decoder, FRAME_BYTES_MAX, FrameError, MAGIC};
+pub use granted::Granted;
 pub use message::{
     Align, Detail, FEATURES, Guarantee, LeaseName, Life, LostReason, Mode, NOBODY, Resume, Scope, Secret,
     VERSION_MAX, VERSION_MIN, Window,
 };
 pub use register::{Condition, Current, Known, Register, RegisterAct, Version};
-pub use to_client::{Done, Granted, Limits, Refused, Renewed, ToClient, Welcome};
-pub use to_sidecar::{Acquire, Change, Hello, ToSidecar};
+pub use to_client::{Done, Limits, Refused, Renewed, ToClient, Welcome};
+pub use to_sidecar::{Acquire, AcquireAll, Change, Hello, ToSidecar};

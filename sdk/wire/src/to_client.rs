@@ -7,6 +7,7 @@ use crate::code::Code;
 use crate::cycle::{CYCLE_EDGES_MAX, CycleEdge};
 use crate::fields::{Fields, millis, put};
 use crate::frame::FrameError;
+use crate::granted::Granted;
 use crate::message::{Detail, Guarantee, LostReason, Scope, Secret};
 use crate::register::{Current, Version};
 use std::borrow::Cow;
@@ -19,6 +20,13 @@ pub enum ToClient<'a> {
     Welcome(Welcome<'a>),
     /// To acquire, and to a change to exclusive: a lease.
     Granted(Granted),
+    /// To acquire_all: a lease of each key.
+    GrantedAll {
+        /// The request.
+        request: u64,
+        /// In the order of the keys' bytes, each under its own number.
+        leases: Vec<Granted>,
+    },
     /// To cancel, under the number of the acquire, which gets no other answer after this.
     Cancelled {
         /// The acquire.
@@ -139,21 +147,6 @@ pub struct Limits {
     pub in_flight_max: u32,
 }
 
-/// A new lease.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Granted {
-    /// The acquire.
-    pub request: u64,
-    /// Strictly rising per key, below 2^53.
-    pub fence: u64,
-    /// Valid until then unless extended, in nanoseconds of `CLOCK_BOOTTIME`.
-    pub deadline_ns: u64,
-    /// No extension reaches past this.
-    pub cap_ns: Option<u64>,
-    /// The name of a timed lease, and the right to it.
-    pub secret: Option<Secret>,
-}
-
 /// What somebody else did, in place of a turn.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Done<'a> {
@@ -211,6 +204,7 @@ mod kind {
     pub(super) const FINISHED: u8 = 0x4f;
     pub(super) const REGISTER_VALUE: u8 = 0x50;
     pub(super) const REGISTER_WRITTEN: u8 = 0x51;
+    pub(super) const GRANTED_ALL: u8 = 0x53;
 }
 
 /// The first optional field of a message, the second, the third: in the order in which they follow.
@@ -228,7 +222,15 @@ impl<'a> ToClient<'a> {
     pub fn encode(&self, out: &mut Vec<u8>) {
         put::frame(out, |out| match self {
             ToClient::Welcome(welcome) => welcome.encode(out),
-            ToClient::Granted(granted) => granted.encode(out),
+            ToClient::Granted(granted) => {
+                out.push(kind::GRANTED);
+                granted.encode(out);
+            }
+            ToClient::GrantedAll { request, leases } => {
+                put_numbered(out, kind::GRANTED_ALL, *request);
+                put::u32(out, leases.len() as u32);
+                leases.iter().for_each(|granted| granted.encode(out));
+            }
             ToClient::Cancelled { request } => put_numbered(out, kind::CANCELLED, *request),
             ToClient::Renewed(renewed) => renewed.encode(out),
             ToClient::Released { request } => put_numbered(out, kind::RELEASED, *request),
@@ -281,6 +283,12 @@ impl<'a> ToClient<'a> {
         let message = match kind {
             kind::WELCOME => ToClient::Welcome(Welcome::decode(fields)?),
             kind::GRANTED => ToClient::Granted(Granted::decode(fields)?),
+            kind::GRANTED_ALL => {
+                let request = fields.u64("request")?;
+                let count = fields.u32("leases")?;
+                let leases = (0..count).map(|_| Granted::decode(fields)).collect::<Result<_, _>>()?;
+                ToClient::GrantedAll { request, leases }
+            }
             kind::CANCELLED => ToClient::Cancelled { request: fields.u64("request")? },
             kind::RENEWED => ToClient::Renewed(Renewed::decode(fields)?),
             kind::RELEASED => ToClient::Released { request: fields.u64("request")? },
@@ -374,33 +382,6 @@ impl<'a> Welcome<'a> {
             namespace,
             resumed,
         })
-    }
-}
-
-impl Granted {
-    fn encode(&self, out: &mut Vec<u8>) {
-        put_numbered(out, kind::GRANTED, self.request);
-        put::u64(out, self.fence);
-        put::u64(out, self.deadline_ns);
-        let flags =
-            put::flag(self.cap_ns.is_some(), flag::FIRST) | put::flag(self.secret.is_some(), flag::SECOND);
-        out.push(flags);
-        if let Some(cap) = self.cap_ns {
-            put::u64(out, cap);
-        }
-        if let Some(secret) = self.secret {
-            put::u128(out, secret.0);
-        }
-    }
-
-    fn decode(fields: &mut Fields<'_>) -> Result<Self, FrameError> {
-        let request = fields.u64("request")?;
-        let fence = fields.u64("fence")?;
-        let deadline_ns = fields.u64("deadline_ns")?;
-        let flags = fields.u8("flags")?;
-        let cap_ns = fields.optional(flags & flag::FIRST != 0, |f| f.u64("cap_ns"))?;
-        let secret = fields.optional(flags & flag::SECOND != 0, |f| f.u128("secret"))?;
-        Ok(Granted { request, fence, deadline_ns, cap_ns, secret: secret.map(Secret) })
     }
 }
 

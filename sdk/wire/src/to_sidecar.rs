@@ -16,6 +16,8 @@ pub enum ToSidecar<'a> {
     Hello(Hello<'a>),
     /// Wants a lease.
     Acquire(Acquire<'a>),
+    /// Wants a lease of each of several keys, all or nothing.
+    AcquireAll(AcquireAll<'a>),
     /// No longer wants the lease of this acquire. Answered by `Cancelled` always, under the acquire's number.
     Cancel {
         /// The acquire.
@@ -114,6 +116,16 @@ pub struct Change {
     pub wait: Option<Duration>,
 }
 
+/// A request for leases of several keys, all or nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AcquireAll<'a> {
+    /// The first key, and what is asked of each; exclusive or shared. The answer comes under its number.
+    pub first: Acquire<'a>,
+    /// The other keys, in any order, each with the number that its lease is known by. A key that is there twice counts
+    /// once, under the number that stands first.
+    pub others: Vec<(u64, &'a [u8])>,
+}
+
 mod kind {
     pub(super) const HELLO: u8 = 0x01;
     pub(super) const ACQUIRE: u8 = 0x02;
@@ -121,6 +133,7 @@ mod kind {
     pub(super) const RENEW: u8 = 0x04;
     pub(super) const RELEASE: u8 = 0x05;
     pub(super) const PING: u8 = 0x06;
+    pub(super) const ACQUIRE_ALL: u8 = 0x07;
     pub(super) const CHANGE: u8 = 0x08;
     pub(super) const FINISH: u8 = 0x09;
 }
@@ -155,6 +168,7 @@ impl<'a> ToSidecar<'a> {
         put::frame(out, |out| match self {
             ToSidecar::Hello(hello) => hello.encode(out),
             ToSidecar::Acquire(acquire) => acquire.encode(out),
+            ToSidecar::AcquireAll(all) => all.encode(out),
             ToSidecar::Cancel { request } => {
                 out.push(kind::CANCEL);
                 put::u64(out, *request);
@@ -189,6 +203,7 @@ impl<'a> ToSidecar<'a> {
         let message = match kind {
             kind::HELLO => ToSidecar::Hello(Hello::decode(&mut fields)?),
             kind::ACQUIRE => ToSidecar::Acquire(Acquire::decode(&mut fields)?),
+            kind::ACQUIRE_ALL => ToSidecar::AcquireAll(AcquireAll::decode(&mut fields)?),
             kind::CANCEL => ToSidecar::Cancel { request: fields.u64("request")? },
             kind::RENEW => ToSidecar::Renew {
                 request: fields.u64("request")?,
@@ -259,15 +274,19 @@ impl<'a> Hello<'a> {
 
 impl<'a> Acquire<'a> {
     fn encode(&self, out: &mut Vec<u8>) {
+        self.encode_as(kind::ACQUIRE, |out| put::bytes(out, self.key), out);
+    }
+
+    fn encode_as(&self, kind: u8, put_keys: impl FnOnce(&mut Vec<u8>), out: &mut Vec<u8>) {
         let (ttl, timed) = match self.life {
             Life::Session { ttl } => (ttl, false),
             Life::Timed { ttl } => (Some(ttl), true),
         };
-        out.push(kind::ACQUIRE);
+        out.push(kind);
         put::u64(out, self.request);
         put::u16(out, self.flags(ttl, timed));
         put_mode(out, self.mode);
-        put::bytes(out, self.key);
+        put_keys(out);
         for span in [self.wait, ttl, self.max_hold].into_iter().flatten() {
             put::u64(out, millis(span));
         }
@@ -300,12 +319,21 @@ impl<'a> Acquire<'a> {
     }
 
     fn decode(fields: &mut Fields<'a>) -> Result<Self, FrameError> {
+        let (key, acquire) = Acquire::decode_as(fields, |fields| fields.bytes("key"))?;
+        Ok(Acquire { key, ..acquire })
+    }
+
+    /// One or more keys, and the acquire without them.
+    fn decode_as<K>(
+        fields: &mut Fields<'a>,
+        keys: impl FnOnce(&mut Fields<'a>) -> Result<K, FrameError>,
+    ) -> Result<(K, Self), FrameError> {
         use acquire_flag::*;
         let request = fields.u64("request")?;
         let flags = fields.u16("flags")?;
         let has = |flag| flags & flag != 0;
         let mode = mode(fields)?;
-        let key = fields.bytes("key")?;
+        let keys = keys(fields)?;
         let wait = fields.optional(has(WAIT), |f| f.millis("wait"))?;
         let ttl = fields.optional(has(TTL), |f| f.millis("ttl"))?;
         let max_hold = fields.optional(has(MAX_HOLD), |f| f.millis("max_hold"))?;
@@ -319,7 +347,34 @@ impl<'a> Acquire<'a> {
         let notify_queued = has(NOTIFY_QUEUED);
         let per = fields.optional(has(PER), |f| f.millis("per"))?;
         let once = fields.optional(has(ONCE), window)?;
-        Ok(Acquire { request, key, mode, wait, life, max_hold, owner, priority, notify_queued, per, once })
+        let key = &[];
+        let acquire =
+            Acquire { request, key, mode, wait, life, max_hold, owner, priority, notify_queued, per, once };
+        Ok((keys, acquire))
+    }
+}
+
+impl<'a> AcquireAll<'a> {
+    fn encode(&self, out: &mut Vec<u8>) {
+        let put_keys = |out: &mut Vec<u8>| {
+            put::bytes(out, self.first.key);
+            put::u32(out, self.others.len() as u32);
+            for (number, key) in &self.others {
+                put::u64(out, *number);
+                put::bytes(out, key);
+            }
+        };
+        self.first.encode_as(kind::ACQUIRE_ALL, put_keys, out);
+    }
+
+    fn decode(fields: &mut Fields<'a>) -> Result<Self, FrameError> {
+        let ((key, others), first) = Acquire::decode_as(fields, |fields| {
+            let key = fields.bytes("key")?;
+            let count = fields.u32("others")?;
+            let others = (0..count).map(|_| Ok((fields.u64("number")?, fields.bytes("key")?)));
+            Ok((key, others.collect::<Result<_, FrameError>>()?))
+        })?;
+        Ok(AcquireAll { first: Acquire { key, ..first }, others })
     }
 }
 

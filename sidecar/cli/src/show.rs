@@ -104,6 +104,9 @@ fn waiter(waiter: &Value) -> Vec<String> {
 }
 
 fn mode(who: &Value) -> String {
+    if who["reserved"] == true {
+        return "reserved for lock_all".to_owned();
+    }
     match who["permits"].as_u64() {
         Some(permits) => format!("permits {permits}"),
         None => word(&who["mode"]),

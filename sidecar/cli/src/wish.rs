@@ -61,6 +61,16 @@ impl ModeArgs {
         }
     }
 
+    /// Permits of a semaphore or a rate, no lock.
+    pub(crate) fn is_permits(self) -> bool {
+        self.limit.is_some()
+    }
+
+    /// Beside other shared leases.
+    pub(crate) fn is_shared(self) -> bool {
+        self.shared
+    }
+
     /// Permits that come back by the clock: nothing is held beyond that, and nothing lost by it.
     pub(crate) fn is_rate(self) -> bool {
         self.per.is_some()

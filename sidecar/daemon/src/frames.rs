@@ -249,6 +249,7 @@ impl FrameDoor {
         let id = session.id();
         let (request, admitted) = match message {
             ToSidecar::Acquire(ask) => (ask.request, gate.acquire(id, ask)),
+            ToSidecar::AcquireAll(ask) => (ask.first.request, gate.acquire_all(id, ask)),
             ToSidecar::Renew { request, lease, ttl } => (*request, gate.renew(id, *request, *lease, *ttl)),
             ToSidecar::Release { request, lease } => (*request, Ok(gate.release(id, *request, *lease))),
             ToSidecar::Register(asked) => (asked.request, gate.register(id, asked)),

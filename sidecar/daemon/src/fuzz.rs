@@ -66,6 +66,7 @@ impl Gate {
         let Gate(gate) = self;
         let admitted = match message {
             ToSidecar::Acquire(ask) => gate.acquire(session, ask),
+            ToSidecar::AcquireAll(ask) => gate.acquire_all(session, ask),
             ToSidecar::Renew { request, lease, ttl } => gate.renew(session, *request, *lease, *ttl),
             ToSidecar::Release { request, lease } => Ok(gate.release(session, *request, *lease)),
             ToSidecar::Register(asked) => gate.register(session, asked),

@@ -117,6 +117,56 @@ impl Gate {
         }))
     }
 
+    /// A request for leases of several keys, all or nothing: each as [`Gate::acquire`] would take it, in the order of
+    /// their bytes and none twice (P19). What the classes of the keys say holds for all: the least of it.
+    pub(crate) fn acquire_all(
+        &self,
+        session: SessionId,
+        ask: &wire::AcquireAll<'_>,
+    ) -> Result<Admitted, Problem> {
+        let checked = self.check_acquire_all(session, ask);
+        self.counted("acquire", checked)
+    }
+
+    fn check_acquire_all(&self, session: SessionId, ask: &wire::AcquireAll<'_>) -> Result<Input, Problem> {
+        let max = self.in_force.now().limits.keys_per_request_max;
+        let count = ask.others.len() + 1;
+        if count > max as usize {
+            let message = format!("`keys`: are {count}; 1 to {max} (keys_per_request_max) are allowed");
+            let problem = Problem::new(Code::TooLarge, message).limited(max);
+            return Err(Problem { field: Some("keys"), ..problem });
+        }
+        if matches!(ask.first.mode, wire::Mode::Permits { .. }) {
+            return Err(Problem::field("mode", "several keys are exclusive or shared, not permits"));
+        }
+        if ask.first.once.is_some() {
+            return Err(Problem::field("once", "turns are taken one by one"));
+        }
+        let first = (ask.first.request, ask.first.key);
+        let mut members = Vec::with_capacity(count);
+        for (request, key) in std::iter::once(first).chain(ask.others.iter().copied()) {
+            let acquire = wire::Acquire { request, key, ..ask.first.clone() };
+            let Input::Acquire(member) = self.check_acquire(session, &acquire)? else { continue };
+            members.push(member);
+        }
+        let mut wish = members[0].clone();
+        for member in &members {
+            wish.wait = ask.first.wait.or([wish.wait, member.wait].into_iter().flatten().min());
+            wish.max_hold = [wish.max_hold, member.max_hold].into_iter().flatten().min();
+            wish.find_deadlocks &= member.find_deadlocks;
+        }
+        // Stable: of one that is there twice the first stays.
+        members.sort_by(|a, b| a.key.cmp(&b.key));
+        members.dedup_by(|later, earlier| later.key == earlier.key);
+        let secrets = members.iter().filter_map(|member| match member.life {
+            engine::Life::Timed { secret, .. } => Some(secret),
+            engine::Life::Session { .. } => None,
+        });
+        let secrets = secrets.collect();
+        let keys = members.into_iter().map(|member| (member.request, member.key)).collect();
+        Ok(Input::AcquireAll(engine::AcquireAll { wish, keys, secrets }))
+    }
+
     /// The client no longer wants what it asked for.
     pub(crate) fn cancel(&self, session: SessionId, request: u64) -> Admitted {
         let request = RequestId(request);

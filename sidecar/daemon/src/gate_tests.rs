@@ -195,3 +195,64 @@ fn a_result_is_as_long_as_allowed() {
         (Code::TooLarge, Some("result"), Some(5))
     );
 }
+
+fn several<'a>(keys: &[(u64, &'a str)]) -> wire::AcquireAll<'a> {
+    let others = keys[1..].iter().map(|(number, key)| (*number, key.as_bytes())).collect();
+    wire::AcquireAll { first: wire::Acquire { request: keys[0].0, ..ask(keys[0].1.as_bytes()) }, others }
+}
+
+#[test]
+fn several_keys_are_put_in_order_and_none_is_there_twice() {
+    let gate = gate(&Config::default());
+    let asked = several(&[(5, "b"), (6, "c"), (7, "a"), (8, "b")]);
+    match gate.acquire_all(SessionId(7), &asked).expect("admitted").into_input() {
+        Input::AcquireAll(all) => {
+            let keys: Vec<(u64, &str)> =
+                all.keys.iter().map(|(number, key)| (number.0, key.as_str())).collect();
+            assert_eq!(keys, [(7, "a"), (5, "b"), (6, "c")]);
+            assert_eq!((all.wish.request, all.secrets.len()), (RequestId(5), 0));
+        }
+        other => panic!("{other:?}"),
+    }
+    let mut timed = several(&[(1, "a"), (2, "b")]);
+    timed.first.life = wire::Life::Timed { ttl: Duration::from_secs(1) };
+    match gate.acquire_all(SessionId(7), &timed).expect("admitted").into_input() {
+        Input::AcquireAll(all) => assert!(all.secrets.len() == 2 && all.secrets[0] != all.secrets[1]),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn several_keys_that_are_too_many_or_wrong_are_refused_by_name() {
+    let gate = gate(&Config::default());
+    let many: Vec<(u64, String)> = (0..65).map(|number| (number, format!("k{number}"))).collect();
+    let many: Vec<(u64, &str)> = many.iter().map(|(number, key)| (*number, key.as_str())).collect();
+    let problem = gate.acquire_all(SessionId(7), &several(&many)).expect_err("65");
+    assert_eq!((problem.code, problem.field, problem.detail.limit), (Code::TooLarge, Some("keys"), Some(64)));
+    assert!(gate.acquire_all(SessionId(7), &several(&many[1..])).is_ok());
+    let mut permits = several(&[(1, "a"), (2, "b")]);
+    permits.first.mode = wire::Mode::Permits { permits: 1, limit: 2 };
+    assert_eq!(gate.acquire_all(SessionId(7), &permits).expect_err("permits").field, Some("mode"));
+    let problem = gate.acquire_all(SessionId(7), &several(&[(1, "a"), (2, "")])).expect_err("empty");
+    assert_eq!((problem.code, problem.field), (Code::BadRequest, Some("key")));
+}
+
+#[test]
+fn the_least_that_the_classes_of_several_keys_say_holds_for_all() {
+    let config: Config = toml::from_str(
+        "[[class]]\nname='a'\nmatch='a/**'\ndefault_wait='5s'\nmax_hold='1m'\n\
+         [[class]]\nname='b'\nmatch='b/**'\ndefault_wait='2s'\nmax_hold='1h'\n",
+    )
+    .unwrap();
+    match gate(&config)
+        .acquire_all(SessionId(7), &several(&[(1, "b/1"), (2, "a/1")]))
+        .expect("fine")
+        .into_input()
+    {
+        Input::AcquireAll(all) => {
+            assert_eq!(all.wish.wait, Some(Duration::from_secs(2)));
+            assert_eq!(all.wish.max_hold, Some(Duration::from_secs(60)));
+        }
+        other => panic!("{other:?}"),
+    }
+}

@@ -27,6 +27,10 @@ pub(crate) fn frame(told: Told) -> ToClient<'static> {
 fn answer(request: u64, reply: Reply) -> ToClient<'static> {
     match reply {
         Reply::Granted(grant) => ToClient::Granted(granted(request, &grant)),
+        Reply::GrantedAll(grants) => {
+            let leases = grants.iter().map(|(RequestId(number), grant)| granted(*number, grant)).collect();
+            ToClient::GrantedAll { request, leases }
+        }
         Reply::Renewed { deadline, cap, fence } | Reply::Downgraded { deadline, cap, fence } => {
             ToClient::Renewed(wire::Renewed { request, fence, deadline_ns: deadline.0, cap_ns: nanos(cap) })
         }

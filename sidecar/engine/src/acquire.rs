@@ -42,15 +42,18 @@ pub(crate) struct Waiter {
 /// What few waiters have, behind one word.
 pub(crate) struct Special {
     /// Its units come back so long after the grant.
-    pub(crate) per: Option<Duration>,
+    per: Option<Duration>,
     /// It wants a turn of a once key, which fills this window.
-    pub(crate) window: Option<Window>,
+    window: Option<Window>,
+    /// It waits for one key of this group.
+    group: Option<usize>,
 }
 
 impl Special {
-    fn of(acquire: &Acquire) -> Option<Box<Special>> {
+    fn of(acquire: &Acquire, group: Option<usize>) -> Option<Box<Special>> {
         let (per, window) = (acquire.per, acquire.once.as_deref().copied());
-        (per.is_some() || window.is_some()).then(|| Box::new(Special { per, window }))
+        let any = per.is_some() || window.is_some() || group.is_some();
+        any.then(|| Box::new(Special { per, window, group }))
     }
 }
 
@@ -63,6 +66,11 @@ impl Waiter {
     /// The window that its turn fills.
     pub(crate) fn window(&self) -> Option<Window> {
         self.special.as_ref()?.window
+    }
+
+    /// It waits for one key of this group.
+    pub(crate) fn group(&self) -> Option<usize> {
+        self.special.as_ref()?.group
     }
 
     /// It wants an answer now, not a turn.
@@ -82,7 +90,7 @@ impl Engine {
             Ok(admitted) => admitted,
             Err(refusal) => return self.reply(session, request, Reply::Refused(refusal)),
         };
-        let waiter = self.enqueue(now, resource, owner, acquire);
+        let waiter = self.line_up(now, resource, owner, acquire, None);
         self.begin_waiting(now, waiter, notify);
     }
 
@@ -98,6 +106,11 @@ impl Engine {
             let ahead = self.resources[resource].queue.ahead_of(self.waiters[waiter].place);
             self.notice(session, Notice::Queued { request, ahead: u32::try_from(ahead).unwrap_or(u32::MAX) });
         }
+        self.settle_in(now, resource, waiter);
+    }
+
+    /// A new waiter has to wait indeed.
+    pub(crate) fn settle_in(&mut self, now: Time, resource: usize, waiter: usize) {
         self.bound_try(now, resource, waiter);
         if let Some(owner) = self.waiters.get(waiter).and_then(|waiter| waiter.owner) {
             self.break_deadlocks(now, owner);
@@ -134,16 +147,26 @@ impl Engine {
             return Err(Refusal::BadRequest("this lease id is in use: draw a random one"));
         }
         let owner = self.owner_of(acquire)?;
+        let resource = self.admit_to_key(now, owner.as_ref(), acquire)?;
+        Ok((resource, owner))
+    }
+
+    pub(crate) fn admit_to_key(
+        &mut self,
+        now: Time,
+        owner: Option<&OwnerId>,
+        acquire: &Acquire,
+    ) -> Result<usize, Refusal> {
         let resource = self.resource_for(&acquire.key, acquire.mode.limit());
         self.agree_on_limit(now, resource, acquire.mode.limit())?;
-        if let Some(known) = owner.as_ref().and_then(|owner| self.owners.find(owner)) {
+        if let Some(known) = owner.and_then(|owner| self.owners.find(owner)) {
             self.refuse_nested(now, known, resource, acquire)?;
         }
         let r = &self.resources[resource];
         if r.queue.len() >= self.config.waiters_per_key_max as usize {
             return Err(Refusal::QueueFull { limit: self.config.waiters_per_key_max });
         }
-        Ok((resource, owner))
+        Ok(resource)
     }
 
     /// Whether the session may have one more request that waits.
@@ -190,12 +213,20 @@ impl Engine {
         Ok(())
     }
 
-    fn enqueue(&mut self, now: Time, resource: usize, owner: Option<OwnerId>, acquire: Acquire) -> usize {
+    /// Puts a request into the queue of its key: one of its own, or a member of a group that waits since then.
+    pub(crate) fn line_up(
+        &mut self,
+        now: Time,
+        resource: usize,
+        owner: Option<OwnerId>,
+        acquire: Acquire,
+        group: Option<(usize, Time)>,
+    ) -> usize {
         let place = Place::new(now, acquire.priority, self.arrivals);
         let r = &self.resources[resource];
         let met_others = !r.queue.is_empty() || !r.live.fits(acquire.mode);
         let uid = self.sessions.get(&acquire.session).map_or(u32::MAX, |session| session.uid);
-        let special = Special::of(&acquire);
+        let special = Special::of(&acquire, group.map(|(group, _)| group));
         let waiter = self.insert_waiter(Waiter {
             resource,
             session: acquire.session,
@@ -203,7 +234,7 @@ impl Engine {
             mode: acquire.mode,
             place,
             priority: acquire.priority,
-            since: now,
+            since: group.map_or(now, |(_, since)| since),
             until: Time::MAX,
             wait: acquire.wait,
             life: acquire.life,
@@ -228,9 +259,11 @@ impl Engine {
         let is_try = waiter.is_try();
         waiter.until = wait.filter(|_| !is_try).map_or(Time::MAX, |wait| since + wait);
         let until = waiter.until;
+        let is_member = waiter.group().is_some();
         let waiter = self.waiters.insert(waiter);
-        if let Some(session) = self.sessions.get_mut(&session) {
-            session.wait(request, waiter);
+        // A group's numbers stand for the group.
+        if let Some(session) = self.sessions.get_mut(&session).filter(|_| !is_member) {
+            session.wait(request, Slot::Waiting(waiter));
         }
         self.timers.arm(until, Timer::Waiter(waiter));
         self.resources[resource].queue.push(place, waiter, is_try);
@@ -280,8 +313,15 @@ impl Engine {
             // The grant raced the cancel: nobody wants it.
             Some(Slot::Held(lease) | Slot::Timed(lease)) => match self.take_back(now, lease) {
                 Some(resource) => Some(resource),
-                None => Some(self.end_lease(now, lease, End::Released)),
+                None => {
+                    self.cancel_others(now, lease);
+                    Some(self.end_lease(now, lease, End::Released))
+                }
             },
+            Some(Slot::Grouped(group)) => {
+                self.cancel_group(now, group, request);
+                None
+            }
             None => {
                 self.cancel_register(now, session, request);
                 None
@@ -295,6 +335,9 @@ impl Engine {
 
     /// Refuses a waiter. The caller serves the resource.
     pub(crate) fn refuse_waiter(&mut self, now: Time, index: usize, refusal: Refusal) {
+        if let Some(group) = self.waiters[index].group() {
+            return self.refuse_group(now, group, refusal);
+        }
         let waiter = self.take_waiter(index);
         self.reply(waiter.session, waiter.request, Reply::Refused(refusal.clone()));
         let kind = EventKind::Refused { refusal, waited: now.since(waiter.since) };
@@ -316,7 +359,7 @@ impl Engine {
         self.event(waiter.resource, waiter.mode, waiter.session, waiter.request, kind);
     }
 
-    fn take_waiter(&mut self, index: usize) -> Waiter {
+    pub(crate) fn take_waiter(&mut self, index: usize) -> Waiter {
         let waiter = self.waiters.remove(index);
         if self.is_upgrading(waiter.resource) {
             self.forget_upgrade(waiter.resource, index);

@@ -81,7 +81,7 @@ pub struct Holding {
     pub key: Key,
     /// Its units.
     pub units: u32,
-    /// Unlike any other lease of this key: its fence.
+    /// Unlike any other lease of this key: its fence, or the instant of its reservation.
     pub lease: u64,
     /// Since when.
     pub since: StoreTime,

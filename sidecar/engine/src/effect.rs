@@ -60,6 +60,8 @@ pub enum Effect {
 pub enum Reply {
     /// To acquire, and to change from shared to exclusive.
     Granted(Grant),
+    /// To acquire several keys: all of them, in the order of the request, each with its number.
+    GrantedAll(Vec<(RequestId, Grant)>),
     /// To renew: valid until then.
     Renewed {
         /// The lease's new deadline.

@@ -5,6 +5,7 @@ use crate::config::Config;
 use crate::effect::{Effect, Event, EventKind};
 use crate::ended::Ended;
 use crate::force::Forcing;
+use crate::group::Groups;
 use crate::input::Input;
 use crate::lease::Lease;
 use crate::link::{Link, SentKind};
@@ -37,6 +38,7 @@ pub struct Engine {
     pub(crate) resources: Resources,
     pub(crate) waiters: Slab<Waiter>,
     pub(crate) leases: Slab<Lease>,
+    pub(crate) groups: Groups,
     pub(crate) timed: HashMap<LeaseSecret, usize>,
     pub(crate) owners: Owners,
     pub(crate) patrol: Patrol,
@@ -82,6 +84,7 @@ impl Engine {
             resources: Resources::default(),
             waiters: Slab::new(),
             leases: Slab::new(),
+            groups: Groups::default(),
             timed: HashMap::new(),
             owners: Owners::default(),
             patrol: Patrol::default(),
@@ -102,12 +105,17 @@ impl Engine {
     /// Something happened at `now`. First everything that is due at `now` expires, then the input is looked at (P8).
     /// `now` never goes back.
     pub fn handle(&mut self, now: Time, input: Input) {
-        if Mutant::InputBeforeExpiry.is(self.config.mutant) {
-            self.dispatch(now, input);
-            return self.expire(now);
+        match Mutant::InputBeforeExpiry.is(self.config.mutant) {
+            true => {
+                self.dispatch(now, input);
+                self.expire(now);
+            }
+            false => {
+                self.expire(now);
+                self.dispatch(now, input);
+            }
         }
-        self.expire(now);
-        self.dispatch(now, input);
+        self.advance_groups(now);
     }
 
     /// The next thing to do, until there is none.
@@ -126,6 +134,7 @@ impl Engine {
         }
         give_empty_room_back(&mut self.waiters);
         give_empty_room_back(&mut self.leases);
+        self.groups.give_room_back();
         self.resources.give_room_back();
         self.owners.give_room_back();
         self.link.give_room_back();
@@ -142,6 +151,7 @@ impl Engine {
                 Timer::Resource(resource) => self.resource_due(now, resource),
                 Timer::Lease(lease) => self.lease_due(now, lease),
                 Timer::Waiter(waiter) => self.waiter_due(now, waiter),
+                Timer::Group(group) => self.group_due(now, group),
                 Timer::Session(session) => self.session_due(now, session),
                 Timer::Patrol => self.patrol_due(now),
                 Timer::Register(operation) => self.operation_due(now, operation),
@@ -161,6 +171,12 @@ impl Engine {
                 self.session_seen(now, session);
                 self.acquire(now, acquire);
                 // It may have nothing to lose before, and something now.
+                self.arm_session(session);
+            }
+            Input::AcquireAll(request) => {
+                let session = request.wish.session;
+                self.session_seen(now, session);
+                self.acquire_all(now, request);
                 self.arm_session(session);
             }
             Input::Cancel { session, request } => {
@@ -296,6 +312,17 @@ impl Engine {
         kind: EventKind,
     ) {
         let key = self.resources[resource].key.clone();
+        self.event_of(key, mode, session, request, kind);
+    }
+
+    pub(crate) fn event_of(
+        &mut self,
+        key: Key,
+        mode: Mode,
+        session: SessionId,
+        request: RequestId,
+        kind: EventKind,
+    ) {
         self.effects.push_back(Effect::Event(Event { kind, key, mode, session, request }));
     }
 }

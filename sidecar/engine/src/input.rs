@@ -31,6 +31,8 @@ pub enum Input {
     },
     /// A request for a lease.
     Acquire(Acquire),
+    /// A request for leases of several keys, all or nothing.
+    AcquireAll(AcquireAll),
     /// The client no longer wants the lease of this acquire: it leaves the queue, or a grant that raced the cancel is
     /// returned (L5). Always answered [`crate::Reply::Cancelled`].
     Cancel {
@@ -179,6 +181,17 @@ pub struct Acquire {
     /// For a key of [`crate::Space::Once`], and only there: the lease is a turn, and this is the window that a success
     /// of it would fill (P18). Such an acquire may be answered [`crate::Reply::Done`].
     pub once: Option<Box<Window>>,
+}
+
+/// A request for leases of several keys, all or nothing (P19). Admitted as an acquire is.
+#[derive(Clone, Debug)]
+pub struct AcquireAll {
+    /// What is asked of every key. It is answered under this number, which is that of one of the keys.
+    pub wish: Acquire,
+    /// The keys, in the order of their bytes, none twice, at least one; each with the number that its lease is known by.
+    pub keys: Vec<(RequestId, Key)>,
+    /// For timed leases, the name of each; else none.
+    pub secrets: Vec<LeaseSecret>,
 }
 
 /// How a lease lives.

@@ -37,7 +37,7 @@ pub(crate) struct Lease {
     pub(crate) cut: bool,
     pub(crate) uid: u32,
     armed: Time,
-    terms: Option<Box<Terms>>,
+    pub(crate) terms: Option<Box<Terms>>,
 }
 
 /// What few leases have.
@@ -46,6 +46,10 @@ pub(crate) struct Terms {
     hold_until: Time,
     /// Set for permits of a rate.
     rate: Option<Rate>,
+    /// This group has reserved its units; it is no lease yet.
+    pub(crate) group: Option<usize>,
+    /// Leases that were granted with it: whoever cancels the request for it cancels theirs.
+    pub(crate) others: Vec<RequestId>,
     /// Set for a timed lease.
     pub(crate) secret: Option<LeaseSecret>,
     owner: Option<OwnerNo>,
@@ -53,6 +57,21 @@ pub(crate) struct Terms {
     pub(crate) share: Option<Box<Share>>,
     /// Set for a turn of a once key.
     window: Option<Box<Window>>,
+}
+
+impl Terms {
+    fn bare() -> Terms {
+        Terms {
+            hold_until: Time::MAX,
+            rate: None,
+            group: None,
+            others: Vec::new(),
+            secret: None,
+            owner: None,
+            share: None,
+            window: None,
+        }
+    }
 }
 
 impl Lease {
@@ -77,7 +96,7 @@ impl Lease {
             && waiter.window().is_none();
         let terms = (!plain).then(|| {
             let (owner, window) = (waiter.owner, waiter.window().map(Box::new));
-            Box::new(Terms { hold_until, rate, secret, owner, share: None, window })
+            Box::new(Terms { hold_until, rate, secret, owner, window, ..Terms::bare() })
         });
         // A timed lease is granted once all of its time is confirmed, so its cap is its deadline.
         let told = if secret.is_some() { cap } else { tellable.min(cap) };
@@ -96,6 +115,27 @@ impl Lease {
             uid: waiter.uid,
             armed: Time::MAX,
             terms,
+        }
+    }
+
+    /// Units bound for a group: no fence, and nobody is told of it.
+    pub(crate) fn reservation(now: Time, resource: usize, waiter: &Waiter, group: usize) -> Lease {
+        let terms = Terms { group: Some(group), owner: waiter.owner, ..Terms::bare() };
+        Lease {
+            resource,
+            index: 0,
+            session: waiter.session,
+            request: waiter.request,
+            mode: waiter.mode,
+            fence: 0,
+            since: now,
+            told: Time::ZERO,
+            cap: Time::MAX,
+            has_ttl: false,
+            cut: false,
+            uid: waiter.uid,
+            armed: Time::MAX,
+            terms: Some(Box::new(terms)),
         }
     }
 
@@ -129,11 +169,7 @@ impl Lease {
 
     /// What few leases have; this one has it now.
     pub(crate) fn terms(&mut self) -> &mut Terms {
-        let bare = || {
-            let hold_until = Time::MAX;
-            Box::new(Terms { hold_until, rate: None, secret: None, owner: None, share: None, window: None })
-        };
-        self.terms.get_or_insert_with(bare)
+        self.terms.get_or_insert_with(|| Box::new(Terms::bare()))
     }
 
     /// What it was before it was upgraded.
@@ -275,7 +311,9 @@ impl Engine {
             LeaseName::Session(request) => {
                 match speaker.and_then(|speaker| speaker.slot(request)) {
                     Some(Slot::Held(index) | Slot::Timed(index)) => return Ok(index),
-                    Some(Slot::Waiting(_)) => return Err(Missing::Refused(Refusal::NotFound)),
+                    Some(Slot::Waiting(_) | Slot::Grouped(_)) => {
+                        return Err(Missing::Refused(Refusal::NotFound));
+                    }
                     None => {}
                 }
                 let lost = self.ended.recall(EndedName::Session(session, request));
@@ -394,6 +432,10 @@ impl Engine {
         let mut all: Vec<usize> = self.resources[resource].live.iter().collect();
         all.sort_by_key(|&lease| self.leases[lease].fence);
         for lease in all {
+            if let Some(group) = self.leases[lease].group() {
+                self.reservation_lost(group, lease);
+                continue;
+            }
             let session = self.leases[lease].session;
             if !self.pins.is_over(lease) {
                 self.end_for_client(now, lease, End::Lost(reason));

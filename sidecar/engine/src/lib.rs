@@ -39,6 +39,8 @@ mod interest;
 mod ask;
 mod debt;
 mod once;
+mod grant;
+mod group;
 mod hint;
 mod force;
 mod link;
@@ -53,7 +55,7 @@ pub use effect::{
 };
 pub use engine::Engine;
 pub use input::{
-    Acquire, Change, EndedBy, Finish, Force, Input, LeaseName, Life, NewMode, RegisterAct, RegisterRequest,
-    Release, Renew, SessionOpened,
+    Acquire, AcquireAll, Change, EndedBy, Finish, Force, Input, LeaseName, Life, NewMode, RegisterAct,
+    RegisterRequest, Release, Renew, SessionOpened,
 };
 pub use model::*;

@@ -52,6 +52,8 @@ pub enum Mutant {
     TurnFreedBeforeAck,
     /// H16, engine: a cut-off session whose leases are lost with their tenure is never forgotten.
     SessionOutlivesLeases,
+    /// P19, engine: a group that gives up keeps what it had reserved.
+    GroupLeaksReservation,
     /// Rates, engine: the units are free when the lease is over, not when their time is.
     RateForgetsSpent,
     /// Rates, engine: a grant does not wait until the store confirmed the time of its units.
@@ -66,7 +68,7 @@ pub enum Mutant {
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Mutant; 28] = [
+    pub const ALL: [Mutant; 29] = [
         Mutant::FenceFromClock,
         Mutant::HandoffRepeatsFence,
         Mutant::HalfWrite,
@@ -90,6 +92,7 @@ impl Mutant {
         Mutant::FinishUnchecked,
         Mutant::TurnFreedBeforeAck,
         Mutant::SessionOutlivesLeases,
+        Mutant::GroupLeaksReservation,
         Mutant::RateForgetsSpent,
         Mutant::RateUnconfirmed,
         Mutant::ClockStepTrusted,

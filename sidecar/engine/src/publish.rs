@@ -136,7 +136,7 @@ impl Engine {
         let holds = actor.leases.iter().map(|&lease| &self.leases[lease]).map(|lease| Holding {
             key: self.resources[lease.resource].key.clone(),
             units: lease.mode.units(),
-            lease: lease.fence,
+            lease: lease.identity(),
             since: self.store_time_of(now, lease.since),
         });
         Some(BoardWait {

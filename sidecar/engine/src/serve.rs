@@ -3,15 +3,12 @@
 //! Owns the decision about the head of the queue, and what follows from it for the store: ask, renew, give back. Must
 //! not know how requests came or how answers leave.
 
-use crate::acquire::Waiter;
-use crate::effect::{Effect, EventKind, Grant, LostReason, Path, Refusal, Reply};
+use crate::effect::{Effect, LostReason, Path, Refusal, Reply};
 use crate::engine::Engine;
+use crate::grant;
 use crate::input::Life;
-use crate::lease::Lease;
-use crate::model::{Fence, Mode, Time, WHOLE};
+use crate::model::{Mode, Time, WHOLE};
 use crate::mutant::Mutant;
-use crate::rate::Rate;
-use crate::session::Slot;
 use crate::tenure::ttl_covering;
 use std::time::Duration;
 
@@ -90,15 +87,7 @@ impl Engine {
         if !may_overtake && !upgrades && !Mutant::NoBudget.is(self.config.mutant) {
             return Verdict::Yield(units);
         }
-        // A lease that could be extended needs some time to be; a timed one needs all of its time confirmed (P5, P8).
-        let reserve = self.config.tenure_ttl / 10;
-        let until = match waiter.life {
-            Life::Timed { ttl, .. } if !Mutant::TimedUnconfirmed.is(self.config.mutant) => ttl.max(reserve),
-            _ => reserve,
-        };
-        let per = waiter.per().filter(|_| !Mutant::RateUnconfirmed.is(self.config.mutant));
-        let until = per.map_or(until, |per| self.cooling_time(per).max(until));
-        match tenure.is_good_until(now + until) && !tenure.fences.is_empty() {
+        match self.can_grant(now, waiter) {
             true => Verdict::Grant,
             false => Verdict::Renew,
         }
@@ -148,6 +137,7 @@ impl Engine {
         }
     }
 
+    /// The head gets the key, or reserves it for its group.
     fn grant_head(&mut self, now: Time, resource: usize) {
         let r = &mut self.resources[resource];
         let head = r.queue.first().expect("judged a moment ago");
@@ -160,81 +150,19 @@ impl Engine {
             () if waiter.met_others => Path::Handoff,
             () => Path::Retained,
         };
-        let mut fence = tenure.fences.issue().expect("judged a moment ago");
-        if path == Path::Handoff && Mutant::HandoffRepeatsFence.is(self.config.mutant) {
-            fence = r.issued;
-        }
         tenure.served += 1;
         if let Some(interest) = &mut tenure.interest {
             interest.count_grant();
         }
-        r.issued = tenure.fences.issued();
-        let confirmed = tenure.deadline;
-        let tellable =
-            self.sessions.get_mut(&waiter.session).map_or(confirmed, |session| session.tellable(confirmed));
-        let upgraded = if self.is_upgrading(resource) { self.upgrades.remove(&resource) } else { None };
-        let index = match upgraded {
-            Some(upgrade) => {
-                self.exchange(now, upgrade.lease, fence, &waiter, tellable);
-                upgrade.lease
+        match waiter.group() {
+            Some(group) => self.reserve(now, resource, group, waiter, path),
+            None => {
+                let grant = self.grant(now, &waiter, path, None);
+                let event = grant::event(&grant);
+                self.reply(waiter.session, waiter.request, Reply::Granted(grant));
+                self.granted(now, &waiter, event);
             }
-            None => self.begin_lease(now, resource, fence, &waiter, tellable),
-        };
-        if let Some(owner) = waiter.owner {
-            self.owners.stops_waiting(owner);
         }
-        let lease = &self.leases[index];
-        let (told, cap, secret) = (lease.told, lease.cap, lease.secret());
-        let key = self.resources[resource].key.clone();
-        let waited = now.since(waiter.since);
-        let grant = Grant {
-            key,
-            mode: waiter.mode,
-            fence,
-            deadline: told,
-            cap: (cap < Time::MAX).then_some(cap),
-            secret,
-            path,
-            waited,
-        };
-        self.reply(waiter.session, waiter.request, Reply::Granted(grant));
-        self.event(
-            resource,
-            waiter.mode,
-            waiter.session,
-            waiter.request,
-            EventKind::Granted { fence, path, waited },
-        );
-        self.mark_use(now, resource);
-        self.keep_in_touch(now, resource);
-    }
-
-    /// A new lease, of which its session knows.
-    fn begin_lease(
-        &mut self,
-        now: Time,
-        resource: usize,
-        fence: Fence,
-        waiter: &Waiter,
-        tellable: Time,
-    ) -> usize {
-        let rate = waiter.per().map(|per| Rate { ends: now + per, cools: now + self.cooling_time(per) });
-        let lease = Lease::new(now, resource, fence, waiter, rate, tellable);
-        let secret = lease.secret();
-        let index = self.leases.insert(lease);
-        self.leases[index].index = self.resources[resource].live.add(index, waiter.mode);
-        self.arm_lease(index);
-        if let Some(owner) = waiter.owner {
-            self.owners.holds(owner, index);
-        }
-        if let Some(secret) = secret {
-            self.timed.insert(secret, index);
-        }
-        if let Some(session) = self.sessions.get_mut(&waiter.session) {
-            let slot = if secret.is_some() { Slot::Timed(index) } else { Slot::Held(index) };
-            session.settle(waiter.request, Some(slot));
-        }
-        index
     }
 
     /// The time to live that this key's tenure needs: the usual one, or what a timed lease or a rate at the head, or a
@@ -248,9 +176,13 @@ impl Engine {
             Life::Timed { ttl, .. } => Some(ttl_covering(ttl + slack)),
             Life::Session { .. } => None,
         });
+        let reserved = self.reserved_ttl(resource).map(|ttl| ttl_covering(ttl + slack));
         let renewal = r.renewals.iter().map(|renewal| ttl_covering(renewal.ttl + slack)).max();
         let confirmed = r.tenure.as_ref().map(|tenure| ttl_covering(tenure.deadline.since(now)));
-        [head, rate, renewal, confirmed].into_iter().flatten().fold(self.tenure_ttl(), Duration::max)
+        [head, rate, reserved, renewal, confirmed]
+            .into_iter()
+            .flatten()
+            .fold(self.tenure_ttl(), Duration::max)
     }
 
     /// Refuses every try of the queue: what it met will not go away at once.

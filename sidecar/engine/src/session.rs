@@ -20,6 +20,8 @@ use std::time::Duration;
 pub(crate) enum Slot {
     /// An acquire in a queue.
     Waiting(usize),
+    /// One of the acquires of this group.
+    Grouped(usize),
     /// A lease that ends with the session.
     Held(usize),
     /// A timed lease: it outlives the session (P5).
@@ -65,11 +67,11 @@ impl Session {
         self.newest.is_some_and(|newest| request <= newest)
     }
 
-    /// A new acquire waits.
-    pub(crate) fn wait(&mut self, request: RequestId, waiter: usize) {
+    /// A new acquire waits, by itself or in a group.
+    pub(crate) fn wait(&mut self, request: RequestId, slot: Slot) {
         self.newest = self.newest.max(Some(request));
         self.waiting += 1;
-        self.slots.insert(request, Slot::Waiting(waiter));
+        self.slots.insert(request, slot);
     }
 
     /// A request became a lease, or nothing.
@@ -78,7 +80,7 @@ impl Session {
             Some(slot) => self.slots.insert(request, slot),
             None => self.slots.remove(&request),
         };
-        self.waiting -= u32::from(matches!(before, Some(Slot::Waiting(_))));
+        self.waiting -= u32::from(matches!(before, Some(Slot::Waiting(_) | Slot::Grouped(_))));
         self.held -= u32::from(matches!(before, Some(Slot::Held(_))));
         self.held += u32::from(matches!(slot, Some(Slot::Held(_))));
     }
@@ -236,13 +238,22 @@ impl Engine {
     /// Takes its waiters out of all queues, with a refusal or silently, then serves those queues.
     fn leave_queues(&mut self, now: Time, id: SessionId, refusal: Option<Refusal>) {
         let mut resources = Vec::new();
-        for slot in self.slots_of(id) {
-            if let Slot::Waiting(waiter) = slot {
-                resources.push(self.waiters[waiter].resource);
-                match &refusal {
-                    Some(refusal) => self.refuse_waiter(now, waiter, refusal.clone()),
-                    None => self.drop_waiter(now, waiter),
+        for (request, slot) in self.numbered_slots_of(id) {
+            match (slot, &refusal) {
+                (Slot::Waiting(waiter), refusal) => {
+                    resources.push(self.waiters[waiter].resource);
+                    match refusal {
+                        Some(refusal) => self.refuse_waiter(now, waiter, refusal.clone()),
+                        None => self.drop_waiter(now, waiter),
+                    }
                 }
+                // It has several numbers, and goes with the first of them.
+                (Slot::Grouped(_), refusal) => match (self.group_of(id, request), refusal) {
+                    (Some(group), Some(refusal)) => self.refuse_group(now, group, refusal.clone()),
+                    (Some(group), None) => self.drop_group(now, group),
+                    (None, _) => {}
+                },
+                _ => {}
             }
         }
         self.serve_each(now, resources);
@@ -278,6 +289,11 @@ impl Engine {
 
     fn slots_of(&self, id: SessionId) -> Vec<Slot> {
         self.sessions.get(&id).map_or_else(Vec::new, |session| session.slots.values().copied().collect())
+    }
+
+    fn numbered_slots_of(&self, id: SessionId) -> Vec<(RequestId, Slot)> {
+        let slots = self.sessions.get(&id).map(|session| session.slots.iter());
+        slots.into_iter().flatten().map(|(request, slot)| (*request, *slot)).collect()
     }
 
     /// The deadline of a tenure moved: the sessions of its leases are told, each with a pause in between, all of its leases
@@ -399,6 +415,7 @@ impl Engine {
             self.refuse_waiter(now, waiter, Refusal::Draining);
         }
         self.drain_watches(now);
+        self.refuse_ready_groups(now, &Refusal::Draining);
         for resource in self.all_resources() {
             self.serve(now, resource);
         }

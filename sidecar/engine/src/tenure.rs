@@ -204,7 +204,11 @@ impl Engine {
         let certain = tenure.map_or(Time::ZERO, |tenure| tenure.deadline);
         for index in self.resources[resource].live.iter() {
             let lease = &self.leases[index];
-            if !lease.is_timed() && lease.cap > certain && !self.pins.is_over(index) {
+            if !lease.is_timed()
+                && lease.cap > certain
+                && lease.group().is_none()
+                && !self.pins.is_over(index)
+            {
                 let notice = Notice::AtRisk { request: lease.request };
                 self.effects.push_back(Effect::Notice { session: lease.session, notice });
             }

@@ -15,6 +15,8 @@ pub(crate) enum Timer {
     Lease(usize),
     /// A waiter's patience.
     Waiter(usize),
+    /// The patience of a group that has all its keys.
+    Group(usize),
     /// A session's pings and extensions.
     Session(SessionId),
     /// The board, and rounds that look for deadlocks.

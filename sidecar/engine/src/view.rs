@@ -32,8 +32,10 @@ pub struct KeyView {
 pub struct HolderView {
     /// Mode.
     pub mode: Mode,
-    /// Token.
+    /// Token; 0 while it is reserved.
     pub fence: Fence,
+    /// It is no lease yet: a request for several keys has this one and waits for others.
+    pub reserved: bool,
     /// Whose, if its session still exists.
     pub session: Option<SessionId>,
     /// User id it was granted to.
@@ -201,6 +203,7 @@ impl Engine {
         HolderView {
             mode: lease.mode,
             fence: lease.fence,
+            reserved: lease.group().is_some(),
             session: session.map(|_| lease.session),
             uid: lease.uid,
             app: session.map_or_else(String::new, |session| session.app.to_string()),

@@ -101,6 +101,7 @@ mod tests {
             per: None,
             watched: true,
             upgrades: None,
+            group: None,
         };
         Record {
             at: At(at),

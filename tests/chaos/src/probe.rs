@@ -111,6 +111,7 @@ impl Probe {
             per: None,
             watched: true,
             upgrades: None,
+            group: None,
         };
         let of = self.sent(Sent::Acquire(asked));
         (of, http::request(socket, "POST", &path, &body))

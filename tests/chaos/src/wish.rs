@@ -189,6 +189,7 @@ impl Wish {
             per: None,
             watched: true,
             upgrades: None,
+            group: None,
         }
     }
 

@@ -1,7 +1,8 @@
 //! Every limit of the settings, hit through each door that it applies to: its own code, and a message that says which
 //! limit it was or what is allowed.
 //!
-//! `rate_per_max` is hit in `rate.rs`. `value_bytes_max` and `keys_per_request_max` bound what is not there yet.
+//! `rate_per_max` is hit in `rate.rs`, `keys_per_request_max` in `lock_all.rs`. `value_bytes_max` bounds what is not
+//! there yet.
 
 use sidelock_e2e::PATIENCE;
 use sidelock_e2e::frames::{Peer, try_lock};

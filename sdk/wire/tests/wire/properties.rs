@@ -4,9 +4,10 @@ use crate::support;
 use proptest::option;
 use proptest::prelude::*;
 use sidelock_wire::{
-    Acquire, Align, Change, Code, Condition, Current, CycleEdge, Decoder, Detail, Done, FRAME_BYTES_MAX,
-    FrameError, Granted, Guarantee, Hello, Known, LeaseName, Life, Limits, LostReason, MAGIC, Mode, Refused,
-    Register, RegisterAct, Renewed, Resume, Scope, Secret, ToClient, ToSidecar, Version, Welcome, Window,
+    Acquire, AcquireAll, Align, Change, Code, Condition, Current, CycleEdge, Decoder, Detail, Done,
+    FRAME_BYTES_MAX, FrameError, Granted, Guarantee, Hello, Known, LeaseName, Life, Limits, LostReason,
+    MAGIC, Mode, Refused, Register, RegisterAct, Renewed, Resume, Scope, Secret, ToClient, ToSidecar,
+    Version, Welcome, Window,
 };
 use std::time::Duration;
 
@@ -113,10 +114,19 @@ fn acquire() -> impl Strategy<Value = ToSidecar<'static>> {
     )
 }
 
+fn acquire_all() -> impl Strategy<Value = ToSidecar<'static>> {
+    let other = any::<(u64, Vec<u8>)>().prop_map(|(number, key)| (number, &*key.leak()));
+    (acquire(), prop::collection::vec(other, 0..5)).prop_map(|(first, others)| match first {
+        ToSidecar::Acquire(first) => ToSidecar::AcquireAll(AcquireAll { first, others }),
+        other => other,
+    })
+}
+
 fn to_sidecar() -> impl Strategy<Value = ToSidecar<'static>> {
     prop_oneof![
         hello(),
         acquire(),
+        acquire_all(),
         any::<u64>().prop_map(|request| ToSidecar::Cancel { request }),
         (any::<u64>(), lease(), span()).prop_map(|(request, lease, ttl)| ToSidecar::Renew {
             request,
@@ -192,12 +202,18 @@ fn answer() -> impl Strategy<Value = ToClient<'static>> {
     let cycle = prop::collection::vec(edge(), 0..4);
     let detail = (option::of(any::<u32>()), option::of(span()), option::of(reason()), cycle);
     let cap = || option::of(any::<u64>());
-    prop_oneof![
+    let granted = || {
         (any::<(u64, u64, u64)>(), cap(), option::of(any::<u128>())).prop_map(
             |((request, fence, deadline_ns), cap_ns, secret)| {
-                ToClient::Granted(Granted { request, fence, deadline_ns, cap_ns, secret: secret.map(Secret) })
-            }
-        ),
+                let secret = secret.map(Secret);
+                Granted { request, fence, deadline_ns, cap_ns, secret }
+            },
+        )
+    };
+    prop_oneof![
+        granted().prop_map(ToClient::Granted),
+        (any::<u64>(), prop::collection::vec(granted(), 0..5))
+            .prop_map(|(request, leases)| ToClient::GrantedAll { request, leases }),
         (any::<(u64, u64, u64)>(), cap()).prop_map(|((request, fence, deadline_ns), cap_ns)| {
             ToClient::Renewed(Renewed { request, fence, deadline_ns, cap_ns })
         }),

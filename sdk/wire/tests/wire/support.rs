@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 use sidelock_wire::{
-    Acquire, Align, Change, Code, Condition, Current, CycleEdge, Detail, Done, Granted, Guarantee, Hello,
-    Known, LeaseName, Life, Limits, LostReason, Mode, Refused, Register, RegisterAct, Renewed, Resume, Scope,
-    Secret, ToClient, ToSidecar, Version, Welcome, Window,
+    Acquire, AcquireAll, Align, Change, Code, Condition, Current, CycleEdge, Detail, Done, Granted,
+    Guarantee, Hello, Known, LeaseName, Life, Limits, LostReason, Mode, Refused, Register, RegisterAct,
+    Renewed, Resume, Scope, Secret, ToClient, ToSidecar, Version, Welcome, Window,
 };
 use std::time::Duration;
 
@@ -54,6 +54,8 @@ pub(crate) fn to_sidecar() -> Vec<(&'static str, ToSidecar<'static>)> {
     };
     let day = Window { per: Duration::from_secs(86_400), align: Align::Utc };
     let turn = Acquire { once: Some(day), ..plain.clone() };
+    let all = Acquire { wait: Some(Duration::from_secs(5)), ..plain.clone() };
+    let others = vec![(33_554_433, &b"orders/41"[..]), (50_331_650, &b"orders/43"[..])];
     let timed = Acquire { life: Life::Timed { ttl: Duration::from_secs(30) }, ..plain.clone() };
     let ttl = Duration::from_millis(1500);
     let change = |lease, mode, wait| ToSidecar::Change(Change { request: 33_554_433, lease, mode, wait });
@@ -68,6 +70,8 @@ pub(crate) fn to_sidecar() -> Vec<(&'static str, ToSidecar<'static>)> {
         ("acquire_full", ToSidecar::Acquire(full)),
         ("acquire_rate", ToSidecar::Acquire(rate)),
         ("acquire_once", ToSidecar::Acquire(turn)),
+        ("acquire_all", ToSidecar::AcquireAll(AcquireAll { first: all.clone(), others: vec![] })),
+        ("acquire_all_full", ToSidecar::AcquireAll(AcquireAll { first: all, others })),
         ("cancel", ToSidecar::Cancel { request: 16_777_216 }),
         ("renew_session", ToSidecar::Renew { request: 33_554_433, lease: session, ttl }),
         ("renew_timed", ToSidecar::Renew { request: 33_554_433, lease: secret, ttl }),
@@ -137,6 +141,7 @@ pub(crate) fn to_client() -> Vec<(&'static str, ToClient<'static>)> {
         cap_ns: None,
         secret: None,
     };
+    let second = Granted { request: 33_554_433, fence: 1_764_000_000_000_777, ..granted };
     let renewed = Renewed {
         request: 33_554_433,
         fence: 1_764_000_000_000_001,
@@ -167,6 +172,7 @@ pub(crate) fn to_client() -> Vec<(&'static str, ToClient<'static>)> {
         ("granted", ToClient::Granted(granted)),
         ("granted_capped", ToClient::Granted(Granted { cap_ns, ..granted })),
         ("granted_timed", ToClient::Granted(Granted { cap_ns, secret: Some(SECRET), ..granted })),
+        ("granted_all", ToClient::GrantedAll { request: 16_777_216, leases: vec![granted, second] }),
         ("cancelled", ToClient::Cancelled { request: 16_777_216 }),
         ("renewed", ToClient::Renewed(renewed)),
         ("renewed_capped", ToClient::Renewed(Renewed { cap_ns, ..renewed })),
@@ -264,6 +270,24 @@ fn describe_version(version: &Version<'_>) -> Value {
     json!({ "etag": version.etag, "value": String::from_utf8_lossy(&version.value) })
 }
 
+/// An acquire, as the golden files show it.
+fn describe_acquire(acquire: &Acquire<'_>) -> Value {
+    let (ttl, timed) = match acquire.life {
+        Life::Session { ttl } => (ttl, false),
+        Life::Timed { ttl } => (Some(ttl), true),
+    };
+    let mut described = json!({
+        "request": acquire.request, "key": String::from_utf8_lossy(acquire.key), "mode": mode(acquire.mode),
+        "wait_ms": acquire.wait.map(millis), "ttl_ms": ttl.map(millis), "timed": timed,
+        "max_hold_ms": acquire.max_hold.map(millis), "owner": acquire.owner, "priority": acquire.priority,
+        "notify_queued": acquire.notify_queued, "per_ms": acquire.per.map(millis),
+    });
+    if let Some(window) = acquire.once {
+        described["once"] = json!({ "per_ms": millis(window.per), "align": window.align.name() });
+    }
+    described
+}
+
 /// As the golden files show it: one object with the message's name.
 pub(crate) fn describe_to_sidecar(message: &ToSidecar<'_>) -> Value {
     match message {
@@ -273,21 +297,13 @@ pub(crate) fn describe_to_sidecar(message: &ToSidecar<'_>) -> Value {
             "require_scope": hello.require_scope.map(Scope::name),
             "resume": hello.resume.map(|r| json!({ "session": r.session, "secret": wide(r.secret.0) })),
         }}),
-        ToSidecar::Acquire(acquire) => {
-            let (ttl, timed) = match acquire.life {
-                Life::Session { ttl } => (ttl, false),
-                Life::Timed { ttl } => (Some(ttl), true),
-            };
-            let mut described = json!({
-                "request": acquire.request, "key": String::from_utf8_lossy(acquire.key), "mode": mode(acquire.mode),
-                "wait_ms": acquire.wait.map(millis), "ttl_ms": ttl.map(millis), "timed": timed,
-                "max_hold_ms": acquire.max_hold.map(millis), "owner": acquire.owner, "priority": acquire.priority,
-                "notify_queued": acquire.notify_queued, "per_ms": acquire.per.map(millis),
-            });
-            if let Some(window) = acquire.once {
-                described["once"] = json!({ "per_ms": millis(window.per), "align": window.align.name() });
-            }
-            json!({ "acquire": described })
+        ToSidecar::Acquire(acquire) => json!({ "acquire": describe_acquire(acquire) }),
+        ToSidecar::AcquireAll(all) => {
+            let others = all.others.iter();
+            let others =
+                others.map(|(number, key)| json!({ "number": number, "key": String::from_utf8_lossy(key) }));
+            let others: Vec<Value> = others.collect();
+            json!({ "acquire_all": { "first": describe_acquire(&all.first), "others": others } })
         }
         ToSidecar::Cancel { request } => json!({ "cancel": { "request": request } }),
         ToSidecar::Renew { request, lease: name, ttl } => {
@@ -308,6 +324,14 @@ pub(crate) fn describe_to_sidecar(message: &ToSidecar<'_>) -> Value {
     }
 }
 
+/// A lease, as the golden files show it.
+fn describe_granted(granted: &Granted) -> Value {
+    json!({
+        "request": granted.request, "fence": granted.fence, "deadline_ns": granted.deadline_ns, "cap_ns": granted.cap_ns,
+        "secret": granted.secret.map(|secret| wide(secret.0)),
+    })
+}
+
 /// As the golden files show it: one object with the message's name.
 pub(crate) fn describe_to_client(message: &ToClient<'_>) -> Value {
     match message {
@@ -318,9 +342,9 @@ pub(crate) fn describe_to_client(message: &ToClient<'_>) -> Value {
             "key_bytes_max": w.limits.key_bytes_max, "in_flight_max": w.limits.in_flight_max,
             "namespace": w.namespace, "resumed": w.resumed,
         }}),
-        ToClient::Granted(g) => json!({ "granted": {
-            "request": g.request, "fence": g.fence, "deadline_ns": g.deadline_ns, "cap_ns": g.cap_ns,
-            "secret": g.secret.map(|secret| wide(secret.0)),
+        ToClient::Granted(granted) => json!({ "granted": describe_granted(granted) }),
+        ToClient::GrantedAll { request, leases } => json!({ "granted_all": {
+            "request": request, "leases": leases.iter().map(describe_granted).collect::<Vec<_>>(),
         }}),
         ToClient::Cancelled { request } => json!({ "cancelled": { "request": request } }),
         ToClient::Renewed(r) => json!({ "renewed": {

@@ -3,6 +3,7 @@
 //! Owns the order of things: first the lease, then the command; when the lease is lost, the command ends; when the
 //! command ends, the lease is released. Must not know how either works.
 
+mod held;
 mod job;
 pub(crate) mod once;
 
@@ -12,10 +13,10 @@ use crate::socket::Socket;
 use crate::span::{Wait, span, wait};
 use crate::wish::{self, ModeArgs};
 use clap::{Args, ValueEnum};
+use held::{Held, Told};
 use job::{Job, exit_code, start_failure_code};
 use nix::sys::signal::Signal;
-use sidelock_client::{Client, Code, Error, LeaseView, LostReason, Request};
-use std::borrow::Cow;
+use sidelock_client::{Client, Code, Error, LostReason, Request, RequestAll};
 use std::ffi::OsString;
 use std::future::pending;
 use std::pin::pin;
@@ -40,7 +41,7 @@ const LISTENED_TO: [Signal; 7] = [
 /// Arguments of `run`.
 #[derive(Args, Debug)]
 pub(crate) struct RunArgs {
-    /// The key
+    /// The key, or several: all of them or none
     #[arg(required_unless_present = "leader", value_name = "KEY")]
     keys: Vec<String>,
     /// Run the command once this process leads NAME, instead of holding a key: its lock is `leader/NAME`
@@ -96,10 +97,11 @@ enum OnLost {
 
 /// Holds the key around the command; the exit code is the command's, or says why there was none.
 pub(crate) async fn run(args: RunArgs) -> Result<u8, Failure> {
-    let key = args.key()?;
+    args.check()?;
     let client = wish::connect(&args.socket, "sidelock run").await?;
-    let acquire = args.request(&client, &key).acquire();
-    let lease = match wish::patiently(&args.socket, &key, acquire).await {
+    let keys = args.keys();
+    let acquire = args.acquire(&client, &keys);
+    let lease = match wish::patiently(&args.socket, &keys[0], acquire).await {
         Ok(lease) => lease,
         Err(error) => return args.not_acquired(error.into()),
     };
@@ -112,7 +114,7 @@ pub(crate) async fn run(args: RunArgs) -> Result<u8, Failure> {
             false => lease.lost().await,
         }
     };
-    let ended = protect(&args.care, &args.command_line(), &lease.view(), lost, &mut signals).await?;
+    let ended = protect(&args.care, &args.command_line(), &lease.told(), lost, &mut signals).await?;
     // Without a connection there is nobody who could answer, and nothing to tell of it.
     let connected = client.sidecar().is_some();
     // Awaited, so that whoever runs next finds it free. A sidecar that does not answer frees it when we are gone.
@@ -138,13 +140,11 @@ struct Ended {
 async fn protect(
     care: &Care,
     command: &[OsString],
-    lease: &LeaseView,
+    told: &Told,
     lost: impl Future<Output = LostReason>,
     signals: &mut Signals,
 ) -> Result<Ended, Failure> {
-    let environment =
-        [("SIDELOCK_KEY", lease.key().to_owned()), ("SIDELOCK_FENCE", lease.fence().to_string())];
-    let mut job = match Job::start(command, &environment) {
+    let mut job = match Job::start(command, &told.environment) {
         Ok(job) => job,
         Err(error) => {
             let program = command.first().map(|program| program.to_string_lossy()).unwrap_or_default();
@@ -170,7 +170,7 @@ async fn protect(
             reason = &mut loss, if !lost => {
                 lost = true;
                 ended_by_us = care.on_lost != OnLost::Warn;
-                kill_at = care.end_command(&job, lease.key(), reason);
+                kill_at = care.end_command(&job, &told.name, reason);
             }
             () = at(kill_at) => {
                 kill_at = None;
@@ -190,11 +190,8 @@ async fn at(time: Option<Instant>) {
 }
 
 impl RunArgs {
-    /// The one key. Several at once are all-or-nothing, which the sidecar does not do yet.
-    fn key(&self) -> Result<Cow<'_, str>, Failure> {
-        if let Some(name) = &self.leader {
-            return Ok(Cow::Owned(format!("leader/{name}")));
-        }
+    /// What the command line's grammar can not say.
+    fn check(&self) -> Result<(), Failure> {
         match self.keys.as_slice() {
             [key, command @ ..] if self.argv.is_empty() && self.command.is_none() => {
                 let command = if command.is_empty() { "CMD".to_owned() } else { command.join(" ") };
@@ -202,21 +199,49 @@ impl RunArgs {
                     "run needs `--` and then its command: sidelock run [OPTIONS] {key} -- {command}"
                 )))
             }
-            [key] => Ok(Cow::Borrowed(key)),
-            _ => Err(Failure::usage(
-                "run holds one key; put `--` before the command, and for several keys nest `sidelock run` in one order",
+            [_, _, ..] if self.mode.is_permits() => Err(Failure::usage(
+                "several keys are locked, alone or shared: leave out --permits and --limit",
             )),
+            _ => Ok(()),
+        }
+    }
+
+    /// What is locked: to lead is to hold the leader's key.
+    fn keys(&self) -> Vec<String> {
+        match &self.leader {
+            Some(name) => vec![format!("leader/{name}")],
+            None => self.keys.clone(),
+        }
+    }
+
+    async fn acquire(&self, client: &Client, keys: &[String]) -> Result<Held, Error> {
+        match keys {
+            [key] => self.request(client, key).acquire().await.map(Held::One),
+            keys => self.request_all(client, keys).acquire().await.map(Held::All),
         }
     }
 
     fn request(&self, client: &Client, key: &str) -> Request {
         let request = self.mode.request(client, key);
-        let request = match self.wait {
-            _ if self.no_wait => request.wait(Duration::ZERO),
+        let request = match self.patience() {
             Wait::Forever => request.wait_forever(),
             Wait::For(span) => request.wait(span),
         };
         self.care.max_hold.into_iter().fold(request, |request, span| request.max_hold(span))
+    }
+
+    fn request_all(&self, client: &Client, keys: &[String]) -> RequestAll {
+        let request = client.lock_all(keys);
+        let request = if self.mode.is_shared() { request.shared() } else { request };
+        let request = match self.patience() {
+            Wait::Forever => request.wait_forever(),
+            Wait::For(span) => request.wait(span),
+        };
+        self.care.max_hold.into_iter().fold(request, |request, span| request.max_hold(span))
+    }
+
+    fn patience(&self) -> Wait {
+        if self.no_wait { Wait::For(Duration::ZERO) } else { self.wait }
     }
 
     /// The command, with `-c` as flock runs it.

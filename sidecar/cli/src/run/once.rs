@@ -3,6 +3,7 @@
 //! Owns the order of things: first the turn, then the command; success finishes the turn, anything else gives it back.
 //! Must not know how the command is looked after: that is `run`'s.
 
+use super::held::Told;
 use super::{Care, Signals, protect};
 use crate::failure::Failure;
 use crate::output::tell;
@@ -72,7 +73,8 @@ pub(crate) async fn once(args: OnceArgs) -> Result<u8, Failure> {
     };
     // Before the command exists, so that no signal falls between the two.
     let mut signals = Signals::listen()?;
-    let ended = protect(&args.care, &args.argv, &turn.view(), turn.lost(), &mut signals).await?;
+    let told = Told::one(turn.view().key(), turn.fence());
+    let ended = protect(&args.care, &args.argv, &told, turn.lost(), &mut signals).await?;
     match ended.code {
         // A lost turn is somebody else's by now, whatever the command made of it.
         0 if ended.was_held => finish(turn).await,

@@ -73,11 +73,13 @@ fn flocks_spellings_do_what_flock_does() {
 }
 
 #[test]
-fn several_keys_are_refused_with_what_to_do() {
+fn several_keys_are_held_together_and_only_as_locks() {
     let sidecar = Sidecar::start();
-    let said = sidecar.say("run a b -- true");
+    let said = sidecar.script("sidelock run a b -- sidelock run -n b -- true || echo code $?");
+    assert_eq!(said.out, "code 3\n", "{said:?}");
+    let said = sidecar.say("run --limit 2 a b -- true");
     assert_eq!(said.code, 2);
-    assert!(said.err.contains("one key"), "{said:?}");
+    assert!(said.err.contains("several keys"), "{said:?}");
 }
 
 #[test]

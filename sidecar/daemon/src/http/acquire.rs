@@ -2,16 +2,16 @@
 //!
 //! Owns this door's defaults (`wait` 0, `ttl` 30s) and its bound of the wait. Must not know how the engine decides.
 
-use super::body::{LockBody, LockMode, SemaphoreBody, Span, TTL_DEFAULT};
+use super::body::{LockBody, LockMode, LocksBody, SemaphoreBody, Span, TTL_DEFAULT};
 use super::call::{Call, Caller};
-use super::lease::{Lease, unexpected};
+use super::lease::{Lease, Leases, unexpected};
 use super::problem::ProblemDocument;
 use super::response::{Answer, json};
 use super::{repeat, stream};
 use crate::config::format_duration;
 use hyper::StatusCode;
 use sidelock_engine::{Grant, LeaseSecret, Reply};
-use sidelock_wire::{Acquire, Life, Mode, Window};
+use sidelock_wire::{Acquire, AcquireAll, Life, Mode, Window};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -151,6 +151,44 @@ async fn grant(caller: &Caller, key: &[u8], wish: &Wish) -> Result<(LeaseSecret,
 pub(super) fn timed_lease(caller: &Caller, reply: Reply) -> Result<(LeaseSecret, Lease), ProblemDocument> {
     match reply {
         Reply::Granted(grant) => granted(caller, &grant),
+        other => Err(unexpected(&other)),
+    }
+}
+
+/// Several keys, all or nothing.
+pub(crate) async fn several(
+    caller: &Caller,
+    body: LocksBody,
+    repeats: Option<repeat::Ticket>,
+) -> Result<Answer, ProblemDocument> {
+    let LocksBody { keys, wait, ttl, max_hold, mode, owner, priority, meta } = body;
+    let lock = LockBody { wait, ttl, max_hold, mode, owner, priority, meta, reentrant: None };
+    let wish = Wish::try_from(lock)?;
+    let keys = keys.filter(|keys| !keys.is_empty()).ok_or_else(|| {
+        ProblemDocument::bad_field("keys", "is missing; name the keys, as in {\"keys\":[\"a\",\"b\"]}")
+    })?;
+    let leases = match repeats {
+        Some(ticket) => repeat::once_all(caller, ticket, || grant_several(caller, &keys, &wish)).await?,
+        None => grant_several(caller, &keys, &wish).await?.into_iter().map(|(_, lease)| lease).collect(),
+    };
+    Ok(json(StatusCode::OK, &Leases { leases }))
+}
+
+async fn grant_several(
+    caller: &Caller,
+    keys: &[String],
+    wish: &Wish,
+) -> Result<Vec<(LeaseSecret, Lease)>, ProblemDocument> {
+    let life = Life::Timed { ttl: wish.ttl.map_or(TTL_DEFAULT, |ttl| ttl.0) };
+    let wait = keys.iter().map(|key| admit_wait(caller, key.as_bytes(), wish.wait));
+    let wait = wait.collect::<Result<Vec<_>, _>>()?.into_iter().min().unwrap_or_default();
+    let call = caller.call();
+    let mut first = wish.request(keys[0].as_bytes(), wait, life, false);
+    first.request = call.request();
+    let others = (call.request() + 1..).zip(keys[1..].iter().map(|key| key.as_bytes())).collect();
+    call.acquire(caller.door.gate.acquire_all(call.session(), &AcquireAll { first, others })?);
+    match call.answer().await? {
+        Reply::GrantedAll(grants) => grants.into_iter().map(|(_, grant)| granted(caller, &grant)).collect(),
         other => Err(unexpected(&other)),
     }
 }

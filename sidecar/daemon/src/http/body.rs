@@ -51,6 +51,37 @@ impl Fields for LockBody {
         &["wait", "ttl", "max_hold", "mode", "owner", "priority", "meta", "reentrant"];
 }
 
+/// What `POST /v1/locks` takes: several keys, all or nothing.
+#[derive(Clone, Debug, Default, Deserialize, ToSchema)]
+pub(crate) struct LocksBody {
+    /// The keys, in any order; the same twice counts once. At most 64. Required.
+    #[schema(value_type = Vec<String>, required = true, nullable = false, example = json!(["accounts/1", "accounts/2"]))]
+    pub(crate) keys: Option<Vec<String>>,
+    /// How long to wait for all of them, at most 10m. Default 0s: one try.
+    #[schema(value_type = Option<String>, example = "5s")]
+    pub(crate) wait: Option<Span>,
+    /// How long the leases live without a renewal. Default 30s.
+    #[schema(value_type = Option<String>, example = "30s")]
+    pub(crate) ttl: Option<Span>,
+    /// The leases are lost this long after their grant, whatever renews them. Default: never.
+    #[schema(value_type = Option<String>, example = "10m")]
+    pub(crate) max_hold: Option<Span>,
+    /// Beside nobody, or beside other shared leases. Default exclusive.
+    pub(crate) mode: Option<LockMode>,
+    /// The sequential actor that asks, for the search for deadlocks.
+    pub(crate) owner: Option<String>,
+    /// Ahead of lower ones; one point is worth a second of waiting. From -100 to 100, default 0.
+    pub(crate) priority: Option<i32>,
+    /// Words of the asker's own, for policies. Accepted and not used yet.
+    #[schema(value_type = Option<BTreeMap<String, String>>)]
+    pub(crate) meta: Option<BTreeMap<String, String>>,
+}
+
+impl Fields for LocksBody {
+    const NAMES: &'static [&'static str] =
+        &["keys", "wait", "ttl", "max_hold", "mode", "owner", "priority", "meta"];
+}
+
 /// What `POST /v1/semaphores/{key}` takes.
 #[derive(Clone, Debug, Default, Deserialize, ToSchema)]
 pub(crate) struct SemaphoreBody {
@@ -217,6 +248,7 @@ mod tests {
             assert_eq!(published, read);
         }
         check::<LockBody>();
+        check::<LocksBody>();
         check::<SemaphoreBody>();
         check::<RenewBody>();
         check::<ChangeBody>();

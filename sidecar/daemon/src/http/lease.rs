@@ -42,6 +42,13 @@ pub(crate) struct Lease {
     guarantee: &'static str,
 }
 
+/// Leases of several keys, all of which were acquired at once.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub(crate) struct Leases {
+    /// One of each key, in the order of the keys' bytes.
+    pub(crate) leases: Vec<Lease>,
+}
+
 impl Lease {
     /// A lease as it stands now.
     pub(crate) fn new(

@@ -3,9 +3,9 @@
 //! Owns one row per operation. Bodies' schemas come from the types themselves, and a test holds the rows against the
 //! routes. Must not answer anything else.
 
-use super::body::{ChangeBody, LockBody, LockMode, RenewBody, SemaphoreBody};
+use super::body::{ChangeBody, LockBody, LockMode, LocksBody, RenewBody, SemaphoreBody};
 use super::graph::Graph;
-use super::lease::Lease;
+use super::lease::{Lease, Leases};
 use super::once::{Finished, Once, OnceBody};
 use super::pages::Info;
 use super::problem::{ProblemDocument, RegisterVersion};
@@ -180,6 +180,8 @@ const fn page(
 const ROWS: &[Row] = &[
     Row { method: HttpMethod::Post, path: "/v1/locks/{key}", id: "acquireLock", summary: "Acquire a lock, alone or shared.",
         parameters: &[KEY, STREAM, SCOPE, IDEMPOTENCY], body: Some("LockBody"), status: 200, content: ACQUIRED, codes: ACQUIRE_CODES },
+    Row { method: HttpMethod::Post, path: "/v1/locks", id: "acquireAll", summary: "Acquire several locks, all or nothing.",
+        parameters: &[SCOPE, IDEMPOTENCY], body: Some("LocksBody"), status: 200, content: &[(JSON, Some("Leases"))], codes: ACQUIRE_CODES },
     Row { method: HttpMethod::Post, path: "/v1/semaphores/{key}", id: "acquireSemaphore", summary: "Acquire permits of a semaphore.",
         parameters: &[KEY, STREAM, SCOPE, IDEMPOTENCY], body: Some("SemaphoreBody"), status: 200, content: ACQUIRED, codes: ACQUIRE_CODES },
     Row { method: HttpMethod::Post, path: "/v1/once/{key}", id: "enterOnce", summary: "The turn of a key that is done once per window, or what another turn left.",
@@ -228,6 +230,7 @@ const ROWS: &[Row] = &[
     ),
     components(schemas(
         LockBody,
+        LocksBody,
         LockMode,
         SemaphoreBody,
         RenewBody,
@@ -236,6 +239,7 @@ const ROWS: &[Row] = &[
         Once,
         Finished,
         Lease,
+        Leases,
         StreamEvent,
         Listing,
         KeyState,

@@ -13,7 +13,7 @@ use std::fmt;
 /// What a path names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Resource {
-    /// `/v1/locks`: the keys in use.
+    /// `/v1/locks`: the keys in use, and several of them at once.
     Locks,
     /// `/v1/locks/{key}`: a key as a lock.
     Lock(Vec<u8>),
@@ -119,7 +119,7 @@ impl Resource {
     /// What can be done with it.
     pub(crate) fn methods(&self) -> &'static [Method] {
         match self {
-            Resource::Lock(_) => LOOK_OR_ACQUIRE,
+            Resource::Lock(_) | Resource::Locks => LOOK_OR_ACQUIRE,
             Resource::Semaphore(_) | Resource::Once(_) => ACQUIRE,
             Resource::Finish(_) => FINISH,
             Resource::Lease(_) => LEASE,
@@ -132,6 +132,7 @@ impl Resource {
     pub(crate) fn parameters(&self, method: &Method) -> Option<&'static [&'static str]> {
         match self {
             Resource::Lock(_) | Resource::Semaphore(_) if *method == Method::POST => Some(&["stream"]),
+            Resource::Locks if *method == Method::POST => Some(&[]),
             Resource::Locks | Resource::Watch => Some(&["prefix"]),
             Resource::Register(_) if *method == Method::GET || *method == Method::HEAD => {
                 Some(&["watch", "wait"])

@@ -11,7 +11,7 @@ use super::path::LeaseId;
 use super::problem::ProblemDocument;
 use sidelock_engine::LeaseSecret;
 use sidelock_wire::Secret;
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::rc::Rc;
@@ -45,18 +45,18 @@ pub(crate) struct Ticket(Rc<Request>);
 struct Request {
     /// Hash of what was asked, to tell a repeat from a key used twice.
     asked: u64,
-    stand: Cell<Stand>,
+    stand: RefCell<Stand>,
     moved_on: Notify,
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 enum Stand {
     /// Nobody asks: the first has not begun, or was refused, or its client left.
     Open,
     /// Somebody asks; repeats wait for them.
     Asking,
-    /// This came of it.
-    Granted(LeaseSecret),
+    /// This came of it: one lease, or one of each of its keys.
+    Granted(Rc<[LeaseSecret]>),
 }
 
 impl Repeats {
@@ -90,7 +90,7 @@ impl Remembered {
             return ticket.clone();
         }
         self.make_room(now);
-        let request = Request { asked, stand: Cell::new(Stand::Open), moved_on: Notify::new() };
+        let request = Request { asked, stand: RefCell::new(Stand::Open), moved_on: Notify::new() };
         let ticket = Ticket(Rc::new(request));
         let name: Rc<str> = name.into();
         self.order.push_back((now, name.clone()));
@@ -132,28 +132,51 @@ impl Ticket {
     }
 }
 
-/// Acquires, unless the same request already did. A repeat that comes while the first still waits, waits for it, and
-/// takes over if the first one's client leaves.
+/// As [`once_all`], for one lease.
 pub(crate) async fn once<F, E>(caller: &Caller, ticket: Ticket, acquire: impl Fn() -> F) -> Result<Lease, E>
 where
     F: Future<Output = Result<(LeaseSecret, Lease), E>>,
+    E: From<ProblemDocument>,
+{
+    let acquire = || {
+        let acquiring = acquire();
+        async { acquiring.await.map(|one| vec![one]) }
+    };
+    once_all(caller, ticket, acquire).await.map(|mut leases| leases.swap_remove(0))
+}
+
+/// Acquires, unless the same request already did. A repeat that comes while the first still waits, waits for it, and
+/// takes over if the first one's client leaves.
+pub(crate) async fn once_all<F, E>(
+    caller: &Caller,
+    ticket: Ticket,
+    acquire: impl Fn() -> F,
+) -> Result<Vec<Lease>, E>
+where
+    F: Future<Output = Result<Vec<(LeaseSecret, Lease)>, E>>,
     E: From<ProblemDocument>,
 {
     let request = &*ticket.0;
     loop {
         // Before the look: what moves on after it is not missed.
         let moved_on = request.moved_on.notified();
-        match request.stand.get() {
-            Stand::Granted(secret) => {
+        let stand = request.stand.borrow().clone();
+        match stand {
+            Stand::Granted(secrets) => {
                 let incarnation = caller.door.gate.place().incarnation;
-                return Ok(lease::find(caller, LeaseId::new(Secret(secret.0), incarnation)).await?);
+                let mut leases = Vec::with_capacity(secrets.len());
+                for secret in secrets.iter() {
+                    let id = LeaseId::new(Secret(secret.0), incarnation);
+                    leases.push(lease::find(caller, id).await?);
+                }
+                return Ok(leases);
             }
             Stand::Asking => moved_on.await,
             Stand::Open => {
                 let turn = Turn::begin(request);
-                let (secret, lease) = acquire().await?;
-                turn.granted(secret);
-                return Ok(lease);
+                let (secrets, leases): (Vec<LeaseSecret>, Vec<Lease>) = acquire().await?.into_iter().unzip();
+                turn.granted(secrets.into());
+                return Ok(leases);
             }
         }
     }
@@ -164,20 +187,22 @@ struct Turn<'a>(&'a Request);
 
 impl<'a> Turn<'a> {
     fn begin(request: &'a Request) -> Turn<'a> {
-        request.stand.set(Stand::Asking);
+        request.stand.replace(Stand::Asking);
         Turn(request)
     }
 
-    fn granted(self, secret: LeaseSecret) {
-        self.0.stand.set(Stand::Granted(secret));
+    fn granted(self, secrets: Rc<[LeaseSecret]>) {
+        self.0.stand.replace(Stand::Granted(secrets));
     }
 }
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
-        if matches!(self.0.stand.get(), Stand::Asking) {
-            self.0.stand.set(Stand::Open);
+        let mut stand = self.0.stand.borrow_mut();
+        if matches!(*stand, Stand::Asking) {
+            *stand = Stand::Open;
         }
+        drop(stand);
         self.0.moved_on.notify_waiters();
     }
 }

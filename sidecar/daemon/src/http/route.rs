@@ -4,7 +4,7 @@
 
 use super::Door;
 use super::acquire::{self, Wish};
-use super::body::{self, LockBody, SemaphoreBody};
+use super::body::{self, LockBody, LocksBody, SemaphoreBody};
 use super::call::Caller;
 use super::once::{self, OnceBody};
 use super::path::{Query, Resource};
@@ -66,6 +66,17 @@ async fn serve(caller: &Caller, request: Request<Incoming>) -> Result<Answer, Pr
             enter(caller, &head, &bytes, &key, &wish).await
         }
         Resource::Finish(id) => once::finish(caller, id, &bytes).await,
+        Resource::Locks if head.method == Method::POST => {
+            let several = body::parse::<LocksBody>(&bytes)?;
+            caller.door.gate.reaches(required_scope(&head.headers)?)?;
+            let ticket = match text(&head.headers, "Idempotency-Key")? {
+                Some(name) => {
+                    Some(caller.door.repeats.ticket(caller.peer.uid, name, (head.uri.path(), &bytes))?)
+                }
+                None => None,
+            };
+            acquire::several(caller, several, ticket).await
+        }
         Resource::Lock(key) => pages::look(caller, &key).await,
         Resource::Locks => pages::list(caller, &query).await,
         Resource::Lease(id) if head.method == Method::PUT => lease::renew(caller, id, &bytes).await,

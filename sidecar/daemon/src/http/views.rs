@@ -47,8 +47,11 @@ pub(crate) struct KeyState {
 struct Holder {
     #[serde(flatten)]
     who: Who,
-    /// Its fence token.
+    /// Its fence token; 0 while it is reserved.
     fence: u64,
+    /// Reserved for lock_all: a request for several keys has this one and waits for others. No lease yet.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    reserved: bool,
     /// For how many seconds it has been held.
     held_for: f64,
     /// Seconds until its deadline, unless it is extended.
@@ -166,6 +169,7 @@ impl Holder {
     fn new(view: HolderView, now: Time) -> Holder {
         Holder {
             fence: view.fence,
+            reserved: view.reserved,
             held_for: now.since(view.since).as_secs_f64(),
             expires_in: view.deadline.since(now).as_secs_f64(),
             reference: view.reference.map(reference),
@@ -243,8 +247,9 @@ fn why(view: &KeyView, now: Time) -> String {
             n => format!(" and {n} more"),
         };
         let span = now.since(first.since).as_secs_f64();
+        let how = if first.reserved { "reserved for lock_all" } else { "held" };
         return format!(
-            "held ({}) by {}{others} for {span:.1} s{waiting}",
+            "{how} ({}) by {}{others} for {span:.1} s{waiting}",
             first.mode.name(),
             name_of(first)
         );
@@ -303,6 +308,7 @@ mod tests {
         let holder = HolderView {
             mode: Mode::Exclusive,
             fence: 7,
+            reserved: false,
             session: Some(SessionId(3)),
             uid: 1000,
             app: "billing".into(),
@@ -332,6 +338,17 @@ mod tests {
         let state = KeyState::new(KeyView { tenure: Some(tenure), ..free() }, Time::ZERO);
         assert!(state.holders.is_empty());
         assert!(state.why.starts_with("free"), "{}", state.why);
+    }
+
+    #[test]
+    fn a_reservation_is_shown_as_one() {
+        let mut view = held();
+        view.holders[0].reserved = true;
+        let json = serde_json::to_value(KeyState::new(view, Time::ZERO)).expect("is plain data");
+        assert_eq!(json["holders"][0]["reserved"], true);
+        assert!(
+            json["why"].as_str().expect("a sentence").starts_with("reserved for lock_all (exclusive) by")
+        );
     }
 
     #[test]

@@ -104,6 +104,7 @@ fn heard(message: ToClient<'_>) -> Heard {
     match message {
         ToClient::Welcome(w) => Heard::Welcome { session: w.session, secret: w.secret, resumed: w.resumed },
         ToClient::Granted(granted) => Heard::Granted(granted.request, granted.fence),
+        ToClient::GrantedAll { request, leases } => Heard::Granted(request, leases[0].fence),
         ToClient::Refused(r) => Heard::Refused(r.request, r.code, r.message.into_owned()),
         ToClient::Released { request } => Heard::Released(request),
         ToClient::Done(done) => Heard::Done(done.request, done.result.into_owned()),

@@ -3,9 +3,9 @@
 use super::{STORE_EPOCH, World, registers};
 use sidelock_engine::store::{Call, Op, Order, Outcome, Push, Reply as StoreReply, Success};
 use sidelock_engine::{
-    Acquire, Align, Change, Edge, EndedBy, Finish, Force, Input, Key, LeaseName, LeaseSecret, Life, Mode,
-    NewMode, Notice, Owner, Refusal, Release, Renew, Reply, RequestId, SessionId, SessionOpened, Space, Time,
-    WHOLE, Window,
+    Acquire, AcquireAll, Align, Change, Edge, EndedBy, Finish, Force, Grant, Input, Key, LeaseName,
+    LeaseSecret, Life, Mode, NewMode, Notice, Owner, Refusal, Release, Renew, Reply, RequestId, SessionId,
+    SessionOpened, Space, Time, WHOLE, Window,
 };
 use std::time::Duration;
 
@@ -90,6 +90,7 @@ fn client_acts(world: &mut World, sidecar: usize, session: SessionId, verb: &str
         |at: usize| RequestId(rest.get(at).and_then(|n| n.parse().ok()).unwrap_or_else(|| panic!("{line}")));
     let input = match verb {
         "acquires" => Input::Acquire(acquire(session, number(0), &rest[1..], line)),
+        "acquires-all" => Input::AcquireAll(acquire_all(session, number(0), &rest[1..], line)),
         "cancels" => Input::Cancel { session, request: number(0) },
         "releases" => {
             let request = if rest.get(1) == Some(&"unheard") { RequestId::NOBODY } else { RequestId(0) };
@@ -198,6 +199,20 @@ fn upgrade(session: SessionId, request: RequestId, lease: LeaseName, words: &[&s
     Change { session, request, lease, to }
 }
 
+/// `NUMBER KEY,KEY… …`: the keys in their order, the rest as for an acquire.
+fn acquire_all(session: SessionId, request: RequestId, words: &[&str], line: &str) -> AcquireAll {
+    let keys: Vec<Key> = words[0].split(',').map(|key| Key::new(key).unwrap()).collect();
+    let wish = acquire(session, request, &[&[keys[0].as_str()], &words[1..]].concat(), line);
+    let numbers = (request.0..).map(RequestId);
+    let secrets = match wish.life {
+        Life::Timed { .. } => {
+            (0..keys.len()).map(|more| LeaseSecret((request.0 + more as u64).into())).collect()
+        }
+        Life::Session { .. } => Vec::new(),
+    };
+    AcquireAll { wish, keys: numbers.zip(keys).collect(), secrets }
+}
+
 /// A session lease by its number, a timed one by `timed:` and its number.
 pub(super) fn lease(word: &str) -> LeaseName {
     match word.strip_prefix("timed:") {
@@ -227,15 +242,11 @@ fn units(units: u32) -> String {
 
 pub(super) fn reply(reply: &Reply, now: Time) -> String {
     match reply {
-        Reply::Granted(grant) => format!(
-            "granted {} {} fence={} until {} ({:?}, after {:?})",
-            grant.mode.name(),
-            grant.key,
-            fence(grant.fence, now),
-            at(grant.deadline),
-            grant.path,
-            grant.waited
-        ),
+        Reply::Granted(grant) => format!("granted {}", granted(grant, now)),
+        Reply::GrantedAll(grants) => {
+            let grants: Vec<_> = grants.iter().map(|(_, grant)| granted(grant, now)).collect();
+            format!("granted all: {}", grants.join(", "))
+        }
         Reply::Renewed { deadline, .. } => format!("renewed until {}", at(*deadline)),
         Reply::Downgraded { deadline, .. } => format!("shared, until {} as before", at(*deadline)),
         Reply::Released => "released".into(),
@@ -267,6 +278,18 @@ pub(super) fn reply(reply: &Reply, now: Time) -> String {
 fn left(success: &Success) -> String {
     let closed = success.window_end.0 as i64 - STORE_EPOCH as i64 - 1_000_000;
     format!("{:?} until {:.1}ms", String::from_utf8_lossy(&success.result), closed as f64 / 1e3)
+}
+
+fn granted(grant: &Grant, now: Time) -> String {
+    format!(
+        "{} {} fence={} until {} ({:?}, after {:?})",
+        grant.mode.name(),
+        grant.key,
+        fence(grant.fence, now),
+        at(grant.deadline),
+        grant.path,
+        grant.waited
+    )
 }
 
 fn fence(fence: u64, _now: Time) -> i64 {

@@ -201,6 +201,7 @@ impl Book {
                 self.granted(session, request, grant, share, now);
                 marks.saw(format!("granted {} by {:?}", grant.mode.name(), grant.path));
             }
+            Reply::GrantedAll(_) => panic!("nobody asks for several keys: {who}"),
             Reply::Cancelled => {
                 asked.cancelled = true;
                 // Granted in the same breath, before the cancel was looked at: it is void.

@@ -153,8 +153,9 @@ impl Tale {
     fn asks(&mut self, at: u64, of: Req, key: u32, units: u32, limit: u32) -> &mut Tale {
         let owner = Some(0);
         let wait = Wait::Forever;
-        let (priority, timed, per, watched, upgrades) = (0, false, None, true, None);
-        let acquire = Acquire { key, units, limit, wait, priority, timed, owner, per, watched, upgrades };
+        let (priority, timed, per, watched, upgrades, group) = (0, false, None, true, None, None);
+        let acquire =
+            Acquire { key, units, limit, wait, priority, timed, owner, per, watched, upgrades, group };
         self.add(at, Event::Sent { of, what: Sent::Acquire(acquire) }).add(at, Event::Arrived { of })
     }
 

@@ -84,6 +84,7 @@ mod tests {
             timed: false,
             owner: None,
             per: None,
+            group: None,
             watched: false,
             upgrades: None,
         };

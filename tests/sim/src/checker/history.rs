@@ -103,13 +103,13 @@ pub struct Acquire {
     /// On whose behalf: an owner of the session, numbered from 0, who does one thing after another. `None`: nobody says.
     pub owner: Option<u32>,
     /// Its units come back so long after the grant, not with its end.
-    #[serde(default)]
     pub per: Option<Duration>,
     /// Its wait counts where deadlocks are looked for.
     pub watched: bool,
     /// It takes the place of this shared lease, which its holder keeps until then.
-    #[serde(default)]
     pub upgrades: Option<Req>,
+    /// One of several keys that are asked for at once: all those of the session with this number.
+    pub group: Option<u32>,
 }
 
 /// How long an acquire waits.

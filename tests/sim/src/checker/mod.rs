@@ -12,6 +12,7 @@ mod deadlock;
 mod fences;
 mod fleet;
 mod knot;
+mod group;
 mod line;
 mod forced;
 mod order;
@@ -39,6 +40,8 @@ pub enum Rule {
     GrantBeforeEnd,
     /// Rates: in no window of `per` are there more units granted than the limit.
     Rate,
+    /// P19: several keys are granted at once or not at all.
+    Group,
     /// P4: no client is told more time than the store confirmed.
     Unconfirmed,
     /// S9: a grant, or a renewal, has time left when it is issued.
@@ -150,6 +153,7 @@ pub fn judge(history: &History) -> Judgement {
     let mut book = Book::default();
     let mut windows = windows::Windows::default();
     let mut rates = rate::Rates::default();
+    let mut groups = group::Groups::default();
     let mut fences = fences::Fences::default();
     let mut forced = forced::Forced::default();
     let mut truth = store_truth::StoreTruth::default();
@@ -165,6 +169,7 @@ pub fn judge(history: &History) -> Judgement {
         book.see(record.at, &record.event, &mut found);
         answers::see(&record.event, &book, &mut found);
         windows.see(record.at, &record.event, &book, bounds, &mut found);
+        groups.see(record.at, &record.event, &book, &mut found);
         rates.see(record.at, &record.event, &book, bounds, &mut found);
         fences.see(record.at, &record.event, &book, bounds, &mut found);
         forced.see(record.at, &record.event, &book, bounds, &mut found);

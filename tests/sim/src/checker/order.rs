@@ -96,6 +96,10 @@ impl Order {
         let Some((acquire, sidecar)) = book.acquire(of) else {
             return;
         };
+        // It enters the queue when it has the keys before this one.
+        if acquire.group.is_some() {
+            return;
+        }
         let now = i64::try_from(at.0).expect("a run shorter than three centuries");
         self.queue(sidecar, acquire.key).push(Waiter {
             of,

@@ -104,8 +104,8 @@ impl Overtaking {
         let (Some((acquire, sidecar)), Some(request)) = (book.acquire(lease), book.request(lease)) else {
             return;
         };
-        // Who keeps a share and wants all goes first, whoever waits.
-        if acquire.upgrades.is_some() {
+        // Who keeps a share and wants all goes first, whoever waits; a group's turn was when it reserved the key.
+        if acquire.upgrades.is_some() || acquire.group.is_some() {
             return;
         }
         let queue = slot(&mut self.keys, acquire.key);

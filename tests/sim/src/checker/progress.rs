@@ -18,6 +18,8 @@ struct KeyState {
     live: Vec<(Req, u32)>,
     /// Acquires in a sidecar, not answered yet: name, sidecar, since when, and whether it is a try.
     present: Vec<(Req, u32, At, bool)>,
+    /// Requests for several keys that want this one besides: it may be reserved for them, or wait for another key.
+    groups: Vec<(Req, u32)>,
     /// The last lease ended then.
     idle_since: At,
     /// A waiter went away then, and what it had asked for in the store with it.
@@ -47,6 +49,10 @@ impl Progress {
                 if let (Some((acquire, sidecar)), Some(request)) = (book.acquire(of), book.request(of)) {
                     let state = slot(&mut self.keys, acquire.key);
                     state.touch(at);
+                    if acquire.group.is_some() {
+                        state.groups.push((of, sidecar));
+                        return;
+                    }
                     state.present.push((of, sidecar, at, request.is_try()));
                     state.touch(at);
                 }
@@ -90,6 +96,7 @@ impl Progress {
         self.idle(at, acquire.key as usize, book, bounds, found);
         let state = slot(&mut self.keys, acquire.key);
         state.touch(at);
+        state.groups.retain(|(of, _)| *of != lease);
         state.present.retain(|(of, ..)| *of != lease);
         state.live.push((lease, sidecar));
         if let Some(per) = acquire.per {
@@ -104,6 +111,11 @@ impl Progress {
         self.idle(at, acquire.key as usize, book, bounds, found);
         let state = slot(&mut self.keys, acquire.key);
         state.touch(at);
+        if acquire.group.is_some() {
+            state.groups.retain(|(other, _)| *other != of);
+            state.last_dropped = at;
+            return;
+        }
         let Some(index) = state.present.iter().position(|(other, ..)| *other == of) else {
             return;
         };
@@ -130,6 +142,7 @@ impl Progress {
             state.touch(at);
             state.done(at, |(_, on)| *on == sidecar);
             state.present.retain(|(_, on, ..)| *on != sidecar);
+            state.groups.retain(|(_, on)| *on != sidecar);
             state.offers.retain(|(on, _)| *on != sidecar);
             state.recovered = at + bounds.longest.mul_f64(1.01) + Duration::from_secs(1) + bounds.slack;
         }
@@ -144,7 +157,7 @@ impl Progress {
         let Some((of, _, since, _)) = waiters.min_by_key(|(_, _, since, _)| *since) else {
             return;
         };
-        if !state.live.is_empty() {
+        if !state.live.is_empty() || !state.groups.is_empty() {
             return;
         }
         let calm = book.calm_since(bounds);
@@ -187,7 +200,7 @@ impl Progress {
 impl KeyState {
     /// Notes whether somebody holds, or more than one asks, around a change at `at`.
     fn touch(&mut self, at: At) {
-        if !self.live.is_empty() || self.present.len() > 1 {
+        if !self.live.is_empty() || !self.groups.is_empty() || self.present.len() > 1 {
             self.busy_until = at;
         }
     }

@@ -293,6 +293,13 @@ impl World {
             Reply::Granted(Grant { fence, deadline, .. }) => {
                 Answer::Granted { fence: *fence, deadline: clock.when(*deadline) }
             }
+            Reply::GrantedAll(grants) => {
+                for (request, Grant { fence, deadline, .. }) in grants {
+                    let answer = Answer::Granted { fence: *fence, deadline: clock.when(*deadline) };
+                    self.log.record(Event::Answered { of: req(session, *request), answer });
+                }
+                return self.answered(client, of, reply);
+            }
             Reply::Renewed { deadline, .. } => Answer::Renewed { deadline: clock.when(*deadline) },
             Reply::Downgraded { .. } => Answer::Downgraded,
             Reply::Released | Reply::Finished(_) => Answer::Released,
@@ -307,7 +314,9 @@ impl World {
                 _ => Refused::Other,
             }),
         };
-        self.log.record(Event::Answered { of, answer });
+        for of in self.groups.members(of) {
+            self.log.record(Event::Answered { of, answer });
+        }
         self.owner_answered(client, of, &reply);
         self.answered(client, of, reply);
     }

@@ -297,8 +297,7 @@ impl World {
                 match event.kind {
                     EventKind::Cancelled { .. } => {
                         self.totals.refused += 1;
-                        self.hosts[host].link.settled(of);
-                        self.log.record(Event::Dropped { of });
+                        self.dropped(host, of);
                     }
                     EventKind::Released { .. } => self.log.record(Event::Done { lease: of, lost: false }),
                     EventKind::Lost { reason, .. } => {
@@ -326,6 +325,11 @@ impl World {
         let clock = self.hosts[host].clock;
         match reply {
             Reply::Granted(grant) => self.notice_grant(host, of, grant),
+            Reply::GrantedAll(grants) => {
+                for (request, grant) in grants {
+                    self.notice_grant(host, req(session, *request), grant);
+                }
+            }
             Reply::Renewed { deadline, .. } => {
                 self.log.record(Event::Renewed { of, deadline: clock.when(*deadline) });
             }
@@ -334,8 +338,7 @@ impl World {
                     self.log.record(Event::Aborted { of });
                 }
                 self.totals.refused += 1;
-                self.hosts[host].link.settled(of);
-                self.log.record(Event::Dropped { of });
+                self.dropped(host, of);
             }
             Reply::Done(_) => {
                 self.totals.refused += 1;
@@ -351,6 +354,14 @@ impl World {
             | Reply::Unchanged
             | Reply::Written(_)
             | Reply::Deleted => {}
+        }
+    }
+
+    /// Nothing waits any more of a request, or of those that go with it.
+    fn dropped(&mut self, host: usize, of: Req) {
+        for of in self.groups.members(of) {
+            self.hosts[host].link.settled(of);
+            self.log.record(Event::Dropped { of });
         }
     }
 
@@ -378,6 +389,12 @@ impl World {
                 self.log.record(Event::Arrived { of });
                 let key = self.key_index(&acquire.key);
                 self.hosts[host].link.asked(of, key);
+            }
+            Input::AcquireAll(request) => {
+                for (of, key) in self.members_in(request) {
+                    self.log.record(Event::Arrived { of });
+                    self.hosts[host].link.asked(of, key);
+                }
             }
             Input::Change(Change { session, request, to: NewMode::Exclusive { .. }, .. }) => {
                 self.log.record(Event::Arrived { of: req(*session, *request) });

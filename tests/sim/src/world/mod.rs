@@ -10,6 +10,7 @@ mod agenda;
 mod clients;
 mod clock;
 mod dice;
+mod groups;
 mod holding;
 mod modes;
 mod hosts;
@@ -28,6 +29,7 @@ use agenda::Agenda;
 use clients::{Client, ClientMail, Session};
 use clock::StoreClock;
 use dice::Dice;
+use groups::Groups;
 use holding::Register;
 use hosts::{Host, Mail};
 use log::Log;
@@ -152,6 +154,7 @@ pub(crate) struct World {
     keys: Vec<Key>,
     registers: Vec<Register>,
     secrets: Vec<Secret>,
+    groups: Groups,
     store: Memory,
     store_clock: StoreClock,
     store_away_until: Option<At>,
@@ -199,6 +202,7 @@ impl World {
             keys: keys.collect(),
             registers: plan.keys.iter().map(|_| Register::default()).collect(),
             secrets: Vec::new(),
+            groups: Groups::default(),
             store: Memory::with_mutant(mutant),
             store_clock: StoreClock::new(&mut dice),
             store_away_until: None,

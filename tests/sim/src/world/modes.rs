@@ -79,6 +79,7 @@ impl World {
             timed: lease.secret.is_some(),
             owner: None,
             per: None,
+            group: None,
             watched: true,
             upgrades: Some(lease.of),
         };

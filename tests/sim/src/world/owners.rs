@@ -221,6 +221,7 @@ impl World {
             per: None,
             watched,
             upgrades: None,
+            group: None,
         };
         let acquire = Acquire {
             session: SessionId(u64::from(of.session)),

@@ -42,6 +42,8 @@ pub(crate) struct Habits {
     pub(crate) think: Duration,
     pub(crate) hold: Duration,
     pub(crate) tries: f64,
+    /// Asks for several keys at once.
+    pub(crate) several: f64,
     pub(crate) patient: f64,
     pub(crate) cancels: f64,
     pub(crate) timed: f64,
@@ -197,6 +199,7 @@ fn habits(dice: &mut Dice, clients: usize) -> Habits {
         think: Duration::from_millis(dice.between(60, 200)).mul_f64(clients as f64),
         hold: Duration::from_millis(dice.one_of(&[1, 5, 20, 100, 400, 2_000])),
         tries: often(dice, 0.6, 0.3),
+        several: often(dice, 0.3, 0.15),
         patient: often(dice, 0.6, 0.6),
         cancels: often(dice, 0.5, 0.2),
         timed: often(dice, 0.4, 0.3),

@@ -118,6 +118,7 @@ fn tangle(dice: &mut Dice, owners: usize, ring: Option<usize>) -> Tangle {
 /// Only what owners have in common with tasks.
 fn habits(dice: &mut Dice) -> Habits {
     Habits {
+        several: 0.0,
         think: Duration::from_millis(dice.one_of(&[50, 200, 600])),
         hold: Duration::from_millis(dice.one_of(&[1, 20, 100])),
         tries: 0.0,

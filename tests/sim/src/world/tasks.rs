@@ -133,6 +133,10 @@ impl World {
             self.trespass(client);
         }
         let hot = self.hot(client, task);
+        let several = hot.is_none() && self.dice.chance(self.plan.habits.several);
+        if several && self.ask_all(client, task) {
+            return;
+        }
         let key = hot.unwrap_or_else(|| self.dice.below(self.plan.keys.len()));
         let Some(of) = self.next_request(client) else {
             return;
@@ -153,6 +157,7 @@ impl World {
             per: acquire.per,
             watched: acquire.find_deadlocks,
             upgrades: None,
+            group: None,
         };
         if let Life::Timed { secret, .. } = acquire.life {
             let (uid, sidecar) = (self.clients[client].uid, self.sessions[of.session as usize].sidecar);
@@ -172,7 +177,7 @@ impl World {
     }
 
     /// Some cancel, at once or later; some die.
-    fn plan_change_of_mind(&mut self, client: usize, task: usize) {
+    pub(crate) fn plan_change_of_mind(&mut self, client: usize, task: usize) {
         let round_trip = 4 * (self.plan.one_way + self.plan.jitter);
         let soon = self.dice.span(Duration::ZERO, round_trip);
         let later = self.dice.about(Duration::from_millis(500));
@@ -185,7 +190,7 @@ impl World {
         }
     }
 
-    fn draw_acquire(&mut self, of: Req, key: usize, hot: bool) -> Acquire {
+    pub(crate) fn draw_acquire(&mut self, of: Req, key: usize, hot: bool) -> Acquire {
         let habits = self.plan.habits.clone();
         let mode = match self.plan.keys[key] {
             KeyKind::Lock { shared } if self.dice.chance(shared) => Mode::Shared,
@@ -260,7 +265,9 @@ impl World {
     }
 
     pub(crate) fn send_cancel(&mut self, client: usize, of: Req) {
-        self.send(of, Sent::Cancel);
+        for member in self.groups.members(of) {
+            self.send(member, Sent::Cancel);
+        }
         self.post(
             client,
             Input::Cancel {
@@ -328,7 +335,11 @@ impl World {
                     self.upgrade_answered(client, task, of, &reply);
                 }
                 // A grant that raced the cancel is no lease; the acknowledgement is still to come.
-                (State::Waiting { of: mine, cancelled: true }, Reply::Granted(_)) if *mine == of => {}
+                (State::Waiting { of: mine, cancelled: true }, Reply::Granted(_) | Reply::GrantedAll(_))
+                    if *mine == of => {}
+                (State::Waiting { of: mine, .. }, Reply::GrantedAll(grants)) if *mine == of => {
+                    self.granted_all(client, task, of, grants);
+                }
                 (State::Waiting { of: mine, .. }, Reply::Granted(grant)) if *mine == of => {
                     self.granted(client, task, of, grant);
                 }

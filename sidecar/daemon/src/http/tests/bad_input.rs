@@ -61,7 +61,10 @@ fn each_mistake_is_named() {
         ("PATCH", LOCK, "", 405, BAD, ""),
         ("DELETE", LOCK, "", 405, BAD, ""),
         ("GET", SEM, "", 405, BAD, ""),
-        ("POST", "/v1/locks", "", 405, BAD, ""),
+        ("POST", "/v1/locks", "", 400, BAD, "keys"),
+        ("POST", "/v1/locks", r#"{"keys":["a",""]}"#, 400, BAD, "key"),
+        ("POST", "/v1/locks?stream=1", r#"{"keys":["a"]}"#, 400, BAD, "stream"),
+        ("DELETE", "/v1/locks", "", 405, BAD, ""),
         ("POST", "/livez", "", 405, BAD, ""),
     ];
     with_sidecar(|rig| async move {
