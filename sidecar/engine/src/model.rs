@@ -144,7 +144,7 @@ impl Key {
         match text.len() {
             0 => Err(KeyError::Empty),
             n if n > KEY_BYTES_MAX => Err(KeyError::TooLong(n)),
-            _ => Ok(Key([&space.name()[..1], text].concat().into())),
+            _ => Ok(Key(lettered(space, text))),
         }
     }
 
@@ -165,7 +165,19 @@ impl Key {
 
     /// The same text as a key of another space.
     pub fn in_space(&self, space: Space) -> Key {
-        Key([&space.name()[..1], self.as_str()].concat().into())
+        Key(lettered(space, self.as_str()))
+    }
+}
+
+/// The letter of a space before a text. Every request makes a key: most are short enough to need no room in between.
+fn lettered(space: Space, text: &str) -> Arc<str> {
+    let mut short = [space.name().as_bytes()[0]; 64];
+    match short.get_mut(1..=text.len()) {
+        None => [&space.name()[..1], text].concat().into(),
+        Some(place) => {
+            place.copy_from_slice(text.as_bytes());
+            std::str::from_utf8(&short[..=text.len()]).expect("a letter and a text").into()
+        }
     }
 }
 
@@ -261,8 +273,9 @@ impl fmt::Debug for Incarnation {
 }
 
 impl fmt::Display for Incarnation {
+    /// 32 hexadecimal digits; with a precision, the first of them.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:032x}", { self.0 })
+        f.pad(&format!("{:032x}", { self.0 }))
     }
 }
 
@@ -353,4 +366,30 @@ pub struct FenceRange {
     pub first: Fence,
     /// The last token of the range.
     pub last: Fence,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_its_text_in_its_space_however_long() {
+        for length in [1, 62, 63, 64, KEY_BYTES_MAX] {
+            let text = "k".repeat(length);
+            let keys = Space::ALL.map(|space| Key::of(space, &text).unwrap());
+            for (key, space) in keys.iter().zip(Space::ALL) {
+                assert_eq!((key.as_str(), key.space()), (text.as_str(), space));
+                assert_eq!(keys[0].in_space(space), *key);
+            }
+            assert!(keys.windows(2).all(|pair| pair[0] != pair[1]), "{length}");
+        }
+        assert_eq!(Key::new(&"k".repeat(KEY_BYTES_MAX + 1)), Err(KeyError::TooLong(KEY_BYTES_MAX + 1)));
+    }
+
+    #[test]
+    fn an_incarnation_can_be_cut_short() {
+        let incarnation = Incarnation(0x1234_5678 << 96);
+        assert_eq!(format!("{incarnation:.8}"), "12345678");
+        assert_eq!(incarnation.to_string().len(), 32);
+    }
 }
