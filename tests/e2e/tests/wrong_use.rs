@@ -2,11 +2,13 @@
 //! memory, and at two sidecars on one Redis, so that the store's own refusals are read too.
 
 use serde_json::Value;
-use sidelock_client::{Client, Code, Error, Refusal};
+use sidelock_client::{Client, Code, Entered, Error, Refusal, Window};
 use sidelock_e2e::http::{self, Answer};
 use sidelock_e2e::redis::Redis;
 use sidelock_e2e::sidecar::Sidecar;
 use std::time::Duration;
+
+const HOUR: Duration = Duration::from_secs(3600);
 
 /// Where it is done: the first sidecar has what the second is wrong about.
 struct Place {
@@ -153,6 +155,54 @@ fn upgrade_without_shared() {
             let stands = place.first().get(&path_of(lease)).json();
             assert_eq!((&stands["mode"], &stands["fence"]), (&lease["mode"], &lease["fence"]));
         }
+    }
+}
+
+#[test]
+fn finishing_a_turn_twice() {
+    for place in Place::everywhere() {
+        let enter =
+            |sidecar: &Sidecar| sidecar.request("POST", "/v1/once/k", r#"{"per":"1h","wait":"30s"}"#).json();
+        let result = format!("{}/result", path_of(&enter(place.first())["lease"]));
+        assert_eq!(place.first().request("PUT", &result, "one").status, 200);
+        let again = place.first().request("PUT", &result, "two");
+        refused(&again, 409, Code::TurnClosed, &["the turn is over", "enter again"]);
+        assert_eq!(enter(place.second())["result_base64"], "b25l", "the first result stands");
+    }
+}
+
+#[test]
+fn finishing_a_turn_that_is_lost() {
+    for place in Place::everywhere() {
+        let body = r#"{"per":"1h","ttl":"100ms"}"#;
+        let turn = place.first().request("POST", "/v1/once/k", body).json();
+        let next = place.second().request("POST", "/v1/once/k", r#"{"per":"1h","wait":"30s"}"#).json();
+        assert_eq!(next["won"], true, "{next}");
+        let late = place.first().request("PUT", &format!("{}/result", path_of(&turn["lease"])), "late");
+        refused(&late, 410, Code::LeaseLost, &["the lease is gone (expired)"]);
+        let in_time =
+            place.second().request("PUT", &format!("{}/result", path_of(&next["lease"])), "in time");
+        assert_eq!(in_time.status, 200, "{in_time:?}");
+    }
+}
+
+#[test]
+fn a_result_that_is_too_large() {
+    let large = "x".repeat(64 * 1024 + 1);
+    for place in Place::everywhere() {
+        let turn = place.first().request("POST", "/v1/once/k", r#"{"per":"1h"}"#).json();
+        let result = format!("{}/result", path_of(&turn["lease"]));
+        let answer = place.first().request("PUT", &result, &large);
+        refused(&answer, 413, Code::TooLarge, &["65537 bytes", "65536 are allowed"]);
+        assert_eq!(place.first().request("PUT", &result, &large[1..]).status, 200, "it is still the turn");
+        with_sdk(async {
+            let client = client(place.second()).await;
+            let entered = client.once("other", Window::rolling(HOUR)).enter().await.expect("free");
+            let Entered::Won(turn) = entered else { panic!("{entered:?}") };
+            let outcome = turn.finish(&large).await;
+            let Err(Error::Invalid(refusal)) = outcome else { panic!("{outcome:?}") };
+            told(&refusal, Code::TooLarge, &["65537 bytes", "65536 are allowed"]);
+        });
     }
 }
 

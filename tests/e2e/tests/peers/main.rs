@@ -3,12 +3,23 @@
 //!
 //! | suite | cases |
 //! |---|---|
-//! | .NET DistributedLock | 0 |
+//! | .NET DistributedLock | 28 |
+//! | Curator | 17 |
+//! | Jepsen | 3 |
+//! | Orleans | 2 |
+//! | PostgreSQL | 2 |
+//! | Redisson | 13 |
+//! | ShedLock | 11 |
+//! | dapr/components-contrib | 9 |
+//! | etcd | 8 |
+//! | redis-py | 10 |
+//! | redislock | 5 |
 
 mod deadlock;
 mod etag;
 mod lock;
 mod models;
+mod origins;
 mod once;
 mod read_write;
 mod semaphore;
