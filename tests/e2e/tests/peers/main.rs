@@ -4,11 +4,11 @@
 //! | suite | cases |
 //! |---|---|
 //! | .NET DistributedLock | 28 |
-//! | Curator | 17 |
+//! | Curator | 18 |
 //! | Jepsen | 3 |
 //! | Orleans | 2 |
 //! | PostgreSQL | 2 |
-//! | Redisson | 13 |
+//! | Redisson | 16 |
 //! | ShedLock | 11 |
 //! | dapr/components-contrib | 9 |
 //! | etcd | 8 |
@@ -23,5 +23,6 @@ mod origins;
 mod once;
 mod read_write;
 mod semaphore;
+mod several;
 mod stage;
 mod upgrade;
