@@ -148,8 +148,18 @@ impl Engine {
         let resource = sent.resource;
         match &self.resources[resource].tenure {
             Some(tenure) if tenure.seq < seq => {
-                tenancy.units = tenancy.units.min(tenure.units);
+                let kept = tenancy.units;
+                tenancy.units = kept.min(tenure.units);
                 self.install(now, resource, seq, sent.at, tenancy);
+                if tenancy.units < kept {
+                    // What went back since the withdraw was sent went back under a name that was over.
+                    let r = &self.resources[resource];
+                    let tenure = AskId { incarnation: self.config.incarnation, seq };
+                    let tombstone = r.tombstone(self.link.store_time(now));
+                    let (key, issued) = (r.key.clone(), r.issued);
+                    let op = Return { key, tenure, keep: tenancy.units, issued, tombstone };
+                    self.owe(now, resource, Op::Return(op));
+                }
             }
             Some(_) => {}
             None => {
