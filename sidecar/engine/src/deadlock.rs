@@ -11,6 +11,7 @@ use crate::effect::Refusal;
 use crate::engine::Engine;
 use crate::input::Acquire;
 use crate::model::{SessionId, Time};
+use crate::mutant::Mutant;
 use crate::owners::{OwnerNo, Wait};
 use crate::wait_graph::{Rank, WaitGraph, Why};
 use std::collections::{BTreeMap, BTreeSet};
@@ -38,7 +39,7 @@ impl Engine {
         if acquire.wait == Some(Duration::ZERO) {
             return Err(Refusal::Held);
         }
-        if !acquire.find_deadlocks {
+        if !acquire.find_deadlocks || Mutant::DeadlocksIgnored.is(self.config.mutant) {
             return Ok(());
         }
         let edge = Edge {
@@ -56,10 +57,11 @@ impl Engine {
     /// An owner has begun to wait: if that closed a ring, one of it is told, until there is none.
     pub(crate) fn break_deadlocks(&mut self, now: Time, owner: OwnerNo) {
         while self.owners.entangled() > 0
+            && !Mutant::DeadlocksIgnored.is(self.config.mutant)
             && let Some(waiting) = self.waiting_for(owner)
         {
             let graph = LocalGraph::of(self, waiting);
-            let Some(knot) = graph.search.knots().pop() else { return };
+            let Some(knot) = graph.search.knots().into_iter().next() else { return };
             let ring: Vec<(OwnerNo, Why)> =
                 knot.ring.into_iter().map(|(owner, why)| (graph.owners[owner], why)).collect();
             let Some(victim) = self.waiter_of(ring[0].0) else { return };
@@ -141,7 +143,7 @@ struct LocalGraph {
 
 impl LocalGraph {
     fn of(engine: &Engine, members: BTreeSet<OwnerNo>) -> LocalGraph {
-        let mut graph = LocalGraph { search: WaitGraph::default(), owners: Vec::new() };
+        let mut graph = LocalGraph { search: WaitGraph::new(engine.config.mutant), owners: Vec::new() };
         let waits = members.iter().filter_map(|&owner| engine.waiter_of(owner));
         let resources: BTreeSet<usize> = waits.map(|waiter| engine.waiters[waiter].resource).collect();
         let mut keys = BTreeMap::new();

@@ -9,6 +9,7 @@
 use crate::board::{Board, BoardWait, Holding, Line};
 use crate::cycle::{Cycle, Edge};
 use crate::model::{Incarnation, Key, StoreTime, WHOLE};
+use crate::mutant::Mutant;
 use crate::store::{Peeked, PeekedEntry};
 use crate::survey::SurveyEdge;
 use crate::wait_graph::{Knot, Rank, Ring, WaitGraph, Why};
@@ -72,7 +73,7 @@ impl Look {
 
     /// Who waits for whom, directly.
     pub(crate) fn edges(&self) -> Vec<SurveyEdge> {
-        let graph = FleetGraph::of(self);
+        let graph = FleetGraph::of(self, None);
         let name = |owner: usize| (graph.owners[owner].0, graph.owners[owner].2.wait);
         let edges = graph.search.edges().into_iter().map(|(owner, blocker, why)| SurveyEdge {
             from: name(owner),
@@ -84,8 +85,8 @@ impl Look {
     }
 
     /// All knots.
-    pub(crate) fn knots(&self) -> Vec<FleetKnot> {
-        let graph = FleetGraph::of(self);
+    pub(crate) fn knots(&self, mutant: Option<Mutant>) -> Vec<FleetKnot> {
+        let graph = FleetGraph::of(self, mutant);
         graph.search.knots().iter().map(|knot| graph.tell(knot)).collect()
     }
 
@@ -148,11 +149,13 @@ struct FleetGraph<'a> {
     /// By their number in the search.
     owners: Vec<(Incarnation, &'a Line, &'a BoardWait)>,
     now: StoreTime,
+    mutant: Option<Mutant>,
 }
 
 impl<'a> FleetGraph<'a> {
-    fn of(look: &'a Look) -> FleetGraph<'a> {
-        let mut graph = FleetGraph { search: WaitGraph::default(), owners: Vec::new(), now: look.at };
+    fn of(look: &'a Look, mutant: Option<Mutant>) -> FleetGraph<'a> {
+        let search = WaitGraph::new(mutant);
+        let mut graph = FleetGraph { search, owners: Vec::new(), now: look.at, mutant };
         let mut keys: BTreeMap<&Key, usize> = BTreeMap::new();
         for (_, line, _) in look.waits() {
             keys.entry(&line.key).or_insert_with(|| graph.search.key(line.limit));
@@ -208,8 +211,12 @@ impl<'a> FleetGraph<'a> {
 
     fn add_line(&mut self, sidecar: Incarnation, line: &'a Line, place: (usize, usize)) {
         for wait in &line.waits {
-            let rank =
-                Rank::new(!wait.holds.is_empty(), wait.priority, wait.since.0, sidecar, wait.id.to_string());
+            let since = match Mutant::VictimByChance.is(self.mutant) {
+                true => wait.since.0.wrapping_mul(self.now.0 | 1),
+                false => wait.since.0,
+            };
+            let holds = !wait.holds.is_empty();
+            let rank = Rank::new(holds, wait.priority, since, sidecar, wait.id.to_string());
             self.search.waits(rank, place, wait.units, wait.head, wait.upgrades);
             self.owners.push((sidecar, line, wait));
         }

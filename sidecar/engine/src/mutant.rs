@@ -64,11 +64,27 @@ pub enum Mutant {
     ForceForgetsVictims,
     /// P19, store: nobody is told that their tenure was taken by force; they find it gone.
     ForceUntold,
+    /// P14, engine: nobody looks for deadlocks.
+    DeadlocksIgnored,
+    /// P14, engine: who waits ahead blocks nobody.
+    AheadIgnored,
+    /// P14, engine: everybody waits for everybody who holds, whatever units are left.
+    AnyHolderBlocks,
+    /// P14, engine: whoever is in a knot may be its victim, needed or not.
+    DetourTold,
+    /// P15, engine: what one look at records and boards showed is believed without proof.
+    BoardsUnverified,
+    /// P15, engine: a board is written once.
+    BoardOnce,
+    /// P15, engine: who is told depends on who looks, and when.
+    VictimByChance,
+    /// P15, engine: a board does not say that what a sidecar has is kept for the first of its queue.
+    KeptUnsaid,
 }
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Mutant; 29] = [
+    pub const ALL: [Mutant; 37] = [
         Mutant::FenceFromClock,
         Mutant::HandoffRepeatsFence,
         Mutant::HalfWrite,
@@ -98,6 +114,14 @@ impl Mutant {
         Mutant::ClockStepTrusted,
         Mutant::ForceForgetsVictims,
         Mutant::ForceUntold,
+        Mutant::DeadlocksIgnored,
+        Mutant::AheadIgnored,
+        Mutant::AnyHolderBlocks,
+        Mutant::DetourTold,
+        Mutant::BoardsUnverified,
+        Mutant::BoardOnce,
+        Mutant::VictimByChance,
+        Mutant::KeptUnsaid,
     ];
 
     /// Whether `chosen` is this one, in a build that has mutants.

@@ -11,6 +11,7 @@ use crate::effect::Refusal;
 use crate::engine::Engine;
 use crate::fleet_graph::{FleetKnot, Look};
 use crate::model::{Incarnation, Key, Time};
+use crate::mutant::Mutant;
 use crate::publish::{BOARD_AFTER, BOARD_EVERY, Publication};
 use crate::store::{CallId, Op, Outcome, Peeked, Reply};
 use crate::timers::Timer;
@@ -187,6 +188,7 @@ impl Engine {
             || self.owners.entangled() == 0
             || !self.link.is_up()
             || !self.has_waited_at_the_store(now, every)
+            || Mutant::DeadlocksIgnored.is(self.config.mutant)
         {
             return;
         }
@@ -255,15 +257,18 @@ impl Engine {
             return self.surveyed(ticket, round.look);
         }
         let mine: Vec<FleetKnot> =
-            round.look.knots().into_iter().filter(|knot| knot.victim.0 == me).collect();
-        let victims: BTreeSet<u64> = mine.iter().map(|knot| knot.victim.1).collect();
-        if victims.iter().all(|victim| self.is_suspected(*victim)) {
-            return;
+            round.look.knots(self.config.mutant).into_iter().filter(|knot| knot.victim.0 == me).collect();
+        if Mutant::BoardsUnverified.is(self.config.mutant) {
+            return mine.into_iter().for_each(|knot| self.tell_victim(now, knot.victim.1, knot.cycle));
         }
+        let victims: BTreeSet<u64> = mine.iter().map(|knot| knot.victim.1).collect();
         let others =
             |knot: &FleetKnot| knot.sidecars.iter().copied().filter(|sidecar| *sidecar != me).collect();
         let sidecars: BTreeSet<Incarnation> =
             mine.iter().flat_map(|knot| -> Vec<_> { others(knot) }).collect();
+        if victims.iter().all(|victim| self.is_suspected(*victim, &sidecars)) {
+            return;
+        }
         let keys = mine.iter().flat_map(|knot| knot.keys.iter().cloned()).collect();
         let wanted: Vec<Asked> = sidecars.iter().copied().map(Asked::Board).collect();
         let seen = std::mem::take(&mut round.look);
@@ -271,10 +276,13 @@ impl Engine {
         self.ask_for(now, round, wanted);
     }
 
-    fn is_suspected(&self, victim: u64) -> bool {
+    /// A round makes sure of this victim already, and needs no other sidecars for it: of those one may have died since.
+    fn is_suspected(&self, victim: u64, sidecars: &BTreeSet<Incarnation>) -> bool {
         self.patrol.rounds.iter().any(|round| match &round.stage {
             Stage::Walk { .. } => false,
-            Stage::Mark(suspicion) | Stage::Confirm { suspicion, .. } => suspicion.victims.contains(&victim),
+            Stage::Mark(suspicion) | Stage::Confirm { suspicion, .. } => {
+                suspicion.victims.contains(&victim) && suspicion.sidecars.is_subset(sidecars)
+            }
         })
     }
 
@@ -315,7 +323,7 @@ impl Engine {
         let own = self.look_with(now, self.compose_board(now));
         later.boards.extend(own.boards);
         later.at = own.at;
-        for knot in seen.standing(&later).knots() {
+        for knot in seen.standing(&later).knots(self.config.mutant) {
             let (sidecar, wait) = knot.victim;
             if sidecar == self.config.incarnation {
                 self.tell_victim(now, wait, knot.cycle);

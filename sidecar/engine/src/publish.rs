@@ -9,8 +9,10 @@ use crate::board::{BOARD_TTL, Board, BoardWait, Holding, Line, board_key};
 use crate::engine::Engine;
 use crate::link::{Sent, SentKind};
 use crate::model::{StoreTime, Time};
+use crate::mutant::Mutant;
 use crate::owners::OwnerNo;
 use crate::store::{CallId, Op, Outcome, Publish, REFUSE_AFTER};
+use crate::tenure::Tenure;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -42,6 +44,9 @@ impl Engine {
     pub(crate) fn publish_board(&mut self, now: Time) {
         self.patrol.publication.due = self.next_look(now, BOARD_AFTER, BOARD_EVERY);
         if self.patrol.publication.under_way.is_some() || !self.link.is_up() {
+            return;
+        }
+        if self.patrol.publication.stands && Mutant::BoardOnce.is(self.config.mutant) {
             return;
         }
         let version = self.patrol.publication.acknowledged + 1;
@@ -95,9 +100,12 @@ impl Engine {
         ripe.min().map_or(Time::MAX, |at| at.min(now + every))
     }
 
+    /// Somebody waits there, or has some of the key. A waiter for permits whom leases of this sidecar keep waiting does not
+    /// ask, and others may have what it lacks when those are gone.
     fn concerns_the_store(&self, resource: usize) -> bool {
         let r = &self.resources[resource];
-        r.ask.is_some() || r.tenure.as_ref().is_none_or(|tenure| tenure.interest.is_some())
+        let all_ours = |tenure: &Tenure| tenure.interest.is_none() && tenure.units >= r.limit;
+        r.ask.is_some() || !r.tenure.as_ref().is_some_and(all_ours)
     }
 
     /// The board as of now. Numbered by whoever writes it.
@@ -127,6 +135,7 @@ impl Engine {
         let ask = r.ask.as_ref().map(|ask| ask.seq);
         let yields = turn == Some(false) && ask.is_none();
         let keeps = turn == Some(true) && ask.is_none() && r.idle_units() > 0;
+        let keeps = keeps && !Mutant::KeptUnsaid.is(self.config.mutant);
         Line { key: r.key.clone(), limit: r.limit, ask, yields, keeps, waits }
     }
 

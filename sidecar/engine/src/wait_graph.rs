@@ -9,6 +9,7 @@
 //! not fit beside that, and members in line before it.
 
 use crate::model::Incarnation;
+use crate::mutant::Mutant;
 use std::cmp::Reverse;
 use std::collections::VecDeque;
 
@@ -70,6 +71,7 @@ struct Lane {
 pub(crate) struct WaitGraph {
     owners: Vec<Waiting>,
     keys: Vec<KeyNode>,
+    mutant: Option<Mutant>,
 }
 
 /// What an owner of a ring waits for.
@@ -97,6 +99,11 @@ pub(crate) struct Knot {
 pub(crate) type Ring = Vec<(usize, Why)>;
 
 impl WaitGraph {
+    /// An empty graph that is searched with a deliberate bug; without the feature `mutants`, honestly.
+    pub(crate) fn new(mutant: Option<Mutant>) -> WaitGraph {
+        WaitGraph { mutant, ..WaitGraph::default() }
+    }
+
     /// A key; its number.
     pub(crate) fn key(&mut self, limit: u32) -> usize {
         self.keys.push(KeyNode { limit, holders: Vec::new(), lanes: Vec::new() });
@@ -136,19 +143,16 @@ impl WaitGraph {
         self.keys[key].holders.push((owner, units));
     }
 
-    /// A deadlock of every set of owners who all wait for each other and for nobody else. To tell one of each is a beginning:
-    /// others may be left.
+    /// Deadlocks, of whom one each is told, until nobody is left stuck: each is one without those who are told before it.
     pub(crate) fn knots(&self) -> Vec<Knot> {
         let mut stuck = self.stuck();
         let mut knots = Vec::new();
         while let Some(knot) = self.sink(&stuck) {
             let core = self.core(&knot);
-            let ring = self.by_rank(&core).pop().map(|victim| self.ring(victim, &core)).unwrap_or_default();
-            knots.push(Knot { members: members(&core), ring });
-            // Whoever waits for one of these can go on once they do.
-            for owner in self.reach(&members(&knot), &stuck, &self.reversed(&stuck)) {
-                stuck[owner] = false;
-            }
+            let Some(victim) = self.by_rank(&core).pop() else { break };
+            knots.push(Knot { members: members(&core), ring: self.ring(victim, &core) });
+            stuck[victim] = false;
+            stuck = self.stuck_among(stuck);
         }
         knots
     }
@@ -159,7 +163,7 @@ impl WaitGraph {
     fn core(&self, knot: &[bool]) -> Vec<bool> {
         let mut core = knot.to_vec();
         let by_rank = self.by_rank(knot);
-        if by_rank.len() > CORE_SEARCHED_MAX {
+        if by_rank.len() > CORE_SEARCHED_MAX || Mutant::DetourTold.is(self.mutant) {
             return core;
         }
         for owner in by_rank {
@@ -199,6 +203,10 @@ impl WaitGraph {
 
     /// Somebody who would be granted this key if there were only these.
     fn grantable(&self, key: usize, among: &[bool]) -> Option<usize> {
+        if Mutant::AheadIgnored.is(self.mutant) {
+            let mut waiters = self.keys[key].lanes.iter().flat_map(|lane| &lane.waiters).copied();
+            return waiters.find(|&owner| among[owner] && self.fits(owner, among));
+        }
         let first = |lane: &Lane| lane.waiters.iter().copied().find(|&owner| among[owner]);
         let firsts = self.keys[key].lanes.iter().filter_map(first);
         firsts
@@ -231,6 +239,9 @@ impl WaitGraph {
         let holders = self.keys[key].holders.iter().filter(|(holder, _)| counts(*holder));
         let held =
             holders.filter(|(holder, _)| !(upgrades && *holder == owner)).map(|(_, units)| u64::from(*units));
+        if Mutant::AnyHolderBlocks.is(self.mutant) {
+            return held.sum::<u64>() == 0;
+        }
         held.sum::<u64>() + u64::from(units) <= u64::from(self.keys[key].limit)
     }
 
@@ -243,6 +254,9 @@ impl WaitGraph {
             let itself = self.fits_beside(owner, |holder| holder == owner);
             let others = self.holders(owner, among).filter(|(holder, _)| *holder != owner || !itself);
             blockers.extend(others.map(|(holder, _)| (holder, Why::Held)));
+        }
+        if Mutant::AheadIgnored.is(self.mutant) {
+            return blockers;
         }
         let before = self.keys[key].lanes[lane].waiters.iter().copied().take_while(|&other| other != owner);
         blockers.extend(before.filter(|&other| among[other]).map(|other| (other, Why::Ahead)));

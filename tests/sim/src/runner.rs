@@ -19,7 +19,16 @@ pub const RARE_MIN: u64 = 200;
 pub const RARE_SEEDS: u64 = 10_000;
 
 /// Deliberate bugs that only owners suffer from.
-const IN_TANGLES: [Mutant; 0] = [];
+const IN_TANGLES: [Mutant; 8] = [
+    Mutant::DeadlocksIgnored,
+    Mutant::AheadIgnored,
+    Mutant::AnyHolderBlocks,
+    Mutant::DetourTold,
+    Mutant::BoardsUnverified,
+    Mutant::BoardOnce,
+    Mutant::VictimByChance,
+    Mutant::KeptUnsaid,
+];
 
 /// What one seed showed.
 pub struct Verdict {

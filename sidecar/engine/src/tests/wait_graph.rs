@@ -235,6 +235,9 @@ fn the_search_agrees_with_the_definition_on_all_subsets() {
             let victim = members.iter().max_by_key(|&&owner| &graph.owners[owner].rank);
             assert_eq!(victim, Some(&ring[0].0), "seed {seed}");
         }
+        let told = |owner: usize| knots.iter().any(|knot| knot.ring[0].0 == owner);
+        let rest = graph.stuck_among((0..stuck.len()).map(|owner| !told(owner)).collect());
+        assert!(!rest.contains(&true), "seed {seed}: somebody is stuck and not told");
     }
     assert!(with_rings > 5_000, "only {with_rings} rings: the graphs are too tame");
 }
