@@ -6,8 +6,9 @@
 //! surely ahead where one is missed.
 //!
 //! A victim is justified by an instant, its own abort or one at most [`WITNESS`] before, at which it was needed for a
-//! deadlock, with everybody who was made a victim since then taken out of it. If only that last clause fails, the deadlock
-//! had its victim already. Who is stuck *behind* a deadlock is no justified victim: its going helps nobody.
+//! deadlock, with everybody who was made a victim since then taken out of it. Deadlocks that share owners may get their
+//! victims in any order: one in which each is needed after those before it is enough. If only the taking out fails, the
+//! deadlock had its victim already. Who is stuck *behind* a deadlock is no justified victim: its going helps nobody.
 //!
 //! A deadlock is missed if it stood for [`Bounds::deadlock_max`] in every picture of that time, all of its members on
 //! sidecars that were undisturbed meanwhile. Histories without owners pass; those without the store's queue are judged by
@@ -177,10 +178,10 @@ impl Deadlocks {
             let until = if age == 0 && stands { at } else { past.until };
             let Some(owner) = past.picture.find(of).filter(|_| until >= from) else { continue };
             // Whoever was aborted after this picture was drawn stands in it; whoever was before does not.
-            let everybody = past.picture.everybody();
             let others = self.victims.iter().filter_map(|(_, other)| past.picture.find(*other));
-            let rest = others.fold(everybody, Set::without);
-            if past.picture.possible_knot(owner, rest).is_some() {
+            let victims = others.fold(Set::EMPTY.with(owner), Set::with);
+            let everybody = past.picture.everybody();
+            if past.picture.all_needed(victims, everybody) {
                 self.victims.push((at, of));
                 return self.census.victims += 1;
             }
@@ -193,7 +194,9 @@ impl Deadlocks {
         self.victims.push((at, of));
         match without_it {
             _ if had_one => found.add(Rule::SecondVictim, || {
-                format!("{of} was aborted for a deadlock that had a victim already, of {:?}", self.victims)
+                let recent = self.victims.iter().filter(|(then, other)| *then >= from && *other != of);
+                let others: Vec<String> = recent.map(|(then, other)| format!("{other} at {then}")).collect();
+                format!("{of} was aborted for a deadlock that had a victim already, of {}", others.join(", "))
             }),
             Some(others) => found.add(Rule::FalseVictim, || {
                 format!("{of} was aborted, but only waits behind others, whom that does not help: {others}")

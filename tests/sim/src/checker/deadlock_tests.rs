@@ -282,6 +282,21 @@ fn two_deadlocks_have_a_victim_each() {
     tale.waits(20, req(0, 1), 0).waits(30, req(4, 1), 1).waits(40, req(5, 1), 1);
     tale.aborts(1_000, req(4, 1)).aborts(1_100, req(5, 1));
     assert_eq!(tale.rules(), []);
+    // Two deadlocks, three victims: none would have done with two of them.
+    tale.aborts(1_200, req(0, 1));
+    assert_eq!(tale.rules(), [Rule::SecondVictim]);
+}
+
+#[test]
+fn victims_of_deadlocks_that_share_an_owner_may_come_in_any_order() {
+    // As above. If 4 is told first, 0 is needed for the deadlock with 5; but 0 was heard first.
+    let mut tale = Tale::new();
+    tale.gets(10, req(0, 0), 1).takes(10, req(4, 0), 0, 1, LOCK).takes(10, req(5, 0), 0, 1, LOCK);
+    tale.waits(20, req(0, 1), 0).waits(30, req(4, 1), 1).waits(40, req(5, 1), 1);
+    tale.aborts(1_000, req(0, 1)).aborts(1_001, req(4, 1));
+    assert_eq!(tale.rules(), []);
+    tale.aborts(1_002, req(5, 1));
+    assert_eq!(tale.rules(), [Rule::SecondVictim]);
 }
 
 #[test]

@@ -85,8 +85,8 @@ pub(super) struct Picture {
 }
 
 impl Order {
-    /// Those in which a victim may be right.
-    pub(super) const POSSIBLE: [Order; 2] = [Order::Keeping, Order::Yielding];
+    /// Those in which a victim may be right. Who is surely stuck may be needed where with more in the way nobody is.
+    pub(super) const POSSIBLE: [Order; 3] = [Order::Sure, Order::Keeping, Order::Yielding];
 }
 
 impl Picture {
@@ -132,6 +132,15 @@ impl Picture {
     /// … in one of the possible orders.
     pub(super) fn possible_knot(&self, owner: usize, among: Set) -> Option<Set> {
         Order::POSSIBLE.into_iter().find_map(|order| self.knot(owner, among, order))
+    }
+
+    /// Whether these can be made victims one after the other, each of them needed for a deadlock of those who are left.
+    pub(super) fn all_needed(&self, victims: Set, among: Set) -> bool {
+        victims.is_empty()
+            || victims.owners().any(|first| {
+                self.possible_knot(first, among).is_some()
+                    && self.all_needed(victims.without(first), among.without(first))
+            })
     }
 
     /// Whether this one is stuck in one of the possible orders.
