@@ -159,6 +159,7 @@ impl Asking {
             Answer::Renewed(_)
             | Answer::Released
             | Answer::Finished
+            | Answer::Holders(_)
             | Answer::Register(_)
             | Answer::Written(_) => Err(Error::plain(
                 Code::Internal,

@@ -189,6 +189,14 @@ pub struct Leadership {
 }
 
 impl Client {
+    /// See [`crate::Client::holders`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn holders(&self, key: impl AsRef<str>) -> Result<Vec<crate::Holder>> {
+        self.thread.wait(self.client.holders(key))
+    }
+
     /// See [`crate::Client::leader`].
     pub fn leader(&self, name: impl AsRef<str>) -> Leader {
         Leader { leader: self.client.leader(name), thread: self.thread.clone() }

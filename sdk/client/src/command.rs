@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::hold::Hold;
 use crate::shared::{Phase, Shared, State};
 use crate::slots::{Answer, Slot};
-use sidelock_wire::{Change, Code, LeaseName, Mode, Secret, ToSidecar};
+use sidelock_wire::{AskHolders, Change, Code, LeaseName, Mode, Secret, ToSidecar};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -56,6 +56,12 @@ impl Command {
     pub(crate) fn renew_timed(shared: &Arc<Shared>, secret: Secret, ttl: Duration) -> Command {
         let lease = LeaseName::Timed(secret);
         Command::send_or_park(shared, None, |request| ToSidecar::Renew { request, lease, ttl })
+    }
+
+    /// Asks who has a key.
+    pub(crate) fn holders(shared: &Arc<Shared>, key: &str) -> Command {
+        let key = key.as_bytes();
+        Command::send_or_park(shared, None, |request| ToSidecar::Holders(AskHolders { request, key }))
     }
 
     /// Releases a timed lease.

@@ -32,6 +32,7 @@ impl State {
                 self.answer(done.request, Answer::Done(outcome), wakes);
             }
             ToClient::Finished { request } => self.answer(request, Answer::Finished, wakes),
+            ToClient::Holders(holders) => self.answer(holders.request, Answer::Holders(holders), wakes),
             ToClient::Cancelled { request } => self.cancelled(request),
             ToClient::Renewed(renewed) => self.renewed(renewed, wakes),
             ToClient::Refused(refused) => self.refused(refused, wakes),

@@ -6,7 +6,7 @@
 use crate::error::Error;
 use crate::hold::Hold;
 use crate::once::Outcome;
-use sidelock_wire::{Current, Granted, NOBODY, Refused, Renewed};
+use sidelock_wire::{Current, Granted, Holders, NOBODY, Refused, Renewed};
 use slab::Slab;
 use std::sync::Arc;
 use std::task::Waker;
@@ -54,6 +54,8 @@ pub(crate) enum Answer {
     Done(Outcome),
     /// To finish.
     Finished,
+    /// To holders.
+    Holders(Holders),
     /// No, and why.
     Refused(Refused<'static>),
     /// The connection ended before the answer came.

@@ -10,6 +10,7 @@ mod cycle;
 mod fields;
 mod frame;
 mod granted;
+mod holder;
 mod message;
 mod register;
 mod to_client;
@@ -19,6 +20,7 @@ pub use code::{Code, Kind};
 pub use cycle::{CYCLE_EDGES_MAX, CycleEdge};
 pub use frame::{Decoder, FRAME_BYTES_MAX, FrameError, MAGIC};
 pub use granted::Granted;
+pub use holder::{AskHolders, HOLDERS_MAX, Holder, HolderLease, Holders};
 pub use message::{
     Align, Detail, FEATURES, Guarantee, LeaseName, Life, LostReason, Mode, NOBODY, Resume, Scope, Secret,
     VERSION_MAX, VERSION_MIN, Window,

@@ -8,6 +8,7 @@ use crate::cycle::{CYCLE_EDGES_MAX, CycleEdge};
 use crate::fields::{Fields, millis, put};
 use crate::frame::FrameError;
 use crate::granted::Granted;
+use crate::holder::{self, Holders};
 use crate::message::{Detail, Guarantee, LostReason, Scope, Secret};
 use crate::register::{Current, Version};
 use std::borrow::Cow;
@@ -51,7 +52,7 @@ pub enum ToClient<'a> {
         /// The sidecar's `CLOCK_BOOTTIME` in nanoseconds.
         boottime_ns: u64,
     },
-    /// To acquire, renew, release, change, finish: no, and why.
+    /// To acquire, renew, release, change, finish, holders: no, and why.
     Refused(Refused<'a>),
     /// To get and watch: what the register is.
     RegisterValue {
@@ -67,6 +68,8 @@ pub enum ToClient<'a> {
         /// The version that a put made.
         etag: Option<Cow<'a, str>>,
     },
+    /// To holders.
+    Holders(Holders),
     /// The acquire waits, as it asked to be told.
     Queued {
         /// The acquire.
@@ -242,6 +245,7 @@ impl<'a> ToClient<'a> {
             ToClient::Finished { request } => put_numbered(out, kind::FINISHED, *request),
             ToClient::Pong { boottime_ns } => put_numbered(out, kind::PONG, *boottime_ns),
             ToClient::Refused(refused) => refused.encode(out),
+            ToClient::Holders(holders) => holders.encode(out),
             ToClient::RegisterValue { request, current } => {
                 put_numbered(out, kind::REGISTER_VALUE, *request);
                 current.encode(out);
@@ -300,6 +304,7 @@ impl<'a> ToClient<'a> {
             kind::FINISHED => ToClient::Finished { request: fields.u64("request")? },
             kind::PONG => ToClient::Pong { boottime_ns: fields.u64("boottime_ns")? },
             kind::REFUSED => ToClient::Refused(Refused::decode(fields)?),
+            holder::ANSWER => ToClient::Holders(Holders::decode(fields)?),
             kind::REGISTER_VALUE => {
                 ToClient::RegisterValue { request: fields.u64("request")?, current: Current::decode(fields)? }
             }

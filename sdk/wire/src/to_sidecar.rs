@@ -5,6 +5,7 @@
 
 use crate::fields::{Fields, millis, put};
 use crate::frame::FrameError;
+use crate::holder::{self, AskHolders};
 use crate::message::{Align, LeaseName, Life, Mode, Resume, Scope, Secret, Window};
 use crate::register::{self, Register};
 use std::time::Duration;
@@ -52,6 +53,8 @@ pub enum ToSidecar<'a> {
         /// What those get who waited, or come before the window ends.
         result: &'a [u8],
     },
+    /// Wants to know who has a key.
+    Holders(AskHolders<'a>),
     /// A sign of life, at least every tenth of the session's ttl.
     Ping,
 }
@@ -185,6 +188,7 @@ impl<'a> ToSidecar<'a> {
                 put_lease(out, *lease);
             }
             ToSidecar::Change(change) => change.encode(out),
+            ToSidecar::Holders(ask) => ask.encode(out),
             ToSidecar::Register(register) => register.encode(out),
             ToSidecar::Finish { request, lease, result } => {
                 out.push(kind::FINISH);
@@ -219,6 +223,7 @@ impl<'a> ToSidecar<'a> {
                 lease: lease(&mut fields)?,
                 result: fields.bytes("result")?,
             },
+            holder::ASK => ToSidecar::Holders(AskHolders::decode(&mut fields)?),
             kind::PING => ToSidecar::Ping,
             register::kind::GET | register::kind::PUT | register::kind::DELETE | register::kind::WATCH => {
                 ToSidecar::Register(Register::decode(kind, &mut fields)?)

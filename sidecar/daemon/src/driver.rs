@@ -139,10 +139,10 @@ impl Driver {
                     }
                 }
                 Mail::Query(look) => look(&self.engine),
-                Mail::Survey { key, answer } => {
+                Mail::Survey { around, answer } => {
                     let ticket = self.surveys.keys().next_back().map_or(0, |last| last + 1);
                     self.surveys.insert(ticket, answer);
-                    self.engine.handle(now, Input::Survey { ticket, key });
+                    self.engine.handle(now, Input::Survey { ticket, around });
                 }
                 Mail::Drain { done } => {
                     self.engine.handle(now, Input::Drain);

@@ -5,6 +5,7 @@
 use crate::clock::boottime;
 use crate::frame_outlet::FrameOutlet;
 use crate::handle::{Handle, Peer, Session};
+use crate::holders::Questions;
 use crate::outlet::{Outlet, Overflow};
 use crate::place::Place;
 use crate::problem::Problem;
@@ -91,7 +92,8 @@ impl FrameDoor {
         let outlet = Rc::new(FrameOutlet::new(socket.clone(), limits.outbound_bytes_max as usize));
         let decoder = Decoder::with_magic(limits.frame_bytes_max as usize);
         let scratch = self.scratch.clone();
-        let mut frames = Frames { socket, decoder, outlet, scratch };
+        let questions = Questions::new(outlet.clone());
+        let mut frames = Frames { socket, decoder, outlet, questions, scratch };
         let greeted = match timeout(HELLO_WITHIN, self.greet(&mut frames, peer)).await {
             Ok(greeted) => greeted,
             Err(_) => Err(Problem::new(Code::BadRequest, "no hello came in time").into()),
@@ -232,7 +234,7 @@ impl FrameDoor {
         {
             taken += 1;
             let Some(message) = ToSidecar::decode(payload)? else { continue };
-            if let Some(answer) = self.take(session, &message)? {
+            if let Some(answer) = self.take(session, &frames.questions, &message)? {
                 frames.outlet.say(&answer)?;
                 answered = true;
             }
@@ -244,7 +246,12 @@ impl FrameDoor {
     }
 
     /// Hands a request to the driver, or answers it right here.
-    fn take(&self, session: &Session, message: &ToSidecar<'_>) -> Result<Option<ToClient<'static>>, Problem> {
+    fn take(
+        &self,
+        session: &Session,
+        questions: &Questions,
+        message: &ToSidecar<'_>,
+    ) -> Result<Option<ToClient<'static>>, Problem> {
         let gate = self.handle.gate();
         let id = session.id();
         let (request, admitted) = match message {
@@ -262,6 +269,7 @@ impl FrameDoor {
                 session.send(gate.ping(id));
                 return Ok(Some(ToClient::Pong { boottime_ns: boottime().0 }));
             }
+            ToSidecar::Holders(ask) => return Ok(questions.ask(&self.handle, ask)),
             ToSidecar::Hello(_) => return Err(Problem::new(Code::BadRequest, "a second hello")),
         };
         Ok(match admitted {
@@ -279,6 +287,7 @@ struct Frames {
     socket: Rc<Socket>,
     decoder: Decoder,
     outlet: Rc<FrameOutlet>,
+    questions: Questions,
     scratch: Rc<RefCell<Vec<u8>>>,
 }
 

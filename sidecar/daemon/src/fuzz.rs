@@ -11,6 +11,7 @@ use crate::metrics::Metrics;
 use crate::place::Place;
 use crate::rules::{InForce, Rules};
 use crate::sidecar::{Home, Sidecar};
+use sidelock_engine::survey::Around;
 use sidelock_engine::{Input, SessionId};
 use sidelock_wire::{Code, ToSidecar};
 use std::future::pending;
@@ -74,6 +75,10 @@ impl Gate {
             ToSidecar::Cancel { request } => Ok(gate.cancel(session, *request)),
             ToSidecar::Change(change) => gate.change(session, change),
             ToSidecar::Ping => Ok(gate.ping(session)),
+            ToSidecar::Holders(ask) => {
+                let around = gate.key(ask.key).map(Around::Record).map_err(|problem| problem.code)?;
+                return Ok(Input::Survey { ticket: ask.request, around });
+            }
             ToSidecar::Hello(_) => return Err(Code::BadRequest),
         };
         admitted.map(Admitted::into_input).map_err(|problem| problem.code)

@@ -12,7 +12,7 @@ use crate::health::Health;
 use crate::outlet::Outlet;
 use crate::turns::Turns;
 use crate::watch::Watch;
-use sidelock_engine::survey::Survey;
+use sidelock_engine::survey::{Around, Survey};
 use sidelock_engine::view::{Counts, HolderView, KeyView};
 use sidelock_engine::{
     EndedBy, Engine, Input, Key, LeaseSecret, Refusal, RequestId, SessionId, SessionOpened, Time,
@@ -50,8 +50,8 @@ pub(crate) enum Mail {
     Query(Query),
     /// Who waits for whom in the fleet.
     Survey {
-        /// Around this key; without, around whatever owners of this sidecar wait for.
-        key: Option<Key>,
+        /// Where to look.
+        around: Around,
         /// Where what was seen goes.
         answer: oneshot::Sender<Box<Survey>>,
     },
@@ -171,11 +171,10 @@ impl Handle {
         self.query(move |engine| engine.look(&key)).await
     }
 
-    /// Who waits for whom in the fleet, around a key or around whatever owners here wait for. `None`: the sidecar is shutting
-    /// down.
-    pub(crate) async fn survey(&self, key: Option<Key>) -> Option<Box<Survey>> {
+    /// Who holds and who waits for whom in the fleet. `None`: the sidecar is shutting down.
+    pub(crate) async fn survey(&self, around: Around) -> Option<Box<Survey>> {
         let (answer, asked) = oneshot::channel();
-        self.post(Mail::Survey { key, answer });
+        self.post(Mail::Survey { around, answer });
         asked.await.ok()
     }
 

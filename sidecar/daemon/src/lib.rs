@@ -21,6 +21,7 @@ pub mod fuzz;
 mod gate;
 mod handle;
 mod health;
+mod holders;
 #[cfg(feature = "http")]
 mod http;
 mod listener;

@@ -207,15 +207,20 @@ pub(crate) fn problem(refusal: &Refusal) -> Problem {
     Problem { code, message, field: None, detail, register }
 }
 
+/// A mode, as clients read it.
+pub(crate) fn mode(mode: engine::Mode) -> wire::Mode {
+    match mode {
+        engine::Mode::Exclusive => wire::Mode::Exclusive,
+        engine::Mode::Shared => wire::Mode::Shared,
+        engine::Mode::Permits { permits, limit } => wire::Mode::Permits { permits, limit },
+    }
+}
+
 /// The ring of a deadlock, as clients read it.
 fn edges(cycle: &Cycle) -> Vec<CycleEdge> {
     let edge = |edge: &engine::Edge| CycleEdge {
         key: edge.key.as_str().to_owned(),
-        mode: match edge.mode {
-            engine::Mode::Exclusive => wire::Mode::Exclusive,
-            engine::Mode::Shared => wire::Mode::Shared,
-            engine::Mode::Permits { permits, limit } => wire::Mode::Permits { permits, limit },
-        },
+        mode: mode(edge.mode),
         owner: edge.owner.as_ref().to_owned(),
         app: edge.app.as_ref().to_owned(),
         sidecar: edge.sidecar.0,

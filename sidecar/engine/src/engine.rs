@@ -213,7 +213,7 @@ impl Engine {
             Input::Store { call, outcome } => self.store_answered(now, call, outcome),
             Input::Pushed(push) => self.pushed(now, push),
             Input::ClockStepped => self.clock_stepped(now),
-            Input::Survey { ticket, key } => self.survey(now, ticket, key),
+            Input::Survey { ticket, around } => self.survey(now, ticket, around),
             Input::Tick => {}
             Input::Drain => self.drain(now),
         }

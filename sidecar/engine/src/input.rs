@@ -4,6 +4,7 @@
 
 use crate::model::{Key, LeaseSecret, Mode, Owner, RequestId, SessionId, StoreTime, Window};
 use crate::store::{CallId, Condition, Known, Order, Outcome, Push};
+use crate::survey::Around;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -77,8 +78,8 @@ pub enum Input {
     Survey {
         /// Carried back by [`crate::Effect::Surveyed`].
         ticket: u64,
-        /// Around this key; without, around whatever owners of this sidecar wait for.
-        key: Option<Key>,
+        /// Where to look.
+        around: Around,
     },
     /// Nothing but time passed.
     Tick,

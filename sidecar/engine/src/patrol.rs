@@ -24,7 +24,7 @@ const ROUND_EVERY: Duration = Duration::from_millis(500);
 /// Rounds of several sidecars are spread by as much.
 const JITTER_MS: u128 = 64;
 /// A round asks so many times at most for what the last answers named.
-const HOPS_MAX: u32 = 16;
+pub(crate) const HOPS_MAX: u32 = 16;
 /// Records and boards that a round looks at. Beyond it, it misses deadlocks.
 const LOOKED_AT_MAX: usize = 128;
 /// Rounds under way: one that walks, others that make sure of what they found.
@@ -66,7 +66,7 @@ struct Round {
 
 enum Stage {
     /// From record to board to record; for people, if there is a ticket.
-    Walk { from: BTreeSet<Key>, hops: u32, ticket: Option<u64> },
+    Walk { from: BTreeSet<Key>, hops_left: u32, ticket: Option<u64> },
     /// All that there is to see was seen; now the versions of the boards are.
     Mark(Suspicion),
     /// Waiting for boards of at least these versions: those were composed after that.
@@ -195,13 +195,20 @@ impl Engine {
         let board = self.compose_board(now);
         let from = board.lines.iter().map(|line| line.key.clone()).collect();
         let look = self.look_with(now, board);
-        self.begin_walk(now, look, from, None);
+        self.begin_walk(now, look, from, HOPS_MAX, None);
     }
 
-    pub(crate) fn begin_walk(&mut self, now: Time, look: Look, from: BTreeSet<Key>, ticket: Option<u64>) {
+    pub(crate) fn begin_walk(
+        &mut self,
+        now: Time,
+        look: Look,
+        from: BTreeSet<Key>,
+        hops_left: u32,
+        ticket: Option<u64>,
+    ) {
         self.patrol.last_round += 1;
         let number = self.patrol.last_round;
-        let stage = Stage::Walk { from, hops: 0, ticket };
+        let stage = Stage::Walk { from, hops_left, ticket };
         let round = Round { number, stage, look, asked: BTreeSet::new(), unanswered: 0, due: Time::MAX };
         self.patrol.rounds.push(round);
         self.go_on(now, number);
@@ -242,15 +249,15 @@ impl Engine {
 
     /// Asks for what the last answers named, until there is nothing new.
     fn walk_on(&mut self, now: Time, mut round: Round) {
-        let Stage::Walk { from, hops, ticket } = &mut round.stage else { return };
+        let Stage::Walk { from, hops_left, ticket } = &mut round.stage else { return };
         let me = self.config.incarnation;
         let keys = round.look.keys_to_see(from.iter().cloned()).into_iter().map(Asked::Record);
         let sidecars = round.look.sidecars_to_see().into_iter().filter(|sidecar| *sidecar != me);
         let wanted = keys.chain(sidecars.map(Asked::Board)).filter(|asked| !round.asked.contains(asked));
         let room = LOOKED_AT_MAX.saturating_sub(round.asked.len());
         let wanted: Vec<Asked> = wanted.take(room).collect();
-        *hops += 1;
-        if !wanted.is_empty() && *hops <= HOPS_MAX {
+        if !wanted.is_empty() && *hops_left > 0 {
+            *hops_left -= 1;
             return self.ask_for(now, round, wanted);
         }
         if let Some(ticket) = *ticket {

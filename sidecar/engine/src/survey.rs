@@ -8,8 +8,20 @@ use crate::effect::Effect;
 use crate::engine::Engine;
 use crate::fleet_graph::Look;
 use crate::model::{Incarnation, Key, StoreTime, Time};
+use crate::patrol::HOPS_MAX;
 use crate::store::Peeked;
 use std::collections::{BTreeMap, BTreeSet};
+
+/// Where a look begins, and how far it goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Around {
+    /// Whatever owners of this sidecar wait for, and on from there.
+    Waits,
+    /// This key, and on from there.
+    Key(Key),
+    /// What the store knows of this key, and nothing else: one look at its record.
+    Record(Key),
+}
 
 /// A part of the fleet, as far as one look showed it.
 #[derive(Clone, Debug, PartialEq)]
@@ -40,16 +52,26 @@ pub struct SurveyEdge {
 }
 
 impl Engine {
-    /// Somebody wants to see who waits for a key, or for all that owners here wait for.
-    pub(crate) fn survey(&mut self, now: Time, ticket: u64, key: Option<Key>) {
+    /// Somebody wants to see who holds a key and who waits for whom.
+    pub(crate) fn survey(&mut self, now: Time, ticket: u64, around: Around) {
         let board = self.compose_board(now);
-        let from: BTreeSet<Key> = match key {
-            Some(key) => BTreeSet::from([key]),
-            None => board.lines.iter().map(|line| line.key.clone()).collect(),
+        let from: BTreeSet<Key> = match around {
+            Around::Waits => board.lines.iter().map(|line| line.key.clone()).collect(),
+            Around::Key(key) => BTreeSet::from([key]),
+            Around::Record(key) => {
+                // With no board to begin with, one hop leads to this record only.
+                let look = Look { at: self.link.store_time(now), ..Look::default() };
+                return self.set_out(now, look, BTreeSet::from([key]), 1, ticket);
+            }
         };
         let look = self.look_with(now, board);
+        self.set_out(now, look, from, HOPS_MAX, ticket);
+    }
+
+    /// A store with one sidecar knows nothing that this one does not; one that is away says nothing.
+    fn set_out(&mut self, now: Time, look: Look, from: BTreeSet<Key>, hops: u32, ticket: u64) {
         match self.config.contact_every.is_some() && self.link.is_up() {
-            true => self.begin_walk(now, look, from, Some(ticket)),
+            true => self.begin_walk(now, look, from, hops, Some(ticket)),
             false => self.surveyed(ticket, look),
         }
     }

@@ -4,10 +4,10 @@ use crate::support;
 use proptest::option;
 use proptest::prelude::*;
 use sidelock_wire::{
-    Acquire, AcquireAll, Align, Change, Code, Condition, Current, CycleEdge, Decoder, Detail, Done,
-    FRAME_BYTES_MAX, FrameError, Granted, Guarantee, Hello, Known, LeaseName, Life, Limits, LostReason,
-    MAGIC, Mode, Refused, Register, RegisterAct, Renewed, Resume, Scope, Secret, ToClient, ToSidecar,
-    Version, Welcome, Window,
+    Acquire, AcquireAll, Align, AskHolders, Change, Code, Condition, Current, CycleEdge, Decoder, Detail,
+    Done, FRAME_BYTES_MAX, FrameError, Granted, Guarantee, HOLDERS_MAX, Hello, Holder, HolderLease, Holders,
+    Known, LeaseName, Life, Limits, LostReason, MAGIC, Mode, Refused, Register, RegisterAct, Renewed, Resume,
+    Scope, Secret, ToClient, ToSidecar, Version, Welcome, Window,
 };
 use std::time::Duration;
 
@@ -142,6 +142,8 @@ fn to_sidecar() -> impl Strategy<Value = ToSidecar<'static>> {
             ToSidecar::Finish { request, lease, result: result.leak() }
         }),
         Just(ToSidecar::Ping),
+        (any::<u64>(), any::<Vec<u8>>())
+            .prop_map(|(request, key)| ToSidecar::Holders(AskHolders { request, key: key.leak() })),
     ]
 }
 
@@ -220,6 +222,8 @@ fn answer() -> impl Strategy<Value = ToClient<'static>> {
         any::<u64>().prop_map(|request| ToClient::Cancelled { request }),
         any::<u64>().prop_map(|request| ToClient::Released { request }),
         any::<u64>().prop_map(|request| ToClient::Finished { request }),
+        (any::<(u64, u32)>(), prop::collection::vec(holder(), 0..4))
+            .prop_map(|((request, count), named)| { ToClient::Holders(Holders { request, count, named }) }),
         any::<(u64, u64, Vec<u8>)>().prop_map(|(request, finished_at_ms, result)| {
             ToClient::Done(Done { request, finished_at_ms, result: result.into() })
         }),
@@ -255,6 +259,17 @@ fn edge() -> impl Strategy<Value = CycleEdge> {
             held_for,
         },
     )
+}
+
+fn holder() -> impl Strategy<Value = Holder> {
+    let lease = (any::<u64>(), span(), any::<String>(), option::of(any::<String>()))
+        .prop_map(|(fence, held_for, app, owner)| HolderLease { fence, held_for, app, owner });
+    (mode(), any::<u128>(), span(), option::of(lease)).prop_map(|(mode, sidecar, expires_in, lease)| Holder {
+        mode,
+        sidecar,
+        expires_in,
+        lease,
+    })
 }
 
 fn push() -> impl Strategy<Value = ToClient<'static>> {
@@ -347,6 +362,29 @@ fn a_frame_cut_at_any_byte_is_truncated() {
         for length in 0..whole.len() {
             check(name, &whole[..length], ToClient::decode(&whole[..length]).map(|m| m.is_some()));
         }
+    }
+}
+
+/// As many as an answer names, with the longest names that the sidecar takes, fit into a frame; what is more is not named.
+#[test]
+fn holders_fit_into_a_frame() {
+    let lease = HolderLease {
+        fence: u64::MAX,
+        held_for: Duration::from_secs(1),
+        app: "a".repeat(128),
+        owner: Some("o".repeat(512)),
+    };
+    let mode = Mode::Permits { permits: 1, limit: 200 };
+    let holder = Holder { mode, sidecar: u128::MAX, expires_in: Duration::from_secs(1), lease: Some(lease) };
+    let named = vec![holder; HOLDERS_MAX + 1];
+    let bytes =
+        encoded_to_client(&ToClient::Holders(Holders { request: 1, count: named.len() as u32, named }));
+    assert!(bytes.len() <= FRAME_BYTES_MAX, "{}", bytes.len());
+    match ToClient::decode(payload(&bytes)) {
+        Ok(Some(ToClient::Holders(holders))) => {
+            assert_eq!((holders.count as usize, holders.named.len()), (HOLDERS_MAX + 1, HOLDERS_MAX));
+        }
+        other => panic!("{other:?}"),
     }
 }
 

@@ -2,9 +2,10 @@
 
 use serde_json::{Value, json};
 use sidelock_wire::{
-    Acquire, AcquireAll, Align, Change, Code, Condition, Current, CycleEdge, Detail, Done, Granted,
-    Guarantee, Hello, Known, LeaseName, Life, Limits, LostReason, Mode, Refused, Register, RegisterAct,
-    Renewed, Resume, Scope, Secret, ToClient, ToSidecar, Version, Welcome, Window,
+    Acquire, AcquireAll, Align, AskHolders, Change, Code, Condition, Current, CycleEdge, Detail, Done,
+    Granted, Guarantee, Hello, Holder, HolderLease, Holders, Known, LeaseName, Life, Limits, LostReason,
+    Mode, Refused, Register, RegisterAct, Renewed, Resume, Scope, Secret, ToClient, ToSidecar, Version,
+    Welcome, Window,
 };
 use std::time::Duration;
 
@@ -78,6 +79,7 @@ pub(crate) fn to_sidecar() -> Vec<(&'static str, ToSidecar<'static>)> {
         ("release_session", ToSidecar::Release { request: u64::MAX, lease: session }),
         ("release_timed", ToSidecar::Release { request: 50_331_650, lease: secret }),
         ("ping", ToSidecar::Ping),
+        ("holders", ToSidecar::Holders(AskHolders { request: 83_886_084, key: b"orders/42" })),
         ("change_to_shared", change(session, Mode::Shared, None)),
         ("change_to_exclusive", change(session, Mode::Exclusive, Some(Duration::from_secs(5)))),
         ("change_timed", change(secret, Mode::Exclusive, None)),
@@ -210,7 +212,44 @@ pub(crate) fn to_client() -> Vec<(&'static str, ToClient<'static>)> {
         ("register_written", ToClient::RegisterWritten { request: 67_108_867, etag: Some(ETAG.into()) }),
         ("register_deleted", ToClient::RegisterWritten { request: 67_108_867, etag: None }),
         ("refused_conflict", conflict),
+        ("holders_none", holders(Vec::new())),
+        ("holders", holders(holder_of_each_kind())),
     ]
+}
+
+fn holders(named: Vec<Holder>) -> ToClient<'static> {
+    ToClient::Holders(Holders { request: 83_886_084, count: named.len() as u32, named })
+}
+
+fn holder_of_each_kind() -> Vec<Holder> {
+    let remote = Holder {
+        mode: Mode::Permits { permits: 3, limit: 10 },
+        sidecar: 0xfeed_face_cafe_beef_0123_4567_89ab_cdef,
+        expires_in: Duration::from_secs(9),
+        lease: None,
+    };
+    let lease = HolderLease {
+        fence: 1_764_000_000_000_001,
+        held_for: Duration::from_millis(1500),
+        app: "billing".into(),
+        owner: None,
+    };
+    let local = Holder {
+        mode: Mode::Permits { permits: 1, limit: 10 },
+        sidecar: 1,
+        lease: Some(lease.clone()),
+        ..remote.clone()
+    };
+    let owned = HolderLease { owner: Some("task 3".into()), ..lease };
+    vec![Holder { lease: Some(owned), ..local.clone() }, local, remote]
+}
+
+fn describe_holder(holder: &Holder) -> Value {
+    let lease = |lease: &HolderLease| json!({ "fence": lease.fence, "held_for_ms": millis(lease.held_for), "app": lease.app, "owner": lease.owner });
+    json!({
+        "mode": mode(holder.mode), "sidecar": wide(holder.sidecar), "expires_in_ms": millis(holder.expires_in),
+        "lease": holder.lease.as_ref().map(lease),
+    })
 }
 
 fn millis(span: Duration) -> Value {
@@ -317,6 +356,9 @@ pub(crate) fn describe_to_sidecar(message: &ToSidecar<'_>) -> Value {
             "wait_ms": change.wait.map(millis),
         }}),
         ToSidecar::Register(register) => describe_register(register),
+        ToSidecar::Holders(ask) => {
+            json!({ "holders": { "request": ask.request, "key": String::from_utf8_lossy(ask.key) } })
+        }
         ToSidecar::Finish { request, lease: name, result } => json!({ "finish": {
             "request": request, "lease": lease(*name), "result": String::from_utf8_lossy(result),
         }}),
@@ -354,6 +396,10 @@ pub(crate) fn describe_to_client(message: &ToClient<'_>) -> Value {
         ToClient::Done(d) => json!({ "done": {
             "request": d.request, "finished_at_ms": d.finished_at_ms, "result": String::from_utf8_lossy(&d.result),
         }}),
+        ToClient::Holders(h) => {
+            let named: Vec<_> = h.named.iter().map(describe_holder).collect();
+            json!({ "holders": { "request": h.request, "count": h.count, "named": named } })
+        }
         ToClient::Finished { request } => json!({ "finished": { "request": request } }),
         ToClient::Pong { boottime_ns } => json!({ "pong": { "boottime_ns": boottime_ns } }),
         ToClient::RegisterValue { request, current } => {

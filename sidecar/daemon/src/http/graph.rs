@@ -10,7 +10,7 @@ use super::response::{Answer, json};
 use hyper::StatusCode;
 use serde::Serialize;
 use sidelock_engine::board::{BoardWait, Holding, Line};
-use sidelock_engine::survey::Survey;
+use sidelock_engine::survey::{Around, Survey};
 use sidelock_engine::{Incarnation, Key, Mode, StoreTime, WHOLE};
 use utoipa::ToSchema;
 
@@ -108,7 +108,12 @@ struct GraphSidecar {
 /// `GET /v1/graph`: who waits for whom, around a key or around whatever owners of this sidecar wait for.
 pub(crate) async fn graph(caller: &Caller, query: &Query) -> Result<Answer, ProblemDocument> {
     let key = query.get("key").map(|key| caller.door.gate.key(key.as_bytes())).transpose()?;
-    let survey = caller.door.handle.survey(key).await.ok_or_else(ProblemDocument::shutting_down)?;
+    let survey = caller
+        .door
+        .handle
+        .survey(key.map_or(Around::Waits, Around::Key))
+        .await
+        .ok_or_else(ProblemDocument::shutting_down)?;
     Ok(json(StatusCode::OK, &Graph::new(&survey)))
 }
 

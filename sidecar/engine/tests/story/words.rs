@@ -2,6 +2,7 @@
 
 use super::{STORE_EPOCH, World, registers};
 use sidelock_engine::store::{Call, Op, Order, Outcome, Push, Reply as StoreReply, Success};
+use sidelock_engine::survey::Around;
 use sidelock_engine::{
     Acquire, AcquireAll, Align, Change, Edge, EndedBy, Finish, Force, Grant, Input, Key, LeaseName,
     LeaseSecret, Life, Mode, NewMode, Notice, Owner, Refusal, Release, Renew, Reply, RequestId, SessionId,
@@ -49,9 +50,9 @@ fn act_at(world: &mut World, sidecar: usize, words: &[&str], line: &str) {
             world.input(sidecar, Input::StoreUp { at });
         }
         ["clock", "steps"] => world.input(sidecar, Input::ClockStepped),
-        ["looks", "around"] => world.input(sidecar, Input::Survey { ticket: 1, key: None }),
+        ["looks", "around"] => world.input(sidecar, Input::Survey { ticket: 1, around: Around::Waits }),
         ["looks", "around", key] => {
-            world.input(sidecar, Input::Survey { ticket: 1, key: Some(Key::new(key).unwrap()) });
+            world.input(sidecar, Input::Survey { ticket: 1, around: Around::Key(Key::new(key).unwrap()) });
         }
         ["drains"] => world.input(sidecar, Input::Drain),
         ["counts"] => {
