@@ -210,9 +210,6 @@ impl World {
             return;
         }
         self.write_register(&lease);
-        if lease.upgrade.is_some() {
-            self.cancel_change(client, task);
-        }
         // An upgraded lease that is cancelled is a share again: whoever is done with it gives it back.
         let plain = lease.secret.is_none() && lease.upgrade.is_none() && !lease.upgraded;
         if plain && self.dice.chance(self.plan.habits.cancels * 0.3) {
@@ -225,6 +222,10 @@ impl World {
     fn give_back(&mut self, client: usize, task: usize, lease: &Lease) {
         if !self.clients[client].connected {
             return self.forget(client, task);
+        }
+        // Or the grant of the upgrade, which may be on its way, would be nobody's.
+        if lease.upgrade.is_some() {
+            self.cancel_change(client, task);
         }
         let name = lease.name();
         match self.send_release(client, lease.of, name) {
