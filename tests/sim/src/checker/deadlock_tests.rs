@@ -341,6 +341,29 @@ fn waiters_ahead_in_another_sidecar_count_where_the_store_has_them_ahead() {
 }
 
 #[test]
+fn an_order_that_hangs_on_a_clock_is_decided_for_the_sidecar() {
+    // The writer came a second and five milliseconds before the reader, who has a point of priority: who is ahead depends
+    // on whose second.
+    let tale = |priority| {
+        let mut tale = Tale::new();
+        tale.takes(10, req(0, 0), 0, 1, LOCK).gets(10, req(4, 0), 1).waits(20, req(0, 1), 1);
+        tale.waits(30, req(5, 0), 0).asks(1_035, req(4, 1), 0, 1, LOCK);
+        for record in &mut tale.0.records {
+            if let Event::Sent { what: Sent::Acquire(acquire), of: Req { session: 4, request: 1 } } =
+                &mut record.event
+            {
+                acquire.priority = priority;
+            }
+        }
+        tale
+    };
+    assert_eq!(tale(0).until(9_000).rules(), [Rule::Undetected]);
+    assert_eq!(tale(1).until(9_000).rules(), []);
+    assert_eq!(tale(1).aborts(1_500, req(4, 1)).rules(), []);
+    assert_eq!(tale(2).aborts(1_500, req(4, 1)).rules(), [Rule::FalseVictim]);
+}
+
+#[test]
 fn an_uncertain_order_is_decided_for_the_sidecar() {
     // The writer has a place, the reader's sidecar none yet: it may be served without, or come behind.
     assert_eq!(reader_and_writer(req(1, 0), &[0]).until(9_000).rules(), []);

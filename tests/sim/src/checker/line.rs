@@ -122,9 +122,10 @@ impl Line {
         let (a, b) = (&self.waiters[one], &self.waiters[two]);
         if a.sidecar == b.sidecar {
             let leeway = i64::from((a.priority - b.priority).abs()) * PRIORITY_LEEWAY_NS;
-            let tie = a.rank == b.rank && one < two;
-            let possible = a.rank < b.rank + leeway || tie;
-            return [a.rank + leeway < b.rank || tie, possible, possible];
+            let ahead = (a.rank, one) < (b.rank, two);
+            let certain = leeway == 0 || (a.rank - b.rank).abs() > leeway;
+            // One possible order has them one way round, the other the other: both ways in one would be a circle of its own.
+            return [ahead && certain, ahead, ahead == certain];
         }
         let entry = |sidecar| self.entries.iter().position(|entry| entry.sidecar == sidecar);
         let (mine, theirs) = (entry(a.sidecar), entry(b.sidecar));
