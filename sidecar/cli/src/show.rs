@@ -93,8 +93,10 @@ fn holder(holder: &Value) -> Vec<String> {
         Some(reference) => format!("timed lease {reference}"),
         None => word(&holder["app"]),
     };
+    // A reservation has neither yet.
+    let of_a_lease = |field: &str| if holder["reserved"] == true { &Value::Null } else { &holder[field] };
     let (fence, held, expires) =
-        (word(&holder["fence"]), seconds(&holder["held_for"]), seconds(&holder["expires_in"]));
+        (word(of_a_lease("fence")), seconds(&holder["held_for"]), seconds(of_a_lease("expires_in")));
     vec![name, word(&holder["uid"]), word(&holder["owner"]), mode(holder), fence, held, expires]
 }
 
@@ -141,6 +143,13 @@ mod tests {
             &json!({"ref": "00ab", "uid": 7, "mode": "permits", "permits": 2, "fence": 9, "held_for": 1.25}),
         );
         assert_eq!(shown, ["timed lease 00ab", "7", "-", "permits 2", "9", "1.2s", "-"]);
+    }
+
+    #[test]
+    fn a_reservation_has_no_fence_and_no_deadline_yet() {
+        let shown = holder(&json!({"app": "a", "uid": 7, "mode": "exclusive", "reserved": true, "fence": 0,
+                                   "held_for": 1.0, "expires_in": 0.0}));
+        assert_eq!(shown, ["a", "7", "-", "reserved for lock_all", "-", "1.0s", "-"]);
     }
 
     #[test]

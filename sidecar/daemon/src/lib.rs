@@ -51,3 +51,4 @@ pub use listener::SocketError;
 pub use place::Place;
 pub use serve::{ServeError, Started, check, serve};
 pub use sidelock_store::finding::{Finding, Verdict};
+pub use wall::rfc3339;

@@ -52,7 +52,11 @@ impl Observer {
             Reply::Deleted => ("register", "deleted"),
             // Only who speaks of a register can be told these.
             Reply::Refused(
-                no @ (Refusal::Absent | Refusal::Conflict(_) | Refusal::StaleFence | Refusal::OutcomeUnknown),
+                no @ (Refusal::Absent
+                | Refusal::Exists(_)
+                | Refusal::Conflict(_)
+                | Refusal::StaleFence
+                | Refusal::OutcomeUnknown),
             ) => ("register", reply::code(no).name()),
             Reply::Refused(no @ Refusal::TurnClosed) => ("finish", reply::code(no).name()),
             // Only who speaks of a lease can be told these.
@@ -83,7 +87,13 @@ impl Observer {
             }
             EventKind::Forced { victims, order } => {
                 let reason = &*order.reason;
-                tracing::warn!(key = %event.key, by = order.by, reason, victims, "forced_unlock: the key was taken from its holders");
+                let (key, by) = (&event.key, order.by);
+                match victims {
+                    0 => tracing::warn!(%key, by, reason, victims, "forced_unlock: nobody held the key"),
+                    _ => {
+                        tracing::warn!(%key, by, reason, victims, "forced_unlock: the key was taken from its holders")
+                    }
+                }
             }
             EventKind::Released { .. } | EventKind::Downgraded { .. } | EventKind::Finished { .. } => {}
         }

@@ -139,7 +139,7 @@ pub(crate) fn code(refusal: &Refusal) -> Code {
         Refusal::Deadlock(_) => Code::Deadlock,
         Refusal::Draining => Code::Draining,
         Refusal::Absent => Code::NotFound,
-        Refusal::Conflict(_) => Code::Conflict,
+        Refusal::Exists(_) | Refusal::Conflict(_) => Code::Conflict,
         Refusal::StaleFence => Code::StaleFence,
         Refusal::TurnClosed => Code::TurnClosed,
         Refusal::OutcomeUnknown => Code::OutcomeUnknown,
@@ -189,13 +189,14 @@ pub(crate) fn problem(refusal: &Refusal) -> Problem {
                 detail.cycle.iter().zip(next).map(|(edge, next)| format!("{edge} {}", next.owner)).collect();
             format!("a deadlock: {}", waits.join("; "))
         }
-        Refusal::TurnClosed => "the turn is over, or about to be".into(),
         Refusal::OutcomeUnknown => "the store was asked and did not answer".into(),
         Refusal::Absent => return Problem::new(code, "the register has no value; put one"),
+        Refusal::Exists(_) => "the register has a value already".into(),
         Refusal::Conflict(Some(_)) => "the register has another version".into(),
         Refusal::Conflict(None) => "the register has no value".into(),
         Refusal::StaleFence => "the lease that this was bound to no longer stands".into(),
         // The advice begins with why.
+        Refusal::TurnClosed => return Problem::new(code, code.advice()),
         Refusal::Draining => "the request was not carried out".into(),
     };
     let message = match refusal {
@@ -203,7 +204,11 @@ pub(crate) fn problem(refusal: &Refusal) -> Problem {
         Refusal::BadRequest(_) => what.into(),
         _ => format!("{what}; {}", code.advice()).into(),
     };
-    let register = if let Refusal::Conflict(current) = refusal { current.clone() } else { None };
+    let register = match refusal {
+        Refusal::Exists(current) => Some(current.clone()),
+        Refusal::Conflict(current) => current.clone(),
+        _ => None,
+    };
     Problem { code, message, field: None, detail, register }
 }
 

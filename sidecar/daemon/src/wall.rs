@@ -11,7 +11,7 @@ const DAYS_PER_ERA: u64 = 146_097;
 const DAYS_BEFORE_1970: u64 = 719_468;
 
 /// An instant since the Unix epoch, to the millisecond, in UTC: `2026-11-26T16:30:00.250Z` (RFC 3339).
-pub(crate) fn rfc3339(since_epoch: Duration) -> String {
+pub fn rfc3339(since_epoch: Duration) -> String {
     let seconds = since_epoch.as_secs();
     let (year, month, day) = date(seconds / SECONDS_PER_DAY);
     let (hour, minute, second) = (seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);

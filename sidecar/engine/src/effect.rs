@@ -271,7 +271,9 @@ pub enum Refusal {
     Draining,
     /// The register has no value.
     Absent,
-    /// The condition of a write failed: this is there, or nothing is.
+    /// A write was to be the first, and this is there.
+    Exists(Box<Version>),
+    /// Any other condition of a write failed: this is there, or nothing is.
     Conflict(Option<Box<Version>>),
     /// The lease that the operation is bound to does not stand, or a later one was here before.
     StaleFence,

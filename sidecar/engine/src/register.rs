@@ -273,6 +273,7 @@ impl Engine {
     fn operation_done(&mut self, now: Time, number: u64, reply: store::Reply) {
         let Some(operation) = self.registers.operations.get(&number) else { return };
         let is_deletion = matches!(operation.act, Act::Write { value: None, .. });
+        let is_first = matches!(operation.act, Act::Write { condition: Condition::Absent, .. });
         let key = operation.key.clone();
         let written = matches!(reply, store::Reply::Written(_));
         let answer = match reply {
@@ -280,6 +281,9 @@ impl Engine {
             store::Reply::Register(None) => Reply::Refused(Refusal::Absent),
             store::Reply::Written(_) if is_deletion => Reply::Deleted,
             store::Reply::Written(etag) => Reply::Written(etag),
+            store::Reply::Conflict(Some(current)) if is_first => {
+                Reply::Refused(Refusal::Exists(Box::new(current)))
+            }
             store::Reply::Conflict(current) => Reply::Refused(Refusal::Conflict(current.map(Box::new))),
             store::Reply::StaleFence => Reply::Refused(Refusal::StaleFence),
             // Too late for a copy to tell what became of an earlier one; the others answer other operations.

@@ -166,7 +166,7 @@ fn finishing_a_turn_twice() {
         let result = format!("{}/result", path_of(&enter(place.first())["lease"]));
         assert_eq!(place.first().request("PUT", &result, "one").status, 200);
         let again = place.first().request("PUT", &result, "two");
-        refused(&again, 409, Code::TurnClosed, &["the turn is over", "enter again"]);
+        refused(&again, 409, Code::TurnClosed, &["the turn was finished or lost", "enter again"]);
         assert_eq!(enter(place.second())["result_base64"], "b25l", "the first result stands");
     }
 }

@@ -12,8 +12,9 @@ use crate::span::{Wait, span, wait};
 use crate::wish;
 use clap::{Args, ValueEnum};
 use sidelock_client::{Entered, Turn, Window};
+use sidelock_daemon::rfc3339;
 use std::ffi::OsString;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Arguments of `once`.
 #[derive(Args, Debug)]
@@ -69,7 +70,10 @@ pub(crate) async fn once(args: OnceArgs) -> Result<u8, Failure> {
     let once = args.care.max_hold.into_iter().fold(once, |once, span| once.max_hold(span));
     let turn = match once.enter().await? {
         Entered::Won(turn) => turn,
-        Entered::Done(_) => return Ok(0),
+        Entered::Done(outcome) => {
+            tell(skipped(&args.key, outcome.finished_at, SystemTime::now()));
+            return Ok(0);
+        }
     };
     // Before the command exists, so that no signal falls between the two.
     let mut signals = Signals::listen()?;
@@ -86,6 +90,13 @@ pub(crate) async fn once(args: OnceArgs) -> Result<u8, Failure> {
     }
 }
 
+/// What the one who skips is told. The time is the store's; its clock may be ahead of ours.
+fn skipped(key: &str, finished_at: SystemTime, now: SystemTime) -> String {
+    let at = rfc3339(finished_at.duration_since(UNIX_EPOCH).unwrap_or_default());
+    let ago = now.duration_since(finished_at).unwrap_or_default().as_secs();
+    format!("{key:?} was done at {at}, {ago} s ago: skipped")
+}
+
 async fn finish(turn: Turn) -> Result<u8, Failure> {
     match turn.finish(b"").await {
         Ok(()) => Ok(0),
@@ -93,5 +104,21 @@ async fn finish(turn: Turn) -> Result<u8, Failure> {
             tell("the command is done, but that is not recorded for certain: somebody may run it again");
             Err(error.into())
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_skips_is_told_when_it_was_done() {
+        let at = UNIX_EPOCH + Duration::from_millis(86_400_250);
+        let text = skipped("mail", at, at + Duration::from_millis(3_900));
+        assert_eq!(text, "\"mail\" was done at 1970-01-02T00:00:00.250Z, 3 s ago: skipped");
+        assert!(
+            skipped("mail", at, UNIX_EPOCH).ends_with(", 0 s ago: skipped"),
+            "the store's clock is ahead"
+        );
     }
 }

@@ -53,7 +53,9 @@ pub(super) fn reply(reply: &Reply) -> String {
         Reply::Register(None) => "nothing".into(),
         Reply::Unchanged => "unchanged".into(),
         Reply::Written(written) => format!("written {}", etag(*written)),
-        Reply::Refused(Refusal::Conflict(Some(there))) => format!("refused, there is {}", version(there)),
+        Reply::Refused(Refusal::Exists(there) | Refusal::Conflict(Some(there))) => {
+            format!("refused, there is {}", version(there))
+        }
         Reply::Refused(_) => "refused, there is nothing".into(),
         _ => "deleted".into(),
     }

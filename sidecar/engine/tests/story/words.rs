@@ -258,7 +258,7 @@ pub(super) fn reply(reply: &Reply, now: Time) -> String {
         | Reply::Unchanged
         | Reply::Written(_)
         | Reply::Deleted
-        | Reply::Refused(Refusal::Conflict(_)) => registers::reply(reply),
+        | Reply::Refused(Refusal::Exists(_) | Refusal::Conflict(_)) => registers::reply(reply),
         Reply::Refused(Refusal::Deadlock(cycle)) => {
             let edge = |edge: &Edge| {
                 let held = edge.held_for.map_or("ahead".into(), |held| format!("held {}", span(held)));
