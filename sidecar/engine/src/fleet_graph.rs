@@ -84,10 +84,27 @@ impl Look {
         edges.collect()
     }
 
-    /// All knots.
+    /// All knots, and those that are left when the victims of the former are gone: each is a deadlock whatever becomes of
+    /// the others, so nobody has to wait for a verdict that another sidecar gives.
     pub(crate) fn knots(&self, mutant: Option<Mutant>) -> Vec<FleetKnot> {
-        let graph = FleetGraph::of(self, mutant);
-        graph.search.knots().iter().map(|knot| graph.tell(knot)).collect()
+        let mut left = self.clone();
+        let mut all = Vec::new();
+        loop {
+            let graph = FleetGraph::of(&left, mutant);
+            let knots: Vec<FleetKnot> = graph.search.knots().iter().map(|knot| graph.tell(knot)).collect();
+            if knots.is_empty() {
+                return all;
+            }
+            knots.iter().for_each(|knot| left.forget(knot.victim));
+            all.extend(knots);
+        }
+    }
+
+    /// It waits no longer.
+    fn forget(&mut self, (sidecar, wait): (Incarnation, u64)) {
+        let board = self.boards.get_mut(&sidecar);
+        let lines = board.map_or(&mut [][..], |board| &mut board.lines);
+        lines.iter_mut().for_each(|line| line.waits.retain(|other| other.wait != wait));
     }
 
     /// What both looks showed, and so was so all the time between them: a wait, a lease and a place in line have names

@@ -132,3 +132,12 @@ fn a_walk_sees_what_leads_on_and_nothing_else() {
     assert_eq!(look.keys_to_see([key("m")]), [key("m"), key("r")].into());
     assert_eq!(look.sidecars_to_see(), [A, B, C].into());
 }
+
+#[test]
+fn what_is_left_without_a_victim_is_found_in_the_same_look() {
+    let mut look = reader_behind_writer();
+    // Another reader of `r` that wants `m` too is the youngest; without it the first three are still stuck.
+    look.boards.insert(Incarnation(4), board("m", None, wait(4, WHOLE, &[("r", 1)])));
+    let victims: Vec<_> = look.knots(None).iter().map(|knot| knot.victim).collect();
+    assert_eq!(victims, [(Incarnation(4), 4), (C, 3)]);
+}
