@@ -17,8 +17,10 @@
 mod register;
 
 pub use register::{Operation, Register, Watch};
+mod observer;
 mod once;
 
+pub use observer::Observer;
 pub use once::{Entered, Once, Turn};
 
 use crate::error::{Error, Result};

@@ -4,13 +4,18 @@
 
 use crate::client::Client;
 use crate::error::Result;
+use crate::holder::Holder;
 use crate::lease::Lease;
 use crate::request::Request;
 use sidelock_wire::LostReason;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Before the name of what is led: `sidelock run --leader` and every other SDK use the same key.
 const PREFIX: &str = "leader/";
+
+/// Between two looks of who looks on: no store tells when a key changes hands.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// An election in which this program may stand. Made by [`Client::leader`].
 ///
@@ -29,6 +34,8 @@ const PREFIX: &str = "leader/";
 #[derive(Clone, Debug)]
 #[must_use = "it does nothing until it campaigns"]
 pub struct Leader {
+    client: Client,
+    name: Arc<str>,
     request: Request,
 }
 
@@ -42,19 +49,20 @@ pub struct Leadership {
 impl Client {
     /// The election of who leads `name`: its lock is `leader/NAME`.
     pub fn leader(&self, name: impl AsRef<str>) -> Leader {
-        Leader { request: self.lock(format!("{PREFIX}{}", name.as_ref())) }
+        let name: Arc<str> = format!("{PREFIX}{}", name.as_ref()).into();
+        Leader { client: self.clone(), request: self.lock(&name), name }
     }
 }
 
 impl Leader {
     /// Campaigns for so long at most. Without this: the client's `default_wait`.
     pub fn wait(self, wait: Duration) -> Leader {
-        Leader { request: self.request.wait(wait) }
+        Leader { request: self.request.wait(wait), ..self }
     }
 
     /// Leads for so long at most, so that the turn goes round.
     pub fn max_term(self, max_term: Duration) -> Leader {
-        Leader { request: self.request.max_hold(max_term) }
+        Leader { request: self.request.max_hold(max_term), ..self }
     }
 
     /// Waits to be elected: in the order of arrival. Dropping the future withdraws.
@@ -71,6 +79,49 @@ impl Leader {
     /// As [`Request::try_acquire`].
     pub async fn try_campaign(&self) -> Result<Option<Leadership>> {
         Ok(self.request.try_acquire().await?.map(|lease| Leadership { lease }))
+    }
+}
+
+/// Who leads, seen from outside. Made by [`Leader::observe`].
+#[derive(Clone, Debug)]
+#[must_use = "it does nothing until it is asked"]
+pub struct Observer {
+    client: Client,
+    name: Arc<str>,
+    /// What was told last, if anything was.
+    told: Option<Option<(u128, Option<u64>)>>,
+}
+
+impl Leader {
+    /// Looks on without standing.
+    pub fn observe(&self) -> Observer {
+        Observer { client: self.client.clone(), name: self.name.clone(), told: None }
+    }
+}
+
+impl Observer {
+    /// Who leads now; `None`: nobody. A leader at another sidecar is known by its sidecar only: see [`Holder::local`].
+    ///
+    /// # Errors
+    /// As [`Client::holders`].
+    pub async fn current(&self) -> Result<Option<Holder>> {
+        Ok(self.client.holders(&self.name).await?.into_iter().next())
+    }
+
+    /// Waits until it is another leader, another term or nobody, and says who: the first time, at once. It looks once a second,
+    /// so a term between two looks is not seen, nor that one term follows another at one other sidecar.
+    ///
+    /// # Errors
+    /// As [`Client::holders`].
+    pub async fn changed(&mut self) -> Result<Option<Holder>> {
+        loop {
+            let leader = self.current().await?;
+            let term = leader.as_ref().map(|leader| (leader.sidecar, leader.fence));
+            if self.told.replace(term) != Some(term) {
+                return Ok(leader);
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
     }
 }
 

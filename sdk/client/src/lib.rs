@@ -47,7 +47,7 @@ pub use client::{Builder, Client, Sidecar};
 pub use discover::socket_path;
 pub use error::{Error, Refusal, Remedy, Result};
 pub use holder::Holder;
-pub use leader::{Leader, Leadership};
+pub use leader::{Leader, Leadership, Observer};
 pub use lease::{Lease, LeaseView, Releasing};
 pub use mode::{Upgrade, Upgrading};
 pub use once::{Entered, Entering, Once, Outcome, Turn};

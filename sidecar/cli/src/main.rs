@@ -12,6 +12,7 @@ mod drain;
 mod failure;
 mod force;
 mod graph;
+mod leader;
 mod output;
 mod paint;
 mod ready;
@@ -91,6 +92,9 @@ enum Speaking {
     /// Show who waits for whom, in the fleet
     #[command(display_order = 7)]
     Graph(graph::GraphArgs),
+    /// Show who leads NAME; exit 1 if nobody does
+    #[command(display_order = 7)]
+    Leader(leader::LeaderArgs),
     /// Show what happens, as it happens, across restarts of the sidecar
     #[command(display_order = 8)]
     Watch(watch::WatchArgs),
@@ -144,6 +148,7 @@ async fn speak(verb: Speaking) -> Result<u8, Failure> {
         Speaking::Rm(args) => done(register::rm(args).await),
         Speaking::Ls(args) => done(show::ls(args).await),
         Speaking::Why(args) => done(show::why(args).await),
+        Speaking::Leader(args) => leader::leader(args).await,
         Speaking::Graph(args) => done(graph::graph(args).await),
         Speaking::Watch(args) => done(watch::watch(args).await),
         Speaking::Stat(args) => done(stat::stat(args).await),

@@ -204,3 +204,29 @@ fn the_command_line_runs_a_command_as_leader() {
         assert_eq!(code, 2, "{said}");
     }
 }
+
+/// etcd `TestElectionObserve`: who looks on is told who leads, and of the next; so is who asks at the command line.
+#[test]
+fn who_looks_on_sees_the_leader_go_and_the_next_come() {
+    for (_redis, fleet) in fleets() {
+        block_on(async {
+            let (first, second) = (client(&fleet, 0).await, client(&fleet, 1).await);
+            let mut observer = first.leader("e").observe();
+            assert!(observer.changed().await.expect("an answer").is_none(), "told at once that nobody leads");
+            let (code, said) = fleet[0].verb(["leader", "e"]);
+            assert_eq!((code, said.contains("nobody leads e")), (1, true), "{said}");
+            let leadership = first.leader("e").campaign().await.expect("elected");
+            let seen = observer.changed().await.expect("an answer").expect("somebody leads");
+            assert_eq!((seen.local, seen.fence), (true, Some(leadership.term())));
+            let last = fleet.last().expect("a fleet has a sidecar");
+            let (code, said) = last.verb(["leader", "e"]);
+            assert_eq!((code, said.contains("leads e")), (0, true), "{said}");
+            leadership.resign().await.expect("resigned");
+            let _next = second.leader("e").wait(SOON).campaign().await.expect("elected");
+            let seen = observer.changed().await.expect("an answer").expect("somebody leads");
+            assert_eq!(seen.sidecar, second.sidecar().expect("is connected").incarnation);
+            let (code, said) = fleet[0].verb(["leader", "e", "-o", "json"]);
+            assert_eq!((code, said.contains("\"term\"")), (0, true), "{said}");
+        });
+    }
+}
