@@ -153,6 +153,12 @@ impl Asking {
                 Ok(Gain::Session(hold))
             }
             Answer::Timed(granted) => Ok(Gain::Timed(granted)),
+            // Of several keys it is not told which: all are named.
+            Answer::Refused(refused) if !self.wish.others.is_empty() => {
+                let keys = std::iter::once(key).chain(self.wish.others.iter());
+                let keys = keys.map(AsRef::as_ref).collect::<Vec<&str>>().join(", ");
+                Err(Error::refused(&keys.into(), refused))
+            }
             Answer::Refused(refused) => Err(Error::refused(key, refused)),
             Answer::Failed(error) => Err(error),
             Answer::Done(outcome) => Ok(Gain::Done(outcome)),

@@ -79,7 +79,7 @@ pub enum Error {
 pub struct Refusal {
     /// Exactly why.
     pub code: Code,
-    /// The key that was asked for; empty if none was.
+    /// The key that was asked for, or all of them with commas between; empty if none was.
     pub key: Arc<str>,
     /// The same for people.
     pub message: String,

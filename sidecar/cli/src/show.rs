@@ -43,7 +43,7 @@ pub(crate) async fn ls(args: LsArgs) -> Result<(), Failure> {
     let answer = in_time(ask(&args.socket, Method::GET, &path, None)).await?;
     args.output.write(&answer, |answer| {
         let mut text = table(
-            &["KEY", "LIMIT", "HOLDERS", "QUEUE", "WHY"],
+            &["KEY", "SPACE", "LIMIT", "HOLDERS", "QUEUE", "WHY"],
             &list(&answer["keys"]).map(row).collect::<Vec<_>>(),
         );
         if answer["truncated"] == true {
@@ -53,39 +53,53 @@ pub(crate) async fn ls(args: LsArgs) -> Result<(), Failure> {
     })
 }
 
-/// Shows one key.
+/// Shows one key, and what is done once under the same name.
 pub(crate) async fn why(args: WhyArgs) -> Result<(), Failure> {
     let path = format!("/v1/locks/{}", escaped(&args.key));
     let mut answer = in_time(ask(&args.socket, Method::GET, &path, None)).await?;
+    answer["once"] = in_time(ask(&args.socket, Method::GET, &format!("{path}?space=once"), None)).await?;
     answer["fleet"] = in_time(ask(&args.socket, Method::GET, &graph::path(Some(&args.key)), None)).await?;
     args.output.write(&answer, |key| {
-        let holders: Vec<_> = list(&key["holders"]).map(holder).collect();
-        let mut text = format!("{}: {}\n", word(&key["key"]), word(&key["why"]));
-        if !holders.is_empty() {
-            text.push('\n');
-            text.push_str(&table(&["HOLDER", "UID", "OWNER", "MODE", "FENCE", "HELD", "EXPIRES"], &holders));
-        }
-        let queue: Vec<_> = list(&key["queue"]).map(waiter).collect();
-        if !queue.is_empty() {
-            text.push('\n');
-            text.push_str(&table(&["WAITER", "UID", "OWNER", "MODE", "PRIORITY", "WAITS"], &queue));
-        }
+        let mut text = stand(key);
         match list(&key["fleet"]["keys"]).next() {
             Some(_) => text.push_str(&graph::of_others(&key["fleet"])),
             // Nobody is to read an empty list as "free": somebody elsewhere may hold it.
-            None if holders.is_empty() => {
+            None if list(&key["holders"]).next().is_none() => {
                 text.push_str("this is what is known at this sidecar; other sidecars are not shown\n");
             }
             None => {}
+        }
+        if is_in_use(&key["once"]) {
+            text.push_str(&format!("\nonce {}", stand(&key["once"])));
         }
         text
     })
 }
 
+/// A key's holders and queue at this sidecar.
+fn stand(key: &Value) -> String {
+    let mut text = format!("{}: {}\n", word(&key["key"]), word(&key["why"]));
+    let holders: Vec<_> = list(&key["holders"]).map(holder).collect();
+    if !holders.is_empty() {
+        text.push('\n');
+        text.push_str(&table(&["HOLDER", "UID", "OWNER", "MODE", "FENCE", "HELD", "EXPIRES"], &holders));
+    }
+    let queue: Vec<_> = list(&key["queue"]).map(waiter).collect();
+    if !queue.is_empty() {
+        text.push('\n');
+        text.push_str(&table(&["WAITER", "UID", "OWNER", "MODE", "PRIORITY", "WAITS"], &queue));
+    }
+    text
+}
+
+fn is_in_use(key: &Value) -> bool {
+    list(&key["holders"]).chain(list(&key["queue"])).next().is_some() || !key["ask"].is_null()
+}
+
 fn row(key: &Value) -> Vec<String> {
     let limit = if key["limit"].is_null() { "lock".to_owned() } else { word(&key["limit"]) };
     let count = |field: &str| list(&key[field]).count().to_string();
-    vec![word(&key["key"]), limit, count("holders"), count("queue"), word(&key["why"])]
+    vec![word(&key["key"]), word(&key["space"]), limit, count("holders"), count("queue"), word(&key["why"])]
 }
 
 fn holder(holder: &Value) -> Vec<String> {
@@ -154,7 +168,9 @@ mod tests {
 
     #[test]
     fn a_key_of_the_listing_counts_its_holders_and_its_queue() {
-        let shown = row(&json!({"key": "a", "limit": null, "holders": [1], "queue": [1, 2], "why": "held"}));
-        assert_eq!(shown, ["a", "lock", "1", "2", "held"]);
+        let shown = row(
+            &json!({"key": "a", "space": "once", "limit": null, "holders": [1], "queue": [1, 2], "why": "held"}),
+        );
+        assert_eq!(shown, ["a", "once", "lock", "1", "2", "held"]);
     }
 }

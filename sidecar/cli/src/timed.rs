@@ -90,7 +90,7 @@ pub(crate) async fn lock(args: LockArgs) -> Result<(), Failure> {
     };
     let request = args.max_hold.into_iter().fold(request, |request, span| request.max_hold(span));
     let acquire = request.acquire_timed(args.ttl);
-    let lease = crate::wish::patiently(&args.socket, &args.key, acquire).await?;
+    let lease = crate::wish::patiently(&args.socket, std::slice::from_ref(&args.key), acquire).await?;
     let answer = document(&client.sidecar().ok_or_else(gone)?, &lease, args.mode);
     args.output.write(&answer, evaluable)
 }

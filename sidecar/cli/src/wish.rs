@@ -5,6 +5,7 @@
 use crate::door::{ask, escaped};
 use crate::failure::Failure;
 use crate::output::tell;
+use crate::show::list;
 use crate::socket::Socket;
 use crate::span::span;
 use crate::table::shown;
@@ -88,11 +89,12 @@ pub(crate) async fn connect(socket: &Socket, app: &str) -> Result<Client, Failur
 }
 
 /// Waits for `acquire`; when that takes long, tells once what is waited for.
-pub(crate) async fn patiently<T>(socket: &Socket, key: &str, acquire: impl Future<Output = T>) -> T {
+pub(crate) async fn patiently<T>(socket: &Socket, keys: &[String], acquire: impl Future<Output = T>) -> T {
     let mut acquire = pin!(acquire);
     let told = async {
         sleep(SILENT_MAX).await;
-        tell(format_args!("waiting for {key:?} ({})", why(socket, key).await));
+        let (key, why) = in_the_way(socket, keys).await;
+        tell(format_args!("waiting for {key:?} ({why})"));
     };
     tokio::select! {
         biased;
@@ -102,13 +104,22 @@ pub(crate) async fn patiently<T>(socket: &Socket, key: &str, acquire: impl Futur
     acquire.await
 }
 
-/// Why a key is not free, as its sidecar says.
-async fn why(socket: &Socket, key: &str) -> String {
-    let path = format!("/v1/locks/{}", escaped(key));
-    match timeout(WHY_TIME_MAX, ask(socket, Method::GET, &path, None)).await {
-        Ok(Ok(state)) => {
-            state["why"].as_str().map_or_else(|| "the sidecar does not say why".to_owned(), shown)
+/// The key that is waited for, and why it is not free. Of several the ones before it are reserved for us already.
+async fn in_the_way<'a>(socket: &Socket, keys: &'a [String]) -> (&'a str, String) {
+    let mut keys: Vec<&str> = keys.iter().map(String::as_str).collect();
+    keys.sort_unstable();
+    let mut last = ("", "the sidecar does not say why".to_owned());
+    for key in keys {
+        let path = format!("/v1/locks/{}", escaped(key));
+        let state = match timeout(WHY_TIME_MAX, ask(socket, Method::GET, &path, None)).await {
+            Ok(Ok(state)) => state,
+            Ok(Err(_)) | Err(_) => return (key, "the sidecar does not answer".to_owned()),
+        };
+        last = (key, state["why"].as_str().map_or(last.1, shown));
+        // Who waits is in its queue; whatever is reserved only is behind us.
+        if list(&state["queue"]).next().is_some() && state["holders"][0]["reserved"] != true {
+            break;
         }
-        Ok(Err(_)) | Err(_) => "the sidecar does not answer".to_owned(),
     }
+    last
 }

@@ -26,7 +26,7 @@ const LATELY_MAX: usize = 64;
 /// What a request was, and how it ended.
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 pub(crate) struct RequestLabels {
-    /// `acquire`, `renew`, `release`.
+    /// `acquire`, `once`, `lock_all`, `renew`, `release`, `change`, `finish`, `register`, `force`.
     pub(crate) op: &'static str,
     /// `exclusive`, `shared`, `permits`; empty where the answer does not say.
     pub(crate) mode: &'static str,
@@ -70,6 +70,7 @@ pub(crate) struct Metrics {
     retained: Counter,
     from_store: Counter,
     lost: Family<ReasonLabels, Counter>,
+    deadlocks: Counter,
     store: StoreMetrics,
     leases: Gauge,
     waiters: Gauge,
@@ -103,6 +104,7 @@ impl Metrics {
         let by = |path| grants.get_or_create_owned(&PathLabels { path });
         let (handoffs, retained, from_store) = (by("handoff"), by("retained"), by("store"));
         let lost = Family::default();
+        let deadlocks = Counter::default();
         let store = StoreMetrics {
             roundtrip: seconds(),
             batch_size: Histogram::new(exponential_buckets(1.0, 4.0, 7)),
@@ -125,6 +127,7 @@ impl Metrics {
         registry.register("hold_seconds", "How long leases were held", Histogram::clone(&hold));
         registry.register("grants", "Grants by where they came from", grants);
         registry.register("leases_lost", "Leases lost by reason", Family::clone(&lost));
+        registry.register("deadlocks", "Requests refused because of a deadlock", Counter::clone(&deadlocks));
         registry.register(
             "store_roundtrip_seconds",
             "Time from a batch to its answers",
@@ -164,6 +167,7 @@ impl Metrics {
             retained,
             from_store,
             lost,
+            deadlocks,
             store,
             leases,
             waiters,
@@ -215,6 +219,10 @@ impl Metrics {
     pub(crate) fn lost(&self, reason: LostReason) {
         let reason = reason.name();
         self.lost.get_or_create(&ReasonLabels { reason }).inc();
+    }
+
+    pub(crate) fn deadlock(&self) {
+        self.deadlocks.inc();
     }
 
     /// For the store's connection.

@@ -7,7 +7,7 @@ use crate::reply;
 use crate::rules::InForce;
 use crate::watch::Watch;
 use sidelock_engine::store::Order;
-use sidelock_engine::{Engine, Event, EventKind, Key, Refusal, Reply, RequestId, SessionId, Time};
+use sidelock_engine::{Engine, Event, EventKind, Key, Refusal, Reply, RequestId, SessionId, Space, Time};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
@@ -44,6 +44,11 @@ impl Observer {
     /// Counts what no event tells: answers to renewals, releases and changes. Acquires and upgrades have their events.
     pub(crate) fn replied(&self, reply: &Reply) {
         let (op, outcome) = match reply {
+            // Its leases are counted one by one, besides.
+            Reply::GrantedAll(_) => ("lock_all", "granted"),
+            Reply::Refused(Refusal::Deadlock(_) | Refusal::UpgradeConflict { .. }) => {
+                return self.metrics.deadlock();
+            }
             Reply::Renewed { .. } => ("renew", "renewed"),
             Reply::Refused(no @ Refusal::NotUpgradable(_)) => ("change", reply::code(no).name()),
             Reply::Register(_) => ("register", "read"),
@@ -139,8 +144,9 @@ impl Observer {
             EventKind::Forced { .. } => ("force", "unlocked"),
             EventKind::Queued => return,
         };
+        let is_turn = op == "acquire" && event.key.space() == Space::Once;
         self.metrics.request(RequestLabels {
-            op,
+            op: if is_turn { "once" } else { op },
             mode: event.mode.name(),
             class: self.in_force.label(event.key.as_str()),
             outcome,

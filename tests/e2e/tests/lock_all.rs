@@ -190,6 +190,10 @@ fn run_holds_several_keys_around_its_command() {
     let held = sidecar.lock("two", "");
     let (code, said) = sidecar.verb(["run", "-n", "one", "two", "--", "true"]);
     assert_eq!(code, 3, "{said}");
+    assert!(said.contains("\"one, two\": somebody holds it"), "the free one is not blamed: {said}");
+    let (code, said) = sidecar.verb(["run", "--wait", "1500ms", "one", "two", "--", "true"]);
+    assert_eq!(code, 124, "{said}");
+    assert!(said.contains("waiting for \"two\" (held (exclusive)"), "not its own reservation: {said}");
     sidecar.unlock(&held);
     let (code, said) = sidecar.verb(["run", "--limit", "3", "one", "two", "--", "true"]);
     assert_eq!(code, 2, "{said}");

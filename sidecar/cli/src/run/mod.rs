@@ -101,7 +101,7 @@ pub(crate) async fn run(args: RunArgs) -> Result<u8, Failure> {
     let client = wish::connect(&args.socket, "sidelock run").await?;
     let keys = args.keys();
     let acquire = args.acquire(&client, &keys);
-    let lease = match wish::patiently(&args.socket, &keys[0], acquire).await {
+    let lease = match wish::patiently(&args.socket, &keys, acquire).await {
         Ok(lease) => lease,
         Err(error) => return args.not_acquired(error.into()),
     };

@@ -53,6 +53,8 @@ const ID: (&str, ParameterIn, &str) =
 const PREFIX: (&str, ParameterIn, &str) = ("prefix", ParameterIn::Query, "Only keys that begin with this.");
 const AROUND: (&str, ParameterIn, &str) =
     ("key", ParameterIn::Query, "Around this key; without, around whatever owners of this sidecar wait for.");
+const SPACE: (&str, ParameterIn, &str) =
+    ("space", ParameterIn::Query, "`lock`, or `once`: the key as what is done once.");
 const STREAM: (&str, ParameterIn, &str) =
     ("stream", ParameterIn::Query, "1: the lease lives as long as the connection, and is told line by line.");
 const SCOPE: (&str, ParameterIn, &str) = (
@@ -205,7 +207,7 @@ const ROWS: &[Row] = &[
     Row { method: HttpMethod::Get, path: "/v1/locks", id: "listKeys", summary: "The keys in use at this sidecar.",
         parameters: &[PREFIX], body: None, status: 200, content: &[(JSON, Some("Listing"))], codes: LOOK_CODES },
     Row { method: HttpMethod::Get, path: "/v1/locks/{key}", id: "lookAtKey", summary: "Holders and queue of a key, and why it is not free.",
-        parameters: &[KEY], body: None, status: 200, content: &[(JSON, Some("KeyState"))], codes: LOOK_CODES },
+        parameters: &[KEY, SPACE], body: None, status: 200, content: &[(JSON, Some("KeyState"))], codes: LOOK_CODES },
     Row { method: HttpMethod::Get, path: "/v1/graph", id: "graph", summary: "Who waits for whom, in the fleet.",
         parameters: &[AROUND], body: None, status: 200, content: &[(JSON, Some("Graph"))], codes: LOOK_CODES },
     Row { method: HttpMethod::Get, path: "/v1/watch", id: "watch", summary: "What happens from now on, as lines or as server-sent events.",

@@ -12,6 +12,7 @@ use crate::clock::boottime;
 use crate::health;
 use hyper::StatusCode;
 use serde::Serialize;
+use sidelock_engine::Space;
 use utoipa::ToSchema;
 
 /// What `GET /v1/info` answers.
@@ -53,9 +54,14 @@ pub(crate) async fn list(caller: &Caller, query: &Query) -> Result<Answer, Probl
     Ok(json(StatusCode::OK, &Listing::new(views, boottime())))
 }
 
-/// `GET /v1/locks/{key}`: one key, and why it is not free.
-pub(crate) async fn look(caller: &Caller, key: &[u8]) -> Result<Answer, ProblemDocument> {
+/// `GET /v1/locks/{key}`: one key, as a lock or as what is done once, and why it is not free.
+pub(crate) async fn look(caller: &Caller, key: &[u8], query: &Query) -> Result<Answer, ProblemDocument> {
     let key = caller.door.gate.key(key)?;
+    let key = match query.get("space") {
+        None | Some("lock") => key,
+        Some("once") => key.in_space(Space::Once),
+        Some(_) => return Err(ProblemDocument::bad_field("space", "is `lock` or `once`")),
+    };
     let view = caller.door.handle.look(&key).await.ok_or_else(ProblemDocument::shutting_down)?;
     let state = view.map_or_else(|| KeyState::unknown(&key), |view| KeyState::new(view, boottime()));
     Ok(json(StatusCode::OK, &state))

@@ -132,6 +132,7 @@ impl Resource {
     pub(crate) fn parameters(&self, method: &Method) -> Option<&'static [&'static str]> {
         match self {
             Resource::Lock(_) | Resource::Semaphore(_) if *method == Method::POST => Some(&["stream"]),
+            Resource::Lock(_) if *method == Method::GET || *method == Method::HEAD => Some(&["space"]),
             Resource::Locks if *method == Method::POST => Some(&[]),
             Resource::Locks | Resource::Watch => Some(&["prefix"]),
             Resource::Register(_) if *method == Method::GET || *method == Method::HEAD => {

@@ -77,7 +77,7 @@ async fn serve(caller: &Caller, request: Request<Incoming>) -> Result<Answer, Pr
             };
             acquire::several(caller, several, ticket).await
         }
-        Resource::Lock(key) => pages::look(caller, &key).await,
+        Resource::Lock(key) => pages::look(caller, &key, &query).await,
         Resource::Locks => pages::list(caller, &query).await,
         Resource::Lease(id) if head.method == Method::PUT => lease::renew(caller, id, &bytes).await,
         Resource::Lease(id) if head.method == Method::POST => lease::change(caller, id, &bytes).await,

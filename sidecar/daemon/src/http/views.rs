@@ -25,6 +25,8 @@ pub(crate) struct Listing {
 pub(crate) struct KeyState {
     /// The key.
     key: String,
+    /// What it names: `lock` (a semaphore and a rate are locks too) or `once`.
+    space: &'static str,
     /// Units of a semaphore; null for a lock.
     limit: Option<u32>,
     /// Live leases of this sidecar, oldest first.
@@ -139,6 +141,7 @@ impl KeyState {
         KeyState {
             why: why(&view, now),
             key: view.key.as_str().to_owned(),
+            space: view.key.space().name(),
             limit: (view.limit != WHOLE).then_some(view.limit),
             holders: view.holders.into_iter().map(|holder| Holder::new(holder, now)).collect(),
             queue: view.waiters.into_iter().map(|waiter| Waiter::new(waiter, now)).collect(),
@@ -154,6 +157,7 @@ impl KeyState {
     pub(crate) fn unknown(key: &Key) -> KeyState {
         KeyState {
             key: key.as_str().to_owned(),
+            space: key.space().name(),
             limit: None,
             holders: Vec::new(),
             queue: Vec::new(),

@@ -113,3 +113,16 @@ fn a_repeated_request_has_the_same_turn() {
         assert_eq!(other["won"], false);
     });
 }
+
+#[test]
+fn whoever_looks_sees_a_turn_beside_the_lock_of_the_same_name() {
+    with_sidecar(|rig| async move {
+        let turn = rig.post("/v1/once/k", DAY).await.json();
+        let once = rig.get("/v1/locks/k?space=once").await.json();
+        assert_eq!((&once["space"], &once["holders"][0]["fence"]), (&"once".into(), &turn["lease"]["fence"]));
+        let lock = rig.get("/v1/locks/k").await.json();
+        assert_eq!((&lock["space"], lock["holders"].as_array().map(Vec::len)), (&"lock".into(), Some(0)));
+        assert_eq!(rig.get("/v1/locks").await.json()["keys"][0]["space"], "once");
+        rig.get("/v1/locks/k?space=board").await.is_refused(400, "bad_request");
+    });
+}

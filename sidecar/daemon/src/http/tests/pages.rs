@@ -134,6 +134,28 @@ fn metrics_are_in_the_format_that_prometheus_reads() {
 }
 
 #[test]
+fn turns_several_keys_registers_and_deadlocks_are_counted() {
+    with_sidecar(|rig| async move {
+        rig.post("/v1/once/k", r#"{"per":"1h"}"#).await;
+        rig.post("/v1/once/k", r#"{"per":"1h"}"#).await.is_refused(409, "held");
+        rig.post("/v1/locks", r#"{"keys":["a","b"]}"#).await;
+        rig.ask("PUT", "/v1/registers/r", "{}").await;
+        rig.lock("d", r#"{"owner":"o"}"#).await;
+        rig.post("/v1/locks/d", r#"{"owner":"o","wait":"5s"}"#).await.is_refused(409, "deadlock");
+        let page = rig.get("/metrics").await.body;
+        for line in [
+            r#"sidelock_requests_total{op="once",mode="exclusive",class="",outcome="granted"} 1"#,
+            r#"sidelock_requests_total{op="once",mode="exclusive",class="",outcome="held"} 1"#,
+            r#"sidelock_requests_total{op="lock_all",mode="",class="",outcome="granted"} 1"#,
+            r#"sidelock_requests_total{op="register",mode="",class="",outcome="written"} 1"#,
+            "sidelock_deadlocks_total 1",
+        ] {
+            assert!(page.contains(line), "{line} is missing in\n{page}");
+        }
+    });
+}
+
+#[test]
 fn the_probe_listener_has_probes_and_nothing_else() {
     with_sidecar(|rig| async move {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback exists");
