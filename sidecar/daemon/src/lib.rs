@@ -51,4 +51,5 @@ pub use listener::SocketError;
 pub use place::Place;
 pub use serve::{ServeError, Started, check, serve};
 pub use sidelock_store::finding::{Finding, Verdict};
+#[cfg(feature = "http")]
 pub use wall::rfc3339;
