@@ -76,15 +76,10 @@ impl Deadlocks {
         self.past.back().filter(|_| self.stands).map(|past| &past.picture)
     }
 
-    /// Draws the picture of now. Only arrivals, new places in the store's queue, and knowing of them can make anybody stuck.
+    /// Draws the picture of now. Whatever changes can make somebody stuck: who leaves the line leaves another first in it.
     fn redraw(&mut self, at: At, event: &Event) {
         if let Some(last) = self.past.back_mut().filter(|_| self.stands) {
             last.until = at;
-        } else if !matches!(
-            event,
-            Event::Arrived { .. } | Event::Entered { .. } | Event::Learned { .. } | Event::Seated { .. }
-        ) {
-            return;
         }
         while self.past.front().is_some_and(|past| past.until + WITNESS < at) {
             self.past.pop_front();

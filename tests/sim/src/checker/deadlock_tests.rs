@@ -396,6 +396,14 @@ fn units_that_a_sidecar_keeps_for_its_first_waiter_are_as_good_as_gone() {
 }
 
 #[test]
+fn who_leaves_the_line_can_leave_others_stuck() {
+    // The reader's sidecar was ahead, for somebody who gives up.
+    let mut tale = reader_and_writer(req(1, 0), &[1, 0]);
+    tale.add(60, Event::Left { sidecar: 1, key: 0 });
+    assert_eq!(tale.aborts(1_000, req(4, 1)).rules(), []);
+}
+
+#[test]
 fn an_offer_is_no_wait() {
     let mut tale = reader_and_writer(req(1, 0), &[0, 1]);
     tale.add(60, Event::Offered { sidecar: 0, key: 0, ask: 1 });
