@@ -32,6 +32,8 @@ pub(crate) struct Wish {
     pub(crate) max_hold: Option<Duration>,
     pub(crate) per: Option<Duration>,
     pub(crate) owner: Option<Arc<str>>,
+    /// If the owner holds the key, one more handle of that lease.
+    pub(crate) reentrant: bool,
     pub(crate) priority: i32,
     /// A shared lease of ours that shall become this, and is kept until then.
     pub(crate) upgrades: Option<Arc<Hold>>,
@@ -266,6 +268,7 @@ fn send(
         priority: wish.priority,
         notify_queued: false,
         per: wish.per,
+        reentrant: wish.reentrant,
         once: wish.once,
     };
     state.send(&match wish.others.is_empty() {

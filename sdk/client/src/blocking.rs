@@ -383,6 +383,11 @@ impl Request {
         Request { request: self.request.priority(priority), ..self }
     }
 
+    /// See [`crate::Request::reentrant`].
+    pub fn reentrant(self) -> Request {
+        Request { request: self.request.reentrant(), ..self }
+    }
+
     /// See [`crate::Request::owner`].
     pub fn owner(self, owner: impl AsRef<str>) -> Request {
         Request { request: self.request.owner(owner), ..self }

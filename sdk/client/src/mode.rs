@@ -111,6 +111,7 @@ impl<'a> IntoFuture for Upgrade<'a> {
             max_hold: None,
             per: None,
             owner: None,
+            reentrant: false,
             priority: 0,
             upgrades: Some(hold.clone()),
             once: None,

@@ -154,6 +154,7 @@ impl Request {
             max_hold: None,
             per: None,
             owner: None,
+            reentrant: false,
             priority: 0,
             once: None,
         };
@@ -196,6 +197,18 @@ impl Request {
     /// [`crate::owner`], if any.
     pub fn owner(mut self, owner: impl AsRef<str>) -> Request {
         self.wish.owner = Some(Arc::from(owner.as_ref()));
+        self
+    }
+
+    /// If the owner holds the key already, gets one more handle of that lease at once, with its fence, instead of a
+    /// deadlock with itself. Needs an owner ([`Request::owner`] or [`crate::owner`]).
+    ///
+    /// The key is free when every handle is released; a loss is told to each. What is said here of `wait`, `ttl` and
+    /// `max_hold` counts only if the owner does not hold the key: a nested lease lives as the outer one does. A share
+    /// inside a whole is a handle of the whole; the whole inside a share is refused as [`Code::NotUpgradable`]: there
+    /// is [`Lease::upgrade`] for that. A lease with several handles is neither upgraded nor downgraded.
+    pub fn reentrant(mut self) -> Request {
+        self.wish.reentrant = true;
         self
     }
 

@@ -99,6 +99,8 @@ pub struct Acquire<'a> {
     pub priority: i32,
     /// Say `Queued` if it has to wait.
     pub notify_queued: bool,
+    /// If its owner holds the key, it is to be one more handle of that lease.
+    pub reentrant: bool,
     /// Permits of a rate: their units come back this long after the grant, and the lease ends then.
     pub per: Option<Duration>,
     /// It is about a once key, and wants a turn that fills this window.
@@ -161,6 +163,7 @@ mod acquire_flag {
     pub(super) const PRIORITY: u16 = 1 << 4;
     pub(super) const TIMED: u16 = 1 << 5;
     pub(super) const NOTIFY_QUEUED: u16 = 1 << 6;
+    pub(super) const REENTRANT: u16 = 1 << 7;
     pub(super) const PER: u16 = 1 << 8;
     pub(super) const ONCE: u16 = 1 << 9;
 }
@@ -319,6 +322,7 @@ impl<'a> Acquire<'a> {
             | put::flag(self.priority != 0, PRIORITY)
             | put::flag(timed, TIMED)
             | put::flag(self.notify_queued, NOTIFY_QUEUED)
+            | put::flag(self.reentrant, REENTRANT)
             | put::flag(self.per.is_some(), PER)
             | put::flag(self.once.is_some(), ONCE)
     }
@@ -349,13 +353,27 @@ impl<'a> Acquire<'a> {
             (true, Some(ttl)) => Life::Timed { ttl },
             (true, None) => return Err(fields.missing("ttl")),
         };
-        let notify_queued = has(NOTIFY_QUEUED);
+        let (notify_queued, reentrant) = (has(NOTIFY_QUEUED), has(REENTRANT));
         let per = fields.optional(has(PER), |f| f.millis("per"))?;
         let once = fields.optional(has(ONCE), window)?;
         let key = &[];
-        let acquire =
-            Acquire { request, key, mode, wait, life, max_hold, owner, priority, notify_queued, per, once };
-        Ok((keys, acquire))
+        Ok((
+            keys,
+            Acquire {
+                request,
+                key,
+                mode,
+                wait,
+                life,
+                max_hold,
+                owner,
+                priority,
+                notify_queued,
+                reentrant,
+                per,
+                once,
+            },
+        ))
     }
 }
 

@@ -100,6 +100,10 @@ impl Gate {
                 format_args!("-{PRIORITY_MAX} to {PRIORITY_MAX} are allowed"),
             ));
         }
+        let owner = ask.owner.map(admit_owner).transpose()?;
+        if ask.reentrant {
+            admit_reentrant(owner.as_ref(), &key, mode)?;
+        }
         Ok(Input::Acquire(engine::Acquire {
             session,
             request: RequestId(ask.request),
@@ -108,7 +112,8 @@ impl Gate {
             life,
             max_hold: [ask.max_hold, class.and_then(|class| class.max_hold)].into_iter().flatten().min(),
             per: ask.per.map(|per| admit_per(per, mode, &rules.limits)).transpose()?,
-            owner: ask.owner.map(admit_owner).transpose()?,
+            owner,
+            reentrant: ask.reentrant,
             find_deadlocks: class.is_none_or(|class| class.deadlock == Deadlock::Detect),
             priority: ask.priority,
             notify_queued: ask.notify_queued,
@@ -141,6 +146,9 @@ impl Gate {
         }
         if ask.first.once.is_some() {
             return Err(Problem::field("once", "turns are taken one by one"));
+        }
+        if ask.first.reentrant {
+            return Err(Problem::field("reentrant", "locks are entered again one by one"));
         }
         let first = (ask.first.request, ask.first.key);
         let mut members = Vec::with_capacity(count);
@@ -324,6 +332,20 @@ fn admit_per(per: Duration, mode: engine::Mode, limits: &Limits) -> Result<Durat
     }
     let allowed = format!("{} (ttl_min) to {} (rate_per_max)", format_duration(min), format_duration(max));
     Err(Problem::field("per", format_args!("{allowed} are allowed")))
+}
+
+/// Only somebody with a name can hold the key already, and only a lock is held again: permits add up.
+fn admit_reentrant(owner: Option<&Owner>, key: &Key, mode: engine::Mode) -> Result<(), Problem> {
+    match mode {
+        engine::Mode::Permits { .. } => {
+            Err(Problem::field("reentrant", "is for locks; permits that an owner asks for again add up"))
+        }
+        _ if key.space() != Space::Lock => {
+            Err(Problem::field("reentrant", "is for locks; a turn comes once"))
+        }
+        _ if owner.is_none() => Err(Problem::field("owner", "say who may hold the key already")),
+        _ => Ok(()),
+    }
 }
 
 fn admit_life(life: wire::Life, limits: &Limits) -> Result<engine::Life, Problem> {

@@ -20,6 +20,7 @@ fn ask(key: &[u8]) -> wire::Acquire<'_> {
         notify_queued: false,
         per: None,
         once: None,
+        reentrant: false,
     }
 }
 
@@ -42,6 +43,7 @@ fn what_is_out_of_range_is_refused_by_name() {
     let timed = |ttl| wire::Acquire { life: wire::Life::Timed { ttl }, ..ask(b"k") };
     let (minute, year) = (Duration::from_secs(60), Duration::from_secs(365 * 86_400));
     let rate = |per| wire::Acquire { per: Some(per), ..permits(1, 3) };
+    let day = wire::Window { per: Duration::from_secs(86_400), align: wire::Align::Utc };
     let cases = [
         (ask(b""), "key", Code::BadRequest, "1 to 512"),
         (ask(&long), "key", Code::TooLarge, "1 to 512"),
@@ -65,6 +67,19 @@ fn what_is_out_of_range_is_refused_by_name() {
         ),
         (wire::Acquire { priority: 101, ..ask(b"k") }, "priority", Code::BadRequest, "-100 to 100"),
         (wire::Acquire { priority: i32::MIN, ..ask(b"k") }, "priority", Code::BadRequest, "-100 to 100"),
+        (
+            wire::Acquire { reentrant: true, owner: Some("o"), once: Some(day), ..ask(b"k") },
+            "reentrant",
+            Code::BadRequest,
+            "a turn comes once",
+        ),
+        (wire::Acquire { reentrant: true, ..ask(b"k") }, "owner", Code::BadRequest, "say who"),
+        (
+            wire::Acquire { reentrant: true, owner: Some("o"), ..permits(1, 3) },
+            "reentrant",
+            Code::BadRequest,
+            "is for locks",
+        ),
         (wire::Acquire { owner: Some(""), ..ask(b"k") }, "owner", Code::BadRequest, "1 to 128"),
         (wire::Acquire { owner: Some(&owner), ..ask(b"k") }, "owner", Code::BadRequest, "1 to 128"),
     ];
@@ -76,7 +91,7 @@ fn what_is_out_of_range_is_refused_by_name() {
     let problem = gate.renew(SessionId(7), 1, wire::LeaseName::Session(1), year).expect_err("a year");
     assert_eq!(problem.field, Some("ttl"));
     let page = gate.metrics.page(engine::Time::ZERO, &engine::view::Counts::default(), None, true);
-    for (op, count) in [("acquire", 18), ("renew", 1)] {
+    for (op, count) in [("acquire", 21), ("renew", 1)] {
         let line = format!(r#"{{op="{op}",mode="",class="",outcome="bad_request"}} {count}"#);
         assert!(page.contains(&line), "{line} is missing in\n{page}");
     }
@@ -233,6 +248,9 @@ fn several_keys_that_are_too_many_or_wrong_are_refused_by_name() {
     let mut permits = several(&[(1, "a"), (2, "b")]);
     permits.first.mode = wire::Mode::Permits { permits: 1, limit: 2 };
     assert_eq!(gate.acquire_all(SessionId(7), &permits).expect_err("permits").field, Some("mode"));
+    let mut reentrant = several(&[(1, "a"), (2, "b")]);
+    (reentrant.first.owner, reentrant.first.reentrant) = (Some("o"), true);
+    assert_eq!(gate.acquire_all(SessionId(7), &reentrant).expect_err("nested").field, Some("reentrant"));
     let problem = gate.acquire_all(SessionId(7), &several(&[(1, "a"), (2, "")])).expect_err("empty");
     assert_eq!((problem.code, problem.field), (Code::BadRequest, Some("key")));
 }

@@ -127,7 +127,7 @@ pub(crate) fn code(refusal: &Refusal) -> Code {
         Refusal::Held => Code::Held,
         Refusal::WaitTimeout => Code::WaitTimeout,
         Refusal::QueueFull { .. } => Code::QueueFull,
-        Refusal::TooMany { .. } => Code::TooMany,
+        Refusal::TooMany { .. } | Refusal::TooDeep { .. } => Code::TooMany,
         Refusal::LimitMismatch { .. } => Code::LimitMismatch,
         Refusal::LeaseLost(_) => Code::LeaseLost,
         Refusal::NotHeld => Code::NotHeld,
@@ -158,6 +158,12 @@ pub(crate) fn problem(refusal: &Refusal) -> Problem {
         Refusal::TooMany { limit } => {
             detail.limit = Some(*limit);
             format!("the session has {limit} waiting requests already (in_flight_per_session_max)")
+        }
+        Refusal::TooDeep { limit } => {
+            detail.limit = Some(*limit);
+            format!(
+                "the owner holds this lock {limit} times beyond the first already: release what is not needed"
+            )
         }
         Refusal::LimitMismatch { limit: WHOLE } => {
             detail.limit = Some(WHOLE);

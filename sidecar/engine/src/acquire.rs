@@ -86,6 +86,13 @@ impl Engine {
         if self.is_known_done(now, &acquire) {
             return;
         }
+        if acquire.reentrant {
+            match self.reenter(now, &acquire) {
+                Ok(true) => return,
+                Ok(false) => {}
+                Err(refusal) => return self.reply(session, request, Reply::Refused(refusal)),
+            }
+        }
         let (resource, owner) = match self.admit(now, &acquire) {
             Ok(admitted) => admitted,
             Err(refusal) => return self.reply(session, request, Reply::Refused(refusal)),
@@ -309,6 +316,12 @@ impl Engine {
                 let resource = self.waiters[waiter].resource;
                 self.drop_waiter(now, waiter);
                 Some(resource)
+            }
+            Some(Slot::Held(lease) | Slot::Timed(lease))
+                if !self.leases[lease].inner_handles().is_empty() =>
+            {
+                self.cancel_handle(now, lease, session, request);
+                None
             }
             // The grant raced the cancel: nobody wants it.
             Some(Slot::Held(lease) | Slot::Timed(lease)) => match self.take_back(now, lease) {

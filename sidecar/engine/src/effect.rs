@@ -241,6 +241,11 @@ pub enum Refusal {
         /// `in_flight_per_session_max`.
         limit: u32,
     },
+    /// The owner entered its lease as often as it may.
+    TooDeep {
+        /// [`crate::INNER_HANDLES_MAX`].
+        limit: u32,
+    },
     /// The key is in use with another limit.
     LimitMismatch {
         /// The limit in force; [`crate::model::WHOLE`]: it is in use as a lock.

@@ -173,6 +173,8 @@ pub struct Acquire {
     pub per: Option<Duration>,
     /// On whose behalf.
     pub owner: Option<Owner>,
+    /// If its owner holds the key, it is to be one more handle of that lease (P16).
+    pub reentrant: bool,
     /// Whether its wait counts where deadlocks are looked for.
     pub find_deadlocks: bool,
     /// Ahead of lower ones; one point is worth a second of waiting. Within ±[`crate::model::PRIORITY_MAX`].

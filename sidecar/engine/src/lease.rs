@@ -11,6 +11,7 @@ use crate::model::{Fence, LeaseSecret, Mode, RequestId, SessionId, Time, Window}
 use crate::mutant::Mutant;
 use crate::owners::OwnerNo;
 use crate::rate::Rate;
+use crate::reentry::Handle;
 use crate::session::Slot;
 use crate::timers::Timer;
 use crate::upgrade::Share;
@@ -57,6 +58,8 @@ pub(crate) struct Terms {
     pub(crate) share: Option<Box<Share>>,
     /// Set for a turn of a once key.
     window: Option<Box<Window>>,
+    /// Its handles beyond the first (P16).
+    pub(crate) inner: ThinVec<Handle>,
 }
 
 impl Terms {
@@ -70,6 +73,7 @@ impl Terms {
             owner: None,
             share: None,
             window: None,
+            inner: ThinVec::new(),
         }
     }
 }
@@ -172,6 +176,11 @@ impl Lease {
         self.terms.get_or_insert_with(|| Box::new(Terms::bare()))
     }
 
+    /// Its handles beyond the first: mostly none.
+    pub(crate) fn inner_handles(&self) -> &[Handle] {
+        self.terms.as_ref().map_or(&[], |terms| terms.inner.as_slice())
+    }
+
     /// What it was before it was upgraded.
     pub(crate) fn take_share(&mut self) -> Option<Box<Share>> {
         self.terms.as_mut()?.share.take()
@@ -204,6 +213,7 @@ impl Engine {
     pub(crate) fn release(&mut self, now: Time, request: Release) {
         let Release { session, request, lease } = request;
         match self.find_lease(session, lease) {
+            Ok(index) if self.drop_handle(index, session, lease) => self.released(session, request, None),
             Ok(index) => {
                 let resource = self.end_lease(now, index, End::Released);
                 self.released(session, request, Some(index));
@@ -359,14 +369,11 @@ impl Engine {
         if let Some(owner) = lease.terms.as_mut().and_then(|terms| terms.owner.take()) {
             self.owners.lets_go(owner, index);
         }
-        if let Some(secret) = lease.secret() {
-            self.timed.remove(&secret);
-            let lost = if let End::Lost(reason) = end { Some(reason) } else { None };
-            self.ended.remember(EndedName::Timed(secret), Ending { uid: lease.uid, lost });
-        }
-        if let Some(session) = self.sessions.get_mut(&session) {
-            session.settle(request, None);
-        }
+        let lost = if let End::Lost(reason) = end { Some(reason) } else { None };
+        let ending = Ending { uid: lease.uid, lost };
+        let (first, inner) = (lease.handle(), lease.take_inner_handles());
+        self.forget_handle(first, ending);
+        inner.iter().for_each(|&handle| self.forget_handle(handle, ending));
         self.spend(now, index);
         self.refuse_renewals_of(index, resource, end);
         if self.is_upgrading(resource) {
@@ -376,7 +383,8 @@ impl Engine {
             End::Released => EventKind::Released { fence, held },
             End::Finished => EventKind::Finished { fence, held },
             End::Lost(reason) => {
-                self.tell_lost(index, reason);
+                self.tell_lost(first, reason);
+                inner.iter().for_each(|&handle| self.tell_lost(handle, reason));
                 EventKind::Lost { fence, held, reason }
             }
         };
@@ -410,12 +418,11 @@ impl Engine {
         }
     }
 
-    fn tell_lost(&mut self, index: usize, reason: LostReason) {
-        let lease = &self.leases[index];
-        if lease.is_timed() {
+    fn tell_lost(&mut self, handle: Handle, reason: LostReason) {
+        if handle.secret.is_some() {
             return;
         }
-        let (id, request) = (lease.session, lease.request);
+        let (id, request) = (handle.session, handle.request);
         self.ended.remember(EndedName::Session(id, request), Ending { uid: 0, lost: Some(reason) });
         let Some(session) = self.sessions.get_mut(&id) else {
             return;

@@ -30,6 +30,7 @@ pub mod survey;
 mod deadlock;
 mod pin;
 mod upgrade;
+mod reentry;
 mod register;
 mod register_watch;
 mod session;
@@ -59,3 +60,4 @@ pub use input::{
     RegisterRequest, Release, Renew, SessionOpened,
 };
 pub use model::*;
+pub use reentry::INNER_HANDLES_MAX;

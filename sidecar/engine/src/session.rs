@@ -85,6 +85,12 @@ impl Session {
         self.held += u32::from(matches!(slot, Some(Slot::Held(_))));
     }
 
+    /// An acquire became one more name of a lease, without a wait.
+    pub(crate) fn enter(&mut self, request: RequestId, slot: Slot) {
+        self.newest = self.newest.max(Some(request));
+        self.settle(request, Some(slot));
+    }
+
     /// Nothing would change for anybody if it ended.
     fn is_bare(&self) -> bool {
         self.waiting == 0 && self.held == 0
@@ -238,7 +244,7 @@ impl Engine {
     /// Takes its waiters out of all queues, with a refusal or silently, then serves those queues.
     fn leave_queues(&mut self, now: Time, id: SessionId, refusal: Option<Refusal>) {
         let mut resources = Vec::new();
-        for (request, slot) in self.numbered_slots_of(id) {
+        for (request, slot) in self.slots_of(id) {
             match (slot, &refusal) {
                 (Slot::Waiting(waiter), refusal) => {
                     resources.push(self.waiters[waiter].resource);
@@ -262,8 +268,12 @@ impl Engine {
     /// Ends its session leases; timed ones belong to the bearer of their id (P5).
     fn end_leases_of(&mut self, now: Time, id: SessionId, end: End) {
         let mut resources = Vec::new();
-        for slot in self.slots_of(id) {
-            if let Slot::Held(lease) = slot {
+        for (request, slot) in self.slots_of(id) {
+            // With a lease all of its handles end.
+            let still = self.sessions.get(&id).and_then(|session| session.slot(request)) == Some(slot);
+            if let Slot::Held(lease) = slot
+                && still
+            {
                 resources.push(self.end_lease(now, lease, end));
             }
         }
@@ -279,7 +289,7 @@ impl Engine {
     }
 
     fn freeze_leases(&mut self, id: SessionId, cut: bool) {
-        for slot in self.slots_of(id) {
+        for (_, slot) in self.slots_of(id) {
             if let Slot::Held(lease) = slot {
                 self.leases[lease].cut = cut;
                 self.arm_lease(lease);
@@ -287,13 +297,9 @@ impl Engine {
         }
     }
 
-    fn slots_of(&self, id: SessionId) -> Vec<Slot> {
-        self.sessions.get(&id).map_or_else(Vec::new, |session| session.slots.values().copied().collect())
-    }
-
-    fn numbered_slots_of(&self, id: SessionId) -> Vec<(RequestId, Slot)> {
-        let slots = self.sessions.get(&id).map(|session| session.slots.iter());
-        slots.into_iter().flatten().map(|(request, slot)| (*request, *slot)).collect()
+    fn slots_of(&self, id: SessionId) -> Vec<(RequestId, Slot)> {
+        let all = |session: &Session| session.slots.iter().map(|(request, slot)| (*request, *slot)).collect();
+        self.sessions.get(&id).map_or_else(Vec::new, all)
     }
 
     /// The deadline of a tenure moved: the sessions of its leases are told, each with a pause in between, all of its leases
@@ -371,12 +377,17 @@ impl Engine {
         let mut except = Vec::new();
         let mut news = false;
         let slots = self.slots_of(id);
-        let session_leases =
-            || slots.iter().filter_map(|slot| if let Slot::Held(l) = slot { Some(*l) } else { None });
-        for lease in session_leases().map(|lease| &self.leases[lease]).filter(|lease| !lease.is_timed()) {
+        let session_leases = || {
+            slots.iter().filter_map(|(request, slot)| match slot {
+                Slot::Held(lease) => Some((*request, *lease)),
+                _ => None,
+            })
+        };
+        for (request, lease) in session_leases() {
+            let lease = &self.leases[lease];
             let tenure = self.resources[lease.resource].tenure.as_ref();
             match tenure.map_or(Time::ZERO, |tenure| tenure.deadline) {
-                lagging if lagging < soon => except.push(lease.request),
+                lagging if lagging < soon => except.push(request),
                 deadline => {
                     until = until.min(deadline);
                     news |= deadline.min(lease.cap).min(alive_until) > lease.told;
@@ -390,9 +401,9 @@ impl Engine {
         if !news {
             return;
         }
-        for lease in session_leases() {
+        for (request, lease) in session_leases() {
             let lease = &mut self.leases[lease];
-            if except.binary_search(&lease.request).is_err() {
+            if except.binary_search(&request).is_err() {
                 lease.told = lease.told.max(until.min(lease.cap));
             }
         }

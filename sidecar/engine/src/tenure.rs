@@ -209,8 +209,10 @@ impl Engine {
                 && lease.group().is_none()
                 && !self.pins.is_over(index)
             {
-                let notice = Notice::AtRisk { request: lease.request };
-                self.effects.push_back(Effect::Notice { session: lease.session, notice });
+                for handle in lease.handles() {
+                    let notice = Notice::AtRisk { request: handle.request };
+                    self.effects.push_back(Effect::Notice { session: handle.session, notice });
+                }
             }
         }
     }

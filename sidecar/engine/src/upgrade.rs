@@ -6,14 +6,14 @@
 
 use crate::acquire::Waiter;
 use crate::effect::{EventKind, Refusal, Reply};
-use crate::ended::{EndedName, Ending};
+use crate::ended::Ending;
 use crate::engine::Engine;
 use crate::input::{Change, Life, NewMode};
 use crate::lease::{End, Missing};
 use crate::model::{Fence, Incarnation, LeaseSecret, Mode, RequestId, SessionId, Time};
 use crate::owners::Wait;
 use crate::queue::Place;
-use crate::session::Slot;
+use crate::reentry::Handle;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -41,6 +41,9 @@ impl Engine {
     pub(crate) fn change(&mut self, now: Time, change: Change) {
         let (session, request) = (change.session, change.request);
         let changed = match (self.find_lease(session, change.lease), change.to) {
+            (Ok(index), _) if !self.leases[index].inner_handles().is_empty() => Err(Refusal::NotUpgradable(
+                "its owner entered it more than once: release the other handles first",
+            )),
             (Ok(index), NewMode::Shared) => self.downgrade(now, index, session, request),
             (Ok(index), NewMode::Exclusive { wait, secret }) => {
                 self.upgrade(now, index, (session, request), wait, secret)
@@ -223,7 +226,8 @@ impl Engine {
             Life::Timed { secret, .. } => Some(secret),
             Life::Session { .. } => None,
         };
-        self.rename(index, waiter.session, waiter.request, secret);
+        let name = Handle { session: waiter.session, request: waiter.request, secret };
+        self.rename(index, name);
         let kind = EventKind::Released { fence: share.fence, held };
         self.event(resource, Mode::Shared, session, request, kind);
         let lease = &mut self.leases[index];
@@ -245,7 +249,8 @@ impl Engine {
         let share = lease.take_share()?;
         let (resource, session, request) = (lease.resource, lease.session, lease.request);
         let kind = EventKind::Released { fence: lease.fence, held: now.since(lease.since) };
-        self.rename(index, share.session, share.request, share.secret);
+        let name = Handle { session: share.session, request: share.request, secret: share.secret };
+        self.rename(index, name);
         self.event(resource, Mode::Exclusive, session, request, kind);
         let lease = &mut self.leases[index];
         lease.mode = Mode::Shared;
@@ -258,30 +263,19 @@ impl Engine {
     }
 
     /// The lease is known by another name from now on; by the old one it was released.
-    fn rename(&mut self, index: usize, session: SessionId, request: RequestId, secret: Option<LeaseSecret>) {
+    pub(crate) fn rename(&mut self, index: usize, name: Handle) {
         let lease = &mut self.leases[index];
-        let uid = lease.uid;
-        let old = (
-            std::mem::replace(&mut lease.session, session),
-            std::mem::replace(&mut lease.request, request),
-            lease.secret(),
-        );
-        if secret.is_some() {
-            lease.terms().secret = secret;
+        let (old, ending) = (lease.handle(), Ending { uid: lease.uid, lost: None });
+        (lease.session, lease.request) = (name.session, name.request);
+        if name.secret.is_some() {
+            lease.terms().secret = name.secret;
         }
-        if let Some(holder) = self.sessions.get_mut(&old.0) {
-            holder.settle(old.1, None);
-        }
-        if let Some(secret) = old.2 {
-            self.timed.remove(&secret);
-            self.ended.remember(EndedName::Timed(secret), Ending { uid, lost: None });
-        }
-        if let Some(secret) = secret {
+        self.forget_handle(old, ending);
+        if let Some(secret) = name.secret {
             self.timed.insert(secret, index);
         }
-        if let Some(holder) = self.sessions.get_mut(&session) {
-            let slot = if secret.is_some() { Slot::Timed(index) } else { Slot::Held(index) };
-            holder.settle(request, Some(slot));
+        if let Some(holder) = self.sessions.get_mut(&name.session) {
+            holder.settle(name.request, Some(name.slot(index)));
         }
     }
 }

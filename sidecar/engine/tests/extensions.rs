@@ -75,6 +75,7 @@ fn world(tenure_ttl: Duration) -> World {
         notify_queued: false,
         per: None,
         once: None,
+        reentrant: false,
     }));
     world
 }

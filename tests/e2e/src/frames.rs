@@ -195,5 +195,6 @@ pub fn try_lock(request: u64, key: &str) -> Acquire<'_> {
         notify_queued: false,
         per: None,
         once: None,
+        reentrant: false,
     }
 }

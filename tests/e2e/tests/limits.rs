@@ -135,6 +135,19 @@ fn in_flight_per_session_max() {
 }
 
 #[test]
+fn handles_of_one_lease() {
+    let sidecar = Sidecar::on_memory();
+    let mut peer = Peer::greeted(sidecar.socket());
+    let enter = |request| Acquire { owner: Some("o"), reentrant: true, ..try_lock(request, "k") };
+    for request in 1..=1025 {
+        assert_eq!(peer.acquires(enter(request)), "granted");
+    }
+    told(peer.answer(enter(1026)), "too_many", "1024 times beyond the first");
+    peer.say(&ToSidecar::Release { request: 1027, lease: LeaseName::Session(1) });
+    assert_eq!(peer.acquires(enter(1028)), "granted");
+}
+
+#[test]
 fn waiters_per_key_max() {
     let sidecar = limited("waiters_per_key_max = 2");
     let mut holder = Peer::greeted(sidecar.socket());

@@ -42,6 +42,7 @@ async fn options_reach_the_sidecar() {
                         notify_queued: false,
                         per: None,
                         once: None,
+                        reentrant: false,
                     }
                 );
                 acquire.request

@@ -95,8 +95,10 @@ fn acquire() -> impl Strategy<Value = ToSidecar<'static>> {
     let spans = (option::of(span()), option::of(span()), option::of(span()));
     let align = prop_oneof![Just(Align::Rolling), Just(Align::Utc)];
     let once = option::of((span(), align).prop_map(|(per, align)| Window { per, align }));
-    (any::<(u64, i32, bool)>(), key, mode(), life(), spans, option::of(text()), once).prop_map(
-        |((request, priority, notify_queued), key, mode, life, (wait, max_hold, per), owner, once)| {
+    let plain = any::<(u64, i32, bool, bool)>();
+    (plain, key, mode(), life(), spans, option::of(text()), once).prop_map(
+        |(plain, key, mode, life, (wait, max_hold, per), owner, once)| {
+            let (request, priority, notify_queued, reentrant) = plain;
             ToSidecar::Acquire(Acquire {
                 request,
                 key,
@@ -107,6 +109,7 @@ fn acquire() -> impl Strategy<Value = ToSidecar<'static>> {
                 owner,
                 priority,
                 notify_queued,
+                reentrant,
                 per,
                 once,
             })

@@ -34,6 +34,7 @@ pub(crate) fn to_sidecar() -> Vec<(&'static str, ToSidecar<'static>)> {
         notify_queued: false,
         per: None,
         once: None,
+        reentrant: false,
     };
     let full = Acquire {
         request: u64::MAX - 1,
@@ -47,6 +48,7 @@ pub(crate) fn to_sidecar() -> Vec<(&'static str, ToSidecar<'static>)> {
         notify_queued: true,
         per: None,
         once: None,
+        reentrant: false,
     };
     let rate = Acquire {
         mode: Mode::Permits { permits: 1, limit: 100 },
@@ -57,6 +59,7 @@ pub(crate) fn to_sidecar() -> Vec<(&'static str, ToSidecar<'static>)> {
     let turn = Acquire { once: Some(day), ..plain.clone() };
     let all = Acquire { wait: Some(Duration::from_secs(5)), ..plain.clone() };
     let others = vec![(33_554_433, &b"orders/41"[..]), (50_331_650, &b"orders/43"[..])];
+    let reentrant = Acquire { owner: Some("task 3"), reentrant: true, ..plain.clone() };
     let timed = Acquire { life: Life::Timed { ttl: Duration::from_secs(30) }, ..plain.clone() };
     let ttl = Duration::from_millis(1500);
     let change = |lease, mode, wait| ToSidecar::Change(Change { request: 33_554_433, lease, mode, wait });
@@ -73,6 +76,7 @@ pub(crate) fn to_sidecar() -> Vec<(&'static str, ToSidecar<'static>)> {
         ("acquire_once", ToSidecar::Acquire(turn)),
         ("acquire_all", ToSidecar::AcquireAll(AcquireAll { first: all.clone(), others: vec![] })),
         ("acquire_all_full", ToSidecar::AcquireAll(AcquireAll { first: all, others })),
+        ("acquire_reentrant", ToSidecar::Acquire(reentrant)),
         ("cancel", ToSidecar::Cancel { request: 16_777_216 }),
         ("renew_session", ToSidecar::Renew { request: 33_554_433, lease: session, ttl }),
         ("renew_timed", ToSidecar::Renew { request: 33_554_433, lease: secret, ttl }),
@@ -321,6 +325,9 @@ fn describe_acquire(acquire: &Acquire<'_>) -> Value {
         "max_hold_ms": acquire.max_hold.map(millis), "owner": acquire.owner, "priority": acquire.priority,
         "notify_queued": acquire.notify_queued, "per_ms": acquire.per.map(millis),
     });
+    if acquire.reentrant {
+        described["reentrant"] = json!(true);
+    }
     if let Some(window) = acquire.once {
         described["once"] = json!({ "per_ms": millis(window.per), "align": window.align.name() });
     }

@@ -26,6 +26,7 @@ pub(crate) struct Wish {
     pub(super) max_hold: Option<Span>,
     pub(super) per: Option<Span>,
     pub(super) owner: Option<String>,
+    pub(super) reentrant: bool,
     pub(super) priority: i32,
     pub(super) once: Option<Window>,
 }
@@ -39,6 +40,7 @@ impl Default for Wish {
             max_hold: None,
             per: None,
             owner: None,
+            reentrant: false,
             priority: 0,
             once: None,
         }
@@ -49,7 +51,6 @@ impl TryFrom<LockBody> for Wish {
     type Error = ProblemDocument;
 
     fn try_from(body: LockBody) -> Result<Wish, ProblemDocument> {
-        not_reentrant(body.reentrant)?;
         admit_meta(body.meta.as_ref())?;
         Ok(Wish {
             mode: match body.mode.unwrap_or(LockMode::Exclusive) {
@@ -60,6 +61,7 @@ impl TryFrom<LockBody> for Wish {
             ttl: body.ttl,
             max_hold: body.max_hold,
             owner: body.owner,
+            reentrant: body.reentrant.unwrap_or(false),
             priority: body.priority.unwrap_or(0),
             ..Wish::default()
         })
@@ -70,7 +72,6 @@ impl TryFrom<SemaphoreBody> for Wish {
     type Error = ProblemDocument;
 
     fn try_from(body: SemaphoreBody) -> Result<Wish, ProblemDocument> {
-        not_reentrant(body.reentrant)?;
         admit_meta(body.meta.as_ref())?;
         // Whether the key's class says how many there are, the gate knows.
         let limit = body.limit.unwrap_or(0);
@@ -81,16 +82,10 @@ impl TryFrom<SemaphoreBody> for Wish {
             max_hold: body.max_hold,
             per: body.per,
             owner: body.owner,
+            reentrant: body.reentrant.unwrap_or(false),
             priority: body.priority.unwrap_or(0),
             ..Wish::default()
         })
-    }
-}
-
-fn not_reentrant(reentrant: Option<bool>) -> Result<(), ProblemDocument> {
-    match reentrant {
-        Some(true) => Err(ProblemDocument::bad_field("reentrant", "is not served yet; leave it out")),
-        _ => Ok(()),
     }
 }
 
@@ -118,6 +113,7 @@ impl Wish {
             max_hold: self.max_hold.map(|span| span.0),
             per: self.per.map(|span| span.0),
             owner: self.owner.as_deref(),
+            reentrant: self.reentrant,
             priority: self.priority,
             // A try never queues, whatever the sidecar does behind the scenes to answer it (P10).
             notify_queued: streamed && !wait.is_zero(),

@@ -42,7 +42,8 @@ pub(crate) struct LockBody {
     /// Words of the asker's own, for policies. Accepted and not used yet.
     #[schema(value_type = Option<BTreeMap<String, String>>)]
     pub(crate) meta: Option<BTreeMap<String, String>>,
-    /// Whether its owner may hold the key already. Only `false` is possible yet.
+    /// If its owner holds the key, get one more handle of that lease, with its fence, at once: `ttl`, `max_hold` and `wait`
+    /// are then the lease's, which ends when all of its handles are released. Needs an owner. Default false.
     pub(crate) reentrant: Option<bool>,
 }
 
@@ -111,7 +112,7 @@ pub(crate) struct SemaphoreBody {
     /// Words of the asker's own, for policies. Accepted and not used yet.
     #[schema(value_type = Option<BTreeMap<String, String>>)]
     pub(crate) meta: Option<BTreeMap<String, String>>,
-    /// Whether its owner may hold the key already. Only `false` is possible yet.
+    /// Only `false` is possible: permits that an owner asks for again add up.
     pub(crate) reentrant: Option<bool>,
 }
 

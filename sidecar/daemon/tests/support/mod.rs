@@ -142,5 +142,6 @@ pub(crate) fn ask(request: u64, key: &str) -> Acquire<'_> {
         notify_queued: false,
         per: None,
         once: None,
+        reentrant: false,
     }
 }

@@ -143,7 +143,7 @@ fn enter(acquire: Acquire) -> Acquire {
 }
 
 /// `NUMBER KEY [shared] [permits=N/LIMIT] [try|wait=SPAN] [ttl=SPAN] [timed=SPAN] [max_hold=SPAN] [per=SPAN] [priority=N]
-/// [owner=NAME] [ignored]`
+/// [owner=NAME] [reentrant] [ignored]`
 fn acquire(session: SessionId, request: RequestId, words: &[&str], line: &str) -> Acquire {
     let mut acquire = Acquire {
         session,
@@ -154,6 +154,7 @@ fn acquire(session: SessionId, request: RequestId, words: &[&str], line: &str) -
         life: Life::Session { ttl: None },
         max_hold: None,
         per: None,
+        reentrant: false,
         owner: None,
         find_deadlocks: true,
         priority: 0,
@@ -180,6 +181,7 @@ fn acquire(session: SessionId, request: RequestId, words: &[&str], line: &str) -
             }
             ("max_hold", span) => acquire.max_hold = Some(duration(span)),
             ("owner", name) => acquire.owner = Some(Owner(name.into())),
+            ("reentrant", _) => acquire.reentrant = true,
             ("per", span) => acquire.per = Some(duration(span)),
             ("ignored", _) => acquire.find_deadlocks = false,
             ("priority", n) => acquire.priority = n.parse().unwrap(),

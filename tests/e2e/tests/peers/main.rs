@@ -4,11 +4,11 @@
 //! | suite | cases |
 //! |---|---|
 //! | .NET DistributedLock | 28 |
-//! | Curator | 18 |
-//! | Jepsen | 3 |
+//! | Curator | 22 |
+//! | Jepsen | 4 |
 //! | Orleans | 2 |
 //! | PostgreSQL | 2 |
-//! | Redisson | 16 |
+//! | Redisson | 21 |
 //! | ShedLock | 11 |
 //! | dapr/components-contrib | 9 |
 //! | etcd | 8 |
@@ -22,6 +22,7 @@ mod models;
 mod origins;
 mod once;
 mod read_write;
+mod reentrant;
 mod semaphore;
 mod several;
 mod stage;

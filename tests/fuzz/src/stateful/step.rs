@@ -62,6 +62,7 @@ pub(super) struct Wish {
     priority: i32,
     notify_queued: bool,
     per: Option<Duration>,
+    reentrant: bool,
     pub(super) number: u8,
 }
 
@@ -164,6 +165,7 @@ impl Wish {
             priority: if extra & 8 != 0 { i32::from(extra) - 128 } else { 0 },
             notify_queued: extra & 16 != 0,
             per: (extra & 96 == 96).then(|| span(extra >> 2)),
+            reentrant: extra & 36 == 36,
             number,
         }
     }
@@ -182,6 +184,7 @@ impl Wish {
             notify_queued: self.notify_queued,
             per: self.per,
             once: None,
+            reentrant: self.reentrant,
         })
     }
 }

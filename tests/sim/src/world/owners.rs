@@ -232,6 +232,7 @@ impl World {
             life: Life::Session { ttl: None },
             max_hold: None,
             per: None,
+            reentrant: false,
             owner: (!anonymous).then(|| Owner(format!("owner {owner}").into())),
             find_deadlocks: watched,
             priority,

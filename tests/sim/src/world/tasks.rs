@@ -237,6 +237,7 @@ impl World {
             max_hold: max_hold.map(|span| span + Duration::from_millis(1)),
             per,
             owner: None,
+            reentrant: false,
             find_deadlocks: true,
             priority,
             notify_queued: self.dice.chance(0.2),

@@ -99,3 +99,30 @@ fn what_makes_no_sense_is_refused() {
         rig.post(&path_of(&lost), SHARED).await.is_refused(410, "lease_lost");
     });
 }
+
+#[test]
+fn an_owner_enters_what_it_holds_under_an_id_of_its_own() {
+    with_sidecar(|rig| async move {
+        let enter = |body: &str| format!(r#"{{"owner":"o","reentrant":true{body}}}"#);
+        let outer = rig.lock("k", &enter("")).await;
+        let inner = rig.lock("k", &enter(r#","mode":"shared","ttl":"10m","wait":"1s""#)).await;
+        for same in ["key", "fence", "mode", "deadline_boottime_ns"] {
+            assert_eq!(outer[same], inner[same], "{same}");
+        }
+        assert_ne!(outer["lease"], inner["lease"]);
+        rig.post(&path_of(&inner), SHARED).await.is_refused(409, "not_upgradable");
+        rig.post("/v1/locks/k", r#"{"owner":"o","wait":"1s"}"#).await.is_refused(409, "deadlock");
+        // The lease of a stream would end with its connection, and this one would not.
+        rig.post("/v1/locks/k?stream=1", &enter("")).await.is_refused(400, "bad_request");
+        rig.unlock(&outer).await;
+        rig.get(&path_of(&outer)).await.is_refused(404, "not_found");
+        assert_eq!(rig.get(&path_of(&inner)).await.json()["lease"], inner["lease"]);
+        rig.post("/v1/locks/k", "").await.is_refused(409, "held");
+        rig.unlock(&inner).await;
+        let share = rig.lock("k", &enter(r#","mode":"shared""#)).await;
+        rig.post("/v1/locks/k", &enter("")).await.is_refused(409, "not_upgradable");
+        rig.unlock(&share).await;
+        let counts = rig.door.handle.counts().await.expect("the sidecar lives");
+        assert_eq!((counts.leases, counts.waiters, counts.owners), (0, 0, 0));
+    });
+}
