@@ -2,6 +2,7 @@
 //!
 //! Owns their repetition and their end. Must not know why something is given back.
 
+use crate::effect::LostReason;
 use crate::engine::Engine;
 use crate::link::{Sent, SentKind};
 use crate::model::{AskId, Time};
@@ -117,6 +118,10 @@ impl Engine {
                 (Op::Return(back), Reply::Forced { order, .. }) if back.keep == 0 => {
                     self.taken_by_order(resource, order);
                 }
+                (Op::Finish(finish), Reply::Forced { seq, .. }) => {
+                    self.tenure_taken(now, resource, seq);
+                    self.finish_refused(now, resource, &finish, LostReason::Forced);
+                }
                 (_, Reply::Forced { seq, .. }) => self.tenure_taken(now, resource, seq),
                 (Op::Withdraw(withdraw), Reply::Granted(tenancy)) => {
                     self.adopt(now, sent, withdraw.id.seq, tenancy);
@@ -124,7 +129,7 @@ impl Engine {
                 (Op::Finish(finish), Reply::Finished(success)) => {
                     self.finish_acknowledged(now, sent, at, &finish, success);
                 }
-                (Op::Finish(finish), _) => self.finish_refused(now, resource, &finish),
+                (Op::Finish(finish), _) => self.finish_refused(now, resource, &finish, LostReason::Store),
                 _ => {}
             },
             Outcome::Unknown(_) if Mutant::WithdrawOnce.is(self.config.mutant) => {

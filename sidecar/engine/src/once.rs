@@ -33,6 +33,13 @@ pub(crate) struct Once {
     finishing: BTreeMap<Turn, Finishing>,
 }
 
+impl Once {
+    /// Our clock may have stood still: how long windows are still open is in doubt, and the store knows.
+    pub(crate) fn clock_stepped(&mut self) {
+        self.known = Known::default();
+    }
+}
+
 /// Names one turn of this incarnation: resource, tenure, fence.
 type Turn = (usize, u64, Fence);
 
@@ -151,14 +158,20 @@ impl Engine {
     }
 
     /// The store knows no such tenure: it was lost, or an earlier sending ended it in a store that has forgotten since.
-    pub(crate) fn finish_refused(&mut self, now: Time, resource: usize, finish: &FinishOp) {
+    pub(crate) fn finish_refused(
+        &mut self,
+        now: Time,
+        resource: usize,
+        finish: &FinishOp,
+        reason: LostReason,
+    ) {
         if self.ends_turn(resource, finish) {
-            self.kill_tenure(now, resource, LostReason::Store);
+            self.kill_tenure(now, resource, reason);
         }
         self.answer_finish(now, resource, finish, |doubtful| {
             Reply::Refused(match doubtful {
                 true => Refusal::OutcomeUnknown,
-                false => Refusal::LeaseLost(LostReason::Store),
+                false => Refusal::LeaseLost(reason),
             })
         });
     }
@@ -229,18 +242,23 @@ impl Engine {
         let left = success.window_end.since(at);
         // Who waited when this was sent waited before the finish, or asks while the window is open.
         let answers_all = at < success.window_end || at == success.finished_at;
-        let surely_open = now.since(sent.at) < left;
+        // What was sent before our clock may have stood still tells nothing that is counted on it.
+        let counted = self.link.is_proof(sent.at);
+        let surely_open = counted && now.since(sent.at) < left;
         let r = &self.resources[resource];
         let answered: Vec<usize> = r
             .queue
             .iter()
             .filter(|&waiter| {
                 let since = self.waiters[waiter].since;
-                let waited = self.link.store_time_at_most(now) - now.since(since) <= success.finished_at;
+                let waited =
+                    counted && self.link.store_time_at_most(now) - now.since(since) <= success.finished_at;
                 surely_open || answers_all && since <= sent.at || waited
             })
             .collect();
-        self.once.known.learn(now, &r.key, &success, deadline(sent.at, left));
+        if counted {
+            self.once.known.learn(now, &r.key, &success, deadline(sent.at, left));
+        }
         for waiter in answered {
             self.skip_waiter(now, waiter, success.clone());
         }

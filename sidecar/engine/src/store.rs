@@ -244,8 +244,8 @@ pub struct Publish {
 /// `last` stays the highest fence ever *reserved*, so that the next one is above all that the victims may still hand out.
 /// Each tenure is remembered as *forced* until its deadline, and `done_upto` is raised to its id, so that no late copy of
 /// its ask brings it back. Until its sidecar has shown that it knows, by giving exactly that tenure back whole, whatever
-/// it says of the key in that tenure's stead is answered [`Reply::Forced`]: an ask, a renewal or a return of it or of an
-/// older one. Every victim is told by a push, the sender aside.
+/// it says of the key in that tenure's stead is answered [`Reply::Forced`]: an ask, a renewal, a finish or a return of it
+/// or of an older one. Every victim is told by a push, the sender aside.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Force {
     /// The key.

@@ -2,7 +2,7 @@
 --
 -- Argument  '\6' incarnation:16 seq:8 fence:8 granted:8 per:8 align:1 refuse_after:8 result        (times in us)
 --           align: 0 the window begins with the grant, 1 at whole multiples of `per` since the epoch
--- Answers   finished finished:8 window_end:8 result | gone | too_late
+-- Answers   finished finished:8 window_end:8 result | gone | too_late | taken (see force)
 -- Keeps     one success per turn: only exactly this tenure, under a fence that it reserved, and what repeats it is told
 --           the same; the tenure is over, and whoever waits in the queue is woken to hear of it (P18).
 
@@ -23,7 +23,7 @@ local function finish(raw, arg)
     local tenure, i = find(record.tenures, me, seq)
     -- A range that was topped up begins later than the first token of its tenure.
     if not tenure or fence > tenure.last then
-        return GONE, record
+        return taken_or_gone(record, me, seq), record
     end
     keep_units(record, tenure, i, 0, fence)
     for _, e in ipairs(record.queue) do

@@ -32,7 +32,7 @@ impl Step<'_> {
         match turn {
             Some(i) => drop(self.keep(i, 0, Some(op.fence))),
             None if unchecked => self.record.tenures.clear(),
-            None => return Reply::Gone,
+            None => return self.forced_or_gone(op.tenure),
         }
         for entry in std::mem::take(&mut self.record.queue) {
             if entry.id.incarnation != op.tenure.incarnation {

@@ -12,7 +12,8 @@ pub const RESULT_KEPT_MIN: Duration = Duration::from_secs(60);
 /// End a turn of a once key with success (P18).
 ///
 /// After settle: `refuse_after` passed → [`super::Reply::TooLate`]. The kept success has this very writer →
-/// [`super::Reply::Finished`], nothing changed. Not exactly this tenure, or a fence that it never reserved → [`super::Reply::Gone`].
+/// [`super::Reply::Finished`], nothing changed. Not exactly this tenure, or a fence that it never reserved → [`super::Reply::Gone`],
+/// or [`super::Reply::Forced`] where it was taken.
 /// Otherwise the success is kept, the tenure ends, and the queue is cleared: every entry of another incarnation is woken
 /// with [`super::Push::Offer`], and its ask hears of the success.
 #[derive(Clone, Debug, PartialEq, Eq)]

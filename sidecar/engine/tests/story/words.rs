@@ -111,7 +111,10 @@ fn client_acts(world: &mut World, sidecar: usize, session: SessionId, verb: &str
         "forces" => Input::Force(Force {
             session,
             request: number(0),
-            key: Key::new(rest[1]).unwrap(),
+            key: match rest[1].strip_prefix("once:") {
+                Some(key) => Key::of(Space::Once, key).unwrap(),
+                None => Key::new(rest[1]).unwrap(),
+            },
             order: Order { by: 0, reason: rest[2..].join(" ").into() },
         }),
         "gets" | "puts" | "deletes" | "watches" => registers::request(world, session, verb, rest, line),

@@ -2,7 +2,7 @@
 
 use crate::cases;
 use crate::subject::*;
-use sidelock_engine::store::{Ask, Finish, Op, Push, REFUSE_AFTER, Reply, Success, Wake};
+use sidelock_engine::store::{Ask, Finish, Force, Op, Order, Push, REFUSE_AFTER, Reply, Success, Wake};
 use sidelock_engine::{Align, Incarnation, Key, RESULT_BYTES_MAX, Space, StoreTime, Window};
 use std::time::Duration;
 
@@ -16,6 +16,7 @@ pub(crate) const CASES: &[Case] = cases![
     a_finish_under_a_fence_never_reserved_is_gone,
     a_finish_after_a_top_up_counts,
     a_finish_after_expiry_is_gone,
+    a_finish_of_a_turn_taken_by_order_hears_so,
     a_late_finish_is_refused,
     a_turn_given_back_is_offered_to_one,
     a_window_over_lets_the_next_run,
@@ -134,6 +135,16 @@ fn a_finish_of_another_tenure_is_gone(store: &mut dyn Subject) {
         send(store, finish).quietly(Reply::Gone);
     }
     enter(store, B, 1).queued();
+}
+
+fn a_finish_of_a_turn_taken_by_order_hears_so(store: &mut dyn Subject) {
+    let granted = enter(store, A, 1);
+    let order = Order { by: 1000, reason: "stuck".into() };
+    let refuse_after = store.now() + REFUSE_AFTER;
+    store.apply(&Op::Force(Force { key: once_key(), from: B, order: order.clone(), refuse_after }));
+    let finish = finish(store, A, 1, &granted);
+    send(store, finish).quietly(Reply::Forced { seq: 1, order });
+    enter(store, B, 1).granted();
 }
 
 fn a_finish_under_a_fence_never_reserved_is_gone(store: &mut dyn Subject) {
