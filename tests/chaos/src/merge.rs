@@ -3,7 +3,7 @@
 //! Owns numbering sessions and sidecars' lives over all processes, the order of time, which sessions slept when, and what
 //! the word of a dead process is worth: nothing from the moment on at which it may have been dead.
 
-use sidelock_sim::checker::history::{Acquire, At, Bounds, Event, History, Record, Req, Sent};
+use sidelock_sim::checker::history::{Acquire, Answer, At, Bounds, Event, History, Record, Req, Sent};
 use std::collections::HashMap;
 use std::ops::Range;
 use std::path::PathBuf;
@@ -108,6 +108,7 @@ impl Merger {
                     Sent::Renew { lease } => Sent::Renew { lease: req(lease) },
                     Sent::Release { lease } => Sent::Release { lease: req(lease) },
                     Sent::Downgrade { lease } => Sent::Downgrade { lease: req(lease) },
+                    Sent::Finish { lease } => Sent::Finish { lease: req(lease) },
                     Sent::Acquire(acquire) => {
                         Sent::Acquire(Acquire { upgrades: acquire.upgrades.map(req), ..acquire })
                     }
@@ -115,7 +116,13 @@ impl Merger {
                 };
                 Event::Sent { of: req(of), what }
             }
-            Event::Answered { of, answer } => Event::Answered { of: req(of), answer },
+            Event::Answered { of, answer } => {
+                let answer = match answer {
+                    Answer::Done { by } => Answer::Done { by: req(by) },
+                    other => other,
+                };
+                Event::Answered { of: req(of), answer }
+            }
             Event::Extended { lease, until } => Event::Extended { lease: req(lease), until },
             Event::LostSeen { lease } => Event::LostSeen { lease: req(lease) },
             // Diaries of clients have no other event with a session in it.

@@ -32,7 +32,7 @@ pub(super) fn see(event: &Event, book: &Book, found: &mut Findings) {
     } else if request.answers > 1 {
         found.add(Rule::OneAnswer, || format!("{of} was answered again: {answer:?}"));
     }
-    if matches!(answer, Answer::Renewed { .. } | Answer::Downgraded | Answer::Released) {
+    if matches!(answer, Answer::Renewed { .. } | Answer::Downgraded | Answer::Released | Answer::Finished) {
         entitled(of, request.what, book, found);
     }
 }
@@ -61,7 +61,10 @@ fn unanswered(request: &Request) -> bool {
 fn fits(what: Sent, answer: Answer) -> bool {
     matches!(
         (what, answer),
-        (Sent::Acquire(_), Answer::Granted { .. } | Answer::Cancelled | Answer::Refused(_))
+        (
+            Sent::Acquire(_),
+            Answer::Granted { .. } | Answer::Done { .. } | Answer::Cancelled | Answer::Refused(_)
+        ) | (Sent::Finish { .. }, Answer::Finished | Answer::Refused(_))
             | (Sent::Renew { .. }, Answer::Renewed { .. } | Answer::Refused(_))
             | (Sent::Downgrade { .. }, Answer::Downgraded | Answer::Refused(_))
             | (Sent::Release { .. }, Answer::Released | Answer::Refused(Refused::NotYours | Refused::Other))
@@ -70,7 +73,11 @@ fn fits(what: Sent, answer: Answer) -> bool {
 
 /// A renewal or release that was granted: had the speaker the right to it?
 fn entitled(of: Req, what: Sent, book: &Book, found: &mut Findings) {
-    let (Sent::Renew { lease } | Sent::Downgrade { lease } | Sent::Release { lease }) = what else {
+    let (Sent::Renew { lease }
+    | Sent::Downgrade { lease }
+    | Sent::Release { lease }
+    | Sent::Finish { lease }) = what
+    else {
         return;
     };
     let (Some(speaker), Some(holder)) = (book.session(of.session), book.session(lease.session)) else {

@@ -6,6 +6,7 @@
 //!
 //! As text a history is JSON lines: the [`Bounds`] first, then one [`Record`] a line.
 
+pub use super::answer::{Answer, Refused};
 pub use super::bounds::Bounds;
 use serde::{Deserialize, Serialize};
 use std::io::{self, BufRead, Write};
@@ -81,6 +82,12 @@ pub enum Sent {
         /// Which lease.
         lease: Req,
     },
+    /// The turn of a once key succeeded; what it leaves for others is its own name. The request is the finish's own. The
+    /// client does nothing under it any more.
+    Finish {
+        /// Which turn.
+        lease: Req,
+    },
     /// No lease after all, under the number of the acquire.
     Cancel,
 }
@@ -122,48 +129,6 @@ pub enum Wait {
     AtMost(Duration),
     /// Until it is served.
     Forever,
-}
-
-/// What a client was answered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Answer {
-    /// To acquire. It counts as a lease only if its deadline lies ahead when the client reads it.
-    Granted {
-        /// Its token.
-        fence: u64,
-        /// The deadline told.
-        deadline: At,
-    },
-    /// To renew.
-    Renewed {
-        /// The new deadline told.
-        deadline: At,
-    },
-    /// To downgrade.
-    Downgraded,
-    /// To release.
-    Released,
-    /// To cancel, under the acquire's number.
-    Cancelled,
-    /// To any.
-    Refused(Refused),
-}
-
-/// Why the answer was no, as far as rules care.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Refused {
-    /// A try met a holder.
-    Held,
-    /// The wait was over.
-    WaitTimeout,
-    /// Its owner stands in a deadlock, and is the victim.
-    Deadlock,
-    /// Not the speaker's lease, no such lease, or gone.
-    NotYours,
-    /// Anything else.
-    Other,
 }
 
 /// What can happen. The first group is seen by clients and suffices; the others sharpen the rules where they can be seen.
@@ -402,6 +367,19 @@ pub enum Event {
         /// The key.
         key: u32,
         /// When it lapses there.
+        until: At,
+    },
+    /// A turn of a once key was counted as done: nobody runs again before its window ends.
+    Succeeded {
+        /// Its sidecar.
+        sidecar: u32,
+        /// The key.
+        key: u32,
+        /// Its token.
+        fence: u64,
+        /// The turn, as the result says.
+        by: Req,
+        /// When the window ends.
         until: At,
     },
     /// A tenure was given back whole.

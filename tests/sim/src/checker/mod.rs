@@ -6,6 +6,7 @@
 pub mod history;
 pub mod census;
 mod bounds;
+mod answer;
 mod answers;
 mod book;
 mod deadlock;
@@ -13,6 +14,7 @@ mod fences;
 mod fleet;
 mod knot;
 mod group;
+mod once;
 mod line;
 mod forced;
 mod order;
@@ -78,6 +80,12 @@ pub enum Rule {
     Idle,
     /// P19: those whose lease an operator took hear that it was forced, and nobody else does.
     Forced,
+    /// P18: one success per window, and nobody is granted a turn inside it.
+    OnceTwice,
+    /// P18: only the turn that stands succeeds, and it stays whole until its success is known.
+    TurnPassedOn,
+    /// P18: whoever is told that it is done gets what the one who did it left.
+    ForeignResult,
     /// P10: a try fails only where somebody holds.
     TryRefused,
     /// S10: a victim was needed for a deadlock that stood.
@@ -156,6 +164,7 @@ pub fn judge(history: &History) -> Judgement {
     let mut groups = group::Groups::default();
     let mut fences = fences::Fences::default();
     let mut forced = forced::Forced::default();
+    let mut once = once::Once::default();
     let mut truth = store_truth::StoreTruth::default();
     let mut order = order::Order::default();
     let mut overtaking = overtaking::Overtaking::default();
@@ -173,6 +182,7 @@ pub fn judge(history: &History) -> Judgement {
         rates.see(record.at, &record.event, &book, bounds, &mut found);
         fences.see(record.at, &record.event, &book, bounds, &mut found);
         forced.see(record.at, &record.event, &book, bounds, &mut found);
+        once.see(record.at, &record.event, &book, bounds, &mut found);
         truth.see(record.at, &record.event, &book, bounds, &mut found);
         order.see(record.at, &record.event, &book, bounds, &mut found);
         overtaking.see(record.at, &record.event, &book, bounds, &mut found);

@@ -53,7 +53,9 @@ impl Windows {
                 _ => {}
             },
             Event::Extended { lease, until } => self.extend(at, lease, until, book, bounds, found),
-            Event::Sent { of, what: Sent::Release { lease } } if book.entitled(of, lease) => {
+            Event::Sent { of, what: Sent::Release { lease } | Sent::Finish { lease } }
+                if book.entitled(of, lease) =>
+            {
                 self.close(lease, book)
             }
             Event::Sent { of, what: Sent::Downgrade { lease } } if book.entitled(of, lease) => {

@@ -6,6 +6,7 @@
 use super::hosts::{From, Mail, index, number, req};
 use super::owners::{Actor, Move};
 use super::tasks::{State, Step, Task};
+use super::turns::turn_of;
 use super::{Happening, World};
 use crate::checker::history::{Answer, At, Event, Refused, Req, Sent};
 use sidelock_engine::{EndedBy, Grant, Input, Notice, Refusal, Reply, RequestId, SessionId, SessionOpened};
@@ -81,6 +82,8 @@ pub(crate) struct Session {
     /// Connections so far, as the sidecar and as the client count them: a message on an older one goes nowhere.
     pub(crate) sidecar_side: u32,
     client_side: u32,
+    /// The sidecar knows of it from then on: nothing overtakes that.
+    opened: At,
     /// Nothing sent before arrives after.
     to_sidecar: At,
     to_client: At,
@@ -257,6 +260,7 @@ impl World {
             connected: true,
             sidecar_side: 0,
             client_side: 0,
+            opened: self.now,
             to_sidecar: self.now,
             to_client: self.now,
         });
@@ -268,6 +272,8 @@ impl World {
         let pings = self.plan.habits.pings;
         let opened = self.opened(client, session);
         self.post(client, Input::SessionOpened(opened));
+        let state = &mut self.sessions[session as usize];
+        state.opened = state.to_sidecar;
         if pings {
             let mail = ClientMail::Ping { session };
             self.agenda.put(self.now + PING_EVERY, Happening::ToClient { client, mail });
@@ -302,8 +308,9 @@ impl World {
             }
             Reply::Renewed { deadline, .. } => Answer::Renewed { deadline: clock.when(*deadline) },
             Reply::Downgraded { .. } => Answer::Downgraded,
-            Reply::Released | Reply::Finished(_) => Answer::Released,
-            Reply::Done(_) => Answer::Refused(Refused::Other),
+            Reply::Released => Answer::Released,
+            Reply::Finished(_) => Answer::Finished,
+            Reply::Done(success) => Answer::Done { by: turn_of(&success.result) },
             Reply::Cancelled => Answer::Cancelled,
             Reply::Register(_) | Reply::Unchanged | Reply::Written(_) | Reply::Deleted => return,
             Reply::Refused(refusal) => Answer::Refused(match refusal {
@@ -389,7 +396,8 @@ impl World {
             let delay = self.hop();
             if self.dice.chance(0.4) {
                 // The driver may notice the hang-up before it has read what was sent last.
-                self.sessions[session as usize].to_sidecar = self.now;
+                let state = &mut self.sessions[session as usize];
+                state.to_sidecar = self.now.max(state.opened);
             }
             self.post_after(client, delay, input);
         }

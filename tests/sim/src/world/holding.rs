@@ -210,6 +210,9 @@ impl World {
             return;
         }
         self.write_register(&lease);
+        if self.finish_turn(client, task, &lease) {
+            return;
+        }
         // An upgraded lease that is cancelled is a share again: whoever is done with it gives it back.
         let plain = lease.secret.is_none() && lease.upgrade.is_none() && !lease.upgraded;
         if plain && self.dice.chance(self.plan.habits.cancels * 0.3) {
@@ -219,7 +222,7 @@ impl World {
         self.give_back(client, task, &lease);
     }
 
-    fn give_back(&mut self, client: usize, task: usize, lease: &Lease) {
+    pub(crate) fn give_back(&mut self, client: usize, task: usize, lease: &Lease) {
         if !self.clients[client].connected {
             return self.forget(client, task);
         }

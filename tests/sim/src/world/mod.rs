@@ -4,7 +4,7 @@
 //! same history twice. Must not judge: it writes down what happens, and the checker reads that.
 //!
 //! Read on in `plan` (what a seed draws), `hosts` (sidecars), `network` (the way to the store), `truth` (what the store
-//! decided), `clients` and `tasks` (who asks), `tangle` and `owners` (who asks for more while it holds), `troubles` (what goes wrong), `rare` (what must not stay untested).
+//! decided), `clients` and `tasks` (who asks), `turns` (who does a thing once), `tangle` and `owners` (who asks for more while it holds), `troubles` (what goes wrong), `rare` (what must not stay untested).
 
 mod agenda;
 mod clients;
@@ -23,6 +23,7 @@ mod tangle;
 mod tasks;
 mod troubles;
 mod truth;
+mod turns;
 
 use crate::checker::history::{At, Event, History, Rest};
 use agenda::Agenda;
@@ -197,7 +198,11 @@ impl World {
             Kind::Fleet => Plan::draw(&mut dice),
             Kind::Tangle => Plan::draw_tangle(&mut dice),
         };
-        let keys = (0..plan.keys.len()).map(|index| Key::new(&index.to_string()).expect("digits make a key"));
+        let keys = plan
+            .keys
+            .iter()
+            .enumerate()
+            .map(|(index, kind)| Key::of(kind.space(), &index.to_string()).expect("digits make a key"));
         World {
             keys: keys.collect(),
             registers: plan.keys.iter().map(|_| Register::default()).collect(),

@@ -174,6 +174,7 @@ impl World {
         match self.plan.keys[key] {
             KeyKind::Lock { shared } if self.dice.chance(shared) => Mode::Shared,
             KeyKind::Lock { .. } => Mode::Exclusive,
+            KeyKind::Once(_) => unreachable!("tangles are of locks and permits"),
             KeyKind::Semaphore { limit, .. } => {
                 Mode::Permits { permits: 1 + number(self.dice.below(limit as usize)), limit }
             }

@@ -5,7 +5,9 @@
 
 use super::dice::Dice;
 use super::tangle::Tangle;
+use super::turns;
 use crate::checker::history::{At, Bounds};
+use sidelock_engine::{Space, Window};
 use std::time::Duration;
 
 /// How long the first phase lasts: safety under faults.
@@ -34,6 +36,18 @@ pub(crate) enum KeyKind {
         /// Most take them as those of a rate: they come back so long after the grant.
         per: Option<Duration>,
     },
+    /// Something that is done once per such a window.
+    Once(Window),
+}
+
+impl KeyKind {
+    /// The space of such a key.
+    pub(crate) fn space(self) -> Space {
+        match self {
+            KeyKind::Once(_) => Space::Once,
+            KeyKind::Lock { .. } | KeyKind::Semaphore { .. } => Space::Lock,
+        }
+    }
 }
 
 /// What clients like to do; each a probability per lease or request.
@@ -184,12 +198,13 @@ impl Plan {
 }
 
 fn key(dice: &mut Dice, per_max: Duration) -> KeyKind {
-    match dice.chance(0.3) {
-        true => KeyKind::Semaphore {
+    match () {
+        () if dice.chance(0.3) => KeyKind::Semaphore {
             limit: u32::try_from(dice.between(1, 6)).expect("a small number"),
             per: dice.chance(0.4).then(|| dice.span(Duration::from_millis(100), per_max)),
         },
-        false => KeyKind::Lock { shared: dice.one_of(&[0.0, 0.0, 0.3, 0.8]) },
+        () if dice.chance(0.2) => KeyKind::Once(turns::window(dice)),
+        () => KeyKind::Lock { shared: dice.one_of(&[0.0, 0.0, 0.3, 0.8]) },
     }
 }
 

@@ -41,6 +41,8 @@ pub(crate) enum State {
     Holding(Lease),
     /// A release is under way.
     Releasing { of: Req },
+    /// The finish of a turn is under way.
+    Finishing { of: Req, turn: Lease },
 }
 
 /// What a task planned to do.
@@ -194,7 +196,7 @@ impl World {
         let habits = self.plan.habits.clone();
         let mode = match self.plan.keys[key] {
             KeyKind::Lock { shared } if self.dice.chance(shared) => Mode::Shared,
-            KeyKind::Lock { .. } => Mode::Exclusive,
+            KeyKind::Lock { .. } | KeyKind::Once(_) => Mode::Exclusive,
             KeyKind::Semaphore { limit, per } => {
                 let most = if per.is_some() { limit.div_ceil(2) } else { limit };
                 Mode::Permits { permits: 1 + number(self.dice.below(most as usize)), limit }
@@ -203,6 +205,10 @@ impl World {
         // Some take permits of the same key for as long as they need them.
         let per = match self.plan.keys[key] {
             KeyKind::Semaphore { per: Some(per), .. } if self.dice.chance(0.8) => Some(per),
+            _ => None,
+        };
+        let once = match self.plan.keys[key] {
+            KeyKind::Once(window) => Some(Box::new(window)),
             _ => None,
         };
         let wait = match () {
@@ -241,7 +247,7 @@ impl World {
             find_deadlocks: true,
             priority,
             notify_queued: self.dice.chance(0.2),
-            once: None,
+            once,
         }
     }
 
@@ -344,6 +350,11 @@ impl World {
                 (State::Waiting { of: mine, .. }, Reply::Granted(grant)) if *mine == of => {
                     self.granted(client, task, of, grant);
                 }
+                (State::Finishing { of: mine, turn }, Reply::Refused(_)) if *mine == of => {
+                    let turn = *turn;
+                    self.give_back(client, task, &turn);
+                }
+                (State::Finishing { of: mine, .. }, _) if *mine == of => self.forget(client, task),
                 (State::Waiting { of: mine, .. } | State::Releasing { of: mine }, _) if *mine == of => {
                     self.forget(client, task);
                 }

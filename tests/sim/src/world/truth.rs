@@ -5,7 +5,7 @@
 use super::World;
 use super::hosts::sidecar_of;
 use crate::checker::history::{At, Event};
-use sidelock_engine::AskId;
+use sidelock_engine::{AskId, Fence};
 use sidelock_store::record::{Entry, Tenure};
 
 /// A record's tenures and queue as they were.
@@ -13,6 +13,8 @@ use sidelock_store::record::{Entry, Tenure};
 struct Shadow {
     tenures: Vec<Tenure>,
     queue: Vec<Entry>,
+    /// Of which turn the success was that is kept.
+    kept: Option<(AskId, Fence)>,
 }
 
 /// All records as they were.
@@ -67,6 +69,11 @@ impl World {
         if let Some(record) = self.store.record(&self.keys[key]) {
             after.tenures.extend_from_slice(&record.tenures);
             after.queue.extend_from_slice(&record.queue);
+            after.kept = record.kept.as_deref().map(|kept| (kept.tenure, kept.fence));
+        }
+        if after.kept.is_some() && after.kept != before.kept {
+            let kept = self.store.record(&self.keys[key]).and_then(|record| record.kept.clone());
+            self.observe_success(key, &kept.expect("it was there just now"));
         }
         for tenure in &before.tenures {
             if !after.tenures.iter().any(|other| other.id == tenure.id) {
