@@ -277,6 +277,7 @@ impl Engine {
         let (fence, cap) = (lease.fence, Some(lease.cap));
         self.arm_lease(index);
         self.reply(session, request, Reply::Renewed { deadline, cap, fence });
+        self.resume_renewals(now, resource);
     }
 
     /// One renewal of a lease waits at a time: a later one takes the place of an earlier one.

@@ -198,6 +198,14 @@ impl Engine {
         !r.queue.is_empty() || r.live.iter().any(|lease| self.leases[lease].cap > deadline)
     }
 
+    /// A lease got more time. A tenure whose renewal came due when nobody wanted one may be wanted longer now.
+    pub(crate) fn resume_renewals(&mut self, now: Time, resource: usize) {
+        let tenure = self.resources[resource].tenure.as_ref();
+        if tenure.is_some_and(|tenure| tenure.renew_at == Time::MAX) && self.is_wanted_longer(resource) {
+            self.renew_tenure(now, resource, false);
+        }
+    }
+
     /// Those that may end before they were meant to.
     fn tell_at_risk(&mut self, resource: usize) {
         let tenure = self.resources[resource].tenure.as_ref().filter(|tenure| !tenure.doubted);
