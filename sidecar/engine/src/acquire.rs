@@ -192,7 +192,7 @@ impl Engine {
                 "this request number is in use: number requests without repetition",
             ));
         }
-        if session.waiting() >= self.config.in_flight_per_session_max {
+        if session.waiting() + session.operations >= self.config.in_flight_per_session_max {
             return Err(Refusal::TooMany { limit: self.config.in_flight_per_session_max });
         }
         Ok(())
