@@ -9,7 +9,7 @@ use sidelock_e2e::frames::{Peer, try_lock};
 use sidelock_e2e::http::Answer;
 use sidelock_e2e::process::until;
 use sidelock_e2e::sidecar::Sidecar;
-use sidelock_wire::{Acquire, LeaseName, Life, ToClient, ToSidecar};
+use sidelock_wire::{Acquire, Known, LeaseName, Life, Register, RegisterAct, ToClient, ToSidecar};
 use std::time::Duration;
 
 fn limited(limit: &str) -> Sidecar {
@@ -145,6 +145,34 @@ fn handles_of_one_lease() {
     told(peer.answer(enter(1026)), "too_many", "1024 times beyond the first");
     peer.say(&ToSidecar::Release { request: 1027, lease: LeaseName::Session(1) });
     assert_eq!(peer.acquires(enter(1028)), "granted");
+}
+
+#[test]
+fn in_flight_per_session_max_counts_watches_too() {
+    let sidecar = limited("in_flight_per_session_max = 2");
+    let mut holder = Peer::greeted(sidecar.socket());
+    assert_eq!(holder.acquires(try_lock(1, "k")), "granted");
+    let mut peer = Peer::greeted(sidecar.socket());
+    let register =
+        |request, act| ToSidecar::Register(Register { request, key: b"config", lease: None, act });
+    let watch = |request| register(request, RegisterAct::Watch { known: Known::Absent, wait: None });
+    peer.say(&watch(1));
+    peer.say(&ToSidecar::Acquire(Acquire { wait: None, ..try_lock(2, "k") }));
+    for third in [watch(3), register(4, RegisterAct::Get)] {
+        let ToSidecar::Register(Register { request, .. }) = third else { unreachable!("made above") };
+        peer.say(&third);
+        told(peer.refusal(request), "too_many", "(in_flight_per_session_max)");
+    }
+    told(peer.answer(Acquire { wait: None, ..try_lock(5, "k") }), "too_many", "2 waiting requests");
+    peer.say(&ToSidecar::Cancel { request: 1 });
+    // What is answered does not count.
+    for request in 6..9 {
+        peer.say(&register(request, RegisterAct::Get));
+        told(peer.refusal(request), "not_found", "the register has no value");
+    }
+    peer.say(&watch(9));
+    peer.say(&watch(10));
+    told(peer.refusal(10), "too_many", "(in_flight_per_session_max)");
 }
 
 #[test]
