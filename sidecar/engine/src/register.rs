@@ -83,6 +83,18 @@ pub(crate) enum Act {
     Watch(Watcher),
 }
 
+impl Operation {
+    /// Whether an earlier copy may run though this one was refused. What was replaced never comes back, so a condition on a
+    /// version stays refused; that there is a value, or none, changes.
+    fn may_still_run(&self) -> bool {
+        let is_settled = match self.act {
+            Act::Write { condition, .. } => matches!(condition, Condition::Match(_)),
+            Act::Read | Act::Watch(_) => true,
+        };
+        self.is_doubtful && !is_settled
+    }
+}
+
 impl Engine {
     /// A request about a register.
     pub(crate) fn register(&mut self, now: Time, asked: RegisterRequest) {
@@ -276,8 +288,13 @@ impl Engine {
         let is_first = matches!(operation.act, Act::Write { condition: Condition::Absent, .. });
         let key = operation.key.clone();
         let written = matches!(reply, store::Reply::Written(_));
+        let may_still_run = operation.may_still_run();
         let answer = match reply {
             store::Reply::Register(Some(version)) => Reply::Register(Some(version)),
+            // A copy that is still on its way may find what this one did not.
+            store::Reply::Conflict(_) | store::Reply::Register(None) if may_still_run => {
+                Reply::Refused(Refusal::OutcomeUnknown)
+            }
             store::Reply::Register(None) => Reply::Refused(Refusal::Absent),
             store::Reply::Written(_) if is_deletion => Reply::Deleted,
             store::Reply::Written(etag) => Reply::Written(etag),
