@@ -46,6 +46,10 @@ pub enum Mutant {
     NoContact,
     /// P12, engine: a queued ask waits for its push alone.
     NoReask,
+    /// P17, store: a fenced write is not held against the lease's tenure, nor against later fences.
+    FencedWriteUnchecked,
+    /// P17, store: a write that ran before runs again.
+    RepeatedWriteRuns,
     /// P18, store: a finish counts whoever sends it.
     FinishUnchecked,
     /// P18, engine: a turn whose finish is under way is passed on as any other.
@@ -84,7 +88,7 @@ pub enum Mutant {
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Mutant; 37] = [
+    pub const ALL: [Mutant; 39] = [
         Mutant::FenceFromClock,
         Mutant::HandoffRepeatsFence,
         Mutant::HalfWrite,
@@ -105,6 +109,8 @@ impl Mutant {
         Mutant::TryFailsAtOnce,
         Mutant::NoContact,
         Mutant::NoReask,
+        Mutant::FencedWriteUnchecked,
+        Mutant::RepeatedWriteRuns,
         Mutant::FinishUnchecked,
         Mutant::TurnFreedBeforeAck,
         Mutant::SessionOutlivesLeases,

@@ -60,7 +60,7 @@ impl Memory {
             _ => {}
         }
         let lock = op.bound_to().and_then(|lock| self.records.get(&lock));
-        if let Some(stepped) = self.registers.apply(now, op, lock.map(|record| &**record)) {
+        if let Some(stepped) = self.registers.apply(now, op, lock.map(|record| &**record), self.mutant) {
             return stepped;
         }
         if clock_regressed(now, op) {

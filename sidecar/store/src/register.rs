@@ -5,6 +5,7 @@
 //! the clock. `scripts/register.lua` says the same for Redis, function by function and in the same order: change both or none.
 
 use crate::record::Record;
+use sidelock_engine::mutant::Mutant;
 use sidelock_engine::store::{
     ABSENT_TTL, Bound, Condition, Known, Push, ReadRegister, Reply, Version, Wake, Watch, WriteRegister,
 };
@@ -81,6 +82,7 @@ pub(crate) struct Step<'a> {
     /// The record of the lock with the same text.
     lock: Option<&'a Record>,
     is_changed: bool,
+    mutant: Option<Mutant>,
 }
 
 /// What a step comes to: the answer, whom it wakes, and the register from now on if it changed.
@@ -88,11 +90,16 @@ pub(crate) type Stepped = (Reply, Vec<Wake>, Option<Register>);
 
 impl<'a> Step<'a> {
     /// On what is stored. How every operation begins: drops what is due.
-    pub(crate) fn new(now: StoreTime, stored: Option<&Register>, lock: Option<&'a Record>) -> Step<'a> {
+    pub(crate) fn new(
+        now: StoreTime,
+        stored: Option<&Register>,
+        lock: Option<&'a Record>,
+        mutant: Option<Mutant>,
+    ) -> Step<'a> {
         let mut register = stored.filter(|stored| !stored.has_lapsed(now)).cloned().unwrap_or_default();
         register.done.retain(|done| done.until >= now);
         register.watchers.retain(|watcher| watcher.until > now);
-        Step { now, register, lock, is_changed: false }
+        Step { now, register, lock, is_changed: false, mutant }
     }
 
     pub(crate) fn read(mut self, op: &ReadRegister) -> Stepped {
@@ -112,13 +119,13 @@ impl<'a> Step<'a> {
     }
 
     pub(crate) fn write(mut self, op: &WriteRegister) -> Stepped {
-        if let Some(reply) = self.repeated(op.id) {
+        if let Some(reply) = self.repeated(op.id).filter(|_| !Mutant::RepeatedWriteRuns.is(self.mutant)) {
             return self.done(reply);
         }
         if self.now > op.refuse_after {
             return self.done(Reply::TooLate);
         }
-        if !self.enters(op.bound) {
+        if !self.enters(op.bound) && !Mutant::FencedWriteUnchecked.is(self.mutant) {
             return self.done(Reply::StaleFence);
         }
         if !self.meets(op.condition) {

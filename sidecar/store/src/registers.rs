@@ -5,6 +5,7 @@
 use crate::record::Record;
 use crate::register::{Register, Step};
 use foldhash::fast::RandomState;
+use sidelock_engine::mutant::Mutant;
 use sidelock_engine::store::{Op, Reply, Wake};
 use sidelock_engine::{Key, StoreTime};
 use std::collections::{HashMap, VecDeque};
@@ -24,8 +25,9 @@ impl Registers {
         now: StoreTime,
         op: &Op,
         lock: Option<&Record>,
+        mutant: Option<Mutant>,
     ) -> Option<(Reply, Vec<Wake>)> {
-        let step = || Step::new(now, self.find(op.key()), lock);
+        let step = || Step::new(now, self.find(op.key()), lock, mutant);
         let (reply, wakes, register) = match op {
             Op::ReadRegister(read) => step().read(read),
             Op::WriteRegister(write) => step().write(write),

@@ -112,7 +112,7 @@ impl Merger {
                     Sent::Acquire(acquire) => {
                         Sent::Acquire(Acquire { upgrades: acquire.upgrades.map(req), ..acquire })
                     }
-                    Sent::Cancel => what,
+                    Sent::Register(_) | Sent::Cancel => what,
                 };
                 Event::Sent { of: req(of), what }
             }

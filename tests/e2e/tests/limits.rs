@@ -153,8 +153,7 @@ fn in_flight_per_session_max_counts_watches_too() {
     let mut holder = Peer::greeted(sidecar.socket());
     assert_eq!(holder.acquires(try_lock(1, "k")), "granted");
     let mut peer = Peer::greeted(sidecar.socket());
-    let register =
-        |request, act| ToSidecar::Register(Register { request, key: b"config", lease: None, act });
+    let register = |request, act| ToSidecar::Register(Register { request, key: b"config", lease: None, act });
     let watch = |request| register(request, RegisterAct::Watch { known: Known::Absent, wait: None });
     peer.say(&watch(1));
     peer.say(&ToSidecar::Acquire(Acquire { wait: None, ..try_lock(2, "k") }));

@@ -20,7 +20,7 @@ fn write(incarnation: u128, seq: u64, now: StoreTime) -> WriteRegister {
 }
 
 fn step(stored: &Register, now: StoreTime) -> Step<'_> {
-    Step::new(now, Some(stored), None)
+    Step::new(now, Some(stored), None, None)
 }
 
 #[test]

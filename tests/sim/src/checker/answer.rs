@@ -3,6 +3,7 @@
 //! Owns the words. Must not judge: whether an answer fits its question is `answers.rs`.
 
 use super::history::{At, Req};
+use super::value;
 use serde::{Deserialize, Serialize};
 
 /// What a client was answered.
@@ -34,6 +35,8 @@ pub enum Answer {
     Released,
     /// To cancel, under the acquire's number.
     Cancelled,
+    /// To what was asked of a register.
+    Told(value::Told),
     /// To any.
     Refused(Refused),
 }
@@ -50,6 +53,8 @@ pub enum Refused {
     Deadlock,
     /// Not the speaker's lease, no such lease, or gone.
     NotYours,
+    /// It may have run, or not.
+    Unknown,
     /// Anything else.
     Other,
 }

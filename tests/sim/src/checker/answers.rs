@@ -4,6 +4,7 @@
 
 use super::book::{Book, Request};
 use super::history::{Answer, Event, Refused, Req, Sent};
+use super::value::{Act, Asked, Told};
 use super::{Findings, Rule};
 
 /// The rules on answers need no memory beyond the book's.
@@ -67,6 +68,18 @@ fn fits(what: Sent, answer: Answer) -> bool {
         ) | (Sent::Finish { .. }, Answer::Finished | Answer::Refused(_))
             | (Sent::Renew { .. }, Answer::Renewed { .. } | Answer::Refused(_))
             | (Sent::Downgrade { .. }, Answer::Downgraded | Answer::Refused(_))
+            | (
+                Sent::Register(Asked { act: Act::Get, .. }),
+                Answer::Told(Told::Read { .. }) | Answer::Refused(_)
+            )
+            | (
+                Sent::Register(Asked { act: Act::Put { .. }, .. }),
+                Answer::Told(Told::Written(_)) | Answer::Refused(_)
+            )
+            | (
+                Sent::Register(Asked { act: Act::Delete { .. }, .. }),
+                Answer::Told(Told::Deleted) | Answer::Refused(_)
+            )
             | (Sent::Release { .. }, Answer::Released | Answer::Refused(Refused::NotYours | Refused::Other))
     )
 }

@@ -8,6 +8,8 @@
 
 pub use super::answer::{Answer, Refused};
 pub use super::bounds::Bounds;
+pub use super::rest::Rest;
+use super::value;
 use serde::{Deserialize, Serialize};
 use std::io::{self, BufRead, Write};
 use std::time::Duration;
@@ -88,6 +90,8 @@ pub enum Sent {
         /// Which turn.
         lease: Req,
     },
+    /// Something of a register.
+    Register(value::Asked),
     /// No lease after all, under the number of the acquire.
     Cancel,
 }
@@ -398,6 +402,15 @@ pub enum Event {
         /// The highest fence that was ever reserved for it.
         last: u64,
     },
+    /// A register changed.
+    Stored(value::Stored),
+    /// A register was read under a token.
+    Looked {
+        /// Which.
+        register: u32,
+        /// The token.
+        fence: u64,
+    },
     /// The store holds a place or a tenure for a sidecar that has forgotten the key, with nothing under way about it.
     Haunted {
         /// The sidecar.
@@ -410,27 +423,6 @@ pub enum Event {
     // ── the end ──
     /// Everything was healed, every client is gone, the longest tenure has run out: what is left over. The run is over.
     Rest(Rest),
-}
-
-/// What is left at rest; all of it should be zero, or false.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Rest {
-    /// Sessions in sidecars.
-    pub sessions: u32,
-    /// Live leases in sidecars.
-    pub leases: u32,
-    /// Waiters in sidecars.
-    pub waiters: u32,
-    /// Tenures in sidecars.
-    pub tenures: u32,
-    /// Keys known to sidecars.
-    pub keys: u32,
-    /// Store calls never answered.
-    pub calls: u32,
-    /// Records in the store.
-    pub records: u32,
-    /// It did not come to rest: there was no end of inputs.
-    pub restless: bool,
 }
 
 /// A run: what may be assumed, and what happened, in the order of time.

@@ -5,6 +5,7 @@
 
 pub mod history;
 pub mod census;
+pub mod value;
 mod bounds;
 mod answer;
 mod answers;
@@ -21,6 +22,8 @@ mod order;
 mod overtaking;
 mod progress;
 mod rate;
+mod registers;
+mod rest;
 mod store_truth;
 mod windows;
 #[cfg(test)]
@@ -54,8 +57,18 @@ pub enum Rule {
     FenceOrder,
     /// S3: a token comes from what the store reserved for that sidecar, and reservations do not interleave.
     FenceUnreserved,
-    /// S3: a resource that honours tokens loses no update.
+    /// S3, P17: a resource that honours tokens, and a register, lose no update.
     LostUpdate,
+    /// P17: versions of a register rise, and none comes twice.
+    VersionOrder,
+    /// P17: no write, and no read, under a token gets in after a later one.
+    FencedLate,
+    /// P17: a write runs once, however often it is sent.
+    WroteTwice,
+    /// P17: a client is told that its write ran if it did, and only then.
+    WriteOutcome,
+    /// A read of a register shows what was there after it was asked for.
+    StaleRead,
     /// Every request is answered exactly once.
     OneAnswer,
     /// L5: no grant after an acknowledged cancel.
@@ -166,6 +179,7 @@ pub fn judge(history: &History) -> Judgement {
     let mut forced = forced::Forced::default();
     let mut once = once::Once::default();
     let mut truth = store_truth::StoreTruth::default();
+    let mut registers = registers::Registers::default();
     let mut order = order::Order::default();
     let mut overtaking = overtaking::Overtaking::default();
     let mut progress = progress::Progress::default();
@@ -184,6 +198,7 @@ pub fn judge(history: &History) -> Judgement {
         forced.see(record.at, &record.event, &book, bounds, &mut found);
         once.see(record.at, &record.event, &book, bounds, &mut found);
         truth.see(record.at, &record.event, &book, bounds, &mut found);
+        registers.see(record.at, &record.event, &book, bounds, &mut found);
         order.see(record.at, &record.event, &book, bounds, &mut found);
         overtaking.see(record.at, &record.event, &book, bounds, &mut found);
         progress.see(record.at, &record.event, &book, bounds, &mut found);

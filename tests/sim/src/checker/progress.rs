@@ -4,12 +4,16 @@
 //! disturbed, nor for [`Bounds::settle`] after.
 
 use super::book::Book;
-use super::history::{Answer, At, Bounds, Event, Refused, Req};
+use super::history::{Answer, At, Bounds, Event, Refused, Req, Sent};
+use super::value::Asked;
 use super::{Findings, Rule, slot};
 use std::time::Duration;
 
 /// Units of a rate stay bound for this much of its time: what clocks may differ, on both sides (A1).
 const COOLING_MAX: f64 = 1.02;
+
+/// An operation on a register whose client is gone is resolved after so long.
+const UNRESOLVED_MAX: Duration = Duration::from_millis(2100);
 
 /// One key, as the sidecars see it.
 #[derive(Default)]
@@ -32,6 +36,8 @@ struct KeyState {
     recovered: At,
     /// Tries that were refused though nobody held or asked meanwhile.
     odd_tries: Vec<Req>,
+    /// Operations on a register that are bound to a lease of this key: it stays taken until they are resolved (P17).
+    bound: Vec<Req>,
     /// Offers, by sidecar: since when.
     offers: Vec<(u32, At)>,
 }
@@ -72,6 +78,13 @@ impl Progress {
                 }
             }
             Event::Answered { of, answer: Answer::Refused(Refused::Held) } => self.held(of, book, found),
+            Event::Sent { of, what: Sent::Register(Asked { under: Some(key), .. }) } => {
+                slot(&mut self.keys, key).bound.push(of);
+            }
+            Event::Answered { of, .. } => self.resolved(at, |bound| bound == of),
+            Event::HungUp { session } | Event::EofSeen { session } => {
+                self.resolved(at + UNRESOLVED_MAX, |bound| bound.session == session);
+            }
             Event::Crashed { sidecar } => self.crashed(at, sidecar, bounds),
             Event::Offered { sidecar, key, .. } => slot(&mut self.keys, key).offers.push((sidecar, at)),
             Event::Seated { sidecar, key, .. }
@@ -86,6 +99,17 @@ impl Progress {
                 }
             }
             _ => {}
+        }
+    }
+
+    /// These operations on registers are resolved by then.
+    fn resolved(&mut self, by: At, which: impl Fn(Req) -> bool) {
+        for state in &mut self.keys {
+            let before = state.bound.len();
+            state.bound.retain(|bound| !which(*bound));
+            if state.bound.len() < before {
+                state.busy_until = state.busy_until.max(by);
+            }
         }
     }
 
@@ -121,7 +145,12 @@ impl Progress {
         };
         let (_, _, since, is_try) = state.present.swap_remove(index);
         let calm = book.calm_since(bounds) <= since && state.recovered <= since;
-        if is_try && calm && state.busy_until.max(state.cooled) < since && bounds.pushes_arrive {
+        if is_try
+            && calm
+            && state.bound.is_empty()
+            && state.busy_until.max(state.cooled) < since
+            && bounds.pushes_arrive
+        {
             state.odd_tries.push(of);
         }
         state.last_dropped = at;

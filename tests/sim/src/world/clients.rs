@@ -3,6 +3,7 @@
 //! Owns sessions, the two directions of a connection, pauses of a client, and coming back after EOF. What a client does
 //! with its leases is `tasks.rs`.
 
+use super::counters::{self, Counter, Turn};
 use super::hosts::{From, Mail, index, number, req};
 use super::owners::{Actor, Move};
 use super::tasks::{State, Step, Task};
@@ -27,10 +28,11 @@ pub(crate) struct Client {
     pub(crate) session: Option<u32>,
     /// It has a working connection.
     pub(crate) connected: bool,
-    next_request: u32,
+    pub(crate) next_request: u32,
     pub(crate) tasks: [Task; 2],
     /// In a world of owners.
     pub(crate) owners: Vec<Actor>,
+    pub(crate) counters: [Counter; 2],
     stopped: bool,
     mailbox: Vec<Waiting>,
     /// Only the youngest plan to connect counts.
@@ -42,6 +44,7 @@ enum Waiting {
     Mail(ClientMail),
     Step { task: usize, generation: u32, step: Step },
     Move { owner: usize, generation: u32, step: Move },
+    Turn { counter: usize, generation: u32, turn: Turn },
 }
 
 /// Something for a client.
@@ -99,6 +102,7 @@ impl Client {
             next_request: 0,
             tasks: Default::default(),
             owners: Vec::new(),
+            counters: Default::default(),
             stopped: false,
             mailbox: Vec::new(),
             connect_plan: 0,
@@ -186,6 +190,13 @@ impl World {
         }
     }
 
+    pub(crate) fn counter_turns(&mut self, client: usize, counter: usize, generation: u32, turn: Turn) {
+        match self.clients[client].stopped {
+            true => self.clients[client].mailbox.push(Waiting::Turn { counter, generation, turn }),
+            false => self.counts(client, counter, generation, turn),
+        }
+    }
+
     pub(crate) fn client_stops(&mut self, client: usize, span: Duration) {
         if !self.clients[client].stopped {
             self.log.say(|| format!("client {client} is stopped for {span:?}"));
@@ -208,6 +219,9 @@ impl World {
                 Waiting::Step { task, generation, step } => self.step(client, task, generation, step),
                 Waiting::Move { owner, generation, step } => {
                     self.owner_moves(client, owner, generation, step)
+                }
+                Waiting::Turn { counter, generation, turn } => {
+                    self.counter_turns(client, counter, generation, turn)
                 }
             }
         }
@@ -312,12 +326,15 @@ impl World {
             Reply::Finished(_) => Answer::Finished,
             Reply::Done(success) => Answer::Done { by: turn_of(&success.result) },
             Reply::Cancelled => Answer::Cancelled,
-            Reply::Register(_) | Reply::Unchanged | Reply::Written(_) | Reply::Deleted => return,
+            Reply::Register(_) | Reply::Unchanged | Reply::Written(_) | Reply::Deleted => {
+                Answer::Told(counters::told(&reply).expect("nobody watches"))
+            }
             Reply::Refused(refusal) => Answer::Refused(match refusal {
                 Refusal::Held => Refused::Held,
                 Refusal::WaitTimeout => Refused::WaitTimeout,
                 Refusal::Deadlock(_) => Refused::Deadlock,
                 Refusal::NotHeld | Refusal::NotFound | Refusal::LeaseLost(_) => Refused::NotYours,
+                Refusal::OutcomeUnknown => Refused::Unknown,
                 _ => Refused::Other,
             }),
         };
@@ -325,6 +342,7 @@ impl World {
             self.log.record(Event::Answered { of, answer });
         }
         self.owner_answered(client, of, &reply);
+        self.counter_answered(client, of, &reply);
         self.answered(client, of, reply);
     }
 
@@ -409,6 +427,7 @@ impl World {
             self.forget(client, task);
         }
         self.owners_forget(client);
+        self.counters_forget(client);
         let delay = self.dice.about(Duration::from_millis(400));
         self.connect_later(client, delay);
     }

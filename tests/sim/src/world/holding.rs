@@ -82,6 +82,7 @@ impl World {
         }
         if lease.mode == Mode::Exclusive {
             lease.base = self.read_register(&lease);
+            self.count_under(client, key, lease.name());
         }
         self.set(client, task, State::Holding(lease));
         let hold = match () {
@@ -226,10 +227,6 @@ impl World {
         if !self.clients[client].connected {
             return self.forget(client, task);
         }
-        // Or the grant of the upgrade, which may be on its way, would be nobody's.
-        if lease.upgrade.is_some() {
-            self.cancel_change(client, task);
-        }
         let name = lease.name();
         match self.send_release(client, lease.of, name) {
             Some(of) => self.set(client, task, State::Releasing { of }),
@@ -243,6 +240,7 @@ impl World {
     /// The connection is gone. Timed leases do not mind; session leases wait for the client's return, if it comes.
     pub(crate) fn connection_lost(&mut self, client: usize, comes_back: bool) {
         self.owners_forget(client);
+        self.counters_forget(client);
         for task in 0..self.clients[client].tasks.len() {
             let stays = self.holding(client, task).is_some_and(|lease| comes_back || lease.secret.is_some());
             if !stays && !matches!(self.clients[client].tasks[task].state, State::Idle) {

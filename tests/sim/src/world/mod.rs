@@ -4,11 +4,14 @@
 //! same history twice. Must not judge: it writes down what happens, and the checker reads that.
 //!
 //! Read on in `plan` (what a seed draws), `hosts` (sidecars), `network` (the way to the store), `truth` (what the store
-//! decided), `clients` and `tasks` (who asks), `turns` (who does a thing once), `tangle` and `owners` (who asks for more while it holds), `troubles` (what goes wrong), `rare` (what must not stay untested).
+//! decided), `clients` and `tasks` (who asks), `counters` (who uses registers), `turns` (who does a thing once),
+//! `tangle` and `owners` (who asks for more while it holds), `troubles` (what goes wrong),
+//! `rare` (what must not stay untested).
 
 mod agenda;
 mod clients;
 mod clock;
+mod counters;
 mod dice;
 mod groups;
 mod holding;
@@ -29,6 +32,7 @@ use crate::checker::history::{At, Event, History, Rest};
 use agenda::Agenda;
 use clients::{Client, ClientMail, Session};
 use clock::StoreClock;
+use counters::Turn;
 use dice::Dice;
 use groups::Groups;
 use holding::Register;
@@ -132,6 +136,8 @@ enum Happening {
     Step { client: usize, task: usize, generation: u32, step: Step },
     /// An owner's own timer.
     Moves { client: usize, owner: usize, generation: u32, step: Move },
+    /// A counter's own timer.
+    Counts { client: usize, counter: usize, generation: u32, turn: Turn },
     /// Something goes wrong.
     Trouble(Trouble),
     /// Everything is well from now on.
@@ -243,6 +249,7 @@ impl World {
                 self.owners_begin(index);
                 continue;
             }
+            self.counters_begin(index);
             self.begin_later(index, 0, Duration::from_millis(20));
             self.begin_later(index, 1, self.plan.habits.think);
         }
@@ -272,6 +279,9 @@ impl World {
             Happening::Step { client, task, generation, step } => self.step(client, task, generation, step),
             Happening::Moves { client, owner, generation, step } => {
                 self.owner_moves(client, owner, generation, step)
+            }
+            Happening::Counts { client, counter, generation, turn } => {
+                self.counter_turns(client, counter, generation, turn)
             }
             Happening::Trouble(trouble) => self.trouble(trouble),
             Happening::Heal => self.heal(),

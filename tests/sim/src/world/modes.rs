@@ -53,7 +53,7 @@ impl World {
         self.change(client, task, |lease| {
             lease.mode = Mode::Shared;
             lease.base = None;
-            lease.upgraded = false;
+            // Whether it still may be taken back is not known: a write under its fence that is under way refuses this.
         });
         self.plan_change(client, task, Duration::from_millis(50));
     }

@@ -183,9 +183,9 @@ impl World {
             self.disturb(host, Duration::from_millis(200));
             return self.agenda.put(there, Happening::AtStore(pipeline));
         }
-        // An ask that runs again after its answer was heard is outside the model: connections do not repeat themselves,
+        // An ask, or a write, that runs again after its answer was heard is outside the model: connections do not repeat themselves,
         // senders do, and a sender that heard no answer knows that it did not (P7).
-        let asks = pipeline.calls.iter().any(|call| matches!(call.op, Op::Ask(_)));
+        let asks = pipeline.calls.iter().any(|call| matches!(call.op, Op::Ask(_) | Op::WriteRegister(_)));
         let twice = self.dice.chance(faults.twice);
         if twice {
             let again = Pipeline { calls: pipeline.calls.clone(), fate: Fate::Unheard, ..pipeline };
@@ -282,6 +282,9 @@ impl World {
         if matches!(call.op, Op::Publish(_) | Op::ReadBoard { .. } | Op::Peek { .. }) {
             return self.apply_beside(call);
         }
+        if matches!(call.op, Op::ReadRegister(_) | Op::WriteRegister(_)) {
+            return self.apply_to_register(call);
+        }
         let at = self.store_clock.read(self.now);
         let key = self.key_index(call.op.key());
         let (reply, wakes) = self.store.apply(at, &call.op);
@@ -325,7 +328,7 @@ impl World {
         Outcome::Applied { at, reply }
     }
 
-    fn push(&mut self, wake: Wake) {
+    pub(crate) fn push(&mut self, wake: Wake) {
         let sidecar = sidecar_of(wake.to);
         let Some(host) = (0..self.hosts.len()).find(|&host| self.is_running(host, sidecar)) else {
             return;

@@ -70,6 +70,8 @@ pub(crate) struct Habits {
     pub(crate) downgrades: f64,
     pub(crate) replays: f64,
     pub(crate) trespasses: f64,
+    /// Clients use registers; so likely is it that they do under an exclusive lease.
+    pub(crate) counts: f64,
     pub(crate) dies: f64,
     pub(crate) pings: bool,
 }
@@ -227,6 +229,7 @@ fn habits(dice: &mut Dice, clients: usize) -> Habits {
         downgrades: often(dice, 0.5, 0.3),
         replays: often(dice, 0.5, 0.1),
         trespasses: often(dice, 0.3, 0.1),
+        counts: often(dice, 0.6, 0.6),
         dies: often(dice, 0.5, 0.03),
         pings: dice.chance(0.4),
     }

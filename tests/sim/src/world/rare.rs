@@ -6,7 +6,7 @@ use crate::checker::history::{At, Req};
 use std::time::Duration;
 
 /// The names, in the order of the counters.
-pub const NAMES: [&str; 16] = [
+pub const NAMES: [&str; 19] = [
     "handoff while a recall is in flight",
     "claim reply after cancel",
     "expiry during yield",
@@ -23,6 +23,9 @@ pub const NAMES: [&str; 16] = [
     "crash between offer and take-up",
     "two upgrades that would wait for each other",
     "an upgrade taken back after its grant",
+    "a write that ran before",
+    "a fenced write that came too late",
+    "a write whose condition no longer held",
 ];
 
 /// Rare things that are not triples.
@@ -38,6 +41,9 @@ pub(crate) enum Kind {
     CrashWithOffer = 13,
     UpgradeConflict = 14,
     UpgradeTakenBack = 15,
+    RepeatedWrite = 16,
+    LateFencedWrite = 17,
+    WriteConflict = 18,
 }
 
 /// One of the three things that race for an acquire.

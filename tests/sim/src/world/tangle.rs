@@ -134,6 +134,7 @@ fn habits(dice: &mut Dice) -> Habits {
         downgrades: 0.0,
         replays: 0.0,
         trespasses: 0.0,
+        counts: 0.0,
         dies: 0.0,
         pings: dice.chance(0.4),
     }

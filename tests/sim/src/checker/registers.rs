@@ -1,0 +1,189 @@
+//! Registers: no update is lost, no write runs twice, and nobody gets in after a later fence (P17).
+//!
+//! Owns what the store's own history of a register says about the answers that clients got. Every write says which version
+//! its writer had read, so an update is lost exactly where a write replaces another version. Histories without the store's
+//! side pass.
+
+use super::book::Book;
+use super::history::{Answer, At, Bounds, Event, Refused, Req, Sent};
+use super::value::{Act, Asked, Stored, Told, Value, Version};
+use super::{Findings, Rule, slot};
+use std::collections::{HashMap, HashSet};
+
+/// One register, as the store has it.
+#[derive(Default)]
+struct Register {
+    current: Option<Version>,
+    /// The greatest number that any version had.
+    last: u64,
+    /// The greatest token under which it was read or written.
+    seen: u64,
+}
+
+/// A version that was once current.
+struct Past {
+    register: u32,
+    value: Value,
+    replaced_at: Option<At>,
+}
+
+/// A write, or the refusal of one.
+#[derive(Default)]
+struct Fate {
+    runs: u32,
+    /// Its client was told that it did not run.
+    refused: bool,
+}
+
+/// The rules on registers.
+#[derive(Default)]
+pub(super) struct Registers {
+    registers: Vec<Register>,
+    past: HashMap<Version, Past>,
+    fates: HashMap<Req, Fate>,
+    /// Versions that were deleted.
+    deleted: HashSet<Version>,
+    /// The store's side is in the history.
+    is_seen: bool,
+}
+
+impl Registers {
+    pub(super) fn see(&mut self, at: At, event: &Event, book: &Book, bounds: &Bounds, found: &mut Findings) {
+        match *event {
+            Event::Stored(stored) => self.stored(at, &stored, book, bounds, found),
+            Event::Looked { register, fence } => self.enters(register, fence, bounds, found),
+            Event::Flushed => {
+                for register in &mut self.registers {
+                    (register.current, register.seen) = (None, 0);
+                }
+                for past in self.past.values_mut() {
+                    past.replaced_at = past.replaced_at.or(Some(at));
+                }
+            }
+            Event::Answered { of, answer } if self.is_seen => self.answered(of, answer, book, found),
+            _ => {}
+        }
+    }
+
+    /// Somebody reads or writes under a token.
+    fn enters(&mut self, register: u32, fence: u64, bounds: &Bounds, found: &mut Findings) {
+        let seen = &mut slot(&mut self.registers, register).seen;
+        if fence < *seen && bounds.store_clock_monotone {
+            let seen = *seen;
+            found.add(Rule::FencedLate, || format!("register {register}: token {fence} got in after {seen}"));
+        }
+        *seen = (*seen).max(fence);
+    }
+
+    fn stored(&mut self, at: At, stored: &Stored, book: &Book, bounds: &Bounds, found: &mut Findings) {
+        self.is_seen = true;
+        let Stored { register, version, value, fence } = *stored;
+        if let Some(fence) = fence {
+            self.enters(register, fence, bounds, found);
+        }
+        let known = slot(&mut self.registers, register);
+        if version.number <= known.last && bounds.store_clock_monotone {
+            let last = known.last;
+            found.add(Rule::VersionOrder, || format!("register {register}: {version:?} came after {last}"));
+        }
+        known.last = known.last.max(version.number);
+        let before = known.current;
+        known.current = value.map(|_| version);
+        if let Some(before) = before {
+            self.past.entry(before).and_modify(|past| past.replaced_at = Some(at));
+        }
+        match (value, before) {
+            (Some(value), _) => {
+                if self.past.insert(version, Past { register, value, replaced_at: None }).is_some() {
+                    found.add(Rule::VersionOrder, || format!("register {register}: {version:?} came twice"));
+                }
+                self.put(register, before, value.by, book, bounds, found);
+            }
+            (None, Some(before)) => drop(self.deleted.insert(before)),
+            (None, None) => {
+                found.add(Rule::Recording, || format!("register {register}: nothing was deleted"))
+            }
+        }
+    }
+
+    /// A put ran: it replaces what its writer had read, and runs no second time.
+    fn put(
+        &mut self,
+        register: u32,
+        before: Option<Version>,
+        by: Req,
+        book: &Book,
+        bounds: &Bounds,
+        found: &mut Findings,
+    ) {
+        let Some(Asked { act: Act::Put { base }, .. }) = asked(by, book) else {
+            return found
+                .add(Rule::Recording, || format!("register {register}: {by} wrote, but sent no put"));
+        };
+        if base != before {
+            found.add(Rule::LostUpdate, || {
+                format!("register {register}: {by} had read {base:?}, and replaced {before:?}")
+            });
+        }
+        let fate = self.fates.entry(by).or_default();
+        fate.runs += 1;
+        // What ran before the store lost its data, it can not know.
+        let is_forgotten = lost_data_since(by, book) || !bounds.store_clock_monotone;
+        if fate.runs > 1 && !is_forgotten {
+            found.add(Rule::WroteTwice, || format!("register {register}: {by} ran {} times", fate.runs));
+        }
+        if fate.refused && !is_forgotten {
+            found.add(Rule::WriteOutcome, || {
+                format!("register {register}: {by} ran after its client was told that it did not")
+            });
+        }
+    }
+
+    fn answered(&mut self, of: Req, answer: Answer, book: &Book, found: &mut Findings) {
+        let Some(Asked { register, act, .. }) = asked(of, book) else { return };
+        match (act, answer) {
+            (Act::Get, Answer::Told(Told::Read { version, value })) => {
+                let sent_at = book.request(of).map(|request| request.sent_at).unwrap_or_default();
+                let past = self.past.get(&version);
+                let past = past.filter(|past| past.register == register && past.value == value);
+                let Some(past) = past else {
+                    return found.add(Rule::StaleRead, || format!("{of} read {version:?}, which never was"));
+                };
+                if past.replaced_at.is_some_and(|replaced| replaced < sent_at) {
+                    found.add(Rule::StaleRead, || {
+                        format!("{of} read {version:?}, replaced before it was sent")
+                    });
+                }
+            }
+            (Act::Put { .. }, Answer::Told(Told::Written(version)))
+                if self.past.get(&version).is_none_or(|past| past.value.by != of) =>
+            {
+                found
+                    .add(Rule::WriteOutcome, || format!("{of} was told {version:?}, which it did not write"));
+            }
+            (Act::Put { .. }, Answer::Refused(refused)) if refused != Refused::Unknown => {
+                let fate = self.fates.entry(of).or_default();
+                fate.refused = true;
+                if fate.runs > 0 && !lost_data_since(of, book) {
+                    found.add(Rule::WriteOutcome, || format!("{of} ran, and was told {refused:?}"));
+                }
+            }
+            (Act::Delete { base }, Answer::Told(Told::Deleted)) if !self.deleted.contains(&base) => {
+                found.add(Rule::WriteOutcome, || format!("{of} was told that it deleted {base:?}"));
+            }
+            _ => {}
+        }
+    }
+}
+
+fn asked(of: Req, book: &Book) -> Option<Asked> {
+    match book.request(of)?.what {
+        Sent::Register(asked) => Some(asked),
+        _ => None,
+    }
+}
+
+fn lost_data_since(of: Req, book: &Book) -> bool {
+    let sent_at = book.request(of).map(|request| request.sent_at).unwrap_or_default();
+    book.flushed_at.is_some_and(|flushed| flushed >= sent_at)
+}
