@@ -116,7 +116,7 @@ enum Speaking {
     /// Take a key from whoever holds it
     #[command(after_help = force::AFTER_HELP, display_order = 13)]
     ForceUnlock(force::ForceArgs),
-    /// Ten seconds that show what this is: no set-up, nothing left behind
+    /// Twelve seconds that show what this is: no set-up, nothing left behind
     #[command(display_order = 16)]
     Demo(demo::DemoArgs),
 }
