@@ -84,9 +84,8 @@ impl Holders {
         out.push(ANSWER);
         put::u64(out, self.request);
         put::u32(out, self.count);
-        let named = &self.named[..self.named.len().min(HOLDERS_MAX)];
-        put::u32(out, named.len() as u32);
-        named.iter().for_each(|holder| holder.encode(out));
+        put::u32(out, self.named.len() as u32);
+        self.named.iter().for_each(|holder| holder.encode(out));
     }
 
     pub(crate) fn decode(fields: &mut Fields<'_>) -> Result<Self, FrameError> {

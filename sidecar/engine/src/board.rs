@@ -4,10 +4,12 @@
 //! too little, where it would be too large; never anything that was not so when it was composed.
 //!
 //! Its bytes are format 1, little endian, a text behind its length in two bytes:
+//! ```text
 //!   'SB' format:1 version:8 lines:2
 //!   line     key (space letter and text) limit:4 flags:1 (1 asks, 2 yields, 4 keeps) [ ask:8 ] waits:2
 //!   wait     id name app uid:4 wait:8 units:4 flags:1 (1 upgrades, 2 head) priority:4 since:8 holds:2
 //!   holding  key units:4 lease:8 since:8
+//! ```
 
 use crate::model::{Incarnation, Key, Mode, Space, StoreTime, WHOLE};
 use std::sync::Arc;

@@ -28,7 +28,7 @@ fn messages() {
 
 #[test]
 fn records() {
-    hunt("records", 20_000, &["0 0 0", "2 3 1"]);
+    hunt("records", 20_000, &["[0, 0, 0, 0]", "[2, 3, 1, 0]", "[2, 3, 1, 2]"]);
 }
 
 #[test]

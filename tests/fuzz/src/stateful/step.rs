@@ -165,7 +165,8 @@ impl Wish {
             priority: if extra & 8 != 0 { i32::from(extra) - 128 } else { 0 },
             notify_queued: extra & 16 != 0,
             per: (extra & 96 == 96).then(|| span(extra >> 2)),
-            reentrant: extra & 36 == 36,
+            // The book knows one name for a lease: handles are judged elsewhere.
+            reentrant: false,
             number,
         }
     }

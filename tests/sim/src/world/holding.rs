@@ -227,6 +227,10 @@ impl World {
         if !self.clients[client].connected {
             return self.forget(client, task);
         }
+        // Or the grant of the upgrade, which may be on its way, would be nobody's.
+        if lease.upgrade.is_some() {
+            self.cancel_change(client, task);
+        }
         let name = lease.name();
         match self.send_release(client, lease.of, name) {
             Some(of) => self.set(client, task, State::Releasing { of }),
