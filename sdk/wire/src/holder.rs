@@ -84,13 +84,16 @@ impl Holders {
         out.push(ANSWER);
         put::u64(out, self.request);
         put::u32(out, self.count);
-        put::u32(out, self.named.len() as u32);
-        self.named.iter().for_each(|holder| holder.encode(out));
+        let named = &self.named[..self.named.len().min(HOLDERS_MAX)];
+        put::u32(out, named.len() as u32);
+        named.iter().for_each(|holder| holder.encode(out));
     }
 
     pub(crate) fn decode(fields: &mut Fields<'_>) -> Result<Self, FrameError> {
         let (request, count) = (fields.u64("request")?, fields.u32("count")?);
-        let named = (0..fields.u32("named")?).map(|_| Holder::decode(fields)).collect::<Result<_, _>>()?;
+        let mut named: Vec<_> =
+            (0..fields.u32("named")?).map(|_| Holder::decode(fields)).collect::<Result<_, _>>()?;
+        named.truncate(HOLDERS_MAX);
         Ok(Holders { request, count, named })
     }
 }

@@ -60,6 +60,8 @@ pub(super) struct Force {
     pub(super) key: u32,
     /// The highest fence that leases of it can have.
     pub(super) last: u64,
+    /// The store lost its data since, and with them whom to tell.
+    pub(super) forgotten: bool,
 }
 
 impl Book {
@@ -112,6 +114,7 @@ impl Book {
         self.forces
             .iter()
             .filter(move |force| Some((force.sidecar, force.key)) == place && fence > force.last)
+            .filter(|force| !force.forgotten)
     }
 
     /// The sidecar and the key of an acquire.
@@ -169,8 +172,13 @@ impl Book {
                 entry.disturbed_until = entry.disturbed_until.max(until);
                 self.disturbed_until = self.disturbed_until.max(until);
             }
-            Event::Flushed => self.flushed_at = Some(at),
-            Event::Forced { sidecar, key, last } => self.forces.push(Force { sidecar, key, last }),
+            Event::Flushed => {
+                self.flushed_at = Some(at);
+                self.forces.iter_mut().for_each(|force| force.forgotten = true);
+            }
+            Event::Forced { sidecar, key, last } => {
+                self.forces.push(Force { sidecar, key, last, forgotten: false });
+            }
             _ => {}
         }
     }

@@ -129,6 +129,8 @@ mod tests {
         assert!(tale(&[(4, next(111))]).contains(&Rule::Forced));
         // From what was reserved before, by a sidecar that has not heard.
         assert!(!tale(&[(4, next(110))]).contains(&Rule::Forced));
+        // A store that lost its data can tell nobody.
+        assert!(!tale(&[(3, Event::Flushed), (4, next(111))]).contains(&Rule::Forced));
     }
 
     #[test]
