@@ -119,8 +119,8 @@ impl Engine {
     /// A new waiter has to wait indeed.
     pub(crate) fn settle_in(&mut self, now: Time, resource: usize, waiter: usize) {
         self.bound_try(now, resource, waiter);
-        if let Some(owner) = self.waiters.get(waiter).and_then(|waiter| waiter.owner) {
-            self.break_deadlocks(now, owner);
+        if self.waiters.get(waiter).is_some_and(|waiter| waiter.owner.is_some()) {
+            self.break_deadlocks(now, waiter);
             self.patrol_for_owners(now);
         }
     }

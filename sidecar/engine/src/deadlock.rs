@@ -54,10 +54,11 @@ impl Engine {
         Err(Refusal::Deadlock(Arc::new(Cycle { edges: vec![edge] })))
     }
 
-    /// An owner has begun to wait: if that closed a ring, one of it is told, until there is none.
-    pub(crate) fn break_deadlocks(&mut self, now: Time, owner: OwnerNo) {
+    /// An owner has begun to wait: if that closed a ring, one of it is told, until there is none or it waits no longer.
+    pub(crate) fn break_deadlocks(&mut self, now: Time, waiter: usize) {
         while self.owners.entangled() > 0
             && !Mutant::DeadlocksIgnored.is(self.config.mutant)
+            && let Some(owner) = self.waiters.get(waiter).and_then(|waiter| waiter.owner)
             && let Some(waiting) = self.waiting_for(owner)
         {
             let graph = LocalGraph::of(self, waiting);
