@@ -30,8 +30,7 @@ impl Engine {
         resource: usize,
         acquire: &Acquire,
     ) -> Result<(), Refusal> {
-        let own = self.owners.get(owner).leases.iter().map(|&lease| &self.leases[lease]);
-        let own = || own.clone().filter(|lease| lease.resource == resource);
+        let own = || self.bound_by(owner).filter(|lease| lease.resource == resource);
         let held: u64 = own().map(|lease| u64::from(lease.mode.units())).sum();
         if held + u64::from(acquire.mode.units()) <= u64::from(acquire.mode.limit()) {
             return Ok(());
@@ -86,8 +85,8 @@ impl Engine {
                     new.push(waiting);
                 }
             };
-            for &lease in &self.owners.get(blocker).leases {
-                self.owners_in_line(self.leases[lease].resource).for_each(&mut found);
+            for lease in self.bound_by(blocker) {
+                self.owners_in_line(lease.resource).for_each(&mut found);
             }
             if let Some(waiter) = self.waiter_of(blocker) {
                 let line = self.owners_in_line(self.waiters[waiter].resource);
@@ -114,8 +113,7 @@ impl Engine {
         let next = ring.iter().cycle().skip(1);
         let edges = ring.iter().zip(next).filter_map(|(&(owner, why), &(blocker, _))| {
             let waiter = &self.waiters[self.waiter_of(owner)?];
-            let leases = self.owners.get(blocker).leases.iter().map(|&lease| &self.leases[lease]);
-            let held = leases.filter(|lease| lease.resource == waiter.resource);
+            let held = self.bound_by(blocker).filter(|lease| lease.resource == waiter.resource);
             Some(Edge {
                 key: self.resources[waiter.resource].key.clone(),
                 mode: waiter.mode,
@@ -157,7 +155,7 @@ impl LocalGraph {
             }
         }
         for (number, &owner) in graph.owners.iter().enumerate() {
-            for lease in engine.owners.get(owner).leases.iter().map(|&lease| &engine.leases[lease]) {
+            for lease in engine.bound_by(owner) {
                 if let Some(&key) = keys.get(&lease.resource) {
                     graph.search.holds(number, key, lease.mode.units());
                 }
@@ -170,7 +168,7 @@ impl LocalGraph {
         let Some(index) = engine.waiter_of(owner) else { return };
         let waiter = &engine.waiters[index];
         let rank = Rank::new(
-            !engine.owners.get(owner).leases.is_empty(),
+            engine.bound_by(owner).next().is_some(),
             waiter.priority,
             engine.owners.get(owner).since.0,
             engine.config.incarnation,

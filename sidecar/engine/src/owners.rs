@@ -6,6 +6,7 @@
 use crate::effect::Refusal;
 use crate::engine::{Engine, give_empty_room_back, give_room_back};
 use crate::input::Acquire;
+use crate::lease::Lease;
 use crate::model::{Owner, SessionId, StoreTime};
 use foldhash::fast::RandomState;
 use slab::Slab;
@@ -163,6 +164,12 @@ impl Owners {
 }
 
 impl Engine {
+    /// What an owner holds that others may have to wait for. Units of a rate come back in time, whatever it does.
+    pub(crate) fn bound_by(&self, owner: OwnerNo) -> impl Iterator<Item = &Lease> {
+        let leases = self.owners.get(owner).leases.iter().map(|&lease| &self.leases[lease]);
+        leases.filter(|lease| lease.rate().is_none())
+    }
+
     /// On whose behalf a request comes, if it says so. One that waits already can not ask for more.
     pub(crate) fn owner_of(&self, acquire: &Acquire) -> Result<Option<OwnerId>, Refusal> {
         let Some(name) = acquire.owner.clone() else { return Ok(None) };

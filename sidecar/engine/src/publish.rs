@@ -142,7 +142,7 @@ impl Engine {
     fn compose_wait(&self, now: Time, owner: OwnerNo) -> Option<BoardWait> {
         let index = self.waiter_of(owner)?;
         let (waiter, actor) = (&self.waiters[index], self.owners.get(owner));
-        let holds = actor.leases.iter().map(|&lease| &self.leases[lease]).map(|lease| Holding {
+        let holds = self.bound_by(owner).map(|lease| Holding {
             key: self.resources[lease.resource].key.clone(),
             units: lease.mode.units(),
             lease: lease.identity(),
