@@ -181,10 +181,11 @@ impl Engine {
         let jitter = Duration::from_millis((self.config.incarnation.0 % JITTER_MS) as u64);
         let every = ROUND_EVERY - jitter;
         self.patrol.round_at = self.next_look(now, every, every);
-        let walks =
-            self.patrol.rounds.iter().any(|round| matches!(round.stage, Stage::Walk { ticket: None, .. }));
-        if walks
-            || self.patrol.rounds.len() >= ROUNDS_MAX
+        // Those for people do not count: however many look, somebody looks for deadlocks.
+        let is_for_people = |round: &Round| matches!(round.stage, Stage::Walk { ticket: Some(_), .. });
+        let rounds = || self.patrol.rounds.iter().filter(|&round| !is_for_people(round));
+        if rounds().any(|round| matches!(round.stage, Stage::Walk { .. }))
+            || rounds().count() >= ROUNDS_MAX
             || self.owners.entangled() == 0
             || !self.link.is_up()
             || !self.has_waited_at_the_store(now, every)
