@@ -5,11 +5,10 @@
 
 use crate::acquire::too_large;
 use crate::clock;
-use crate::error::{Error, Result};
 use crate::hold::Hold;
 use crate::shared::{Phase, Shared, State};
 use crate::slots::{Answer, Slot};
-use sidelock_wire::{AskHolders, Change, Code, LeaseName, Mode, Secret, ToSidecar};
+use sidelock_wire::{AskHolders, Change, LeaseName, Mode, Secret, ToSidecar};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -70,25 +69,10 @@ impl Command {
         Command::send_or_park(shared, None, |request| ToSidecar::Release { request, lease })
     }
 
-    /// Finishes a turn. A result that does not fit in a frame is refused here: sent, it would end the connection for
-    /// everybody.
-    pub(crate) fn finish(
-        shared: &Arc<Shared>,
-        hold: &Hold,
-        key: &Arc<str>,
-        result: &[u8],
-    ) -> Result<Command> {
-        /// Of a finish without its result.
-        const FRAME_BYTES: usize = 32;
-        if let Phase::Up(session) = &shared.lock().phase {
-            let max = (session.limits.frame_bytes_max as usize).saturating_sub(FRAME_BYTES);
-            if result.len() > max {
-                let message = format!("the result has {} bytes, at most {max} are allowed", result.len());
-                return Err(Error::plain(Code::TooLarge, key.clone(), message));
-            }
-        }
+    /// Finishes a turn.
+    pub(crate) fn finish(shared: &Arc<Shared>, hold: &Hold, result: &[u8]) -> Command {
         let lease = LeaseName::Session(hold.request);
-        Ok(Command::send_or_park(shared, None, |request| ToSidecar::Finish { request, lease, result }))
+        Command::send_or_park(shared, None, |request| ToSidecar::Finish { request, lease, result })
     }
 
     /// Releases a session lease, now or never: without a connection, the next one gives it back. An orphan's name means

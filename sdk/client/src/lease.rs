@@ -109,10 +109,6 @@ impl Lease {
         self.view.clone()
     }
 
-    pub(crate) fn hold(&self) -> &Arc<Hold> {
-        &self.view.hold
-    }
-
     /// The sidecar ended it, as it was asked to.
     pub(crate) fn close(mut self) {
         self.released = true;

@@ -2,12 +2,13 @@
 //!
 //! Owns the request, the turn and its end. A turn is a lease: it is lost, renewed and given back as any other.
 
-use crate::acquire::{Asking, Gain, forked, lost};
+use crate::acquire::{Asking, Gain};
 use crate::client::{Client, Handle};
 use crate::clock;
 use crate::command::Command;
 use crate::error::{Error, Result};
 use crate::lease::{Lease, LeaseView, Releasing, out_of_turn};
+use crate::mode::still_ours;
 use crate::request::{Request, another_kind};
 use crate::slots::Answer;
 use sidelock_wire::{LostReason, Mode, Window};
@@ -64,7 +65,6 @@ pub struct Outcome {
 #[must_use = "a turn that is dropped is given back at once"]
 pub struct Turn {
     lease: Lease,
-    handle: Arc<Handle>,
 }
 
 impl Client {
@@ -206,9 +206,7 @@ impl Future for Entering {
         };
         let (handle, key) = (self.handle.clone(), self.key.clone());
         Poll::Ready(match gain? {
-            Gain::Session(hold) => {
-                Ok(Entered::Won(Turn { lease: Lease::new(handle.clone(), hold, key), handle }))
-            }
+            Gain::Session(hold) => Ok(Entered::Won(Turn { lease: Lease::new(handle, hold, key) })),
             Gain::Done(outcome) => Ok(Entered::Done(outcome)),
             Gain::Timed(_) | Gain::Several(_) => Err(another_kind(&key)),
         })
@@ -261,38 +259,33 @@ impl Turn {
     /// [`Error::LeaseLost`]: it was not counted, somebody else may run. [`Error::OutcomeUnknown`]: it was counted or not.
     /// [`Error::Invalid`] with [`crate::Code::TooLarge`]; whatever the error, the turn is over.
     pub async fn finish(self, result: impl AsRef<[u8]>) -> Result<()> {
-        let (hold, shared) = (self.lease.hold().clone(), self.handle.shared.clone());
-        let key: Arc<str> = Arc::from(self.key());
+        let LeaseView { handle, hold, key } = &self.lease.view;
         let mut was_sent = false;
         loop {
             if clock::until(hold.deadline_ns()).is_zero() {
                 // At once: it ended with its deadline, and this finds out why.
                 hold.wait_end().await;
             }
-            if let Some(end) = hold.end().filter(|_| !was_sent) {
-                return Err(lost(&key, end));
+            match still_ours(&self.lease.view) {
+                Ok(()) => {}
+                // No session knows it any more that could say what became of it.
+                Err(_) if was_sent => return Err(unknown(key)),
+                Err(gone) => return Err(gone),
             }
-            if hold.is_orphaned() || !shared.is_own_process() {
-                return Err(match (was_sent, shared.is_own_process()) {
-                    (true, _) => unknown(&key),
-                    (false, true) => Error::LeaseLost { key, reason: LostReason::SidecarRestarted },
-                    (false, false) => forked(&key),
-                });
-            }
-            match Command::finish(&shared, &hold, &key, result.as_ref())?.await {
+            match Command::finish(&handle.shared, hold, result.as_ref()).await {
                 Answer::Finished => {
                     self.lease.close();
                     return Ok(());
                 }
                 // Sent before, and asked again: that it is closed tells nothing about the first time.
-                Answer::Refused(_) | Answer::Failed(_) if was_sent => return Err(unknown(&key)),
-                Answer::Refused(refused) => return Err(Error::refused(&key, refused)),
+                Answer::Refused(_) | Answer::Failed(_) if was_sent => return Err(unknown(key)),
+                Answer::Refused(refused) => return Err(Error::refused(key, refused)),
                 Answer::Failed(error) => return Err(error),
                 // Once more, for a sidecar that only hung up; one that hangs up because of this would do so for ever.
-                Answer::Interrupted if was_sent => return Err(unknown(&key)),
+                Answer::Interrupted if was_sent => return Err(unknown(key)),
                 Answer::Interrupted => was_sent = true,
                 Answer::Reconnected => {}
-                other => return Err(out_of_turn(&key, &other)),
+                other => return Err(out_of_turn(key, &other)),
             }
         }
     }

@@ -1,10 +1,10 @@
 //! The scripted peer.
 
 use crate::clock;
-use crate::{Builder, Client};
+use crate::{Builder, Client, Lease};
 use sidelock_wire::{
-    Acquire, Decoder, FRAME_BYTES_MAX, Granted, Guarantee, Hello, LeaseName, Limits, Resume, Scope, Secret,
-    ToClient, ToSidecar, Welcome,
+    Acquire, Decoder, FRAME_BYTES_MAX, Granted, Guarantee, Hello, LeaseName, Limits, Register, RegisterAct,
+    Resume, Scope, Secret, ToClient, ToSidecar, Welcome,
 };
 use std::path::PathBuf;
 use std::time::Duration;
@@ -134,6 +134,30 @@ impl Peer {
         .await
     }
 
+    /// The finish that is due: its own number, the acquire's and the result.
+    pub(super) async fn finish(&mut self) -> (u64, u64, Vec<u8>) {
+        self.next(|message| match message {
+            ToSidecar::Finish { request, lease: LeaseName::Session(acquire), result } => {
+                (request, acquire, result.to_vec())
+            }
+            other => panic!("a finish was due, got {other:?}"),
+        })
+        .await
+    }
+
+    /// The number of the request about a register that is due: for `act`.
+    pub(super) async fn register(&mut self, key: &str, act: RegisterAct<'_>) -> u64 {
+        self.next(|message| match message {
+            ToSidecar::Register(asked) => {
+                let due = Register { request: asked.request, key: key.as_bytes(), lease: None, act };
+                assert_eq!(asked, due);
+                asked.request
+            }
+            other => panic!("something of a register was due, got {other:?}"),
+        })
+        .await
+    }
+
     /// Waits for a ping, and answers it.
     pub(super) async fn ping(&mut self) {
         loop {
@@ -211,6 +235,24 @@ pub(super) fn welcome(scope: Scope) -> Welcome<'static> {
         namespace: "default".into(),
         resumed: None,
     }
+}
+
+/// What it says first to a client whose session goes on, with these leases.
+pub(super) fn resumed(held: Vec<u64>) -> Welcome<'static> {
+    Welcome { resumed: Some(held), ..welcome(Scope::Fleet) }
+}
+
+/// What another one says first.
+pub(super) fn restarted(scope: Scope) -> Welcome<'static> {
+    Welcome { incarnation: 2, ..welcome(scope) }
+}
+
+/// A lease, and the number of its acquire.
+pub(super) async fn hold(client: &Client, peer: &mut Peer, key: &str) -> (Lease, u64) {
+    let asking = tokio::spawn(client.lock(key).acquire());
+    let (request, _) = peer.acquire(key).await;
+    peer.grant(request, 7).await;
+    (asking.await.unwrap().unwrap(), request)
 }
 
 /// Requests and leases in the client's table.

@@ -1,24 +1,9 @@
 //! The connection breaks and comes back: what waits goes on within its wait, what was held stands or falls by P5 and P6.
 
-use super::peer::{Peer, Place, SECRET, open, welcome};
-use crate::{Client, Error, Lease, LostReason, clock};
-use sidelock_wire::{Code, Resume, Scope, ToClient, Welcome};
+use super::peer::{Place, SECRET, hold, open, restarted, resumed, welcome};
+use crate::{Error, LostReason, clock};
+use sidelock_wire::{Code, Resume, Scope, ToClient};
 use std::time::Duration;
-
-async fn hold(client: &Client, peer: &mut Peer, key: &str) -> (Lease, u64) {
-    let asking = tokio::spawn(client.lock(key).acquire());
-    let (request, _) = peer.acquire(key).await;
-    peer.grant(request, 7).await;
-    (asking.await.unwrap().unwrap(), request)
-}
-
-fn resumed(held: Vec<u64>) -> Welcome<'static> {
-    Welcome { resumed: Some(held), ..welcome(Scope::Fleet) }
-}
-
-fn restarted(scope: Scope) -> Welcome<'static> {
-    Welcome { incarnation: 2, ..welcome(scope) }
-}
 
 #[tokio::test]
 async fn on_the_memory_store_the_end_of_the_connection_is_the_end_of_its_leases() {
