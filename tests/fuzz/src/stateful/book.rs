@@ -6,8 +6,8 @@
 
 use crate::Marks;
 use sidelock_engine::{
-    Fence, Grant, Key, LeaseName, LeaseSecret, LostReason, Mode, NewMode, Notice, Refusal, Reply, RequestId,
-    SessionId, Time,
+    Acquire, Fence, Grant, Key, LeaseName, LeaseSecret, LostReason, Mode, NewMode, Notice, Owner, Refusal,
+    Reply, RequestId, SessionId, Time,
 };
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
@@ -20,7 +20,7 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 struct Asked {
     sent: u32,
     answers: u32,
-    acquires: Vec<(Key, Mode)>,
+    acquires: Vec<Wanted>,
     /// Leases that an upgrade under this number named.
     upgrades: Vec<LeaseName>,
     /// Leases that a renewal, a release or a change under this number named, and whether they were the speaker's own.
@@ -30,10 +30,21 @@ struct Asked {
     cancelled: bool,
 }
 
+/// What an acquire asked for.
+struct Wanted {
+    key: Key,
+    mode: Mode,
+    owner: Option<Owner>,
+    reentrant: bool,
+}
+
+/// A lease by one of its names: an owner that entered what it held has it once more, with the same token.
 struct Lease {
     session: SessionId,
     request: RequestId,
     key: Key,
+    /// As whom its session asked, if it said so: one of these.
+    owners: Vec<Owner>,
     mode: Mode,
     fence: Fence,
     until: Time,
@@ -98,9 +109,11 @@ impl Book {
         asked
     }
 
-    pub(super) fn acquires(&mut self, session: SessionId, request: RequestId, key: Key, mode: Mode) {
-        let asked = self.asked(session, request);
-        asked.acquires.push((key, mode));
+    pub(super) fn acquires(&mut self, acquire: &Acquire) {
+        let Acquire { key, mode, owner, reentrant, .. } = acquire;
+        let (key, mode, owner, reentrant) = (key.clone(), *mode, owner.clone(), *reentrant);
+        let asked = self.asked(acquire.session, acquire.request);
+        asked.acquires.push(Wanted { key, mode, owner, reentrant });
         asked.cancelled = false;
     }
 
@@ -131,7 +144,10 @@ impl Book {
         match to {
             NewMode::Exclusive { .. } => asked.upgrades.push(name),
             NewMode::Shared => {
-                for lease in self.leases.iter_mut().filter(|lease| own && lease.is(session, name)) {
+                let named = self.leases.iter().position(|lease| own && lease.is(session, name));
+                // What was entered more than once stays as it is.
+                if let Some(index) = named.filter(|&index| self.handles(index).count() == 1) {
+                    let lease = &mut self.leases[index];
                     if lease.mode == Mode::Exclusive {
                         lease.mode = Mode::Shared;
                         lease.share = None;
@@ -153,6 +169,12 @@ impl Book {
         if own {
             self.leases.retain(|lease| !lease.is(session, name));
         }
+    }
+
+    /// All names of this lease.
+    fn handles(&self, of: usize) -> impl Iterator<Item = usize> + '_ {
+        let of = &self.leases[of];
+        (0..self.leases.len()).filter(move |&index| self.leases[index].is_same(of))
     }
 
     /// Whether the lease of that name is, or was, the speaker's (S4).
@@ -185,6 +207,14 @@ impl Book {
         let trespass =
             !asked.named.is_empty() && asked.acquires.is_empty() && asked.named.iter().all(|(_, own)| !own);
         match reply {
+            Reply::Granted(grant)
+                if self.leases.iter().any(|lease| lease.is_granted_again(session, grant)) =>
+            {
+                assert!(!asked.cancelled, "after its cancel: {who}");
+                assert!(grant.deadline <= confirmed(&grant.key), "longer than the store confirmed: {who}");
+                self.entered(session, request, grant, now);
+                marks.saw(format!("entered {} again", grant.mode.name()));
+            }
             Reply::Granted(grant) => {
                 let names = asked.upgrades.clone();
                 let is_share = |lease: &Lease| {
@@ -193,7 +223,7 @@ impl Book {
                         && names.iter().any(|name| lease.is(session, *name))
                 };
                 let share = self.leases.iter().position(is_share).filter(|_| grant.mode == Mode::Exclusive);
-                let asked_for = asked.acquires.contains(&(grant.key.clone(), grant.mode));
+                let asked_for = asked.acquires.iter().any(|wanted| wanted.is(grant));
                 assert!(asked_for || share.is_some(), "never asked for: {who}");
                 assert!(!asked.cancelled, "after its cancel: {who}");
                 assert!(grant.deadline <= confirmed(&grant.key), "longer than the store confirmed: {who}");
@@ -239,11 +269,17 @@ impl Book {
                 assert!(!trespass, "somebody else's lease: {who}");
                 assert!(*deadline > now, "renewed to the past: {who}");
                 let names: Vec<LeaseName> = asked.named.iter().map(|(name, _)| *name).collect();
-                for lease in self.leases.iter_mut().filter(|lease| lease.fence == *fence) {
-                    if names.iter().any(|name| lease.is(session, *name)) {
-                        assert!(*deadline <= confirmed(&lease.key), "longer than the store confirmed: {who}");
-                        (lease.until, lease.cap) = (*deadline, cap.unwrap_or(Time::MAX));
-                    }
+                let named = |lease: &Lease| {
+                    lease.fence == *fence && names.iter().any(|name| lease.is(session, *name))
+                };
+                let named: Vec<usize> =
+                    (0..self.leases.len()).filter(|&index| named(&self.leases[index])).collect();
+                let handles: BTreeSet<usize> =
+                    named.into_iter().flat_map(|index| self.handles(index).collect::<Vec<_>>()).collect();
+                for index in handles {
+                    let lease = &mut self.leases[index];
+                    assert!(*deadline <= confirmed(&lease.key), "longer than the store confirmed: {who}");
+                    (lease.until, lease.cap) = (*deadline, cap.unwrap_or(Time::MAX));
                 }
                 marks.saw("renewed");
             }
@@ -265,7 +301,8 @@ impl Book {
         assert!(*fence < 1 << 53, "a token that a double can not hold: {grant:?}");
         assert!(self.tokens.entry(key.clone()).or_default().insert(*fence), "a token twice: {grant:?}");
         let others = self.leases.iter().filter(|lease| lease.key == *key && lease.until > now);
-        let held: u64 = others.clone().map(|lease| u64::from(lease.mode.units())).sum();
+        let tokens = others.clone().map(|lease| (lease.fence, u64::from(lease.mode.units())));
+        let held: u64 = tokens.collect::<BTreeMap<_, _>>().values().sum();
         let limits_agree = others.clone().all(|lease| lease.mode.limit() == mode.limit());
         assert!(
             limits_agree && held + u64::from(mode.units()) <= u64::from(mode.limit()),
@@ -287,10 +324,16 @@ impl Book {
             self.owners.insert(*secret, client.uid);
         }
         let (key, cap) = (key.clone(), cap.unwrap_or(Time::MAX));
+        let asked = self.asked[&(session, request)].acquires.iter().filter(|wanted| wanted.is(grant));
+        let owners = match &share {
+            Some(share) => share.owners.clone(),
+            None => asked.filter_map(|wanted| wanted.owner.clone()).collect(),
+        };
         let lease = Lease {
             session,
             request,
             key,
+            owners,
             mode: *mode,
             fence: *fence,
             until: *deadline,
@@ -298,6 +341,46 @@ impl Book {
             secret: *secret,
             share,
         };
+        self.leases.push(lease);
+    }
+
+    /// A token that was given out before: one more name of that lease, for its owner, who asked with leave (P16).
+    fn entered(&mut self, session: SessionId, request: RequestId, grant: &Grant, now: Time) {
+        let first = self.leases.iter().find(|lease| lease.is_granted_again(session, grant));
+        let first = first.expect("a lease that was entered");
+        assert!(self.clients[&session].is_connected, "granted to nobody: {grant:?}");
+        assert!(first.until > now && grant.deadline > now, "entered, but it is over: {grant:?}");
+        assert!(first.mode == grant.mode, "entered as {:?}: {grant:?}", first.mode);
+        let has_leave = |wanted: &Wanted| {
+            let is_owner = wanted.owner.as_ref().is_some_and(|owner| first.owners.contains(owner));
+            let is_enough = wanted.mode == first.mode || wanted.mode == Mode::Shared;
+            wanted.reentrant && wanted.key == first.key && is_owner && is_enough
+        };
+        assert!(
+            self.asked[&(session, request)].acquires.iter().any(has_leave),
+            "a token twice, without leave: {grant:?}"
+        );
+        assert!(first.secret.is_some() == grant.secret.is_some(), "it lives in another way: {grant:?}");
+        assert!(first.cap == grant.cap.unwrap_or(Time::MAX), "another end than {:?}: {grant:?}", first.cap);
+        let lease = Lease {
+            session,
+            request,
+            key: first.key.clone(),
+            owners: first.owners.clone(),
+            mode: first.mode,
+            fence: first.fence,
+            until: grant.deadline,
+            cap: first.cap,
+            secret: grant.secret,
+            share: None,
+        };
+        if let Some(secret) = grant.secret {
+            self.owners.insert(secret, self.clients[&session].uid);
+        }
+        for handle in self.leases.iter_mut().filter(|other| other.is_same(&lease)) {
+            // An upgrade that was entered is not taken back any more.
+            (handle.until, handle.share) = (handle.until.max(grant.deadline), None);
+        }
         self.leases.push(lease);
     }
 
@@ -363,7 +446,23 @@ impl Book {
     }
 }
 
+impl Wanted {
+    fn is(&self, grant: &Grant) -> bool {
+        (&self.key, self.mode) == (&grant.key, grant.mode)
+    }
+}
+
 impl Lease {
+    /// Whether this is another name of it.
+    fn is_same(&self, other: &Lease) -> bool {
+        self.fence == other.fence && self.key == other.key
+    }
+
+    /// Whether this grant is of what its session has already.
+    fn is_granted_again(&self, session: SessionId, grant: &Grant) -> bool {
+        self.session == session && self.fence == grant.fence && self.key == grant.key
+    }
+
     /// Whether this session means it by this name.
     fn is(&self, session: SessionId, name: LeaseName) -> bool {
         match name {

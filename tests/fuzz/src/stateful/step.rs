@@ -165,8 +165,7 @@ impl Wish {
             priority: if extra & 8 != 0 { i32::from(extra) - 128 } else { 0 },
             notify_queued: extra & 16 != 0,
             per: (extra & 96 == 96).then(|| span(extra >> 2)),
-            // The book knows one name for a lease: handles are judged elsewhere.
-            reentrant: false,
+            reentrant: extra & 36 == 36,
             number,
         }
     }
@@ -231,6 +230,7 @@ pub(crate) fn seeds() -> Vec<Vec<u8>> {
     // Places 0 to 2 are on the first sidecar, 3 to 5 on the second.
     let open: Vec<[u8; 8]> = (0..6).map(|place| [OPEN, place, place / 3, 0, 0, 0, 0, 0]).collect();
     let wants = |place, key, mode, wait| [ACQUIRE, place, key, mode, wait, 0, 16, 0];
+    let enters = |place, key, mode| [ACQUIRE, place, key, mode, 255, 0, 36, 0];
     let timed = |place: u8, key: u8, ttl: u8| [ACQUIRE, place, key, 0, 6, 2 + 3 * ttl, 0, 0];
     let changes = |place, mode, wait| [13, place, mode, 0, 0, wait, 0, 0];
     let releases = |place| [RELEASE, place, 0, 0, 0, 0, 0, 0];
@@ -246,6 +246,21 @@ pub(crate) fn seeds() -> Vec<Vec<u8>> {
         story(&[
             &open,
             &[wants(0, 1, 1, 0), wants(3, 1, 1, 0), wants(1, 1, 0, 5), pass(6), wants(4, 1, 0, 255)],
+        ]),
+        // An owner enters what it holds; it leaves, the first handle first, and only then the next one is served.
+        story(&[
+            &open,
+            &[
+                enters(0, 0, 0),
+                enters(0, 0, 1),
+                wants(3, 0, 0, 255),
+                [RELEASE, 0, 0, 1, 0, 0, 0, 0],
+                pass(5),
+                changes(0, 33, 0),
+                releases(0),
+                pass(5),
+                enters(3, 0, 0),
+            ],
         ]),
         // Two upgrades that meet, one that is served, and a downgrade.
         story(&[
@@ -277,8 +292,9 @@ pub(crate) fn seeds() -> Vec<Vec<u8>> {
             &[
                 timed(0, 0, 7),
                 timed(3, 0, 2),
-                [12, 1, 200, 0, 8, 0, 0, 0],
-                [10, 1, 200, 0, 0, 0, 0, 0],
+                // Another connection of the same user speaks for the first of the two.
+                [12, 1, 200, 1, 8, 0, 0, 0],
+                [10, 1, 200, 1, 0, 0, 0, 0],
                 pass(8),
             ],
         ]),

@@ -10,7 +10,7 @@ use sidelock_daemon::config::Config as Settings;
 use sidelock_daemon::fuzz::Gate;
 use sidelock_engine::store::{Call, Wake};
 use sidelock_engine::{
-    Acquire, Config, Effect, EndedBy, Engine, Incarnation, Input, Key, LeaseSecret, Life, NewMode, RequestId,
+    Config, Effect, EndedBy, Engine, Incarnation, Input, Key, LeaseSecret, Life, NewMode, RequestId,
     SessionId, SessionOpened, StoreTime, Time,
 };
 use sidelock_store::Memory;
@@ -219,14 +219,15 @@ impl<'a> World<'a> {
             }
         };
         match &mut input {
-            Input::Acquire(Acquire { request, key, mode, life, .. }) => {
-                if let Life::Timed { secret, .. } = life {
+            Input::Acquire(acquire) => {
+                if let Life::Timed { secret, .. } = &mut acquire.life {
                     // The gate draws at random; a story that is told again needs the same names.
                     self.secrets += 1;
                     *secret = LeaseSecret(self.secrets.into());
                 }
-                self.book.acquires(session, *request, key.clone(), *mode);
-                self.used(place, *request);
+                self.book.acquires(acquire);
+                let request = acquire.request;
+                self.used(place, request);
             }
             Input::Cancel { request, .. } => self.book.cancels(session, *request),
             Input::Renew(renew) => {
