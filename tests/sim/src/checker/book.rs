@@ -54,7 +54,7 @@ pub(super) struct Book {
 }
 
 /// A tenure that was taken by order.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Force {
     pub(super) sidecar: u32,
     pub(super) key: u32,
@@ -103,9 +103,7 @@ impl Book {
 
     /// Whether a lease with this fence stood, or stands, on a tenure that was taken by order (P19).
     pub(super) fn was_forced(&self, lease: Req, fence: u64) -> bool {
-        self.place_of(lease).is_some_and(|place| {
-            self.forces.iter().any(|force| (force.sidecar, force.key) == place && fence <= force.last)
-        })
+        self.force_of(lease, fence).is_some()
     }
 
     /// Tenures of the lease's sidecar and key that were taken by order, and below whose last fence this one is not.
@@ -114,7 +112,14 @@ impl Book {
         self.forces
             .iter()
             .filter(move |force| Some((force.sidecar, force.key)) == place && fence > force.last)
-            .filter(|force| !force.forgotten)
+    }
+
+    /// The order that took the tenure on which a lease with this fence stood, if one did.
+    pub(super) fn force_of(&self, lease: Req, fence: u64) -> Option<&Force> {
+        let place = self.place_of(lease)?;
+        let of_it =
+            self.forces.iter().filter(|force| (force.sidecar, force.key) == place && fence <= force.last);
+        of_it.min_by_key(|force| force.last)
     }
 
     /// The sidecar and the key of an acquire.

@@ -3,7 +3,7 @@
 //! Owns P19 as far as the holder hears of it: with the right reason, and before its sidecar serves anybody anew. That the next fence is above all that was reserved is S3; that overlapping
 //! windows are excused is with the windows.
 
-use super::book::Book;
+use super::book::{Book, Force};
 use super::history::{At, Bounds, Event, Req};
 use super::{Findings, Rule};
 use std::collections::BTreeMap;
@@ -13,6 +13,8 @@ use std::collections::BTreeMap;
 pub(super) struct Forced {
     /// Of the leases that sidecars count as live.
     fences: BTreeMap<Req, u64>,
+    /// Orders that their victims' sidecars have heard of, before the store lost its data.
+    heard: Vec<Force>,
 }
 
 impl Forced {
@@ -28,7 +30,8 @@ impl Forced {
     /// A token above what was reserved for a tenure that was taken: its sidecar is served anew, so it must have told those
     /// who stood on it.
     fn issued(&mut self, lease: Req, fence: u64, book: &Book, found: &mut Findings) {
-        let untold = book.forces_before(lease, fence).find_map(|force| {
+        let knows = |force: &&Force| !force.forgotten || self.has_heard(force);
+        let untold = book.forces_before(lease, fence).filter(knows).find_map(|force| {
             let stands_on_it = |other: &Req| book.place_of(*other) == Some((force.sidecar, force.key));
             self.fences.iter().find(|(other, fence)| **fence <= force.last && stands_on_it(other))
         });
@@ -38,6 +41,11 @@ impl Forced {
             });
         }
         self.fences.insert(lease, fence);
+    }
+
+    fn has_heard(&self, force: &Force) -> bool {
+        let Force { sidecar, key, last, .. } = *force;
+        self.heard.iter().any(|heard| (heard.sidecar, heard.key, heard.last) == (sidecar, key, last))
     }
 
     fn deprived(
@@ -50,7 +58,11 @@ impl Forced {
         found: &mut Findings,
     ) {
         let Some(&fence) = self.fences.get(&lease) else { return };
-        let was_forced = book.was_forced(lease, fence);
+        let force = book.force_of(lease, fence);
+        if let Some(force) = force.filter(|force| forced && !force.forgotten && !self.has_heard(force)) {
+            self.heard.push(*force);
+        }
+        let was_forced = force.is_some();
         if forced && !was_forced {
             found.add(Rule::Forced, || format!("{lease} was lost by force, which nobody had used on it"));
         }
@@ -72,6 +84,8 @@ mod tests {
 
     const LEASE: Req = Req { session: 0, request: 0 };
     const NEXT: Req = Req { session: 0, request: 1 };
+    /// A lease beside the first.
+    const OTHER: Req = Req { session: 0, request: 2 };
 
     /// A lock granted with token 100, some of what the closure adds, and the rules that were broken.
     fn broken(events: &[(u64, Event)]) -> Vec<Rule> {
@@ -92,6 +106,7 @@ mod tests {
             (0, Event::Opened { session: 0, sidecar: 0, uid: 1 }),
             (0, Event::Sent { of: LEASE, what: Sent::Acquire(acquire) }),
             (0, Event::Sent { of: NEXT, what: Sent::Acquire(acquire) }),
+            (0, Event::Sent { of: OTHER, what: Sent::Acquire(acquire) }),
             (1, Event::Issued { lease: LEASE, fence: 100, deadline: At(9_000_000_000) }),
         ];
         let records =
@@ -129,8 +144,13 @@ mod tests {
         assert!(tale(&[(4, next(111))]).contains(&Rule::Forced));
         // From what was reserved before, by a sidecar that has not heard.
         assert!(!tale(&[(4, next(110))]).contains(&Rule::Forced));
-        // A store that lost its data can tell nobody.
+        // A store that lost its data can tell nobody; but who has been told tells everybody.
         assert!(!tale(&[(3, Event::Flushed), (4, next(111))]).contains(&Rule::Forced));
+        let other = Event::Issued { lease: OTHER, fence: 101, deadline: At(9_000_000_000) };
+        let other = |events: [(u64, Event); 3]| tale(&[&[(2, other)], &events[..]].concat());
+        let heard = Event::Deprived { lease: OTHER, forced: true };
+        assert!(other([(3, heard), (4, Event::Flushed), (5, next(111))]).contains(&Rule::Forced));
+        assert!(!other([(3, Event::Flushed), (4, heard), (5, next(111))]).contains(&Rule::Forced));
     }
 
     #[test]

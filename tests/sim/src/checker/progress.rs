@@ -12,7 +12,7 @@ use std::time::Duration;
 /// Units of a rate stay bound for this much of its time: what clocks may differ, on both sides (A1).
 const COOLING_MAX: f64 = 1.02;
 
-/// An operation on a register whose client is gone is resolved after so long.
+/// An operation on a register is resolved so long after it was sent, whoever waits for it.
 const UNRESOLVED_MAX: Duration = Duration::from_millis(2100);
 
 /// One key, as the sidecars see it.
@@ -36,8 +36,9 @@ struct KeyState {
     recovered: At,
     /// Tries that were refused though nobody held or asked meanwhile.
     odd_tries: Vec<Req>,
-    /// Operations on a register that are bound to a lease of this key: it stays taken until they are resolved (P17).
-    bound: Vec<Req>,
+    /// Operations on a register that are bound to a lease of this key, and when they were sent: it stays taken until they
+    /// are resolved (P17).
+    bound: Vec<(Req, At)>,
     /// Offers, by sidecar: since when.
     offers: Vec<(u32, At)>,
 }
@@ -79,12 +80,9 @@ impl Progress {
             }
             Event::Answered { of, answer: Answer::Refused(Refused::Held) } => self.held(of, book, found),
             Event::Sent { of, what: Sent::Register(Asked { under: Some(key), .. }) } => {
-                slot(&mut self.keys, key).bound.push(of);
+                slot(&mut self.keys, key).bound.push((of, at));
             }
-            Event::Answered { of, .. } => self.resolved(at, |bound| bound == of),
-            Event::HungUp { session } | Event::EofSeen { session } => {
-                self.resolved(at + UNRESOLVED_MAX, |bound| bound.session == session);
-            }
+            Event::Answered { of, .. } => self.resolved(at, of),
             Event::Crashed { sidecar } => self.crashed(at, sidecar, bounds),
             Event::Offered { sidecar, key, .. } => slot(&mut self.keys, key).offers.push((sidecar, at)),
             Event::Seated { sidecar, key, .. }
@@ -102,13 +100,13 @@ impl Progress {
         }
     }
 
-    /// These operations on registers are resolved by then.
-    fn resolved(&mut self, by: At, which: impl Fn(Req) -> bool) {
+    /// This operation, if it was one on a register, is resolved.
+    fn resolved(&mut self, at: At, of: Req) {
         for state in &mut self.keys {
             let before = state.bound.len();
-            state.bound.retain(|bound| !which(*bound));
+            state.bound.retain(|(bound, _)| *bound != of);
             if state.bound.len() < before {
-                state.busy_until = state.busy_until.max(by);
+                state.busy_until = state.busy_until.max(at);
             }
         }
     }
@@ -147,7 +145,7 @@ impl Progress {
         let calm = book.calm_since(bounds) <= since && state.recovered <= since;
         if is_try
             && calm
-            && state.bound.is_empty()
+            && state.bound.iter().all(|(_, sent)| *sent + UNRESOLVED_MAX < since)
             && state.busy_until.max(state.cooled) < since
             && bounds.pushes_arrive
         {

@@ -35,6 +35,16 @@ struct Fate {
     refused: bool,
 }
 
+impl Register {
+    /// It is not there. So it is forgotten after a while, and where the store's clock goes back, versions and tokens may
+    /// begin anew below what was; as long as it is there, they rise whatever the clock does.
+    fn is_absent(&mut self, bounds: &Bounds) {
+        if !bounds.store_clock_monotone {
+            (self.last, self.seen) = (0, 0);
+        }
+    }
+}
+
 /// The rules on registers.
 #[derive(Default)]
 pub(super) struct Registers {
@@ -51,10 +61,17 @@ impl Registers {
     pub(super) fn see(&mut self, at: At, event: &Event, book: &Book, bounds: &Bounds, found: &mut Findings) {
         match *event {
             Event::Stored(stored) => self.stored(at, &stored, book, bounds, found),
-            Event::Looked { register, fence } => self.enters(register, fence, bounds, found),
+            Event::Looked { register, fence } => {
+                self.enters(register, fence, found);
+                let known = slot(&mut self.registers, register);
+                if known.current.is_none() {
+                    known.is_absent(bounds);
+                }
+            }
             Event::Flushed => {
                 for register in &mut self.registers {
                     (register.current, register.seen) = (None, 0);
+                    register.is_absent(bounds);
                 }
                 for past in self.past.values_mut() {
                     past.replaced_at = past.replaced_at.or(Some(at));
@@ -66,9 +83,9 @@ impl Registers {
     }
 
     /// Somebody reads or writes under a token.
-    fn enters(&mut self, register: u32, fence: u64, bounds: &Bounds, found: &mut Findings) {
+    fn enters(&mut self, register: u32, fence: u64, found: &mut Findings) {
         let seen = &mut slot(&mut self.registers, register).seen;
-        if fence < *seen && bounds.store_clock_monotone {
+        if fence < *seen {
             let seen = *seen;
             found.add(Rule::FencedLate, || format!("register {register}: token {fence} got in after {seen}"));
         }
@@ -79,16 +96,19 @@ impl Registers {
         self.is_seen = true;
         let Stored { register, version, value, fence } = *stored;
         if let Some(fence) = fence {
-            self.enters(register, fence, bounds, found);
+            self.enters(register, fence, found);
         }
         let known = slot(&mut self.registers, register);
-        if version.number <= known.last && bounds.store_clock_monotone {
+        if version.number <= known.last {
             let last = known.last;
             found.add(Rule::VersionOrder, || format!("register {register}: {version:?} came after {last}"));
         }
         known.last = known.last.max(version.number);
         let before = known.current;
         known.current = value.map(|_| version);
+        if value.is_none() {
+            known.is_absent(bounds);
+        }
         if let Some(before) = before {
             self.past.entry(before).and_modify(|past| past.replaced_at = Some(at));
         }
@@ -116,7 +136,7 @@ impl Registers {
         bounds: &Bounds,
         found: &mut Findings,
     ) {
-        let Some(Asked { act: Act::Put { base }, .. }) = asked(by, book) else {
+        let Some(Asked { act: Act::Put { base }, under, .. }) = asked(by, book) else {
             return found
                 .add(Rule::Recording, || format!("register {register}: {by} wrote, but sent no put"));
         };
@@ -127,8 +147,10 @@ impl Registers {
         }
         let fate = self.fates.entry(by).or_default();
         fate.runs += 1;
-        // What ran before the store lost its data, it can not know.
-        let is_forgotten = lost_data_since(by, book) || !bounds.store_clock_monotone;
+        // What ran before the store lost its data, it can not know; nor what it forgot when it was time, if its clock goes
+        // back. A write over a version needs no memory: what was replaced never comes back.
+        let hangs_on_the_clock = base.is_none() || under.is_some();
+        let is_forgotten = lost_data_since(by, book) || !bounds.store_clock_monotone && hangs_on_the_clock;
         if fate.runs > 1 && !is_forgotten {
             found.add(Rule::WroteTwice, || format!("register {register}: {by} ran {} times", fate.runs));
         }
