@@ -1,51 +1,34 @@
 //! The way out of a frame connection: the driver encodes into it and writes from its own turn.
 //!
-//! Owns the bytes that wait to be written, their bound, and that `extended` is state (P6): only the latest waits, and
-//! however many there were, they alone cut nobody off. It becomes bytes like others, which count, when all before it is
-//! written, or when a message comes that has to be read after it. Must not know what a message means.
+//! Owns when is written, by whom, and who is woken for it. Must not know what a message means, nor what of it waits how:
+//! that is `outbound`.
 
+use crate::outbound::Outbound;
 use crate::outlet::{Outlet, Overflow, Told};
-use crate::reply;
-use sidelock_engine::Notice;
 use sidelock_socket::Socket;
 use sidelock_wire::ToClient;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::io;
 use std::rc::Rc;
 use std::task::{Poll, ready};
 use tokio::sync::Notify;
 
-/// Memory for answers that a session keeps while it has none to write: a batch of some tens.
-const KEPT_BYTES_MAX: usize = 2 * 1024;
-/// Written bytes that stay in front of unwritten ones at least: moving the rest for fewer is not worth it.
-const WRITTEN_BYTES_MIN: usize = 4 * 1024;
-
 /// See the module. Shared by the driver, which fills and flushes it, and the session's task, which writes what the
 /// socket did not take at once.
 pub(crate) struct FrameOutlet {
     socket: Rc<Socket>,
     out: RefCell<Outbound>,
+    /// The driver ended the session.
+    closed: Cell<bool>,
     /// Wakes the session's task: there is something left to write, or the driver closed.
     stirred: Notify,
 }
 
-struct Outbound {
-    bytes: Vec<u8>,
-    /// Before this all is written.
-    written: usize,
-    /// The latest `extended`, until there is room for it.
-    extended: Option<ToClient<'static>>,
-    bytes_max: usize,
-    closed: bool,
-}
-
 impl FrameOutlet {
-    /// For a socket whose reader may leave `bytes_max` bytes unread.
-    pub(crate) fn new(socket: Rc<Socket>, bytes_max: usize) -> FrameOutlet {
-        let bytes = Vec::new();
-        let out = Outbound { bytes, written: 0, extended: None, bytes_max, closed: false };
-        FrameOutlet { socket, out: RefCell::new(out), stirred: Notify::new() }
+    /// For a socket whose reader may leave so much unread.
+    pub(crate) fn new(socket: Rc<Socket>, out: Outbound) -> FrameOutlet {
+        FrameOutlet { socket, out: RefCell::new(out), closed: Cell::new(false), stirred: Notify::new() }
     }
 
     /// Takes a message of the door itself.
@@ -55,7 +38,7 @@ impl FrameOutlet {
 
     /// Whether the driver ended the session.
     pub(crate) fn is_closed(&self) -> bool {
-        self.out.borrow().closed
+        self.closed.get()
     }
 
     /// Until the socket takes what is left, or the driver has something for the session's task to see.
@@ -84,65 +67,17 @@ impl FrameOutlet {
     /// Writes until all is written, or `write` has to wait.
     fn drain(&self, mut write: impl FnMut(&[u8]) -> Poll<io::Result<usize>>) -> Poll<io::Result<()>> {
         let out = &mut *self.out.borrow_mut();
-        loop {
-            if out.waiting() == 0 {
-                out.start_over();
-                let Some(extended) = out.extended.take() else { return Poll::Ready(Ok(())) };
-                extended.encode(&mut out.bytes);
-            }
-            out.written += ready!(write(&out.bytes[out.written..]))?;
+        while let Some(bytes) = out.next() {
+            let written = ready!(write(bytes))?;
+            out.written(written);
         }
-    }
-}
-
-impl Outbound {
-    fn waiting(&self) -> usize {
-        self.bytes.len() - self.written
-    }
-
-    /// All is written. A burst's memory is not kept for a session that may stay silent for hours.
-    fn start_over(&mut self) {
-        if self.bytes.capacity() > KEPT_BYTES_MAX {
-            self.bytes = Vec::new();
-        }
-        self.bytes.clear();
-        self.written = 0;
-    }
-
-    /// Gives written bytes back while others wait: a reader who is always a little behind would have us keep all that it
-    /// ever read. Only when they are at least half, so that no byte is moved more often than once per byte written.
-    fn forget_written(&mut self) {
-        if self.written >= WRITTEN_BYTES_MIN && self.written >= self.bytes.len() / 2 {
-            self.bytes.drain(..self.written);
-            self.written = 0;
-        }
-    }
-
-    /// A pending `extended` speaks of the leases before this message, so it has to be read before it.
-    fn append(&mut self, message: &ToClient<'_>) -> Result<(), Overflow> {
-        if self.waiting() == 0 {
-            self.start_over();
-        } else {
-            self.forget_written();
-        }
-        if let Some(extended) = self.extended.take() {
-            extended.encode(&mut self.bytes);
-        }
-        message.encode(&mut self.bytes);
-        if self.waiting() > self.bytes_max { Err(Overflow) } else { Ok(()) }
+        Poll::Ready(Ok(()))
     }
 }
 
 impl Outlet for FrameOutlet {
     fn deliver(&self, told: Told) -> Result<(), Overflow> {
-        let mut out = self.out.borrow_mut();
-        let is_extended = matches!(told, Told::Notice(Notice::Extended { .. }));
-        let message = reply::frame(told);
-        if is_extended {
-            out.extended = Some(message);
-            return Ok(());
-        }
-        out.append(&message)
+        self.out.borrow_mut().deliver(told)
     }
 
     fn flush(&self) {
@@ -154,7 +89,7 @@ impl Outlet for FrameOutlet {
     }
 
     fn close(&self) {
-        self.out.borrow_mut().closed = true;
+        self.closed.set(true);
         self.stirred.notify_one();
     }
 }
@@ -162,7 +97,7 @@ impl Outlet for FrameOutlet {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use sidelock_engine::{RequestId, Time};
+    use sidelock_engine::{Notice, RequestId, Time};
     use sidelock_wire::{Decoder, FRAME_BYTES_MAX};
     use std::io::Read;
     use std::os::unix::net::UnixStream;
@@ -171,7 +106,7 @@ mod tests {
 
     fn outlet() -> (FrameOutlet, UnixStream) {
         let (ours, theirs) = UnixStream::pair().unwrap();
-        (FrameOutlet::new(Rc::new(Socket::new(ours).unwrap()), BYTES_MAX), theirs)
+        (FrameOutlet::new(Rc::new(Socket::new(ours).unwrap()), Outbound::new(BYTES_MAX, 16)), theirs)
     }
 
     fn extended(until: u64) -> Told {
@@ -205,7 +140,7 @@ mod tests {
         theirs.set_nonblocking(true).unwrap();
         let mut decoder = Decoder::new(FRAME_BYTES_MAX);
         let mut last = Vec::new();
-        while outlet.out.borrow().waiting() > 0 || outlet.out.borrow().extended.is_some() {
+        while outlet.out.borrow().has_any() {
             let mut chunk = [0; 4096];
             if let Ok(count) = theirs.read(&mut chunk) {
                 decoder.space().extend_from_slice(&chunk[..count]);
@@ -238,27 +173,5 @@ mod tests {
         }
         assert!(before > BYTES_MAX / 2, "not before it has to");
         assert_eq!(outlet.say(&ToClient::Draining), Err(Overflow));
-    }
-    #[test]
-    fn a_reader_who_is_always_a_little_behind_is_told_all_and_costs_no_more_than_that() {
-        const MESSAGES: u64 = 10_000;
-        let mut out =
-            Outbound { bytes: Vec::new(), written: 0, extended: None, bytes_max: BYTES_MAX, closed: false };
-        let mut read = Vec::new();
-        for request in 0..MESSAGES {
-            out.append(&reply::frame(lost(request))).unwrap();
-            let all_but_one = out.bytes.len() - 1;
-            read.extend_from_slice(&out.bytes[out.written..all_but_one]);
-            out.written = all_but_one;
-            assert!(out.bytes.capacity() <= 4 * WRITTEN_BYTES_MIN, "{} bytes", out.bytes.capacity());
-        }
-        read.extend_from_slice(&out.bytes[out.written..]);
-        let mut decoder = Decoder::new(FRAME_BYTES_MAX);
-        decoder.space().extend_from_slice(&read);
-        for expected in 0..MESSAGES {
-            let payload = decoder.next_frame().unwrap().expect("nothing is missing");
-            let message = ToClient::decode(payload).unwrap().unwrap();
-            assert!(matches!(message, ToClient::Lost { request, .. } if request == expected), "{message:?}");
-        }
     }
 }

@@ -6,6 +6,7 @@ use crate::clock::boottime;
 use crate::frame_outlet::FrameOutlet;
 use crate::handle::{Handle, Peer, Session};
 use crate::holders::Questions;
+use crate::outbound::Outbound;
 use crate::outlet::{Outlet, Overflow};
 use crate::place::Place;
 use crate::problem::Problem;
@@ -89,7 +90,12 @@ impl FrameDoor {
             Ok(socket) => Rc::new(socket),
             Err(error) => return tracing::error!(%error, "a connection can not be watched"),
         };
-        let outlet = Rc::new(FrameOutlet::new(socket.clone(), limits.outbound_bytes_max as usize));
+        let out = Outbound::new(
+            limits.outbound_bytes_max as usize,
+            // A value is read by who asked for it, and nobody waits for more answers than this.
+            limits.in_flight_per_session_max as usize,
+        );
+        let outlet = Rc::new(FrameOutlet::new(socket.clone(), out));
         let decoder = Decoder::with_magic(limits.frame_bytes_max as usize);
         let scratch = self.scratch.clone();
         let questions = Questions::new(outlet.clone());

@@ -28,6 +28,7 @@ mod listener;
 mod memory;
 mod metrics;
 mod observe;
+mod outbound;
 mod outlet;
 mod peer;
 mod place;

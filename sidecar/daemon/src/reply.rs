@@ -14,7 +14,7 @@ use std::time::Duration;
 
 /// When to try again after a refusal that may pass, unless something better is known: queues move in less, stores come
 /// back in about as much.
-const RETRY_AFTER: Duration = Duration::from_secs(1);
+pub(crate) const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// The frame for a message to a session.
 pub(crate) fn frame(told: Told) -> ToClient<'static> {

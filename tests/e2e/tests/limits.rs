@@ -9,7 +9,9 @@ use sidelock_e2e::frames::{Peer, try_lock};
 use sidelock_e2e::http::Answer;
 use sidelock_e2e::process::until;
 use sidelock_e2e::sidecar::Sidecar;
-use sidelock_wire::{Acquire, Known, LeaseName, Life, Register, RegisterAct, ToClient, ToSidecar};
+use sidelock_wire::{
+    Acquire, Code, Condition, Known, LeaseName, Life, Register, RegisterAct, ToClient, ToSidecar,
+};
 use std::time::Duration;
 
 fn limited(limit: &str) -> Sidecar {
@@ -205,6 +207,53 @@ fn outbound_bytes_max() {
     assert!(!slow.hears("the end", |_| false), "it is cut off");
     let mut other = Peer::greeted(sidecar.socket());
     assert_eq!(other.acquires(try_lock(1, "k")), "held", "until the deadline that it was told");
+}
+
+/// Of values that were asked for, 16 times `outbound_bytes_max` is kept for a reader that does not read. Who asked for more is
+/// told so, and goes on.
+#[test]
+fn unread_values_have_a_bound_of_their_own() {
+    const READS: u64 = 100;
+    let sidecar = limited("outbound_bytes_max = 4096");
+    let value = vec![7; 65_536];
+    let keys: Vec<String> = (1..=READS).map(|number| format!("page/{number}")).collect();
+    let mut writer = Peer::greeted(sidecar.socket());
+    for (request, key) in (1..).zip(&keys) {
+        let act = RegisterAct::Put { condition: Condition::Any, value: &value };
+        writer.say(&ToSidecar::Register(Register { request, key: key.as_bytes(), lease: None, act }));
+        let written = |message: &ToClient<'_>| matches!(message, ToClient::RegisterWritten { .. });
+        assert!(writer.hears("that it is written", written));
+    }
+    let mut slow = Peer::greeted(sidecar.socket());
+    let mut gets = Vec::new();
+    for (request, key) in (1..).zip(&keys) {
+        let act = RegisterAct::Get;
+        ToSidecar::Register(Register { request, key: key.as_bytes(), lease: None, act }).encode(&mut gets);
+    }
+    slow.bytes(&gets);
+    let (mut next, mut values, mut refused) = (1, 0, 0);
+    slow.hears("the last answer", |message| {
+        match message {
+            ToClient::RegisterValue { request, .. } => {
+                assert_eq!(*request, next, "answers stay in order");
+                values += 1;
+            }
+            ToClient::Refused(no) => {
+                assert_eq!((no.request, no.code), (next, Code::TooMany));
+                assert!(no.message.contains("16 times outbound_bytes_max"), "{}", no.message);
+                assert!(no.detail.retry_after.is_some(), "it may ask again");
+                refused += 1;
+            }
+            other => panic!("{other:?}"),
+        }
+        next += 1;
+        next > READS
+    });
+    assert!(values > 0 && refused > 0, "{values} values, {refused} refused");
+    // It reads now, so whatever it asks for is there.
+    let act = RegisterAct::Get;
+    slow.say(&ToSidecar::Register(Register { request: next, key: b"page/1", lease: None, act }));
+    assert!(slow.hears("the value", |message| matches!(message, ToClient::RegisterValue { .. })));
 }
 
 #[test]

@@ -110,6 +110,33 @@ fn a_hundred_calls_over_two_keys_run_the_body_twice() {
     });
 }
 
+/// A stampede in one process: all its followers get the result in one turn of the sidecar, over one connection, and it is
+/// more than a connection may leave unread.
+#[test]
+fn a_hundred_followers_on_one_connection_all_get_a_result_of_64_kib() {
+    everywhere(async |place| {
+        let client = place.client(0).await;
+        let turn = won(&place.client(1).await, "page").await;
+        let followers: Vec<_> = (0..100).map(|_| entering(&client, "page")).collect();
+        until_waiting(place, 100).await;
+        let page = vec![7; 65_536];
+        turn.finish(&page).await.expect("it is ours");
+        for follower in followers {
+            let entered = soon(follower).await.expect("no task fails").expect("its session lives");
+            assert!(matches!(&entered, Entered::Done(outcome) if **outcome == *page), "{entered:?}");
+        }
+        // And all who ask at once when it is done.
+        let late: Vec<_> = (0..100).map(|_| entering(&client, "page")).collect();
+        for asked in late {
+            let entered = soon(asked).await.expect("no task fails").expect("its session lives");
+            assert!(matches!(&entered, Entered::Done(outcome) if **outcome == *page), "{entered:?}");
+        }
+        // The client would come back and go on: it is to be no reason to send it away.
+        let said = place.sidecar(0).output();
+        assert!(!said.contains("slow_reader"), "{said}");
+    });
+}
+
 #[test]
 fn of_those_who_wait_for_a_runner_that_is_killed_exactly_one_is_promoted() {
     everywhere(async |place| {

@@ -168,6 +168,30 @@ fn next(value: &[u8]) -> String {
     (std::str::from_utf8(value).unwrap().parse::<u32>().unwrap() + 1).to_string()
 }
 
+/// More than a connection may leave unread, and all of it asked for: nobody is cut off for that.
+#[test]
+fn a_hundred_reads_of_64_kib_at_a_time_on_one_connection_are_all_answered() {
+    places(|here, there| {
+        let most = vec![7; 65_536];
+        runtime().block_on(async {
+            let client = Client::connect(here.socket()).await.expect("the sidecar listens");
+            let writer = Client::connect(there.socket()).await.expect("the sidecar listens");
+            writer.register("big").put(&*most).await.expect("nobody minds");
+            let get = || {
+                let big = client.register("big");
+                tokio::spawn(async move { big.get().await })
+            };
+            let reads: Vec<_> = (0..100).map(|_| get()).collect();
+            for read in reads {
+                let read = tokio::time::timeout(PATIENCE, read).await.expect("it comes soon").unwrap();
+                assert_eq!(*read.expect("its session lives").value, *most);
+            }
+            // The client would come back and ask again: it is to be no reason to send it away.
+            assert!(!here.output().contains("slow_reader"), "{}", here.output());
+        });
+    });
+}
+
 #[test]
 fn no_update_is_lost_with_etags() {
     places(|here, there| {

@@ -138,7 +138,7 @@ pub struct Limits {
     pub in_flight_per_session_max: u32,
     /// Waiters of one key. Fixed at the start.
     pub waiters_per_key_max: u32,
-    /// Bytes that a session may leave unread before it is cut off.
+    /// Bytes that a session may leave unread before it is cut off; of values it asked for, 16 times as much is kept.
     pub outbound_bytes_max: u32,
 }
 
