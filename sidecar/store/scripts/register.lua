@@ -91,10 +91,13 @@ end
 -- Whether the lock's record has this tenure, with fences up to this one.
 local function stands(lock_key, id, fence)
     local raw = redis.call('GET', lock_key)
-    if not raw or #raw < HEADER_BYTES or raw:sub(1, 3) ~= 'SL\1' then
+    if not raw or #raw < HEADER_BYTES or raw:sub(1, 2) ~= 'SL' then
         return false
     end
-    local _, _, _, _, _, tenures = unpack_at(HEADER, raw)
+    local _, version, _, _, _, tenures = unpack_at(HEADER, raw)
+    if version > VERSION then
+        return false
+    end
     local at = place(raw, id, HEADER_BYTES + 1, TENURE_BYTES, tenures)
     if not at then
         return false

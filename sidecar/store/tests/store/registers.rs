@@ -3,8 +3,8 @@
 use crate::cases;
 use crate::subject::*;
 use sidelock_engine::store::{
-    Bound, Condition, Known, Op, Push, REFUSE_AFTER, ReadRegister, Reply, Return, Version, Wake, Watch,
-    WriteRegister,
+    Bound, Condition, Force, Known, Op, Order, Push, REFUSE_AFTER, ReadRegister, Reply, Return, Version,
+    Wake, Watch, WriteRegister,
 };
 use sidelock_engine::{Etag, Incarnation, Key, Space, StoreTime};
 
@@ -24,6 +24,7 @@ pub(crate) const CASES: &[Case] = cases![
     a_failed_condition_shuts_earlier_fences_out_too,
     a_lease_of_before_a_top_up_still_writes,
     an_expired_tenure_writes_nothing,
+    who_holds_after_a_force_writes_and_the_victim_does_not,
     a_register_and_a_lock_of_one_name_do_not_meet,
     values_are_bytes,
 ];
@@ -296,6 +297,20 @@ fn an_expired_tenure_writes_nothing(store: &mut dyn Subject) {
     let write = WriteRegister { bound: bound(A, 1, fence), ..write(store, A, 2, Some(b"x")) };
     do_write(store, &write).quietly(Reply::StaleFence);
     assert_eq!(current(store), None);
+}
+
+fn who_holds_after_a_force_writes_and_the_victim_does_not(store: &mut dyn Subject) {
+    let taken = store.lock(A, 1).granted().range.first;
+    let refuse_after = store.now() + REFUSE_AFTER;
+    let order = Order { by: 0, reason: "stuck".into() };
+    store.apply(&Op::Force(Force { key: key(), from: B, order, refuse_after }));
+    // The victim does not know yet, so what was taken is still in the record.
+    let fence = store.lock(B, 1).granted().range.first;
+    let fenced = WriteRegister { bound: bound(B, 1, fence), ..write(store, B, 2, Some(b"b")) };
+    let etag = written(&do_write(store, &fenced));
+    let late = WriteRegister { bound: bound(A, 1, taken), ..write(store, A, 2, Some(b"a")) };
+    do_write(store, &late).quietly(Reply::StaleFence);
+    assert_eq!(current(store), version(etag, b"b"));
 }
 
 fn a_register_and_a_lock_of_one_name_do_not_meet(store: &mut dyn Subject) {
