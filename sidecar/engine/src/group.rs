@@ -10,7 +10,6 @@ use crate::effect::{EventKind, Grant, LostReason, Notice, Path, Refusal, Reply};
 use crate::engine::{Engine, give_empty_room_back};
 use crate::grant;
 use crate::input::{Acquire, AcquireAll, Life};
-
 use crate::lease::{End, Lease};
 use crate::model::{Key, LeaseSecret, RequestId, SessionId, Time};
 use crate::mutant::Mutant;
@@ -164,7 +163,7 @@ impl Engine {
             ));
         }
         let limit = self.config.in_flight_per_session_max;
-        if u64::from(session.waiting()) + keys.len() as u64 > u64::from(limit) {
+        if u64::from(session.waiting() + session.operations) + keys.len() as u64 > u64::from(limit) {
             return Err(Refusal::TooMany { limit });
         }
         if secrets.iter().any(|secret| self.timed.contains_key(secret)) {

@@ -8,7 +8,7 @@ use crate::effect::{Effect, Refusal, Reply};
 use crate::engine::Engine;
 use crate::input::{LeaseName, RegisterAct, RegisterRequest};
 use crate::link::{Sent, SentKind};
-use crate::model::{AskId, Key, Mode, RequestId, SessionId, StoreTime, Time};
+use crate::model::{AskId, Key, Mode, RequestId, SessionId, Space, StoreTime, Time};
 use crate::pin::Pin;
 use crate::register_watch::{Watcher, Watches};
 use crate::store::{
@@ -182,7 +182,7 @@ impl Engine {
         };
         let lease = &self.leases[index];
         let resource = &self.resources[lease.resource];
-        if resource.key.as_str() != key.as_str() {
+        if resource.key != key.in_space(Space::Lock) {
             return Err(Refusal::BadRequest("the lease is of another key than this register"));
         }
         if lease.mode != Mode::Exclusive {
@@ -427,7 +427,7 @@ impl Engine {
     fn leave_unheard(&mut self, now: Time, number: u64) {
         let Some(operation) = self.registers.operations.get_mut(&number) else { return };
         match operation.act {
-            Act::Write { .. } => {
+            Act::Write { refuse_after: Some(_), .. } => {
                 operation.is_unheard = true;
                 let (session, request) = (operation.session, operation.request);
                 self.registers.by_request.remove(&(session, request));
@@ -435,8 +435,11 @@ impl Engine {
                     session.operations -= 1;
                 }
             }
-            // A fenced read that still runs does no harm: it lets nobody past who was not past already.
-            Act::Read | Act::Watch(_) => self.finish_operation(now, number, None),
+            // No copy of such a write can run. A fenced read that still runs does no harm: it lets nobody past who was not
+            // past already.
+            Act::Write { refuse_after: None, .. } | Act::Read | Act::Watch(_) => {
+                self.finish_operation(now, number, None);
+            }
         }
     }
 
