@@ -115,13 +115,10 @@ impl Board {
         let mut lines = 0_u16;
         for line in &self.lines {
             let begin = out.len();
-            let written = line.encode(&mut out);
-            if written == 0 {
+            if line.encode(&mut out) == 0 {
                 out.truncate(begin);
-            }
-            lines += u16::from(written > 0);
-            if written < line.waits.len() {
-                break;
+            } else {
+                lines += 1;
             }
         }
         out[lines_at..lines_at + 2].copy_from_slice(&lines.to_le_bytes());
@@ -138,8 +135,9 @@ impl Board {
 }
 
 impl Line {
-    /// Writes the line with as many of its waits as fit; how many those are.
-    fn encode(&self, out: &mut Vec<u8>) -> usize {
+    /// Writes the line with those of its waits that fit; how many those are. One that holds more than there is room for
+    /// hides nobody else: without it the others only seem to wait for less.
+    fn encode(&self, out: &mut Vec<u8>) -> u16 {
         put_key(out, &self.key);
         out.extend_from_slice(&self.limit.to_le_bytes());
         out.push(u8::from(self.ask.is_some()) | u8::from(self.yields) << 1 | u8::from(self.keeps) << 2);
@@ -152,12 +150,12 @@ impl Line {
             wait.encode(out);
             if out.len() > BOARD_BYTES_MAX {
                 out.truncate(begin);
-                break;
+            } else {
+                written += 1;
             }
-            written += 1;
         }
         out[count_at..count_at + 2].copy_from_slice(&written.to_le_bytes());
-        usize::from(written)
+        written
     }
 
     fn decode(from: &mut Reader<'_>) -> Option<Line> {
@@ -304,6 +302,16 @@ mod tests {
         let read = Board::decode(&bytes).unwrap();
         assert_eq!(read.lines.len(), 1);
         assert_eq!(read.lines[0].waits[..], board(10_000).lines[0].waits[..read.lines[0].waits.len()]);
+    }
+
+    #[test]
+    fn one_that_does_not_fit_hides_nobody_else() {
+        let mut board = board(3);
+        let held = board.lines[0].waits[1].holds[0].clone();
+        board.lines[0].waits[1].holds = vec![held; 2_000];
+        let read = Board::decode(&board.encode()).unwrap();
+        board.lines[0].waits.remove(1);
+        assert_eq!(read, board);
     }
 
     #[test]

@@ -11,7 +11,7 @@ use crate::link::{Sent, SentKind};
 use crate::model::{StoreTime, Time};
 use crate::mutant::Mutant;
 use crate::owners::OwnerNo;
-use crate::store::{CallId, Op, Outcome, Publish, REFUSE_AFTER};
+use crate::store::{CallId, Op, Outcome, Publish, REFUSE_AFTER, Reply};
 use crate::tenure::Tenure;
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -28,7 +28,7 @@ pub(crate) struct Publication {
     /// Boards that the store acknowledged. The next has the number after this, and is not composed before: so a reader who
     /// has seen number n knows that number n + 2 was composed after it looked.
     acknowledged: u64,
-    under_way: Option<(CallId, Time)>,
+    under_way: Option<CallId>,
     /// There may be a board at the store.
     stands: bool,
 }
@@ -64,17 +64,18 @@ impl Engine {
             refuse_after: self.link.store_time(now) + REFUSE_AFTER,
         };
         let call = self.send_for_patrol(now, Op::Publish(op));
-        self.patrol.publication.under_way = Some((call, now));
+        self.patrol.publication.under_way = Some(call);
     }
 
     /// The answer to a board; true if it was one.
     pub(crate) fn board_answered(&mut self, call: CallId, outcome: &Outcome) -> bool {
         let publication = &mut self.patrol.publication;
-        if publication.under_way.is_none_or(|(under_way, _)| under_way != call) {
+        if publication.under_way != Some(call) {
             return false;
         }
         publication.under_way = None;
-        publication.acknowledged += u64::from(matches!(outcome, Outcome::Applied { .. }));
+        publication.acknowledged +=
+            u64::from(matches!(outcome, Outcome::Applied { reply: Reply::Published, .. }));
         true
     }
 

@@ -223,15 +223,16 @@ pub struct Tell {
     pub ask: AskId,
 }
 
-/// Write a board. One that is not newer than what is there, or comes after `refuse_after`, is not written, and the answer is
-/// the same: whoever sent it twice, or long ago, has nothing to say.
+/// Write a board. `refuse_after` passed → [`Reply::TooLate`]. One that is not newer than what is there is not written, and
+/// the answer is the same: whoever sent it twice has nothing to say.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Publish {
     /// Where: a key of [`crate::Space::Board`], one per incarnation.
     pub board: Key,
     /// Rises with every board that was acknowledged.
     pub version: u64,
-    /// What is on it, at most [`crate::board::BOARD_BYTES_MAX`]; nothing: the board is taken down.
+    /// What is on it, at most [`crate::board::BOARD_BYTES_MAX`]; nothing: the board is taken down, and no older one
+    /// that is still on its way comes back.
     pub body: Arc<[u8]>,
     /// Forgotten after so long.
     pub ttl: Duration,
@@ -303,7 +304,7 @@ pub enum Reply {
     Queued(Queued),
     /// To ask and write: done with, or overtaken by a newer one of the same incarnation.
     Stale,
-    /// To ask, write and finish: `refuse_after` had passed.
+    /// To ask, publish, force, write and finish: `refuse_after` had passed.
     TooLate,
     /// To ask: the key is in use with another limit.
     LimitMismatch {

@@ -2,17 +2,16 @@
 --
 -- Argument  publish: '\10' version:8 ttl:8 refuse_after:8 body         (times in us; an empty body takes the board down)
 --           read:    '\11'
--- Answers   published | board [ body ]
--- Keeps     a board is followed by newer ones only, however late or often it arrives. What is stored is version:8 body.
+-- Answers   published | too_late | board [ body ]
+-- Keeps     a board is followed by newer ones only, however late or often it arrives: one that was taken down is as well
+--           known as another for as long. What is stored is version:8 body.
 
 local function publish(raw, arg)
     local version, ttl, refuse_after, at = unpack_at('<I8I8I8', arg, 2)
-    if now > refuse_after or raw and #raw >= 8 and unpack_at('<I8', raw) >= version then
-        return PUBLISHED
+    if now > refuse_after then
+        return TOO_LATE
     end
-    if at > #arg then
-        redis.call('DEL', key)
-    else
+    if not raw or #raw < 8 or unpack_at('<I8', raw) < version then
         redis.call('SET', key, pack('<I8', version) .. arg:sub(at), 'PX', math.ceil(ttl / 1000))
     end
     return PUBLISHED

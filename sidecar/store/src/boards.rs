@@ -22,13 +22,11 @@ pub(crate) struct Boards(HashMap<Key, Board>);
 
 impl Boards {
     pub(crate) fn publish(&mut self, now: StoreTime, op: &Publish) -> Reply {
-        let there = self.0.get(&op.board).filter(|board| board.until > now);
-        if now > op.refuse_after || there.is_some_and(|board| board.version >= op.version) {
-            return Reply::Published;
+        if now > op.refuse_after {
+            return Reply::TooLate;
         }
-        if op.body.is_empty() {
-            self.0.remove(&op.board);
-        } else {
+        let there = self.0.get(&op.board).filter(|board| board.until > now);
+        if there.is_none_or(|board| board.version < op.version) {
             let board = Board { version: op.version, body: op.body.clone(), until: now + op.ttl };
             self.0.insert(op.board.clone(), board);
         }
@@ -36,7 +34,7 @@ impl Boards {
     }
 
     pub(crate) fn read(&self, now: StoreTime, board: &Key) -> Reply {
-        let there = self.0.get(board).filter(|board| board.until > now);
+        let there = self.0.get(board).filter(|board| board.until > now && !board.body.is_empty());
         Reply::Board(there.map(|board| board.body.clone()))
     }
 

@@ -11,6 +11,7 @@ pub(crate) const CASES: &[Case] = cases![
     a_board_is_read_until_it_is_forgotten,
     an_older_board_never_follows_a_newer_one,
     a_board_that_comes_too_late_is_not_written,
+    a_board_that_was_taken_down_does_not_come_back,
     boards_are_apart,
     a_peek_shows_who_holds_and_who_waits_in_order,
     a_peek_offers_nothing_and_does_not_show_what_is_due,
@@ -70,7 +71,15 @@ fn a_board_that_comes_too_late_is_not_written(store: &mut dyn Subject) {
     let board = publish(store, A, 1, b"one");
     let refuse_after = store.now() + SHORT;
     store.wait(AFTER_SHORT);
-    store.publish(Publish { refuse_after, ..board });
+    store.apply(&Op::Publish(Publish { refuse_after, ..board })).quietly(Reply::TooLate);
+    store.reads(A, None);
+}
+
+fn a_board_that_was_taken_down_does_not_come_back(store: &mut dyn Subject) {
+    let board = publish(store, A, 1, b"one");
+    store.publish(board.clone());
+    store.publish(Publish { version: 2, body: [].as_slice().into(), ..board.clone() });
+    store.publish(board);
     store.reads(A, None);
 }
 
