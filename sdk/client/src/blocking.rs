@@ -13,15 +13,15 @@
 //! Owns one thread per client, which keeps the connection, the pings and the reconnects going while no call is under way.
 //! Not to be used from within async code: it would block the runtime, which tokio answers with a panic.
 
-#[path = "blocking_register.rs"]
-mod register;
-
-pub use register::{Operation, Register, Watch};
 mod observer;
 mod once;
+mod register;
+mod several;
 
 pub use observer::Observer;
 pub use once::{Entered, Once, Turn};
+pub use register::{Operation, Register, Watch};
+pub use several::{LeaseAll, RequestAll};
 
 use crate::error::{Error, Result};
 use crate::{Builder, LeaseView, request};
@@ -159,11 +159,6 @@ impl Client {
         Rate { rate: self.client.rate(key, limit, per), thread: self.thread.clone() }
     }
 
-    /// See [`crate::Client::lock_all`].
-    pub fn lock_all<K: AsRef<str>>(&self, keys: impl IntoIterator<Item = K>) -> RequestAll {
-        RequestAll { request: self.client.lock_all(keys), thread: self.thread.clone() }
-    }
-
     /// See [`crate::Client::rwlock`].
     pub fn rwlock(&self, key: impl AsRef<str>) -> RwLock {
         RwLock { lock: self.client.rwlock(key), thread: self.thread.clone() }
@@ -253,73 +248,6 @@ impl Leadership {
     pub fn resign(self) -> Result<()> {
         let Leadership { leadership, thread } = self;
         thread.wait(leadership.resign())
-    }
-}
-
-/// A request for several keys; see [`crate::RequestAll`].
-#[derive(Clone, Debug)]
-#[must_use = "a request does nothing until it is acquired"]
-pub struct RequestAll {
-    request: crate::RequestAll,
-    thread: Arc<Thread>,
-}
-
-/// Leases of several keys; see [`crate::LeaseAll`].
-#[derive(Debug)]
-#[must_use = "leases that are dropped are released at once"]
-pub struct LeaseAll {
-    leases: crate::LeaseAll,
-    thread: Arc<Thread>,
-}
-
-impl RequestAll {
-    /// With the options of the request for async programs.
-    pub fn with(self, options: impl FnOnce(crate::RequestAll) -> crate::RequestAll) -> RequestAll {
-        RequestAll { request: options(self.request), ..self }
-    }
-
-    /// See [`crate::RequestAll::wait`].
-    pub fn wait(self, wait: Duration) -> RequestAll {
-        self.with(|request| request.wait(wait))
-    }
-
-    /// See [`crate::RequestAll::acquire`].
-    ///
-    /// # Errors
-    /// As there.
-    pub fn acquire(&self) -> Result<LeaseAll> {
-        let leases = self.thread.wait(self.request.acquire())?;
-        Ok(LeaseAll { leases, thread: self.thread.clone() })
-    }
-
-    /// See [`crate::RequestAll::try_acquire`].
-    ///
-    /// # Errors
-    /// As there.
-    pub fn try_acquire(&self) -> Result<Option<LeaseAll>> {
-        let leases = self.thread.wait(self.request.try_acquire())?;
-        Ok(leases.map(|leases| LeaseAll { leases, thread: self.thread.clone() }))
-    }
-}
-
-impl LeaseAll {
-    /// See [`crate::LeaseAll::fences`].
-    pub fn fences(&self) -> impl Iterator<Item = (&str, u64)> {
-        self.leases.fences()
-    }
-
-    /// See [`crate::LeaseAll::is_valid`].
-    pub fn is_valid(&self) -> bool {
-        self.leases.is_valid()
-    }
-
-    /// See [`crate::LeaseAll::release`].
-    ///
-    /// # Errors
-    /// As there.
-    pub fn release(self) -> Result<()> {
-        let LeaseAll { leases, thread } = self;
-        thread.wait(leases.release())
     }
 }
 

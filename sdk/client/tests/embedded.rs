@@ -262,4 +262,13 @@ fn a_blocking_program_takes_several_keys() {
     assert!(sl.lock("b").try_acquire().expect("answered").is_none());
     both.release().expect("held");
     assert!(sl.lock_all(["b"]).try_acquire().expect("answered").is_some());
+    let patient = sl.lock_all(["b", "a"]).owner("anna").priority(1).wait_forever();
+    let shares = patient.shared().ttl(Duration::from_secs(3)).max_hold(Duration::from_secs(60)).acquire();
+    let shares = shares.expect("free");
+    let _reader = sl.rwlock("a").read().try_acquire().expect("answered").expect("shared");
+    assert_eq!(shares.keys().collect::<Vec<_>>(), ["a", "b"]);
+    assert!(shares.fence("b").is_some() && shares.fence("c").is_none());
+    let before = shares.deadline();
+    shares.renew(Duration::from_secs(5)).expect("held");
+    assert!(shares.deadline() > before);
 }
