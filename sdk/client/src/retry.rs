@@ -150,17 +150,19 @@ impl Retry {
         };
         let pause = self.backoff(attempt, random()).max(told);
         match self.deadline {
-            Some(deadline) if elapsed + pause > deadline => None,
+            Some(deadline) if elapsed.saturating_add(pause) > deadline => None,
             _ => Some(pause),
         }
     }
 
     /// The pause after the attempt of this number; `random` is from 0 to 1.
     fn backoff(&self, attempt: u32, random: f64) -> Duration {
-        let growth = self.factor.powi(i32::try_from(attempt - 1).unwrap_or(i32::MAX));
-        let grown = self.delay.as_secs_f64() * growth;
-        let pause = grown.min(self.delay_max.as_secs_f64());
-        Duration::from_secs_f64(pause * (1.0 - self.jitter * random))
+        // Finite, so that no pause stays none.
+        let growth = self.factor.powi(i32::try_from(attempt - 1).unwrap_or(i32::MAX)).min(f64::MAX);
+        let grown = Duration::try_from_secs_f64(self.delay.as_secs_f64() * growth);
+        let pause = grown.unwrap_or(self.delay_max).min(self.delay_max);
+        let shorter = Duration::try_from_secs_f64(pause.as_secs_f64() * self.jitter * random);
+        pause.saturating_sub(shorter.unwrap_or(pause))
     }
 }
 

@@ -79,6 +79,16 @@ fn jitter_only_shortens() {
 }
 
 #[test]
+fn no_pause_stays_none_and_one_without_end_is_no_panic() {
+    let at_once = Retry::new().delay(Duration::ZERO);
+    assert_eq!([at_once.backoff(2, 0.0), at_once.backoff(u32::MAX, 0.0)], [Duration::ZERO; 2]);
+    let endless = Retry::new().delay(Duration::MAX).delay_max(Duration::MAX).deadline(Duration::MAX);
+    assert_eq!(endless.backoff(1, 0.0), Duration::MAX);
+    assert!(endless.jitter(1.0).backoff(u32::MAX, 1.0) <= Duration::MAX);
+    assert!(endless.pause(1, &error(Code::Held), Duration::from_secs(1)).is_some());
+}
+
+#[test]
 fn blocking_programs_try_again_too() {
     let mut errors = vec![error(Code::Held)];
     let retry = Retry::new().delay(Duration::from_millis(1));
