@@ -97,15 +97,6 @@ impl Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Failure::Refused { code: Code::Deadlock, message } => {
-                // A line for each wait.
-                write!(
-                    f,
-                    "{}: {}",
-                    Code::Deadlock,
-                    message.replace(" by ", " by\n  ").replace(" after ", " after\n  ")
-                )
-            }
             Failure::Refused { code, message } => write!(f, "{code}: {message}"),
             Failure::Sdk(error) => error.fmt(f),
             Failure::Unreachable { path, error } => write!(
