@@ -262,6 +262,8 @@ fn limits_that_make_no_sense_are_refused_at_the_start_with_what_is_allowed() {
         ("key_bytes_max = 0", "1 to 512"),
         ("key_bytes_max = 513", "1 to 512"),
         ("frame_bytes_max = 1", "1024 to"),
+        ("keys_per_request_max = 0", "1 to 1024"),
+        ("keys_per_request_max = 1025", "1 to 1024"),
         ("ttl_max = \"2h\"", "3600000ms"),
         ("rate_per_max = \"2h\"", "3600000ms"),
         ("sessions_max = 0", "1 to 1000000"),

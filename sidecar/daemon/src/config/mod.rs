@@ -25,6 +25,8 @@ use std::time::Duration;
 /// The defaults, commented: what `sidelock config print --default` shows and what a user copies.
 pub const DEFAULT_TOML: &str = include_str!("default.toml");
 
+/// Keys of one request: all of their grants are one frame, and clients read none that is larger than the default bound.
+const KEYS_PER_REQUEST_MAX: u32 = 1_024;
 /// A leap year: what is to happen once in a longer time is no business of a lock.
 const ONCE_PER_MAX: Duration = Duration::from_secs(366 * 86_400);
 
@@ -215,6 +217,8 @@ impl Config {
         let key_max = sidelock_engine::KEY_BYTES_MAX as u64;
         between("limits.key_bytes_max", limits.key_bytes_max.into(), 1, key_max, "")?;
         between("limits.frame_bytes_max", limits.frame_bytes_max.into(), 1_024, 16 << 20, "")?;
+        let keys_max = KEYS_PER_REQUEST_MAX.into();
+        between("limits.keys_per_request_max", limits.keys_per_request_max.into(), 1, keys_max, "")?;
         between("limits.sessions_max", limits.sessions_max.into(), 1, 1_000_000, "")?;
         between("limits.in_flight_per_session_max", limits.in_flight_per_session_max.into(), 1, 1 << 20, "")?;
         between("limits.waiters_per_key_max", limits.waiters_per_key_max.into(), 1, 1 << 24, "")?;
@@ -245,6 +249,7 @@ impl Config {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use sidelock_wire::{FRAME_BYTES_MAX, Granted, Secret, ToClient};
 
     #[test]
     fn the_commented_file_is_the_default() {
@@ -262,6 +267,16 @@ mod tests {
         assert_eq!(engine.handoff_time_max, config.tenure.handoff_time_max);
         assert_eq!(engine.waiters_per_key_max, config.limits.waiters_per_key_max);
         assert_eq!(engine.in_flight_per_session_max, config.limits.in_flight_per_session_max);
+    }
+
+    #[test]
+    fn the_grants_of_one_request_fit_in_a_frame() {
+        let secret = Some(Secret(u128::MAX));
+        let granted = Granted { request: 1, fence: 1, deadline_ns: 1, cap_ns: Some(1), secret };
+        let leases = vec![granted; KEYS_PER_REQUEST_MAX as usize];
+        let mut frame = Vec::new();
+        ToClient::GrantedAll { request: 1, leases }.encode(&mut frame);
+        assert!(frame.len() <= FRAME_BYTES_MAX, "{} bytes", frame.len());
     }
 
     #[test]
