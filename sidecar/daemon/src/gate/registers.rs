@@ -1,10 +1,10 @@
 //! Requests about registers at the gate.
 
-use super::{Admitted, Gate, lease_name};
+use super::{Admitted, Gate, admit_value, lease_name};
 use crate::problem::Problem;
 use sidelock_engine::store::{Condition, Known};
 use sidelock_engine::{self as engine, Etag, Input, Key, RequestId, SessionId, Space};
-use sidelock_wire::{self as wire, Code};
+use sidelock_wire as wire;
 
 impl Gate {
     /// A request about a register.
@@ -21,7 +21,8 @@ impl Gate {
             wire::RegisterAct::Get => engine::RegisterAct::Get,
             wire::RegisterAct::Put { condition, value } => {
                 let condition = admit_condition(*condition);
-                engine::RegisterAct::Put { condition, value: self.admit_value(value)?.into() }
+                let value = admit_value("value", value, self.rules().limits.value_bytes_max)?;
+                engine::RegisterAct::Put { condition, value }
             }
             wire::RegisterAct::Delete { condition } => {
                 engine::RegisterAct::Delete { condition: admit_condition(*condition) }
@@ -48,17 +49,6 @@ impl Gate {
     /// A text as a register's key.
     fn register_key(&self, bytes: &[u8]) -> Result<Key, Problem> {
         Ok(self.key(bytes)?.in_space(Space::Register))
-    }
-
-    fn admit_value<'a>(&self, value: &'a [u8]) -> Result<&'a [u8], Problem> {
-        let max = self.rules().limits.value_bytes_max;
-        if value.len() > max as usize {
-            let message =
-                format!("`value`: has {} bytes; at most {max} are allowed (value_bytes_max)", value.len());
-            let problem = Problem::new(Code::TooLarge, message).limited(max);
-            return Err(Problem { field: Some("value"), ..problem });
-        }
-        Ok(value)
     }
 }
 

@@ -9,6 +9,7 @@ use super::lease::{Lease, Leases};
 use super::once::{Finished, Once, OnceBody};
 use super::pages::Info;
 use super::problem::{ProblemDocument, RegisterVersion};
+use super::repeat::IDEMPOTENCY_KEY;
 use super::response::{Answer, with_type};
 use super::stream::StreamEvent;
 use super::views::{KeyState, Listing};
@@ -81,7 +82,7 @@ const LEASE: (&str, ParameterIn, &str) = (
     "The id of a live exclusive lease of the same key: only under it, checked in the same step.",
 );
 const IDEMPOTENCY: (&str, ParameterIn, &str) =
-    ("Idempotency-Key", ParameterIn::Header, "A repeated request with the same value gets the same lease.");
+    (IDEMPOTENCY_KEY, ParameterIn::Header, "A repeated request with the same value gets the same lease.");
 
 const JSON: &str = "application/json";
 const LINES: &str = "application/x-ndjson";

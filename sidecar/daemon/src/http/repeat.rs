@@ -18,6 +18,8 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
+/// The header that names a request.
+pub(crate) const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
 /// Bytes of an `Idempotency-Key`: a UUID has 36.
 pub(crate) const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
 /// Requests of one user remembered; beyond it their oldest is forgotten that nobody asks at the moment.
@@ -64,7 +66,7 @@ impl Repeats {
     pub(crate) fn ticket(&self, uid: u32, name: &str, asked: impl Hash) -> Result<Ticket, ProblemDocument> {
         if name.is_empty() || name.len() > IDEMPOTENCY_KEY_BYTES_MAX {
             let what = format!("1 to {IDEMPOTENCY_KEY_BYTES_MAX} bytes are allowed");
-            return Err(ProblemDocument::bad_field("Idempotency-Key", &what));
+            return Err(ProblemDocument::bad_field(IDEMPOTENCY_KEY, &what));
         }
         let mut hasher = DefaultHasher::new();
         asked.hash(&mut hasher);
@@ -78,7 +80,7 @@ impl Repeats {
         let ticket = users.entry(uid).or_default().remember(name, asked, now);
         if ticket.0.asked != asked {
             let what = "was used for another request; draw a new one for each lease";
-            return Err(ProblemDocument::bad_field("Idempotency-Key", what));
+            return Err(ProblemDocument::bad_field(IDEMPOTENCY_KEY, what));
         }
         Ok(ticket)
     }

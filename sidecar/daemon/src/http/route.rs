@@ -9,6 +9,7 @@ use super::call::Caller;
 use super::once::{self, OnceBody};
 use super::path::{Query, Resource};
 use super::problem::ProblemDocument;
+use super::repeat::{self, IDEMPOTENCY_KEY};
 use super::response::Answer;
 use super::{graph, lease, openapi, pages, register, watch};
 use crate::gate::Gate;
@@ -63,19 +64,14 @@ async fn serve(caller: &Caller, request: Request<Incoming>) -> Result<Answer, Pr
         }
         Resource::Once(key) => {
             let wish = Wish::try_from(body::parse::<OnceBody>(&bytes)?)?;
-            enter(caller, &head, &bytes, &key, &wish).await
+            caller.door.gate.reaches(required_scope(&head.headers)?)?;
+            once::enter(caller, &key, &wish, ticket(caller, &head, &bytes)?).await
         }
         Resource::Finish(id) => once::finish(caller, id, &bytes).await,
         Resource::Locks if head.method == Method::POST => {
             let several = body::parse::<LocksBody>(&bytes)?;
             caller.door.gate.reaches(required_scope(&head.headers)?)?;
-            let ticket = match text(&head.headers, "Idempotency-Key")? {
-                Some(name) => {
-                    Some(caller.door.repeats.ticket(caller.peer.uid, name, (head.uri.path(), &bytes))?)
-                }
-                None => None,
-            };
-            acquire::several(caller, several, ticket).await
+            acquire::several(caller, several, ticket(caller, &head, &bytes)?).await
         }
         Resource::Lock(key) => pages::look(caller, &key, &query).await,
         Resource::Locks => pages::list(caller, &query).await,
@@ -108,31 +104,21 @@ async fn acquire(
     wish: &Wish,
 ) -> Result<Answer, ProblemDocument> {
     caller.door.gate.reaches(required_scope(&head.headers)?)?;
-    match (query.switch("stream")?, text(&head.headers, "Idempotency-Key")?) {
-        (true, None) => acquire::streamed(caller, key, wish).await,
-        (true, Some(_)) => {
+    match query.switch("stream")? {
+        false => acquire::timed(caller, key, wish, ticket(caller, head, body)?).await,
+        true if head.headers.contains_key(IDEMPOTENCY_KEY) => {
             let what = "makes no sense with stream=1, whose lease belongs to the connection";
-            Err(ProblemDocument::bad_field("Idempotency-Key", what))
+            Err(ProblemDocument::bad_field(IDEMPOTENCY_KEY, what))
         }
-        (false, None) => acquire::timed(caller, key, wish, None).await,
-        (false, Some(name)) => {
-            let ticket = caller.door.repeats.ticket(caller.peer.uid, name, (head.uri.path(), body))?;
-            acquire::timed(caller, key, wish, Some(ticket)).await
-        }
+        true => acquire::streamed(caller, key, wish).await,
     }
 }
 
-async fn enter(
-    caller: &Caller,
-    head: &Parts,
-    body: &Bytes,
-    key: &[u8],
-    wish: &Wish,
-) -> Result<Answer, ProblemDocument> {
-    caller.door.gate.reaches(required_scope(&head.headers)?)?;
-    let ticket = |name| caller.door.repeats.ticket(caller.peer.uid, name, (head.uri.path(), body));
-    let repeats = text(&head.headers, "Idempotency-Key")?.map(ticket).transpose()?;
-    once::enter(caller, key, wish, repeats).await
+/// What this request is remembered by, if its client wants to be able to repeat it.
+fn ticket(caller: &Caller, head: &Parts, body: &Bytes) -> Result<Option<repeat::Ticket>, ProblemDocument> {
+    let name = text(&head.headers, IDEMPOTENCY_KEY)?;
+    let asked = (head.uri.path(), body);
+    name.map(|name| caller.door.repeats.ticket(caller.peer.uid, name, asked)).transpose()
 }
 
 fn allowed(method: &Method, resource: &Resource) -> Result<(), ProblemDocument> {
