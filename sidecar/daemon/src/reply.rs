@@ -180,9 +180,12 @@ pub(crate) fn problem(refusal: &Refusal) -> Problem {
         }
         Refusal::BadRequest(what) => (*what).to_owned(),
         Refusal::NotUpgradable(what) => (*what).to_owned(),
-        Refusal::UpgradeConflict { upgrader } => format!(
-            "another shared lease of this key is being upgraded (sidecar {upgrader:.8}), and each would wait for the other's share"
-        ),
+        Refusal::UpgradeConflict { upgrader, ring } => {
+            detail.cycle = ring.as_deref().map(edges).unwrap_or_default();
+            format!(
+                "another shared lease of this key is being upgraded (sidecar {upgrader:.8}), and each would wait for the other's share"
+            )
+        }
         Refusal::Held => "somebody holds it".into(),
         Refusal::WaitTimeout => "the wait is over and somebody still holds it".into(),
         Refusal::NotHeld => "the lease is somebody else's".into(),

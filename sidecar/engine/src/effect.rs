@@ -265,6 +265,8 @@ pub enum Refusal {
     UpgradeConflict {
         /// The sidecar of the other.
         upgrader: Incarnation,
+        /// The two who would wait for each other, if both are owners of this sidecar.
+        ring: Option<Arc<Cycle>>,
     },
     /// Its owner waits in a ring, and is the one of it that is told.
     Deadlock(Arc<Cycle>),

@@ -54,6 +54,8 @@ pub(crate) struct Terms {
     /// Set for a timed lease.
     pub(crate) secret: Option<LeaseSecret>,
     owner: Option<OwnerNo>,
+    /// It was asked for without a look for deadlocks; so is its upgrade.
+    pub(crate) unwatched: bool,
     /// Set once it was upgraded (P16).
     pub(crate) share: Option<Box<Share>>,
     /// Set for a turn of a once key.
@@ -71,6 +73,7 @@ impl Terms {
             others: Vec::new(),
             secret: None,
             owner: None,
+            unwatched: false,
             share: None,
             window: None,
             inner: ThinVec::new(),
@@ -100,7 +103,8 @@ impl Lease {
             && waiter.window().is_none();
         let terms = (!plain).then(|| {
             let (owner, window) = (waiter.owner, waiter.window().map(Box::new));
-            Box::new(Terms { hold_until, rate, secret, owner, window, ..Terms::bare() })
+            let unwatched = !waiter.find_deadlocks;
+            Box::new(Terms { hold_until, rate, secret, owner, unwatched, window, ..Terms::bare() })
         });
         // A timed lease is granted once all of its time is confirmed, so its cap is its deadline.
         let told = if secret.is_some() { cap } else { tellable.min(cap) };
@@ -179,11 +183,6 @@ impl Lease {
     /// Its handles beyond the first: mostly none.
     pub(crate) fn inner_handles(&self) -> &[Handle] {
         self.terms.as_ref().map_or(&[], |terms| terms.inner.as_slice())
-    }
-
-    /// What it was before it was upgraded.
-    pub(crate) fn take_share(&mut self) -> Option<Box<Share>> {
-        self.terms.as_mut()?.share.take()
     }
 
     fn ends_at(&self) -> Time {

@@ -5,16 +5,18 @@
 //! the upgrade is refused or cancelled. Must not know how the store queues an upgrade.
 
 use crate::acquire::Waiter;
+use crate::cycle::{Cycle, Edge};
 use crate::effect::{EventKind, Refusal, Reply};
 use crate::ended::Ending;
 use crate::engine::Engine;
 use crate::input::{Change, Life, NewMode};
-use crate::lease::{End, Missing};
+use crate::lease::{End, Lease, Missing};
 use crate::model::{Fence, Incarnation, LeaseSecret, Mode, RequestId, SessionId, Time};
 use crate::owners::Wait;
 use crate::queue::Place;
 use crate::reentry::Handle;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The upgrades under way: one per resource at most, and few resources have one.
@@ -35,6 +37,18 @@ pub(crate) struct Share {
     secret: Option<LeaseSecret>,
     fence: Fence,
     since: Time,
+}
+
+impl Lease {
+    /// What it was before it was upgraded.
+    pub(crate) fn take_share(&mut self) -> Option<Box<Share>> {
+        self.terms.as_mut()?.share.take()
+    }
+
+    /// Whether its owner is told of deadlocks when it upgrades. Only of owners there is something to tell.
+    pub(crate) fn finds_deadlocks(&self) -> bool {
+        self.terms.as_ref().is_none_or(|terms| !terms.unwatched)
+    }
 }
 
 impl Engine {
@@ -103,11 +117,12 @@ impl Engine {
     ) -> Result<(), Refusal> {
         let lease = &self.leases[index];
         let (resource, uid, owner) = (lease.resource, lease.uid, lease.owner());
+        let find_deadlocks = lease.finds_deadlocks();
         let life = match lease.is_timed() {
             true => Life::Timed { secret, ttl: Duration::ZERO },
             false => Life::Session { ttl: None },
         };
-        self.admit_upgrade(index, session, request)?;
+        self.admit_upgrade(now, index, session, request)?;
         let owner = owner.map(|owner| self.owners.get(owner).id.clone());
         let waiter = self.insert_waiter(Waiter {
             resource,
@@ -122,7 +137,7 @@ impl Engine {
             life,
             max_hold: None,
             owner: None,
-            find_deadlocks: true,
+            find_deadlocks,
             special: None,
             uid,
             met_others: true,
@@ -135,7 +150,13 @@ impl Engine {
         Ok(())
     }
 
-    fn admit_upgrade(&self, index: usize, session: SessionId, request: RequestId) -> Result<(), Refusal> {
+    fn admit_upgrade(
+        &self,
+        now: Time,
+        index: usize,
+        session: SessionId,
+        request: RequestId,
+    ) -> Result<(), Refusal> {
         let lease = &self.leases[index];
         match lease.mode {
             Mode::Shared => {}
@@ -157,8 +178,32 @@ impl Engine {
             Some(other) if other.lease == index => {
                 Err(Refusal::BadRequest("an upgrade of this lease is under way already"))
             }
-            Some(_) => Err(Refusal::UpgradeConflict { upgrader: self.config.incarnation }),
+            Some(&other) => Err(Refusal::UpgradeConflict {
+                upgrader: self.config.incarnation,
+                ring: self.ring_of_upgrades(now, (session, index), other).map(Arc::new),
+            }),
         }
+    }
+
+    /// Who would upgrade this lease for a session and the other upgrader, each waiting for the other's share; nothing if
+    /// one of them is no owner.
+    fn ring_of_upgrades(&self, now: Time, second: (SessionId, usize), first: Upgrade) -> Option<Cycle> {
+        let waiter = &self.waiters[first.waiter];
+        let waits_since = |session, lease: usize, other: usize, since: Time| {
+            let (lease, other) = (&self.leases[lease], &self.leases[other]);
+            Some(Edge {
+                key: self.resources[lease.resource].key.clone(),
+                mode: Mode::Exclusive,
+                owner: self.owners.name(lease.owner()?).0.clone(),
+                app: self.app_of(session),
+                sidecar: self.config.incarnation,
+                waiting_for: now.since(since),
+                held_for: Some(now.since(other.since)),
+            })
+        };
+        let told = waits_since(second.0, second.1, first.lease, now)?;
+        let other = waits_since(waiter.session, first.lease, second.1, waiter.since)?;
+        Some(Cycle { edges: vec![told, other] })
     }
 
     /// Whether the head of this queue keeps a share of the key.
@@ -176,7 +221,7 @@ impl Engine {
     pub(crate) fn ask_conflicted(&mut self, now: Time, resource: usize, upgrader: Incarnation) {
         self.drop_ask(now, resource);
         if let Some(upgrade) = self.upgrades.get(&resource) {
-            self.refuse_waiter(now, upgrade.waiter, Refusal::UpgradeConflict { upgrader });
+            self.refuse_waiter(now, upgrade.waiter, Refusal::UpgradeConflict { upgrader, ring: None });
         }
     }
 

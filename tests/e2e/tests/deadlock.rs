@@ -8,7 +8,7 @@ use sidelock_e2e::http::Answer;
 use sidelock_e2e::process::until;
 use sidelock_e2e::redis::Redis;
 use sidelock_e2e::sidecar::Sidecar;
-use sidelock_wire::{Acquire, Mode, ToSidecar};
+use sidelock_wire::{Acquire, Change, LeaseName, Mode, ToClient, ToSidecar};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -95,6 +95,28 @@ fn a_ring_inside_a_sidecar_is_named_at_once() {
     let begun = Instant::now();
     ring([&sidecar; 3]);
     assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
+}
+
+#[test]
+fn the_second_of_two_upgrades_hears_whom_it_would_wait_for() {
+    let sidecar = Sidecar::on_memory();
+    let mut peer = Peer::greeted(sidecar.socket());
+    for (request, owner) in [(1, "anna"), (2, "ben")] {
+        let share = Acquire { mode: Mode::Shared, owner: Some(owner), ..try_lock(request, "k") };
+        assert_eq!(peer.acquires(share), "granted");
+    }
+    for (request, lease) in [(3, 1), (4, 2)] {
+        let (lease, mode) = (LeaseName::Session(lease), Mode::Exclusive);
+        peer.say(&ToSidecar::Change(Change { request, lease, mode, wait: None }));
+    }
+    let mut ring = Vec::new();
+    peer.hears("a refusal", |message| {
+        let ToClient::Refused(refused) = message else { return false };
+        assert_eq!((refused.request, refused.code.name()), (4, "deadlock"));
+        ring.extend(refused.detail.cycle.iter().map(|edge| (edge.owner.clone(), edge.key.clone())));
+        true
+    });
+    assert_eq!(ring, [("ben", "k"), ("anna", "k")].map(|(owner, key)| (owner.into(), key.into())));
 }
 
 #[test]

@@ -4,7 +4,7 @@ use super::{STORE_EPOCH, World, registers};
 use sidelock_engine::store::{Call, Op, Order, Outcome, Push, Reply as StoreReply, Success};
 use sidelock_engine::survey::Around;
 use sidelock_engine::{
-    Acquire, AcquireAll, Align, Change, Edge, EndedBy, Finish, Force, Grant, Input, Key, LeaseName,
+    Acquire, AcquireAll, Align, Change, Cycle, Edge, EndedBy, Finish, Force, Grant, Input, Key, LeaseName,
     LeaseSecret, Life, Mode, NewMode, Notice, Owner, Refusal, Release, Renew, Reply, RequestId, SessionId,
     SessionOpened, Space, Time, WHOLE, Window,
 };
@@ -264,13 +264,12 @@ pub(super) fn reply(reply: &Reply, now: Time) -> String {
         | Reply::Written(_)
         | Reply::Deleted
         | Reply::Refused(Refusal::Exists(_) | Refusal::Conflict(_)) => registers::reply(reply),
-        Reply::Refused(Refusal::Deadlock(cycle)) => {
-            let edge = |edge: &Edge| {
-                let held = edge.held_for.map_or("ahead".into(), |held| format!("held {}", span(held)));
-                let (owner, mode, key) = (&edge.owner, edge.mode.name(), &edge.key);
-                format!("{owner}@{} → {mode} {key} {} ({held})", { edge.sidecar.0 }, span(edge.waiting_for))
-            };
-            format!("refused deadlock: {}", cycle.edges.iter().map(edge).collect::<Vec<_>>().join("; "))
+        Reply::Refused(Refusal::Deadlock(cycle)) => format!("refused deadlock: {}", ring(cycle)),
+        Reply::Refused(Refusal::UpgradeConflict { upgrader, ring: None }) => {
+            format!("refused, sidecar {} upgrades", { upgrader.0 })
+        }
+        Reply::Refused(Refusal::UpgradeConflict { ring: Some(cycle), .. }) => {
+            format!("refused, another upgrades: {}", ring(cycle))
         }
         Reply::Unlocked(unlocked) => format!(
             "unlocked, {} had it, fenced until {}",
@@ -279,6 +278,15 @@ pub(super) fn reply(reply: &Reply, now: Time) -> String {
         ),
         Reply::Refused(refusal) => format!("refused {refusal:?}"),
     }
+}
+
+fn ring(cycle: &Cycle) -> String {
+    let edge = |edge: &Edge| {
+        let held = edge.held_for.map_or("ahead".into(), |held| format!("held {}", span(held)));
+        let (owner, mode, key) = (&edge.owner, edge.mode.name(), &edge.key);
+        format!("{owner}@{} → {mode} {key} {} ({held})", { edge.sidecar.0 }, span(edge.waiting_for))
+    };
+    cycle.edges.iter().map(edge).collect::<Vec<_>>().join("; ")
 }
 
 fn left(success: &Success) -> String {
