@@ -24,26 +24,30 @@ fn id() -> impl Strategy<Value = AskId> {
     (1..=SIDECARS, 1..12u64).prop_map(|(n, seq)| AskId { incarnation: Incarnation(n), seq })
 }
 
+/// For all units.
+fn ask_for_all(id: AskId, ttl: Duration) -> Ask {
+    Ask {
+        key: key(),
+        id,
+        units: LIMIT,
+        limit: LIMIT,
+        ttl,
+        entry_ttl: ttl,
+        floor: 0,
+        refuse_after: StoreTime(0),
+        give_back: None,
+        upgrade: false,
+        waiting_since: None,
+    }
+}
+
 fn op() -> impl Strategy<Value = Op> {
     let ttl = || prop_oneof![Just(Duration::from_secs(10)), Just(Duration::from_millis(5))];
     let back = prop::option::of((1..12u64, 0..LIMIT))
         .prop_map(|back| back.map(|(seq, keep)| GiveBack { seq, keep, issued: 0 }));
     let ask = (id(), 1..=LIMIT, ttl(), ttl(), back, any::<bool>()).prop_map(
         |(id, units, ttl, entry_ttl, give_back, upgrade)| {
-            let (key, limit, floor, refuse_after, waiting_since) = (key(), LIMIT, 0, StoreTime(0), None);
-            Op::Ask(Ask {
-                key,
-                id,
-                units,
-                limit,
-                ttl,
-                entry_ttl,
-                floor,
-                refuse_after,
-                give_back,
-                upgrade,
-                waiting_since,
-            })
+            Op::Ask(Ask { units, entry_ttl, give_back, upgrade, ..ask_for_all(id, ttl) })
         },
     );
     let renew = (id(), any::<bool>()).prop_map(|(tenure, top_up)| {
@@ -160,22 +164,7 @@ proptest! {
 fn what_holds_until_an_instant_is_over_at_it_and_what_counts_up_to_one_still_counts() {
     let (start, ttl) = (StoreTime(1_700_000_000_000_000), Duration::from_secs(10));
     let ask = |n, seq, refuse_after| {
-        let (key, id) = (key(), AskId { incarnation: Incarnation(n), seq });
-        let (units, limit, entry_ttl, floor, give_back, upgrade) = (LIMIT, LIMIT, ttl, 0, None, false);
-        let waiting_since = None;
-        Op::Ask(Ask {
-            key,
-            id,
-            units,
-            limit,
-            ttl,
-            entry_ttl,
-            floor,
-            refuse_after,
-            give_back,
-            upgrade,
-            waiting_since,
-        })
+        Op::Ask(Ask { refuse_after, ..ask_for_all(AskId { incarnation: Incarnation(n), seq }, ttl) })
     };
     let end = start + ttl;
     let before = StoreTime(end.0 - 1);
