@@ -41,6 +41,26 @@ pub(crate) struct Wish {
     pub(crate) once: Option<Window>,
 }
 
+impl Wish {
+    /// For a session lease, for as long as it takes, and nothing besides.
+    pub(crate) fn new(key: Arc<str>, mode: Mode) -> Wish {
+        Wish {
+            key,
+            others: Arc::default(),
+            mode,
+            wait: None,
+            life: Life::Session { ttl: None },
+            max_hold: None,
+            per: None,
+            owner: None,
+            reentrant: false,
+            priority: 0,
+            upgrades: None,
+            once: None,
+        }
+    }
+}
+
 /// What was got.
 #[derive(Debug)]
 pub(crate) enum Gain {

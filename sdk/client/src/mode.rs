@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::hold::{End, Hold};
 use crate::lease::{Lease, LeaseView, out_of_turn};
 use crate::slots::Answer;
-use sidelock_wire::{Code, Life, LostReason, Mode};
+use sidelock_wire::{Code, LostReason, Mode};
 use std::future::{Future, IntoFuture};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -102,20 +102,8 @@ impl<'a> IntoFuture for Upgrade<'a> {
 
     fn into_future(self) -> Upgrading<'a> {
         let LeaseView { handle, hold, key } = &self.lease.view;
-        let wish = Wish {
-            key: key.clone(),
-            others: Arc::default(),
-            mode: Mode::Exclusive,
-            wait: self.wait,
-            life: Life::Session { ttl: None },
-            max_hold: None,
-            per: None,
-            owner: None,
-            reentrant: false,
-            priority: 0,
-            upgrades: Some(hold.clone()),
-            once: None,
-        };
+        let wish =
+            Wish { wait: self.wait, upgrades: Some(hold.clone()), ..Wish::new(key.clone(), Mode::Exclusive) };
         Upgrading { asking: Asking::new(handle.shared.clone(), wish), lease: self.lease }
     }
 }

@@ -144,20 +144,7 @@ impl RwLock {
 
 impl Request {
     pub(crate) fn new(handle: &Arc<Handle>, key: Arc<str>, mode: Mode) -> Request {
-        let wish = Wish {
-            upgrades: None,
-            key,
-            others: Arc::default(),
-            mode,
-            wait: handle.default_wait,
-            life: Life::Session { ttl: None },
-            max_hold: None,
-            per: None,
-            owner: None,
-            reentrant: false,
-            priority: 0,
-            once: None,
-        };
+        let wish = Wish { wait: handle.default_wait, ..Wish::new(key, mode) };
         Request { handle: handle.clone(), wish, wait_is_said: false }
     }
 
