@@ -4,7 +4,7 @@
 
 use crate::PATIENCE;
 use sidelock_wire::{
-    Acquire, Decoder, FRAME_BYTES_MAX, Hello, Life, MAGIC, Mode, ToClient, ToSidecar, VERSION_MAX,
+    Acquire, Decoder, FRAME_BYTES_MAX, Hello, Life, LostReason, MAGIC, Mode, ToClient, ToSidecar, VERSION_MAX,
 };
 use std::io::{Read, Write};
 use std::ops::Range;
@@ -116,6 +116,20 @@ impl Peer {
             assert!(all, "the sidecar hung up, {missing} answers before the end of a batch");
             next = end;
         }
+    }
+
+    /// Waits until it hears that this lease is lost: why.
+    pub fn lost(&mut self, lease: u64) -> LostReason {
+        let mut lost = None;
+        self.hears("that its lease is lost", |message| {
+            if let ToClient::Lost { request, reason } = message
+                && *request == lease
+            {
+                lost = Some(*reason);
+            }
+            lost.is_some()
+        });
+        lost.expect("the sidecar did not hang up")
     }
 
     /// The code of the sidecar's goodbye, and then the end of the connection.

@@ -3,7 +3,7 @@
 use sidelock_e2e::frames::{Peer, try_lock};
 use sidelock_e2e::redis::Redis;
 use sidelock_e2e::sidecar::Sidecar;
-use sidelock_wire::{Acquire, LostReason, Mode, ToClient};
+use sidelock_wire::{Acquire, LostReason, Mode};
 use std::time::{Duration, Instant};
 
 const CLASSES: &str = "[[class]]\nname='api'\nmatch='api/**'\nlimit=2\ndefault_wait='300ms'\n\
@@ -65,14 +65,7 @@ fn a_class_bounds_the_hold_through_both_doors() {
         assert_eq!(peer.acquires(try_lock(1, "short/frames")), "granted");
         let lease = sidecar.lock("short/http", r#"{"ttl":"1m","max_hold":"10m"}"#);
         assert!(lease["expires_in"].as_f64().is_some_and(|left| left <= 0.5), "{lease}");
-        let mut reason = None;
-        peer.hears("the end of its hold", |message| {
-            if let ToClient::Lost { request: 1, reason: why } = message {
-                reason = Some(*why);
-            }
-            reason.is_some()
-        });
-        assert_eq!(reason, Some(LostReason::MaxHold));
+        assert_eq!(peer.lost(1), LostReason::MaxHold);
         sidecar.lock("short/http", r#"{"wait":"5s"}"#);
     }
 }

@@ -98,14 +98,7 @@ fn a_lease_whose_record_was_flushed_is_reported_lost() {
     redis.command(&["FLUSHALL"]);
     // The next renewal finds out: the session's by itself, at a third of the tenure's time to live …
     let start = Instant::now();
-    let mut reason = None;
-    holder.hears("that its lease is lost", |message| {
-        if let ToClient::Lost { request: 1, reason: why } = message {
-            reason = Some(*why);
-        }
-        reason.is_some()
-    });
-    assert_eq!(reason, Some(LostReason::Store));
+    assert_eq!(holder.lost(1), LostReason::Store);
     assert!(start.elapsed() <= TENURE_TTL / 2, "after {:?}", start.elapsed());
     // … the timed lease's when its holder renews it.
     let path = format!("/v1/leases/{}", timed["lease"].as_str().expect("a lease has an id"));

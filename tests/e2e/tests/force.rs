@@ -6,7 +6,7 @@ use sidelock_e2e::http;
 use sidelock_e2e::process::{self, until};
 use sidelock_e2e::redis::Redis;
 use sidelock_e2e::sidecar::{Sidecar, command, fence};
-use sidelock_wire::{LeaseName, LostReason, ToClient, ToSidecar};
+use sidelock_wire::{LeaseName, LostReason, ToSidecar};
 use std::time::{Duration, Instant};
 
 /// Time to live of a tenure, as configured by default.
@@ -34,14 +34,7 @@ fn order(sidecar: &Sidecar, path: &str, body: &str) -> http::Answer {
 /// Listens for the loss of the lease of request 1: its reason, and after how long.
 fn lost(holder: &mut Peer) -> (LostReason, Duration) {
     let start = Instant::now();
-    let mut reason = None;
-    holder.hears("that its lease is lost", |message| {
-        if let ToClient::Lost { request: 1, reason: why } = message {
-            reason = Some(*why);
-        }
-        reason.is_some()
-    });
-    (reason.expect("the sidecar did not hang up"), start.elapsed())
+    (holder.lost(1), start.elapsed())
 }
 
 #[test]

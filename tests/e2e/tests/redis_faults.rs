@@ -112,14 +112,7 @@ fn a_record_that_somebody_deleted_is_a_lost_lease() {
         "1",
         "the record has the name that is documented"
     );
-    let mut reason = None;
-    holder.hears("that its lease is lost", |message| {
-        if let ToClient::Lost { reason: why, .. } = message {
-            reason = Some(*why);
-        }
-        reason.is_some()
-    });
-    assert_eq!(reason, Some(LostReason::Store));
+    assert_eq!(holder.lost(1), LostReason::Store);
 }
 
 #[test]
