@@ -134,6 +134,18 @@ impl Error {
         if let Error::Deadlock(refusal) = self { &refusal.cycle } else { &[] }
     }
 
+    /// When the same may succeed, if the sidecar knows: when units of a rate are back, when to ask again what a queue or the
+    /// store could not take.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Error::WaitTimeout(refusal)
+            | Error::QueueFull(refusal)
+            | Error::Denied(refusal)
+            | Error::StoreUnavailable(refusal) => refusal.retry_after,
+            _ => None,
+        }
+    }
+
     /// What helps: whether, and when, the same may succeed if it is begun anew. [`crate::Retry`] goes by it.
     ///
     /// Of a lost lease and of a deadlock's victim it says *now*: what was done so far is to be begun anew with a new lease.

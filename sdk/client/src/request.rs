@@ -83,7 +83,8 @@ impl Client {
     }
 
     /// The rate `key`: at most `limit` permits in any window of `per`. All who use it at a time must agree on the limit;
-    /// it shares the key with a semaphore of that name.
+    /// it shares the key with a semaphore of that name. Whose wait ends with all units used is told when the next is back,
+    /// see [`crate::Error::retry_after`].
     pub fn rate(&self, key: impl AsRef<str>, limit: u32, per: Duration) -> Rate {
         Rate { handle: self.handle.clone(), key: Arc::from(key.as_ref()), limit, per }
     }

@@ -139,7 +139,7 @@ pub enum LostReason {
 pub struct Detail {
     /// The limit that was hit, or is in force; `u32::MAX`: the key is in use as a lock.
     pub limit: Option<u32>,
-    /// When to try again.
+    /// When to try again; of a used-up rate, when as many units are back as were asked for.
     pub retry_after: Option<Duration>,
     /// Why the lease was lost.
     pub reason: Option<LostReason>,

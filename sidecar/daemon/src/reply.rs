@@ -124,8 +124,8 @@ pub(crate) fn lost_reason(reason: LostReason) -> wire::LostReason {
 /// The row of the error table for a refusal.
 pub(crate) fn code(refusal: &Refusal) -> Code {
     match refusal {
-        Refusal::Held => Code::Held,
-        Refusal::WaitTimeout => Code::WaitTimeout,
+        Refusal::Held | Refusal::UsedUp { waited: false, .. } => Code::Held,
+        Refusal::WaitTimeout | Refusal::UsedUp { waited: true, .. } => Code::WaitTimeout,
         Refusal::QueueFull { .. } => Code::QueueFull,
         Refusal::TooMany { .. } | Refusal::TooDeep { .. } => Code::TooMany,
         Refusal::LimitMismatch { .. } => Code::LimitMismatch,
@@ -186,6 +186,11 @@ pub(crate) fn problem(refusal: &Refusal) -> Problem {
                 "another shared lease of this key is being upgraded (sidecar {upgrader:.8}), and each would wait for the other's share"
             )
         }
+        Refusal::UsedUp { permits, limit, free_in, .. } => {
+            detail.retry_after = Some(*free_in);
+            detail.limit = Some(*limit);
+            used_up(*permits, *limit, *free_in)
+        }
         Refusal::Held => "somebody holds it".into(),
         Refusal::WaitTimeout => "the wait is over and somebody still holds it".into(),
         Refusal::NotHeld => "the lease is somebody else's".into(),
@@ -219,6 +224,20 @@ pub(crate) fn problem(refusal: &Refusal) -> Problem {
         _ => None,
     };
     Problem { code, message, field: None, detail, register }
+}
+
+/// Only time brings units back, and this much of it.
+fn used_up(permits: u32, limit: u32, free_in: Duration) -> String {
+    // Rounded up: whoever goes by it is not early.
+    let free_in =
+        Duration::from_millis(u64::try_from(free_in.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX));
+    match (permits, limit) {
+        (1, 1) => format!("the one unit of the rate is used; it is free in {free_in:?}"),
+        (1, _) => format!("all {limit} units of the rate are used; the next is free in {free_in:?}"),
+        _ => format!(
+            "of {limit} units of the rate fewer than {permits} are left; so many are free in {free_in:?}"
+        ),
+    }
 }
 
 /// A mode, as clients read it.

@@ -302,8 +302,7 @@ impl Engine {
         let unheard = r.tenure.is_none() && r.ask.as_deref().is_none_or(is_silent);
         let refusal = match () {
             () if !self.link.is_up() || unheard => Refusal::StoreUnavailable,
-            () if waiter.is_try() => Refusal::Held,
-            () => Refusal::WaitTimeout,
+            () => self.refusal_of_taken(now, waiter),
         };
         self.refuse_waiter(now, index, refusal);
         self.serve(now, resource);

@@ -37,6 +37,8 @@ pub(crate) struct Ask {
     upgrade: bool,
     /// The key is in use with this other limit; the idle ones among its holders have been recalled.
     pub(crate) mismatched: Option<u32>,
+    /// Time brings back units of a rate that another sidecar has: the first of them then.
+    pub(crate) free_at: Option<Time>,
     sent: u32,
     doubtful: bool,
     refuse_after: StoreTime,
@@ -55,11 +57,18 @@ impl Ask {
             recalled: false,
             upgrade,
             mismatched: None,
+            free_at: None,
             sent: 0,
             doubtful: false,
             refuse_after: StoreTime(0),
             give_back: None,
         }
+    }
+
+    /// A holder said when its first unit is back; others may have said that too.
+    pub(crate) fn note_free(&mut self, now: Time, free_in: Option<Duration>) {
+        let known = self.free_at.filter(|&at| at > now);
+        self.free_at = known.into_iter().chain(free_in.map(|span| now + span)).min();
     }
 
     /// The store is done with the old number; the wish stands.

@@ -231,6 +231,17 @@ pub enum Refusal {
     Held,
     /// The wait is over.
     WaitTimeout,
+    /// A try met, or a wait ended with, units of a rate that only time brings back.
+    UsedUp {
+        /// What was asked for.
+        permits: u32,
+        /// Of how many.
+        limit: u32,
+        /// They are back after this, as far as is known here: if nobody is granted them first.
+        free_in: Duration,
+        /// It was a wait that ended.
+        waited: bool,
+    },
     /// The key has as many waiters as it may have.
     QueueFull {
         /// `waiters_per_key_max`.

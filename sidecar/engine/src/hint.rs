@@ -34,11 +34,12 @@ impl Engine {
                 self.recalled(now, resource, ask);
             }
             Push::Changed { key } => self.register_changed(now, &key),
-            Push::Busy { key, ask: busy } => {
+            Push::Busy { key, ask: busy, free_in } => {
                 let Some(resource) = self.resource_of(&key) else {
                     return;
                 };
-                if self.resources[resource].ask.as_ref().is_some_and(|ask| ask.seq == busy.seq) {
+                if let Some(ask) = self.resources[resource].ask.as_mut().filter(|ask| ask.seq == busy.seq) {
+                    ask.note_free(now, free_in);
                     self.refuse_tries(now, resource, false);
                     self.serve(now, resource);
                 }
@@ -74,7 +75,8 @@ impl Engine {
         // What went back may be all that is wanted.
         let kept_all = r.tenure.as_ref().map(|tenure| tenure.units) == before;
         if kept_all && r.tenure.is_some() && !r.live.is_empty() && self.link.is_up() {
-            let op = Tell { key: r.key.clone(), ask: by };
+            let free_in = self.next_unit_in(now, resource);
+            let op = Tell { key: r.key.clone(), ask: by, free_in };
             self.send(resource, Sent { kind: SentKind::Tell, resource, seq: 0, at: now }, Op::Tell(op));
         }
     }

@@ -1,13 +1,15 @@
 //! Rates: permits whose units come back a fixed time after the grant, not with the release.
 //!
-//! Owns how long units stay bound, and the memory of units whose lease is over before that. Must not know who is served
-//! next. A rate is a semaphore in all else: the same queue, the same fairness, the same units at the store.
+//! Owns how long units stay bound, the memory of units whose lease is over before that, and what is known of when they
+//! are back. Must not know who is served next. A rate is a semaphore in all else: the same queue, the same fairness, the same units at the store.
 //!
 //! The store knows nothing of rates. A grant waits until the tenure is confirmed for as long as its units stay bound, as
 //! a timed lease does (P5): so they are bound there whatever becomes of this sidecar.
 
+use crate::acquire::Waiter;
+use crate::effect::Refusal;
 use crate::engine::Engine;
-use crate::model::Time;
+use crate::model::{Mode, Time};
 use crate::mutant::Mutant;
 use std::time::Duration;
 
@@ -51,6 +53,58 @@ impl Engine {
         let r = &mut self.resources[lease.resource];
         r.live.spend(lease.mode.units());
         r.spent.push(Spent { units: lease.mode.units(), until: rate.cools });
+    }
+
+    /// Why a waiter is refused that others are in the way of.
+    pub(crate) fn refusal_of_taken(&self, now: Time, waiter: &Waiter) -> Refusal {
+        let waited = !waiter.is_try();
+        match (self.used_up(now, waiter), waiter.mode) {
+            (Some(free_in), Mode::Permits { permits, limit }) => {
+                Refusal::UsedUp { permits, limit, free_in, waited }
+            }
+            _ if waited => Refusal::WaitTimeout,
+            _ => Refusal::Held,
+        }
+    }
+
+    /// When time brings back the units that a waiter needs, if it does and that is known.
+    fn used_up(&self, now: Time, waiter: &Waiter) -> Option<Duration> {
+        let Mode::Permits { permits, limit } = waiter.mode else { return None };
+        let r = &self.resources[waiter.resource];
+        if !r.live.fits(waiter.mode) {
+            let missing = r.live.units_with(waiter.mode).saturating_sub(limit);
+            return self.units_cool_in(now, waiter.resource, missing);
+        }
+        // Others have the rest: what comes first, here or there, is what is next.
+        let ask = r.ask.as_ref().filter(|ask| ask.queued.is_some())?;
+        let there = ask.free_at.filter(|&at| at > now).map(|at| at.since(now));
+        self.units_cool_in(now, waiter.resource, permits).into_iter().chain(there).min()
+    }
+
+    /// When the first unit is back that time brings back, for whoever waits elsewhere.
+    pub(crate) fn next_unit_in(&self, now: Time, resource: usize) -> Option<Duration> {
+        let free_in = self.units_cool_in(now, resource, 1)?;
+        // What another sidecar reads counts in microseconds.
+        Some(Duration::from_micros(u64::try_from(free_in.as_nanos().div_ceil(1_000)).unwrap_or(u64::MAX)))
+    }
+
+    /// When so many units have cooled, those of live leases among them; nothing if fewer than that do.
+    fn units_cool_in(&self, now: Time, resource: usize, units: u32) -> Option<Duration> {
+        let r = &self.resources[resource];
+        let live = r.live.iter().filter_map(|lease| {
+            let lease = &self.leases[lease];
+            Some((lease.rate()?.cools, lease.mode.units()))
+        });
+        let spent = r.spent.iter().map(|spent| (spent.until, spent.units));
+        let mut cooling: Vec<(Time, u32)> = live.chain(spent).collect();
+        cooling.sort_unstable();
+        let mut cool = 0;
+        let enough = |&&(_, more): &&(Time, u32)| {
+            cool += more;
+            cool >= units
+        };
+        let (at, _) = cooling.iter().find(enough)?;
+        Some(at.since(now)).filter(|free_in| !free_in.is_zero())
     }
 
     /// Frees what has cooled. The caller serves the resource.

@@ -191,15 +191,15 @@ impl Engine {
             return;
         }
         let mismatch = self.resources[resource].ask.as_ref().and_then(|ask| ask.mismatched);
-        let refusal = match mismatch {
-            _ if unavailable => Refusal::StoreUnavailable,
-            Some(limit) => Refusal::LimitMismatch { limit },
-            None => Refusal::Held,
-        };
         let tries: Vec<usize> =
             self.resources[resource].queue.iter().filter(|&waiter| self.waiters[waiter].is_try()).collect();
         for waiter in tries {
-            self.refuse_waiter(now, waiter, refusal.clone());
+            let refusal = match mismatch {
+                _ if unavailable => Refusal::StoreUnavailable,
+                Some(limit) => Refusal::LimitMismatch { limit },
+                None => self.refusal_of_taken(now, &self.waiters[waiter]),
+            };
+            self.refuse_waiter(now, waiter, refusal);
         }
     }
 

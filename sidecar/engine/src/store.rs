@@ -221,6 +221,8 @@ pub struct Tell {
     pub key: Key,
     /// The ask that caused the recall; its incarnation is the addressee.
     pub ask: AskId,
+    /// As in [`Push::Busy`].
+    pub free_in: Option<Duration>,
 }
 
 /// Write a board. `refuse_after` passed → [`Reply::TooLate`]. One that is not newer than what is there is not written, and
@@ -456,6 +458,8 @@ pub enum Push {
         key: Key,
         /// Your ask.
         ask: AskId,
+        /// Time alone brings units back: the first of them after this, in whole microseconds and not 0.
+        free_in: Option<Duration>,
     },
     /// A tenure of yours was taken away by force. It never lies, however late it comes: ids are used once.
     Forced {

@@ -4,11 +4,12 @@
 --           but for a register's operations that are bound to a lease: behind the others stand, in the order of those
 --           operations, the records of their locks, which are read
 -- ARGV[i]   the operation: a verb byte and packed fields, see the file of the verb; tell: '\5' incarnation:16 seq:8
+--           free_us:8, which is 0 or says when time brings a unit back
 -- Returns   { now_us, answer 1, answer 2, … }: per operation a code byte and packed fields, or '\12' and what is wrong
 --           with the record
 -- Keeps     a record is read once and written once, last (P2); an operation that fails has written nothing and does
 --           not disturb the others; pushes go out when everything is written (P21).
--- A push    kind:1 incarnation:16 seq:8 space:1 (its first letter) escaped key
+-- A push    kind:1 incarnation:16 seq:8 [ free_us:8, of a busy one ] space:1 (its first letter) escaped key
 --
 -- One call for many operations because a call costs more than what is in it. Measured on 7.0.15, server time of a cycle
 -- of ask and return on a free key: 17 us in calls of one, 8 us in calls of eight, 6.5 us in calls of 32; SET NX PX and a
@@ -52,6 +53,7 @@ local function step(arg)
     if verb == TELL then
         local inc, seq = unpack_at('<c16I8', arg, 2)
         wake(inc, BUSY, inc, seq)
+        wakes[#wakes].more = arg:sub(26, 33)
         return TOLD
     end
     local raw = redis.call('GET', key)
@@ -96,7 +98,7 @@ end
 
 for _, w in ipairs(pushes) do
     local prefix, escaped, space = w.key:match('^(.-){(.*)}:(.)')
-    local message = pack('<I1c16I8', w.kind, w.inc, w.seq) .. space .. escaped
+    local message = pack('<I1c16I8', w.kind, w.inc, w.seq) .. (w.more or '') .. space .. escaped
     local inbox = prefix .. 'inbox:' .. (('%02x'):rep(16)):format(w.to:byte(1, 16))
     -- A push is a hint: one that can not be sent must not turn a written answer into an error.
     redis.pcall('PUBLISH', inbox, message)

@@ -48,7 +48,7 @@ impl Memory {
     pub fn apply(&mut self, now: StoreTime, op: &Op) -> (Reply, Vec<Wake>) {
         match op {
             Op::Tell(tell) => {
-                let push = Push::Busy { key: tell.key.clone(), ask: tell.ask };
+                let push = Push::Busy { key: tell.key.clone(), ask: tell.ask, free_in: tell.free_in };
                 return (Reply::Told, vec![Wake { to: tell.ask.incarnation, push }]);
             }
             Op::Publish(publish) => return (self.boards.publish(now, publish), Vec::new()),

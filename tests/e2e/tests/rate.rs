@@ -5,6 +5,7 @@
 //! of a test are on one host and so on one clock.
 
 use serde_json::Value;
+use sidelock_client::Client;
 use sidelock_e2e::frames::{Peer, try_lock};
 use sidelock_e2e::process::until;
 use sidelock_e2e::redis::Redis;
@@ -212,4 +213,75 @@ fn ls_shows_permits_on_their_way_back() {
     let (code, said) = sidecar.verb(["ls", "-o", "json"]);
     let listing: Value = serde_json::from_str(&said).expect("JSON");
     assert_eq!((code, &listing["keys"][0]["cooling"]["permits"]), (0, &Value::from(1)), "{said}");
+}
+
+/// A case with one sidecar for both sides, and with two of one fleet.
+fn places(case: impl Fn(&Sidecar, &Sidecar)) {
+    let alone = Sidecar::on_memory();
+    case(&alone, &alone);
+    let redis = Redis::start();
+    case(&Sidecar::connected_to(&redis), &Sidecar::connected_to(&redis));
+}
+
+#[test]
+fn who_finds_all_units_used_is_told_when_the_next_is_back() {
+    places(|here, there| {
+        let take = |sidecar: &Sidecar, body: &str| sidecar.request("POST", "/v1/semaphores/mail", body);
+        let begun = Instant::now();
+        assert_eq!(take(here, r#"{"limit":2,"per":"1m"}"#).status, 200);
+        // Whether it is still held or not makes no difference.
+        here.unlock(&take(here, r#"{"limit":2,"per":"1m"}"#).json());
+        for (body, code) in [("0s", "held"), ("200ms", "wait_timeout")] {
+            let answer = take(there, &format!(r#"{{"limit":2,"per":"1m","wait":"{body}"}}"#));
+            assert_eq!((answer.status, answer.code().as_str()), (409, code), "{answer:?}");
+            let problem = answer.json();
+            let detail = problem["detail"].as_str().expect("a sentence");
+            assert!(detail.contains("all 2 units of the rate are used; the next is free in "), "{detail}");
+            // Units of a fleet stay bound for a hundredth more, for clocks that differ.
+            let left = 60.6 - begun.elapsed().as_secs_f64();
+            let told = problem["retry_after"].as_f64().expect("seconds");
+            assert!(told > left - 1.0 && told < left + 5.0, "{told} of {left}: {answer:?}");
+            assert_eq!(answer.header("retry-after"), Some(told.ceil().to_string().as_str()), "{answer:?}");
+        }
+        let mut peer = Peer::greeted(there.socket());
+        let mode = Mode::Permits { permits: 1, limit: 2 };
+        let acquire = Acquire { mode, per: Some(60 * PER), ..try_lock(1, "mail") };
+        peer.say(&ToSidecar::Acquire(acquire));
+        let mut retry_after = None;
+        peer.hears("a refusal", |message| {
+            let ToClient::Refused(refused) = message else { return false };
+            retry_after = refused.detail.retry_after;
+            true
+        });
+        assert!(retry_after.is_some_and(|span| span > 50 * PER), "{retry_after:?}");
+        let (code, said) =
+            there.verb(["run", "mail", "--limit", "2", "--per", "1m", "--wait", "0", "--", "true"]);
+        assert!(code == 3 && said.contains("the next is free in "), "{code}: {said}");
+        let (code, said) = there.verb(["lock", "mail", "--limit", "2", "--per", "1m", "--wait", "0"]);
+        assert!(code == 3 && said.contains("the next is free in "), "{code}: {said}");
+    });
+}
+
+#[test]
+fn the_sdk_waits_as_long_as_it_was_told_and_no_longer() {
+    places(|here, there| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        runtime.expect("the system gives a runtime").block_on(async {
+            let first = Client::connect(here.socket()).await.expect("the sidecar listens");
+            let second = Client::connect(there.socket()).await.expect("the sidecar listens");
+            first.rate("mail", 1, PER).await.expect("nobody was before").release().await.expect("it is ours");
+            let once = second.rate("mail", 1, PER).permits(1).wait(Duration::ZERO).await;
+            let told = once.expect_err("it is used").retry_after().expect("it says when");
+            assert!(told > PER / 10 && told < PER * 2, "{told:?}");
+            tokio::time::sleep(told).await;
+            // What was freed at another sidecar takes some hops to come here.
+            let again = second
+                .rate("mail", 1, PER)
+                .permits(1)
+                .wait(PER / 2)
+                .await
+                .expect("it is back when it was said to be");
+            assert!(again.is_valid());
+        });
+    });
 }

@@ -146,7 +146,7 @@ fn call(index: u8) -> Call {
             refuse_after: StoreTime(1),
             bound: None,
         }),
-        _ => Op::Tell(Tell { key, ask: ID }),
+        _ => Op::Tell(Tell { key, ask: ID, free_in: None }),
     };
     Call { id: CallId(index.into()), op }
 }

@@ -8,15 +8,15 @@ use super::response::{Answer, json};
 use crate::problem::Problem;
 use hyper::header::{ALLOW, CONTENT_TYPE, ETAG, HeaderValue, RETRY_AFTER};
 use hyper::{Method, StatusCode};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use sidelock_engine::WHOLE;
 use sidelock_wire::{Code, CycleEdge, Mode};
 use std::num::NonZeroU32;
 use std::time::Duration;
 use utoipa::ToSchema;
 
-/// Seconds that a client is asked to stay away for when nothing better is known.
-const RETRY_AFTER_MIN: NonZeroU32 = NonZeroU32::MIN;
+/// How long a client is asked to stay away for when nothing better is known.
+const PAUSE: Pause = Pause(NonZeroU32::new(1_000).unwrap());
 
 /// A refusal. Becomes an `application/problem+json` answer (RFC 9457).
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
@@ -48,9 +48,10 @@ pub(crate) struct ProblemDocument {
     /// What is there, where a write's condition failed.
     #[serde(flatten)]
     current: Option<Box<RegisterVersion>>,
-    /// For `Retry-After`, which counts in whole seconds.
-    #[serde(skip)]
-    retry_after: Option<NonZeroU32>,
+    /// Seconds after which the same may succeed; also in `Retry-After`, in whole seconds, rounded up.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<f64>)]
+    retry_after: Option<Pause>,
     #[serde(skip)]
     allow: Option<Box<HeaderValue>>,
 }
@@ -127,7 +128,7 @@ impl ProblemDocument {
             limit: None,
             cycle: None,
             current: None,
-            retry_after: code.retry_after().then_some(RETRY_AFTER_MIN),
+            retry_after: code.retry_after().then_some(PAUSE),
             allow: None,
         }
     }
@@ -201,8 +202,8 @@ impl ProblemDocument {
         let mut answer = json(status, &self);
         let headers = answer.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-        if let Some(seconds) = self.retry_after {
-            headers.insert(RETRY_AFTER, HeaderValue::from(seconds.get()));
+        if let Some(pause) = self.retry_after {
+            headers.insert(RETRY_AFTER, HeaderValue::from(pause.whole_seconds()));
         }
         if let Some(etag) = self.current.and_then(|current| super::register::header(&current.etag).ok()) {
             headers.insert(ETAG, etag);
@@ -229,16 +230,31 @@ impl From<Problem> for ProblemDocument {
             // A lock has no limit that a person would know; the message says that it is one.
             cycle: Ring::of(&problem.detail.cycle),
             limit: problem.detail.limit.filter(|limit| *limit != WHOLE),
-            retry_after: problem.detail.retry_after.map(whole_seconds).or(base.retry_after),
+            retry_after: problem.detail.retry_after.map(Pause::of).or(base.retry_after),
             ..base
         }
     }
 }
 
-/// Rounded up: coming back too early is only refused again.
-fn whole_seconds(span: Duration) -> NonZeroU32 {
-    let seconds = u32::try_from(span.as_millis().div_ceil(1000)).unwrap_or(u32::MAX);
-    NonZeroU32::new(seconds).unwrap_or(RETRY_AFTER_MIN)
+/// How long to stay away, in milliseconds. All is rounded up: coming back too early is only refused again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Pause(NonZeroU32);
+
+impl Pause {
+    fn of(span: Duration) -> Pause {
+        let millis = u32::try_from(span.as_nanos().div_ceil(1_000_000)).unwrap_or(u32::MAX);
+        Pause(NonZeroU32::new(millis).unwrap_or(NonZeroU32::MIN))
+    }
+
+    fn whole_seconds(self) -> u32 {
+        self.0.get().div_ceil(1_000)
+    }
+}
+
+impl Serialize for Pause {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_f64(f64::from(self.0.get()) / 1e3)
+    }
 }
 
 fn names(methods: &[Method]) -> String {
@@ -265,6 +281,13 @@ mod tests {
         problem.detail.retry_after = Some(Duration::from_millis(2001));
         let answer = ProblemDocument::from(problem).into_answer();
         assert_eq!(answer.headers()[RETRY_AFTER], "3");
+        let document = |nanos| {
+            let retry_after = Some(Pause::of(Duration::from_nanos(nanos)));
+            serde_json::to_value(ProblemDocument { retry_after, ..ProblemDocument::new(Code::Held, "") })
+                .unwrap()
+        };
+        assert_eq!(document(2_001_000_001)["retry_after"], 2.002);
+        assert_eq!(document(0)["retry_after"], 0.001);
     }
 
     #[test]

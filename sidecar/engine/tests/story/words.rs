@@ -385,6 +385,9 @@ pub(super) fn push(push: &Push) -> String {
         Push::Recall { key, ask } => format!("sidecar {} waits ({key})", { ask.incarnation.0 }),
         Push::Forced { key, tenure } => format!("#{} was taken ({key})", tenure.seq),
         Push::Changed { key } => format!("{key} changed"),
-        Push::Busy { key, ask } => format!("#{} has to wait ({key})", ask.seq),
+        Push::Busy { key, ask, free_in: None } => format!("#{} has to wait ({key})", ask.seq),
+        Push::Busy { key, ask, free_in: Some(span) } => {
+            format!("#{} has to wait, a unit is back in {span:?} ({key})", ask.seq)
+        }
     }
 }

@@ -11,6 +11,9 @@ use sidelock_engine::{Align, AskId, Etag, FenceRange, Incarnation, Key, Space, S
 use std::sync::Arc;
 use std::time::Duration;
 
+/// The kind of a push that has a field more, see `scripts/turn.lua`.
+const BUSY: u8 = 3;
+
 /// One operation as the script's argument: a verb and its fields, little endian, times in microseconds.
 pub(super) fn argument(op: &Op) -> Vec<u8> {
     let mut out = Vec::with_capacity(96);
@@ -56,7 +59,10 @@ pub(super) fn argument(op: &Op) -> Vec<u8> {
             put32(&mut out, &[*keep]);
             put64(&mut out, &[tombstone.unwrap_or_default().0]);
         }
-        Op::Tell(tell) => begin(&mut out, 5, &tell.ask),
+        Op::Tell(tell) => {
+            begin(&mut out, 5, &tell.ask);
+            put64(&mut out, &[micros(tell.free_in.unwrap_or_default())]);
+        }
         Op::Publish(Publish { version, body, ttl, refuse_after, board: _ }) => {
             out.push(10);
             put64(&mut out, &[*version, micros(*ttl), refuse_after.0]);
@@ -244,13 +250,14 @@ pub(super) fn push(message: &[u8]) -> Option<Push> {
     let (kind, fields) = message.split_first()?;
     let mut from = Fields(fields);
     let ask = AskId { incarnation: from.incarnation()?, seq: from.u64()? };
+    let free_in = if *kind == BUSY { Some(Duration::from_micros(from.u64()?)) } else { None };
     let [letter] = from.take()?;
     let escaped = std::str::from_utf8(from.0).ok()?;
     let key = Key::of(Space::from_letter(letter)?, &unescape(escaped)?).ok()?;
-    match kind {
+    match *kind {
         1 => Some(Push::Offer { key, ask }),
         2 => Some(Push::Recall { key, ask }),
-        3 => Some(Push::Busy { key, ask }),
+        BUSY => Some(Push::Busy { key, ask, free_in: free_in.filter(|span| !span.is_zero()) }),
         5 => Some(Push::Forced { key, tenure: ask }),
         4 => Some(Push::Changed { key }),
         _ => None,
@@ -331,7 +338,14 @@ mod tests {
         let key = Key::new("a:b").unwrap();
         assert_eq!(push(&message(1, "a%3Ab")), Some(Push::Offer { key: key.clone(), ask }));
         assert_eq!(push(&message(2, "a%3Ab")), Some(Push::Recall { key: key.clone(), ask }));
-        assert_eq!(push(&message(3, "a%3Ab")), Some(Push::Busy { key, ask }));
+        let busy = |free_in: u64| {
+            let message = message(BUSY, "");
+            [&message[..25], &free_in.to_le_bytes(), b"la%3Ab"].concat()
+        };
+        assert_eq!(push(&busy(0)), Some(Push::Busy { key: key.clone(), ask, free_in: None }));
+        let free_in = Some(Duration::from_micros(1_500));
+        assert_eq!(push(&busy(1_500)), Some(Push::Busy { key, ask, free_in }));
+        assert_eq!(push(&busy(0)[..33]), None, "cut before its key");
         let whole = message(1, "k");
         for cut in 0..whole.len() {
             assert_eq!(push(&whole[..cut]), None, "cut after {cut} bytes");

@@ -253,7 +253,7 @@ mod tests {
 
     fn call(key: &str) -> Call {
         let ask = AskId { incarnation: Incarnation(1), seq: 1 };
-        Call { id: CallId(1), op: Op::Tell(Tell { key: Key::new(key).unwrap(), ask }) }
+        Call { id: CallId(1), op: Op::Tell(Tell { key: Key::new(key).unwrap(), ask, free_in: None }) }
     }
 
     fn sent(number: u64, key: &str) -> Sent {

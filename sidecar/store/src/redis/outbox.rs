@@ -62,7 +62,7 @@ mod tests {
     const ID: AskId = AskId { incarnation: Incarnation(1), seq: 1 };
 
     fn tell(id: u64) -> Call {
-        Call { id: CallId(id), op: Op::Tell(Tell { key: Key::new("k").unwrap(), ask: ID }) }
+        Call { id: CallId(id), op: Op::Tell(Tell { key: Key::new("k").unwrap(), ask: ID, free_in: None }) }
     }
 
     fn renewal(id: u64) -> Call {

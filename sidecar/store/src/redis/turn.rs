@@ -184,7 +184,7 @@ mod tests {
             upgrade: false,
             waiting_since: None,
         };
-        let tell = Op::Tell(Tell { key, ask: ID });
+        let tell = Op::Tell(Tell { key, ask: ID, free_in: None });
         vec![Call { id: CallId(1), op: Op::Ask(ask) }, Call { id: CallId(2), op: tell }]
     }
 

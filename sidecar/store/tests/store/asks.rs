@@ -149,8 +149,10 @@ fn a_clock_set_back_on_a_free_key_is_refused(store: &mut dyn Subject) {
 }
 
 fn a_tell_reaches_the_asker(store: &mut dyn Subject) {
-    let done = store.apply(&Op::Tell(Tell { key: key(), ask: id(B, 9) }));
-    assert_eq!(done.reply, Reply::Told);
-    done.wakes(&[Wake { to: B, push: Push::Busy { key: key(), ask: id(B, 9) } }]);
-    assert_eq!(store.keys(), 0);
+    for free_in in [None, Some(Duration::from_micros(1)), Some(Duration::from_secs(3_600))] {
+        let done = store.apply(&Op::Tell(Tell { key: key(), ask: id(B, 9), free_in }));
+        assert_eq!(done.reply, Reply::Told);
+        done.wakes(&[Wake { to: B, push: Push::Busy { key: key(), ask: id(B, 9), free_in } }]);
+        assert_eq!(store.keys(), 0);
+    }
 }

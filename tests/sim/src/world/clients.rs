@@ -330,8 +330,8 @@ impl World {
                 Answer::Told(counters::told(&reply).expect("nobody watches"))
             }
             Reply::Refused(refusal) => Answer::Refused(match refusal {
-                Refusal::Held => Refused::Held,
-                Refusal::WaitTimeout => Refused::WaitTimeout,
+                Refusal::Held | Refusal::UsedUp { waited: false, .. } => Refused::Held,
+                Refusal::WaitTimeout | Refusal::UsedUp { waited: true, .. } => Refused::WaitTimeout,
                 Refusal::Deadlock(_) => Refused::Deadlock,
                 Refusal::NotHeld | Refusal::NotFound | Refusal::LeaseLost(_) => Refused::NotYours,
                 Refusal::OutcomeUnknown => Refused::Unknown,

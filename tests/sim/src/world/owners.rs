@@ -275,7 +275,8 @@ impl World {
             // A grant that raced the cancel is no lease; the acknowledgement is still to come.
             Reply::Granted(_) if cancelled => {}
             Reply::Granted(grant) => self.owner_granted(client, owner, of, grant, &tangle),
-            Reply::Refused(Refusal::WaitTimeout | Refusal::Held) | Reply::Cancelled
+            Reply::Refused(Refusal::WaitTimeout | Refusal::Held | Refusal::UsedUp { .. })
+            | Reply::Cancelled
                 if self.dice.chance(tangle.stubborn) =>
             {
                 self.owner_goes_on(client, owner, &tangle);

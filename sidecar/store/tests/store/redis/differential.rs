@@ -116,8 +116,10 @@ fn operation() -> impl Strategy<Value = Op> {
             Op::Withdraw(Withdraw { key: key(k), id, keep: if full { 0 } else { keep }, tombstone: None })
         },
     );
-    let tell =
-        (prop::sample::select(&KEYS[..]), ask_id()).prop_map(|(k, ask)| Op::Tell(Tell { key: key(k), ask }));
+    let tell = (prop::sample::select(&KEYS[..]), ask_id(), prop::option::of(1..u64::from(u32::MAX)))
+        .prop_map(|(k, ask, free_in)| {
+            Op::Tell(Tell { key: key(k), ask, free_in: free_in.map(Duration::from_micros) })
+        });
     let length = prop_oneof![1..2_000u64, Just(3_600_000_000)].prop_map(Duration::from_micros);
     let finish = (ask_id(), length, any::<bool>(), 0..70usize).prop_map(|(tenure, per, utc, bytes)| {
         let (granted_at, refuse_after) = (StoreTime(0), StoreTime(0));

@@ -123,15 +123,19 @@ fn wake(info: &PushInfo) -> Option<Wake> {
     let to = Incarnation(u128::from_str_radix(channel.rsplit(':').next().unwrap(), 16).unwrap());
     let incarnation = Incarnation(u128::from_be_bytes(message[1..17].try_into().unwrap()));
     let ask = AskId { incarnation, seq: u64::from_le_bytes(message[17..25].try_into().unwrap()) };
-    let space = Space::from_letter(message[25]).unwrap();
-    let escaped = std::str::from_utf8(&message[26..]).unwrap();
+    let (more, rest) = message[25..].split_at(if message[0] == 3 { 8 } else { 0 });
+    let space = Space::from_letter(rest[0]).unwrap();
+    let escaped = std::str::from_utf8(&rest[1..]).unwrap();
     let plain = escaped.replace("%7B", "{").replace("%7D", "}").replace("%3A", ":").replace("%25", "%");
     let key = Key::of(space, &plain).unwrap();
     let push = match message[0] {
         4 => Push::Changed { key },
         1 => Push::Offer { key, ask },
         2 => Push::Recall { key, ask },
-        3 => Push::Busy { key, ask },
+        3 => {
+            let free_in = Duration::from_micros(u64::from_le_bytes(more.try_into().unwrap()));
+            Push::Busy { key, ask, free_in: Some(free_in).filter(|span| !span.is_zero()) }
+        }
         5 => Push::Forced { key, tenure: ask },
         other => panic!("a push of kind {other}"),
     };

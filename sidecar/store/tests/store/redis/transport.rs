@@ -108,8 +108,9 @@ async fn pushes_arrive() {
     let ask = AskId { incarnation: b.incarnation, seq: 1 };
     let recall = Push::Recall { key: key.clone(), ask };
     while !matches!(a.event().await, StoreEvent::Push(push) if push == recall) {}
-    a.send(vec![Op::Tell(Tell { key: key.clone(), ask }), a.give_back("k")]);
-    for wanted in [Push::Busy { key: key.clone(), ask }, Push::Offer { key, ask }] {
+    let free_in = Some(Duration::from_secs(7));
+    a.send(vec![Op::Tell(Tell { key: key.clone(), ask, free_in }), a.give_back("k")]);
+    for wanted in [Push::Busy { key: key.clone(), ask, free_in }, Push::Offer { key, ask }] {
         loop {
             if let StoreEvent::Push(push) = b.event().await {
                 assert_eq!(push, wanted);
