@@ -33,6 +33,8 @@ const ROUNDS_MAX: usize = 4;
 const CONFIRM_EVERY: Duration = Duration::from_millis(50);
 /// … until so long after the first time.
 const CONFIRM_WITHIN: Duration = Duration::from_secs(1);
+/// Boards that have not come after this long are of a sidecar that is stopped, or away.
+const OVERDUE: Duration = Duration::from_millis(600);
 
 /// What a sidecar does to find deadlocks.
 pub(crate) struct Patrol {
@@ -79,6 +81,8 @@ struct Suspicion {
     sidecars: BTreeSet<Incarnation>,
     keys: BTreeSet<Key>,
     victims: BTreeSet<u64>,
+    /// Of those, who is told only if a board stays away for too long: with it, somebody else is enough.
+    spare: BTreeSet<u64>,
 }
 
 impl Default for Patrol {
@@ -238,7 +242,8 @@ impl Engine {
                     .boards
                     .retain(|sidecar, board| least.get(sidecar).is_some_and(|least| board.version >= *least));
                 let all = later.boards.len() == least.len();
-                self.conclude(now, &suspicion.seen, later);
+                let is_overdue = now + CONFIRM_WITHIN >= until + OVERDUE;
+                self.conclude(now, &suspicion, later, is_overdue);
                 if !all && now < until {
                     let stage = Stage::Confirm { suspicion, least, until };
                     let due = now + CONFIRM_EVERY;
@@ -264,24 +269,50 @@ impl Engine {
         if let Some(ticket) = *ticket {
             return self.surveyed(ticket, round.look);
         }
-        let mine: Vec<FleetKnot> =
-            round.look.knots(self.config.mutant).into_iter().filter(|knot| knot.victim.0 == me).collect();
+        self.suspect(now, round);
+    }
+
+    /// A walk is over: those of its victims that are ours are told once it is sure that they are.
+    fn suspect(&mut self, now: Time, mut round: Round) {
+        let me = self.config.incarnation;
+        let knots = round.look.knots(self.config.mutant);
+        let spare = self.spare_knots(&round.look, &knots);
+        let mut mine: Vec<FleetKnot> = knots.into_iter().filter(|knot| knot.victim.0 == me).collect();
         if Mutant::BoardsUnverified.is(self.config.mutant) {
             return mine.into_iter().for_each(|knot| self.tell_victim(now, knot.victim.1, knot.cycle));
         }
-        let victims: BTreeSet<u64> = mine.iter().map(|knot| knot.victim.1).collect();
-        let others =
-            |knot: &FleetKnot| knot.sidecars.iter().copied().filter(|sidecar| *sidecar != me).collect();
-        let sidecars: BTreeSet<Incarnation> =
-            mine.iter().flat_map(|knot| -> Vec<_> { others(knot) }).collect();
+        let named = |knots: &[FleetKnot]| knots.iter().map(|knot| knot.victim.1).collect::<BTreeSet<u64>>();
+        let first = named(&mine);
+        mine.extend(spare);
+        let victims = named(&mine);
+        let spare = victims.difference(&first).copied().collect();
+        let others = mine.iter().flat_map(|knot| knot.sidecars.iter().copied());
+        let sidecars: BTreeSet<Incarnation> = others.filter(|sidecar| *sidecar != me).collect();
         if victims.iter().all(|victim| self.is_suspected(*victim, &sidecars)) {
             return;
         }
         let keys = mine.iter().flat_map(|knot| knot.keys.iter().cloned()).collect();
         let wanted: Vec<Asked> = sidecars.iter().copied().map(Asked::Board).collect();
         let seen = std::mem::take(&mut round.look);
-        round.stage = Stage::Mark(Suspicion { seen, sidecars, keys, victims });
+        round.stage = Stage::Mark(Suspicion { seen, sidecars, keys, victims, spare });
         self.ask_for(now, round, wanted);
+    }
+
+    /// Deadlocks with a victim of ours that are left if one of the other sidecars is not there: should it be stopped, nobody
+    /// can make sure of those that it is in, and they hide what does not need it. Its board is waited for nonetheless.
+    fn spare_knots(&self, look: &Look, knots: &[FleetKnot]) -> Vec<FleetKnot> {
+        let me = self.config.incarnation;
+        let others: BTreeSet<Incarnation> = knots.iter().flat_map(|knot| knot.sidecars.clone()).collect();
+        let without = others.into_iter().filter(|sidecar| *sidecar != me).flat_map(|sidecar| {
+            let mut rest = look.clone();
+            rest.boards.remove(&sidecar);
+            let mut left = rest.knots(self.config.mutant);
+            for knot in &mut left {
+                knot.sidecars.insert(sidecar);
+            }
+            left
+        });
+        without.filter(|knot| knot.victim.0 == me).collect()
     }
 
     /// A round makes sure of this victim already, and needs no other sidecars for it: of those one may have died since.
@@ -327,13 +358,13 @@ impl Engine {
 
     /// Boards that were composed after everything was seen are there: what is on both stood at one instant. Victims of ours
     /// that still wait are told.
-    fn conclude(&mut self, now: Time, seen: &Look, mut later: Look) {
+    fn conclude(&mut self, now: Time, suspicion: &Suspicion, mut later: Look, is_overdue: bool) {
         let own = self.look_with(now, self.compose_board(now));
         later.boards.extend(own.boards);
         later.at = own.at;
-        for knot in seen.standing(&later).knots(self.config.mutant) {
+        for knot in suspicion.seen.standing(&later).knots(self.config.mutant) {
             let (sidecar, wait) = knot.victim;
-            if sidecar == self.config.incarnation {
+            if sidecar == self.config.incarnation && (is_overdue || !suspicion.spare.contains(&wait)) {
                 self.tell_victim(now, wait, knot.cycle);
             }
         }
