@@ -40,6 +40,8 @@ pub enum Mutant {
     FreeFirstGrant,
     /// P16, engine: who waits for an upgrade gives its share up meanwhile.
     UpgradeDropsShare,
+    /// P16, engine: the release of one of several handles ends the lease.
+    InnerReleaseFrees,
     /// P10, engine: a try that meets a remote tenure fails at once.
     TryFailsAtOnce,
     /// P11, engine: a busy tenure never contacts the store on its own.
@@ -88,7 +90,7 @@ pub enum Mutant {
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Mutant; 39] = [
+    pub const ALL: [Mutant; 40] = [
         Mutant::FenceFromClock,
         Mutant::HandoffRepeatsFence,
         Mutant::HalfWrite,
@@ -106,6 +108,7 @@ impl Mutant {
         Mutant::NoBudget,
         Mutant::FreeFirstGrant,
         Mutant::UpgradeDropsShare,
+        Mutant::InnerReleaseFrees,
         Mutant::TryFailsAtOnce,
         Mutant::NoContact,
         Mutant::NoReask,

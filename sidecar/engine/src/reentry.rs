@@ -11,6 +11,7 @@ use crate::engine::Engine;
 use crate::input::{Acquire, LeaseName, Life};
 use crate::lease::Lease;
 use crate::model::{LeaseSecret, Mode, RequestId, SessionId, Space, Time};
+use crate::mutant::Mutant;
 use crate::owners::OwnerId;
 use crate::session::Slot;
 use std::time::Duration;
@@ -146,7 +147,7 @@ impl Engine {
     /// other, it is the lease that is given back.
     pub(crate) fn drop_handle(&mut self, index: usize, speaker: SessionId, name: LeaseName) -> bool {
         let lease = &mut self.leases[index];
-        if lease.inner_handles().is_empty() {
+        if lease.inner_handles().is_empty() || Mutant::InnerReleaseFrees.is(self.config.mutant) {
             return false;
         }
         let inner = &mut lease.terms().inner;

@@ -124,12 +124,12 @@ fn tell(out: &mut impl Write, kind: Kind, verdict: &Verdict) -> io::Result<()> {
 }
 
 fn sums(out: &mut impl Write, kind: Kind, campaign: &Campaign) -> io::Result<()> {
-    let Totals { inputs, grants, handoffs, lost, operations, refused, alarms } = campaign.totals;
+    let Totals { inputs, grants, handoffs, lost, operations, refused, alarms, entered } = campaign.totals;
     let per_seed = inputs / campaign.seeds.max(1);
     writeln!(
         out,
         "{inputs} inputs ({per_seed} per seed), {grants} grants, {handoffs} of them handoffs, {lost} leases lost, {refused} \
-         refused or cancelled, {operations} store operations, {alarms} alarms"
+         refused or cancelled, {operations} store operations, {alarms} alarms, {entered} leases entered again"
     )?;
     for (name, count) in campaign.counts(kind) {
         writeln!(out, "{count:>10}  {name}")?;

@@ -19,7 +19,8 @@ pub const RARE_MIN: u64 = 200;
 pub const RARE_SEEDS: u64 = 10_000;
 
 /// Deliberate bugs that only owners suffer from.
-const IN_TANGLES: [Mutant; 8] = [
+const IN_TANGLES: [Mutant; 9] = [
+    Mutant::InnerReleaseFrees,
     Mutant::DeadlocksIgnored,
     Mutant::AheadIgnored,
     Mutant::AnyHolderBlocks,

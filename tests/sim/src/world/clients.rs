@@ -8,7 +8,7 @@ use super::hosts::{From, Mail, index, number, req};
 use super::owners::{Actor, Move};
 use super::tasks::{State, Step, Task};
 use super::turns::turn_of;
-use super::{Happening, World};
+use super::{Happening, World, reentry};
 use crate::checker::history::{Answer, At, Event, Refused, Req, Sent};
 use sidelock_engine::{EndedBy, Grant, Input, Notice, Refusal, Reply, RequestId, SessionId, SessionOpened};
 use std::sync::Arc;
@@ -307,6 +307,9 @@ impl World {
 
     fn read_reply(&mut self, client: usize, session: SessionId, request: RequestId, reply: Reply) {
         let of = req(session, request);
+        if reentry::is_inner(request) {
+            return self.entered(client, of, &reply);
+        }
         let clock = self.hosts[self.clients[client].host].clock;
         let answer = match &reply {
             Reply::Unlocked(_) => unreachable!("no client orders a forced unlock"),

@@ -7,7 +7,7 @@ use super::clock::HostClock;
 use super::dice::Dice;
 use super::network::Link;
 use super::rare::{Kind, Racer};
-use super::{Happening, World};
+use super::{Happening, World, reentry};
 use crate::checker::history::{At, Event, Req};
 use sidelock_engine::store::{Call, Push};
 use sidelock_engine::{
@@ -282,8 +282,11 @@ impl World {
             Effect::Store(call) => calls.push(call),
             // An operator reads what is answered, and does nothing about it.
             Effect::Reply { session: OPERATOR, .. } => {}
+            Effect::Reply { request: RequestId::NOBODY, .. } => {}
             Effect::Reply { session, request, reply } => {
-                self.notice_reply(host, session, request, &reply);
+                if !reentry::is_inner(request) {
+                    self.notice_reply(host, session, request, &reply);
+                }
                 self.post_to_client(index(session), ClientMail::Reply { session, request, reply });
             }
             Effect::Notice { session, notice } => {
@@ -292,6 +295,7 @@ impl World {
             // Nobody here looks.
             Effect::TakenByForce { .. } | Effect::Surveyed { .. } => {}
             Effect::AlarmStoreClock { .. } => self.totals.alarms += 1,
+            Effect::Event(event) if !self.is_of_lease(&event) => {}
             Effect::Event(event) => {
                 let of = req(event.session, event.request);
                 match event.kind {
@@ -384,6 +388,7 @@ impl World {
     fn notice_input(&mut self, host: usize, input: &Input) {
         let now = self.now;
         match input {
+            Input::Acquire(acquire) if reentry::is_inner(acquire.request) => {}
             Input::Acquire(acquire) => {
                 let of = req(acquire.session, acquire.request);
                 self.log.record(Event::Arrived { of });
@@ -433,6 +438,6 @@ pub(crate) fn number(index: usize) -> u32 {
 pub(crate) fn req(session: SessionId, request: RequestId) -> Req {
     Req {
         session: number(index(session)),
-        request: u32::try_from(request.0).expect("requests are numbered from 0"),
+        request: u32::try_from(reentry::outer(request)).expect("requests are numbered from 0"),
     }
 }

@@ -5,7 +5,7 @@
 //!
 //! Read on in `plan` (what a seed draws), `hosts` (sidecars), `network` (the way to the store), `truth` (what the store
 //! decided), `clients` and `tasks` (who asks), `counters` (who uses registers), `turns` (who does a thing once),
-//! `tangle` and `owners` (who asks for more while it holds), `troubles` (what goes wrong),
+//! `tangle`, `owners` and `reentry` (who asks for more while it holds, or for the same again), `troubles` (what goes wrong),
 //! `rare` (what must not stay untested).
 
 mod agenda;
@@ -22,13 +22,14 @@ mod network;
 mod owners;
 mod plan;
 pub mod rare;
+mod reentry;
 mod tangle;
 mod tasks;
 mod troubles;
 mod truth;
 mod turns;
 
-use crate::checker::history::{At, Event, History, Rest};
+use crate::checker::history::{At, Event, History, Req, Rest};
 use agenda::Agenda;
 use clients::{Client, ClientMail, Session};
 use clock::StoreClock;
@@ -46,6 +47,7 @@ use sidelock_engine::mutant::Mutant;
 use sidelock_engine::store::{CallId, Outcome};
 use sidelock_engine::{Effect, Key};
 use sidelock_store::Memory;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tasks::{Secret, Step};
@@ -92,6 +94,8 @@ pub struct Totals {
     pub refused: u64,
     /// Alarms that the store's clock went back.
     pub alarms: u64,
+    /// Leases that their owners entered once more.
+    pub entered: u64,
 }
 
 impl std::ops::AddAssign for Totals {
@@ -103,6 +107,7 @@ impl std::ops::AddAssign for Totals {
         self.operations += other.operations;
         self.refused += other.refused;
         self.alarms += other.alarms;
+        self.entered += other.entered;
     }
 }
 
@@ -162,6 +167,8 @@ pub(crate) struct World {
     registers: Vec<Register>,
     secrets: Vec<Secret>,
     groups: Groups,
+    /// What owners entered again, and the token that it had.
+    entered: BTreeMap<Req, u64>,
     store: Memory,
     store_clock: StoreClock,
     store_away_until: Option<At>,
@@ -214,6 +221,7 @@ impl World {
             registers: plan.keys.iter().map(|_| Register::default()).collect(),
             secrets: Vec::new(),
             groups: Groups::default(),
+            entered: BTreeMap::new(),
             store: Memory::with_mutant(mutant),
             store_clock: StoreClock::new(&mut dice),
             store_away_until: None,

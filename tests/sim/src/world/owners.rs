@@ -6,40 +6,42 @@
 
 use super::hosts::number;
 use super::plan::KeyKind;
+use super::reentry::{Handles, outer};
 use super::tangle::Tangle;
 use super::{Happening, World};
 use crate::checker::history::{Acquire as Asked, Event, Req, Sent, Wait};
-use sidelock_engine::{
-    Acquire, Grant, Input, LeaseName, Life, Mode, Owner, Refusal, Reply, RequestId, SessionId, Time,
-};
+use sidelock_engine::{Acquire, Grant, Input, Life, Mode, Owner, Refusal, Reply, RequestId, SessionId, Time};
 use std::time::Duration;
 
 /// A sequential actor.
 #[derive(Default)]
 pub(crate) struct Actor {
-    state: State,
+    pub(crate) state: State,
     /// Steps planned for an older state are void.
     generation: u32,
-    held: Vec<Held>,
+    pub(crate) held: Vec<Held>,
     /// What it still wants in this round, last first.
     wants: Vec<(usize, Mode)>,
 }
 
 /// Where an owner stands.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
-enum State {
+pub(crate) enum State {
     #[default]
     Idle,
     /// An acquire is under way.
     Waiting { of: Req, cancelled: bool },
+    /// It asks once more for what it was granted with this acquire.
+    Entering { of: Req },
     /// It holds something, and does something between two requests.
     Working,
 }
 
 /// A lease as its owner knows it.
 #[derive(Clone, Copy)]
-struct Held {
-    of: Req,
+pub(crate) struct Held {
+    pub(crate) of: Req,
+    pub(crate) handles: Handles,
     deadline: Time,
     cap: Option<Time>,
 }
@@ -53,6 +55,8 @@ pub(crate) enum Move {
     Next,
     /// Change its mind about the acquire under way.
     Cancel,
+    /// Give one of two handles back.
+    Leave,
     /// Let go of everything.
     Finish,
     /// Its whole client dies.
@@ -102,13 +106,14 @@ impl World {
             Move::Begin => self.begin_round(client, owner, &tangle),
             Move::Next => self.ask_next(client, owner, &tangle),
             Move::Cancel => self.owner_cancels(client, owner),
+            Move::Leave => self.leave_all(client, owner),
             Move::Finish => self.let_go(client, owner),
             Move::Die => self.client_dies(client),
         }
     }
 
     /// Everything that an owner was about to do is void.
-    fn owner_becomes(&mut self, client: usize, owner: usize, state: State) {
+    pub(crate) fn owner_becomes(&mut self, client: usize, owner: usize, state: State) {
         let actor = &mut self.clients[client].owners[owner];
         actor.generation += 1;
         actor.state = state;
@@ -286,16 +291,21 @@ impl World {
     }
 
     fn owner_granted(&mut self, client: usize, owner: usize, of: Req, grant: &Grant, tangle: &Tangle) {
-        let held = Held { of, deadline: grant.deadline, cap: grant.cap };
+        let held = Held { of, handles: Handles::Outer, deadline: grant.deadline, cap: grant.cap };
         self.clients[client].owners[owner].held.push(held);
+        let is_lock = !matches!(grant.mode, Mode::Permits { .. });
+        if is_lock && !self.closing && self.dice.chance(tangle.enters) {
+            return self.enter(client, owner, of, grant);
+        }
         self.owner_goes_on(client, owner, tangle);
     }
 
     /// On to the next key, or to the work that all were wanted for.
-    fn owner_goes_on(&mut self, client: usize, owner: usize, tangle: &Tangle) {
+    pub(crate) fn owner_goes_on(&mut self, client: usize, owner: usize, tangle: &Tangle) {
         self.owner_becomes(client, owner, State::Working);
         if self.closing || self.clients[client].owners[owner].wants.is_empty() {
             let hold = self.dice.about(self.plan.habits.hold);
+            self.plan_move(client, owner, hold / 2, Move::Leave);
             return self.plan_move(client, owner, hold, Move::Finish);
         }
         let pause = match tangle.ring {
@@ -311,8 +321,7 @@ impl World {
         let held = std::mem::take(&mut self.clients[client].owners[owner].held);
         if self.clients[client].connected {
             for lease in held {
-                let name = LeaseName::Session(RequestId(u64::from(lease.of.request)));
-                self.send_release(client, lease.of, name);
+                self.give_up(client, lease);
             }
         }
         self.owner_rests(client, owner);
@@ -324,7 +333,7 @@ impl World {
             for owner in 0..self.clients[client].owners.len() {
                 match self.clients[client].owners[owner].state {
                     State::Working => self.plan_move(client, owner, Duration::from_millis(5), Move::Finish),
-                    State::Idle | State::Waiting { .. } => {}
+                    State::Idle | State::Waiting { .. } | State::Entering { .. } => {}
                 }
             }
         }
@@ -343,7 +352,8 @@ impl World {
         for owner in 0..self.clients[client].owners.len() {
             for place in 0..self.clients[client].owners[owner].held.len() {
                 let lease = &mut self.clients[client].owners[owner].held[place];
-                if !except.contains(&RequestId(u64::from(lease.of.request))) {
+                let is_its = |request: &RequestId| outer(*request) == u64::from(lease.of.request);
+                if !except.iter().any(is_its) {
                     lease.deadline = lease.cap.map_or(until, |cap| until.min(cap));
                     let (lease, until) = (lease.of, clock.when(lease.deadline));
                     self.log.record(Event::Extended { lease, until });
@@ -363,8 +373,7 @@ impl World {
             for lease in over {
                 self.log.record(Event::LostSeen { lease: lease.of });
                 if self.clients[client].connected {
-                    let name = LeaseName::Session(RequestId(u64::from(lease.of.request)));
-                    self.send_release(client, lease.of, name);
+                    self.give_up(client, lease);
                 }
             }
         }

@@ -29,6 +29,8 @@ pub(crate) struct Tangle {
     pub(crate) keys_max: usize,
     /// It asks for a key that it has.
     pub(crate) again: f64,
+    /// It enters what it got once more.
+    pub(crate) enters: f64,
     pub(crate) anonymous: f64,
     /// It does not want to hear of deadlocks.
     pub(crate) unwatched: f64,
@@ -104,6 +106,7 @@ fn tangle(dice: &mut Dice, owners: usize, ring: Option<usize>) -> Tangle {
         between: Duration::from_millis(dice.one_of(&[1, 10, 50, 200])),
         keys_max: dice.one_of(&[2, 2, 3, 4]),
         again: often(dice, spoil, 0.1),
+        enters: often(dice, 0.4, 0.5),
         anonymous: often(dice, spoil, 0.2),
         unwatched: often(dice, spoil, 0.1),
         tries: often(dice, spoil, 0.1),
