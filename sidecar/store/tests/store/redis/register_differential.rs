@@ -6,7 +6,8 @@ use crate::subject::Subject;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use sidelock_engine::store::{
-    Ask, Bound, Condition, Known, Op, ReadRegister, Renew, Return, Watch, WriteRegister,
+    Ask, Bound, Condition, Fault, Known, Op, Outcome, REFUSE_AFTER, ReadRegister, Renew, Reply, Return,
+    Watch, WriteRegister,
 };
 use sidelock_engine::{AskId, Etag, Incarnation, Key, Space, StoreTime, WHOLE};
 use sidelock_store::Memory;
@@ -247,6 +248,35 @@ fn compare(redis: &mut RedisSubject, memory: &Memory, at: StoreTime) -> Result<(
     Ok(())
 }
 
+/// The store's clock may have gone back since the last write.
+#[test]
+fn versions_rise_whatever_the_clock_does() {
+    let mut redis = RedisSubject::start();
+    let now = redis.now();
+    let ahead = (now + Duration::from_secs(3_600)).0;
+    let writer = |n, seq| AskId { incarnation: Incarnation(n), seq };
+    let before = Register {
+        etag: Etag { number: ahead, writer: writer(9, 1) },
+        value: Some(b"before"[..].into()),
+        ..Register::default()
+    };
+    let _: String = redis.command(&[b"SET", b"sl:1:default:{a}:register", &before.encode()]);
+    let write = WriteRegister {
+        key: register(),
+        id: writer(1, 1),
+        condition: Condition::Any,
+        value: Some(b"after"[..].into()),
+        refuse_after: now + REFUSE_AFTER,
+        bound: None,
+    };
+    let outcome = redis.outcome(&Op::WriteRegister(write));
+    let etag = Etag { number: ahead + 1, writer: writer(1, 1) };
+    assert!(
+        matches!(outcome, Outcome::Applied { reply: Reply::Written(written), .. } if written == etag),
+        "{outcome:?}"
+    );
+}
+
 #[test]
 fn what_is_no_register_is_corrupt_and_left_alone() {
     let mut redis = RedisSubject::start();
@@ -256,9 +286,7 @@ fn what_is_no_register_is_corrupt_and_left_alone() {
     for bytes in [b"".to_vec(), b"SL\x01".to_vec(), newer] {
         let _: String = redis.command(&[b"SET", name, &bytes]);
         let outcome = redis.outcome(&Op::ReadRegister(read.clone()));
-        let sidelock_engine::store::Outcome::NotApplied(sidelock_engine::store::Fault::Corrupt(why)) =
-            outcome
-        else {
+        let Outcome::NotApplied(Fault::Corrupt(why)) = outcome else {
             panic!("{bytes:?}: {outcome:?}");
         };
         let expected = if bytes.get(2) == Some(&2) { "record_too_new" } else { "corrupt" };
