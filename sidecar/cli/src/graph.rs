@@ -120,7 +120,7 @@ fn dot(graph: &Value) -> String {
 }
 
 /// The first digits of a sidecar's life tell it from others.
-fn short(sidecar: &Value) -> String {
+pub(crate) fn short(sidecar: &Value) -> String {
     word(sidecar).chars().take(8).collect()
 }
 

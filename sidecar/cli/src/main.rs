@@ -10,6 +10,7 @@ mod doctor;
 mod door;
 mod drain;
 mod failure;
+mod fleet;
 mod force;
 mod graph;
 mod leader;

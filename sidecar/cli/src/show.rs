@@ -4,6 +4,7 @@
 
 use crate::door::{ask, escaped, in_time};
 use crate::failure::Failure;
+use crate::fleet;
 use crate::graph;
 use crate::output::Output;
 use crate::socket::Socket;
@@ -17,6 +18,9 @@ use serde_json::Value;
 pub(crate) struct LsArgs {
     /// Only keys that begin with this
     prefix: Option<String>,
+    /// Of all sidecars on the same Redis, not only this one
+    #[arg(long)]
+    fleet: bool,
     #[command(flatten)]
     output: Output,
     #[command(flatten)]
@@ -36,10 +40,10 @@ pub(crate) struct WhyArgs {
 
 /// Lists the keys in use.
 pub(crate) async fn ls(args: LsArgs) -> Result<(), Failure> {
-    let path = match &args.prefix {
-        Some(prefix) => format!("/v1/locks?prefix={}", escaped(prefix)),
-        None => "/v1/locks".to_owned(),
-    };
+    let path = format!("/v1/locks?prefix={}", escaped(args.prefix.as_deref().unwrap_or_default()));
+    if args.fleet {
+        return fleet::ls(&format!("{path}&fleet=1"), &args.socket, &args.output).await;
+    }
     let answer = in_time(ask(&args.socket, Method::GET, &path, None)).await?;
     args.output.write(&answer, |answer| {
         let mut text = table(

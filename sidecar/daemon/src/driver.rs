@@ -144,6 +144,7 @@ impl Driver {
                     self.surveys.insert(ticket, answer);
                     self.engine.handle(now, Input::Survey { ticket, around });
                 }
+                Mail::List { prefix, answer } => self.store.list(prefix, answer),
                 Mail::Drain { done } => {
                     self.engine.handle(now, Input::Drain);
                     self.draining.push(done);

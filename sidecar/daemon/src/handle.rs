@@ -17,6 +17,7 @@ use sidelock_engine::view::{Counts, HolderView, KeyView};
 use sidelock_engine::{
     EndedBy, Engine, Input, Key, LeaseSecret, Refusal, RequestId, SessionId, SessionOpened, Time,
 };
+use sidelock_store::listing::Listing;
 use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -54,6 +55,13 @@ pub(crate) enum Mail {
         around: Around,
         /// Where what was seen goes.
         answer: oneshot::Sender<Box<Survey>>,
+    },
+    /// What all sidecars of the store hold and wait for.
+    List {
+        /// Only keys that begin with this.
+        prefix: String,
+        /// Where the listing goes, or why there is none.
+        answer: oneshot::Sender<Result<Listing, String>>,
     },
     /// New settings; the driver takes those of the store that may change in a life.
     Reload(Box<Config>),
@@ -175,6 +183,14 @@ impl Handle {
     pub(crate) async fn survey(&self, around: Around) -> Option<Box<Survey>> {
         let (answer, asked) = oneshot::channel();
         self.post(Mail::Survey { around, answer });
+        asked.await.ok()
+    }
+
+    /// What all sidecars of the store hold and wait for, or why that can not be said. `None`: the store is away, or the
+    /// sidecar is shutting down.
+    pub(crate) async fn list_fleet(&self, prefix: &str) -> Option<Result<Listing, String>> {
+        let (answer, asked) = oneshot::channel();
+        self.post(Mail::List { prefix: prefix.to_owned(), answer });
         asked.await.ok()
     }
 

@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 pub mod finding;
+pub mod listing;
 mod boards;
 pub mod record;
 mod force;

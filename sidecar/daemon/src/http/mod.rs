@@ -21,6 +21,7 @@ mod stream;
 mod force;
 mod watch;
 mod views;
+mod fleet;
 mod graph;
 mod pages;
 mod openapi;
@@ -43,12 +44,19 @@ pub(crate) struct Door {
     gate: Gate,
     metrics: Rc<Metrics>,
     repeats: repeat::Repeats,
+    fleet: fleet::Questions,
 }
 
 impl Door {
     /// A door to this driver.
     pub(crate) fn new(handle: Handle, gate: Gate, metrics: Rc<Metrics>) -> Rc<Door> {
-        Rc::new(Door { handle, gate, metrics, repeats: repeat::Repeats::default() })
+        Rc::new(Door {
+            handle,
+            gate,
+            metrics,
+            repeats: repeat::Repeats::default(),
+            fleet: fleet::Questions::default(),
+        })
     }
 
     /// Serves one connection of the socket until either side hangs up. Once `leaving` is done no further request is

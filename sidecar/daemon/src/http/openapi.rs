@@ -4,6 +4,7 @@
 //! routes. Must not answer anything else.
 
 use super::body::{ChangeBody, LockBody, LockMode, LocksBody, RenewBody, SemaphoreBody};
+use super::fleet::{AnyListing, FleetListing};
 use super::graph::Graph;
 use super::lease::{Lease, Leases};
 use super::once::{Finished, Once, OnceBody};
@@ -51,6 +52,11 @@ const KEY: (&str, ParameterIn, &str) = (
 );
 const ID: (&str, ParameterIn, &str) =
     ("id", ParameterIn::Path, "A timed lease's id, which is the right to it.");
+const FLEET: (&str, ParameterIn, &str) = (
+    "fleet",
+    ParameterIn::Query,
+    "1: the keys in use at all sidecars of the store; answered as FleetListing.",
+);
 const PREFIX: (&str, ParameterIn, &str) = ("prefix", ParameterIn::Query, "Only keys that begin with this.");
 const AROUND: (&str, ParameterIn, &str) =
     ("key", ParameterIn::Query, "Around this key; without, around whatever owners of this sidecar wait for.");
@@ -158,6 +164,8 @@ const FINISH_CODES: &[Code] = &[
     Code::Draining,
 ];
 const LOOK_CODES: &[Code] = &[Code::BadRequest, Code::TooLarge, Code::Draining];
+const LIST_CODES: &[Code] =
+    &[Code::BadRequest, Code::TooLarge, Code::TooMany, Code::StoreUnavailable, Code::Draining];
 
 /// A page that says one thing.
 const fn page(
@@ -205,8 +213,8 @@ const ROWS: &[Row] = &[
         parameters: &[KEY, IF_MATCH, IF_ABSENT, LEASE, SCOPE], body: Some(VALUE), status: 204, content: &[], codes: REGISTER_WRITE_CODES },
     Row { method: HttpMethod::Delete, path: "/v1/registers/{key}", id: "deleteRegister", summary: "No value.",
         parameters: &[KEY, IF_MATCH, LEASE, SCOPE], body: None, status: 204, content: &[], codes: REGISTER_WRITE_CODES },
-    Row { method: HttpMethod::Get, path: "/v1/locks", id: "listKeys", summary: "The keys in use at this sidecar.",
-        parameters: &[PREFIX], body: None, status: 200, content: &[(JSON, Some("Listing"))], codes: LOOK_CODES },
+    Row { method: HttpMethod::Get, path: "/v1/locks", id: "listKeys", summary: "The keys in use at this sidecar, or in its fleet.",
+        parameters: &[PREFIX, FLEET], body: None, status: 200, content: &[(JSON, Some("AnyListing"))], codes: LIST_CODES },
     Row { method: HttpMethod::Get, path: "/v1/locks/{key}", id: "lookAtKey", summary: "Holders and queue of a key, and why it is not free.",
         parameters: &[KEY, SPACE], body: None, status: 200, content: &[(JSON, Some("KeyState"))], codes: LOOK_CODES },
     Row { method: HttpMethod::Get, path: "/v1/graph", id: "graph", summary: "Who waits for whom, in the fleet.",
@@ -244,7 +252,9 @@ const ROWS: &[Row] = &[
         Lease,
         Leases,
         StreamEvent,
+        AnyListing,
         Listing,
+        FleetListing,
         KeyState,
         Graph,
         WatchEvent,

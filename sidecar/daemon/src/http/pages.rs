@@ -2,12 +2,12 @@
 //!
 //! Owns their JSON and texts. Must not change anything.
 
-use super::Door;
 use super::call::Caller;
 use super::path::{Probe, Query};
 use super::problem::ProblemDocument;
 use super::response::{Answer, json, with_type};
 use super::views::{KeyState, LIST_MAX, Listing};
+use super::{Door, fleet};
 use crate::clock::boottime;
 use crate::health;
 use hyper::StatusCode;
@@ -49,6 +49,11 @@ pub(crate) struct Info {
 /// `GET /v1/locks`: the keys in use.
 pub(crate) async fn list(caller: &Caller, query: &Query) -> Result<Answer, ProblemDocument> {
     let prefix = query.get("prefix").unwrap_or_default();
+    match query.get("fleet") {
+        None => {}
+        Some("1") => return fleet::list(caller, prefix).await,
+        Some(_) => return Err(ProblemDocument::bad_field("fleet", "is 1, or left out")),
+    }
     let views =
         caller.door.handle.list(prefix, LIST_MAX + 1).await.ok_or_else(ProblemDocument::shutting_down)?;
     Ok(json(StatusCode::OK, &Listing::new(views, boottime())))

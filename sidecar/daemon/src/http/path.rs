@@ -134,7 +134,8 @@ impl Resource {
             Resource::Lock(_) | Resource::Semaphore(_) if *method == Method::POST => Some(&["stream"]),
             Resource::Lock(_) if *method == Method::GET || *method == Method::HEAD => Some(&["space"]),
             Resource::Locks if *method == Method::POST => Some(&[]),
-            Resource::Locks | Resource::Watch => Some(&["prefix"]),
+            Resource::Locks => Some(&["prefix", "fleet"]),
+            Resource::Watch => Some(&["prefix"]),
             Resource::Register(_) if *method == Method::GET || *method == Method::HEAD => {
                 Some(&["watch", "wait"])
             }

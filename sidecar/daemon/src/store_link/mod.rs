@@ -13,6 +13,8 @@ pub(crate) use redis::{RedisLink, survey};
 use crate::config::{Config, StoreKind};
 use sidelock_engine::store::Call;
 use sidelock_engine::{Input, Time};
+use sidelock_store::listing::Listing;
+use tokio::sync::oneshot;
 
 /// A store and the connection to it.
 pub(crate) enum StoreLink {
@@ -51,6 +53,18 @@ impl StoreLink {
                 link.send(call);
                 Vec::new()
             }
+        }
+    }
+
+    /// Lists what all sidecars hold and wait for, or says why it can not; the answer is dropped where the store is away. The
+    /// memory store has one sidecar, which knows all of it.
+    #[cfg_attr(not(feature = "redis"), expect(unused_variables, reason = "the memory store has one sidecar"))]
+    pub(crate) fn list(&self, prefix: String, answer: oneshot::Sender<Result<Listing, String>>) {
+        match self {
+            // Who no longer waits needs no answer.
+            StoreLink::Memory(_) => drop(answer.send(Ok(Listing::default()))),
+            #[cfg(feature = "redis")]
+            StoreLink::Redis(link) => link.list(prefix, answer),
         }
     }
 

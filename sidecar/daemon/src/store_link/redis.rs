@@ -8,11 +8,12 @@ use crate::metrics::StoreMetrics;
 use sidelock_engine::store::Call;
 use sidelock_engine::{Incarnation, Input};
 use sidelock_store::finding::Finding;
+use sidelock_store::listing::Listing;
 use sidelock_store::redis::{RedisConfig, RedisHandle, RedisStore, StoreEvent, Survey};
 use std::future::poll_fn;
 use std::task::Poll;
 use std::time::Duration;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 /// Events that wait for the driver. It takes all there are in every turn; the adapter waits for room.
 const EVENTS_MAX: usize = 4096;
@@ -70,6 +71,10 @@ impl RedisLink {
 
     pub(super) fn send(&mut self, call: Call) {
         self.gathered.push(call);
+    }
+
+    pub(super) fn list(&self, prefix: String, answer: oneshot::Sender<Result<Listing, String>>) {
+        self.handle.list(prefix, answer);
     }
 
     pub(super) fn depart(&mut self) {

@@ -6,7 +6,7 @@
 use super::connect::{Connection, Connector, News};
 use super::outbox::Outbox;
 use super::turn::{Answered, Turn};
-use super::{RedisConfig, StoreEvent};
+use super::{RedisConfig, Request, StoreEvent, listing};
 use sidelock_engine::store::{Call, CallId, Fault, Outcome};
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -27,10 +27,10 @@ const BACKOFF_MAX: Duration = Duration::from_millis(250);
 pub(super) async fn run(
     config: RedisConfig,
     connector: Connector,
-    calls: mpsc::UnboundedReceiver<Vec<Call>>,
+    requests: mpsc::UnboundedReceiver<Request>,
     events: mpsc::Sender<StoreEvent>,
 ) {
-    let mut link = Link { ping_interval: config.ping_interval, calls, events, last_reason: None };
+    let mut link = Link { ping_interval: config.ping_interval, requests, events, last_reason: None };
     let mut backoff = BACKOFF_MIN;
     // Breaks where nobody is left to serve.
     while let ControlFlow::Continue(attempt) = link.connect(&connector).await {
@@ -50,7 +50,7 @@ pub(super) async fn run(
 
 struct Link {
     ping_interval: Duration,
-    calls: mpsc::UnboundedReceiver<Vec<Call>>,
+    requests: mpsc::UnboundedReceiver<Request>,
     events: mpsc::Sender<StoreEvent>,
     /// Why it is down, as last told.
     last_reason: Option<String>,
@@ -64,7 +64,7 @@ impl Link {
         loop {
             tokio::select! {
                 connected = &mut attempt => return ControlFlow::Continue(connected),
-                calls = self.calls.recv() => self.refuse(calls).await?,
+                request = self.requests.recv() => self.refuse(request).await?,
             }
         }
     }
@@ -76,13 +76,18 @@ impl Link {
         loop {
             tokio::select! {
                 () = &mut end => return ControlFlow::Continue(()),
-                calls = self.calls.recv() => self.refuse(calls).await?,
+                request = self.requests.recv() => self.refuse(request).await?,
             }
         }
     }
 
-    async fn refuse(&mut self, calls: Option<Vec<Call>>) -> ControlFlow<()> {
-        let Some(calls) = calls else { return ControlFlow::Break(()) };
+    async fn refuse(&mut self, request: Option<Request>) -> ControlFlow<()> {
+        let calls = match request {
+            None => return ControlFlow::Break(()),
+            // Dropped, which is its answer.
+            Some(Request::List(_)) => return ControlFlow::Continue(()),
+            Some(Request::Calls(calls)) => calls,
+        };
         let refused = |call: Call| (call.id, Outcome::NotApplied(Fault::Down));
         self.answer(calls.into_iter().map(refused).collect()).await
     }
@@ -138,11 +143,15 @@ impl Link {
                     News::Push(push) => drop(self.events.try_send(StoreEvent::Push(push))),
                     News::Closed => break "Redis closed the connection".into(),
                 },
-                calls = self.calls.recv(), if open => {
-                    open = calls.is_some();
-                    outbox.extend(calls.unwrap_or_default());
-                    while let Ok(calls) = self.calls.try_recv() {
-                        outbox.extend(calls);
+                request = self.requests.recv(), if open => {
+                    open = request.is_some();
+                    let mut next = request;
+                    while let Some(request) = next {
+                        match request {
+                            Request::Calls(calls) => outbox.extend(calls),
+                            Request::List(wish) => listing::start(&connection, wish),
+                        }
+                        next = self.requests.try_recv().ok();
                     }
                 }
                 () = tokio::time::sleep_until(ping_at), if quiet => {

@@ -17,16 +17,18 @@ mod fault;
 mod outbox;
 mod turn;
 mod link;
+mod listing;
 #[cfg(feature = "fuzz")]
 pub mod fuzz;
 
 pub use survey::{Survey, survey};
 
+use crate::listing::Listing;
 use sidelock_engine::store::{Call, CallId, Outcome, Push};
 use sidelock_engine::{Incarnation, StoreTime};
 use std::fmt;
 use std::time::Duration;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 /// How to reach Redis, and what to call things there.
 #[derive(Clone)]
@@ -147,17 +149,24 @@ impl RedisStore {
         incarnation: Incarnation,
         events: mpsc::Sender<StoreEvent>,
     ) -> Result<RedisHandle, RedisConfigError> {
-        let (handle, calls) = mpsc::unbounded_channel();
+        let (handle, requests) = mpsc::unbounded_channel();
         let connector = connect::Connector::new(&config, incarnation)?;
-        tokio::spawn(link::run(config, connector, calls, events));
-        Ok(RedisHandle { calls: handle })
+        tokio::spawn(link::run(config, connector, requests, events));
+        Ok(RedisHandle { requests: handle })
     }
 }
 
 /// Sends calls to the store.
 #[derive(Clone, Debug)]
 pub struct RedisHandle {
-    calls: mpsc::UnboundedSender<Vec<Call>>,
+    requests: mpsc::UnboundedSender<Request>,
+}
+
+/// What a handle wants of the task.
+#[derive(Debug)]
+enum Request {
+    Calls(Vec<Call>),
+    List(listing::Wish),
 }
 
 impl RedisHandle {
@@ -165,6 +174,13 @@ impl RedisHandle {
     /// engine, which has at most a few per key.
     pub fn send(&self, calls: Vec<Call>) {
         // The task only ends before its handles if the receiver of its events is gone: nobody waits for these outcomes.
-        let _ = self.calls.send(calls);
+        let _ = self.requests.send(Request::Calls(calls));
+    }
+
+    /// Lists what keys that begin with `prefix` are held or waited for, or says why it can not. For people: it looks through
+    /// the store step by step. The answer is dropped where there is no connection.
+    pub fn list(&self, prefix: String, answer: oneshot::Sender<Result<Listing, String>>) {
+        // As above.
+        let _ = self.requests.send(Request::List(listing::Wish { prefix, answer }));
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Owns the escaping that keeps two tenants' names apart whatever they chose. Must not know what is stored there.
 
-use sidelock_engine::{Incarnation, Key};
+use sidelock_engine::{Incarnation, Key, Space};
 use std::borrow::Cow;
 
 /// Part of every name: a version of Sidelock that lays its records out in an incompatible way takes the next number.
@@ -27,19 +27,36 @@ impl Names {
 
     /// Everything of the namespace, as patterns of an ACL: keys, channels.
     pub(super) fn patterns(&self) -> (String, String) {
-        let special = |c: char| matches!(c, '*' | '?' | '[' | ']' | '\\');
-        let literal: String = self.root.chars().fold(String::new(), |mut text, c| {
-            text.extend(special(c).then_some('\\'));
-            text.push(c);
-            text
-        });
+        let literal = literal(&self.root);
         (format!("{literal}*"), format!("{literal}inbox:*"))
+    }
+
+    /// All records of keys that begin with `prefix`, and names of other spaces, as a pattern.
+    pub(super) fn records_of(&self, prefix: &str) -> String {
+        format!("{}{{{}*}}:*", literal(&self.root), literal(&escape(prefix)))
+    }
+
+    /// The key whose record has this name, if it is one of a lock or a turn.
+    pub(super) fn key_of(&self, name: &str) -> Option<Key> {
+        let (escaped, space) = name.strip_prefix(&self.root)?.strip_prefix('{')?.split_once("}:")?;
+        let space = [Space::Lock, Space::Once].into_iter().find(|known| known.name() == space)?;
+        Key::of(space, &unescape(escaped)?).ok()
     }
 
     /// Where a sidecar is told things.
     pub(super) fn inbox(&self, incarnation: Incarnation) -> String {
         format!("{}inbox:{incarnation}", self.root)
     }
+}
+
+/// A pattern that only this text matches.
+fn literal(text: &str) -> String {
+    let special = |c: char| matches!(c, '*' | '?' | '[' | ']' | '\\');
+    text.chars().fold(String::new(), |mut text, c| {
+        text.extend(special(c).then_some('\\'));
+        text.push(c);
+        text
+    })
 }
 
 /// Escapes what separates the parts of a name, and what Redis Cluster reads in it.
@@ -85,7 +102,6 @@ pub(super) fn unescape(text: &str) -> Option<Cow<'_, str>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use sidelock_engine::Space;
 
     #[test]
     fn names_of_different_tenants_never_meet() {
@@ -106,6 +122,22 @@ mod tests {
             ("sl:1:default:*".into(), "sl:1:default:inbox:*".into())
         );
         assert_eq!(Names::new("sl", "a*").patterns().0, r"sl:1:a\*:*");
+    }
+
+    #[test]
+    fn a_record_leads_back_to_its_key() {
+        let names = Names::new("sl", "a*");
+        for text in ["orders/42", "b}:lock", "%", "ключ:{"] {
+            for space in [Space::Lock, Space::Once] {
+                let key = Key::of(space, text).unwrap();
+                assert_eq!(names.key_of(&names.record(&key)), Some(key));
+            }
+        }
+        let register = Key::of(Space::Register, "k").unwrap();
+        assert_eq!(names.key_of(&names.record(&register)), None, "it is no lock");
+        let other = Names::new("sl", "b").record(&Key::new("k").unwrap());
+        assert_eq!(names.key_of(&other), None, "another namespace");
+        assert_eq!(names.records_of("a*:"), r"sl:1:a\*:{a\*%3A*}:*");
     }
 
     #[test]

@@ -151,7 +151,7 @@ impl Needs {
         Ok(denied.into_iter().filter_map(name).collect())
     }
 
-    /// The command that makes a user with these rights. INFO lets it check what it runs on; the rest is how a connection
+    /// The command that makes a user with these rights. INFO lets it check what it runs on, SCAN list the fleet's keys; the rest is how a connection
     /// introduces itself.
     fn rule(&self, user: Option<&str>, names: &Names) -> String {
         let (keys, channels) = names.patterns();
@@ -159,7 +159,8 @@ impl Needs {
             "script" => "+script|load".to_owned(),
             command => format!("+{command}"),
         });
-        let commands: Vec<_> = named.chain(["+info", "+hello", "+select"].map(str::to_owned)).collect();
+        let commands: Vec<_> =
+            named.chain(["+info", "+scan", "+hello", "+select"].map(str::to_owned)).collect();
         let user = user.unwrap_or("sidelock");
         format!(
             "ACL SETUSER {user} on >PASSWORD resetkeys ~{keys} resetchannels &{channels} -@all {}",

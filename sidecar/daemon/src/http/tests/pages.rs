@@ -2,6 +2,7 @@
 
 use super::{Lines, SOMEBODY, request, with_sidecar};
 use serde_json::Value;
+use sidelock_store::listing::KEYS_LISTED_MAX;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::spawn_local;
@@ -34,6 +35,13 @@ fn a_listing_is_cut_and_says_so() {
         let listing = rig.get("/v1/locks").await.json();
         assert_eq!(listing["keys"].as_array().expect("a list").len(), crate::http::views::LIST_MAX);
         assert_eq!(listing["truncated"], true);
+        let listing = rig.get("/v1/locks?fleet=1").await.json();
+        assert_eq!(listing["keys"].as_array().expect("a list").len(), KEYS_LISTED_MAX);
+        assert_eq!((&listing["truncated"], &listing["why_truncated"]), (&true.into(), &"keys".into()));
+        assert_eq!(listing["limit"], KEYS_LISTED_MAX);
+        let listing = rig.get("/v1/locks?fleet=1&prefix=k/99").await.json();
+        assert_eq!(listing["keys"].as_array().expect("a list").len(), 11);
+        assert_eq!((&listing["truncated"], &listing["limit"]), (&false.into(), &Value::Null));
     });
 }
 

@@ -6,4 +6,5 @@ mod differential;
 mod register_differential;
 mod faults;
 mod link;
+mod listing;
 mod transport;
