@@ -10,7 +10,7 @@ use crate::cycle::{Cycle, Edge};
 use crate::effect::Refusal;
 use crate::engine::Engine;
 use crate::input::Acquire;
-use crate::model::{SessionId, Time};
+use crate::model::{Mode, SessionId, Time};
 use crate::mutant::Mutant;
 use crate::owners::{OwnerNo, Wait};
 use crate::wait_graph::{Rank, WaitGraph, Why};
@@ -30,25 +30,56 @@ impl Engine {
         resource: usize,
         acquire: &Acquire,
     ) -> Result<(), Refusal> {
-        let own = || self.bound_by(owner).filter(|lease| lease.resource == resource);
-        let held: u64 = own().map(|lease| u64::from(lease.mode.units())).sum();
+        let own = self.bound_by(owner).filter(|lease| lease.resource == resource);
+        let held: u64 = own.map(|lease| u64::from(lease.mode.units())).sum();
         if held + u64::from(acquire.mode.units()) <= u64::from(acquire.mode.limit()) {
             return Ok(());
         }
-        if acquire.wait == Some(Duration::ZERO) {
+        let Acquire { session, mode, wait, find_deadlocks, .. } = *acquire;
+        self.refuse_in_its_own_way(now, (owner, session), (resource, mode), wait, find_deadlocks)
+    }
+
+    /// An owner that upgrades one of several shares waits for the others, which are its own: it is told at once.
+    pub(crate) fn refuse_nested_upgrade(
+        &self,
+        now: Time,
+        (owner, session): (OwnerNo, SessionId),
+        resource: usize,
+        wait: Option<Duration>,
+        find_deadlocks: bool,
+    ) -> Result<(), Refusal> {
+        match self.bound_by(owner).filter(|lease| lease.resource == resource).count() {
+            0 | 1 => Ok(()),
+            _ => {
+                let wanted = (resource, Mode::Exclusive);
+                self.refuse_in_its_own_way(now, (owner, session), wanted, wait, find_deadlocks)
+            }
+        }
+    }
+
+    fn refuse_in_its_own_way(
+        &self,
+        now: Time,
+        (owner, session): (OwnerNo, SessionId),
+        (resource, mode): (usize, Mode),
+        wait: Option<Duration>,
+        find_deadlocks: bool,
+    ) -> Result<(), Refusal> {
+        if wait == Some(Duration::ZERO) {
             return Err(Refusal::Held);
         }
-        if !acquire.find_deadlocks || Mutant::DeadlocksIgnored.is(self.config.mutant) {
+        if !find_deadlocks || Mutant::DeadlocksIgnored.is(self.config.mutant) {
             return Ok(());
         }
+        let own = self.bound_by(owner).filter(|lease| lease.resource == resource);
         let edge = Edge {
-            key: acquire.key.clone(),
-            mode: acquire.mode,
+            key: self.resources[resource].key.clone(),
+            mode,
             owner: self.owners.name(owner).0.clone(),
-            app: self.app_of(acquire.session),
+            app: self.app_of(session),
             sidecar: self.config.incarnation,
             waiting_for: Duration::ZERO,
-            held_for: own().map(|lease| now.since(lease.since)).max(),
+            held_for: own.map(|lease| now.since(lease.since)).max(),
         };
         Err(Refusal::Deadlock(Arc::new(Cycle { edges: vec![edge] })))
     }

@@ -123,6 +123,9 @@ impl Engine {
             false => Life::Session { ttl: None },
         };
         self.admit_upgrade(now, index, session, request)?;
+        if let Some(owner) = owner {
+            self.refuse_nested_upgrade(now, (owner, session), resource, wait, find_deadlocks)?;
+        }
         let owner = owner.map(|owner| self.owners.get(owner).id.clone());
         let waiter = self.insert_waiter(Waiter {
             resource,
