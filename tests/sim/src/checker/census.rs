@@ -17,6 +17,8 @@ pub struct Census {
     pub permits: u64,
     /// Somebody would fit, and waits only behind somebody else.
     pub queued: u64,
+    /// Somebody in it gives a share for all of the key.
+    pub upgrades: u64,
     /// Its owners are in more than one sidecar.
     pub across: u64,
     /// A circle of "waits for whoever holds" that is no deadlock: somebody else's units would do.
@@ -38,6 +40,7 @@ impl Census {
             ("deadlock of six", six),
             ("deadlock with permits", self.permits),
             ("deadlock through a waiter ahead", self.queued),
+            ("deadlock with an upgrade", self.upgrades),
             ("deadlock across sidecars", self.across),
             ("circle of permits that is no deadlock", self.near_misses),
             ("victim", self.victims),
@@ -57,6 +60,7 @@ impl Census {
         let waits = || knot.owners().map(|owner| &picture.waits[owner]);
         self.permits += u64::from(waits().any(|wait| wait.limit != LOCK));
         self.queued += u64::from(knot.owners().any(|owner| picture.fits(owner, knot)));
+        self.upgrades += u64::from(waits().any(|wait| wait.upgrades));
         self.across += u64::from(waits().any(|wait| wait.sidecar != picture.waits[owner].sidecar));
     }
 }
@@ -68,6 +72,7 @@ impl std::ops::AddAssign for Census {
         }
         self.permits += other.permits;
         self.queued += other.queued;
+        self.upgrades += other.upgrades;
         self.across += other.across;
         self.near_misses += other.near_misses;
         self.victims += other.victims;

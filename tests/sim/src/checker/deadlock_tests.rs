@@ -25,7 +25,7 @@ impl Scene {
         let (key, units, limit) = wants;
         let ahead = behind.iter().fold(Set::EMPTY, |set, &other| set.with(other));
         let of = req(u32::try_from(owner).unwrap(), 0);
-        self.0.waits.push(Blocked { of, sidecar: 0, key, units, limit, ahead: [ahead; 3] });
+        self.0.waits.push(Blocked { of, sidecar: 0, key, units, limit, upgrades: false, ahead: [ahead; 3] });
         self
     }
 
@@ -174,6 +174,19 @@ impl Tale {
         self.asks(at, of, key, LOCK, LOCK)
     }
 
+    /// An owner asks for all of what it has this share of.
+    fn upgrades(&mut self, at: u64, of: Req, share: Req, key: u32) -> &mut Tale {
+        self.waits(at, of, key);
+        for record in &mut self.0.records {
+            if let Event::Sent { of: sent, what: Sent::Acquire(acquire) } = &mut record.event
+                && *sent == of
+            {
+                acquire.upgrades = Some(share);
+            }
+        }
+        self
+    }
+
     fn aborts(&mut self, at: u64, of: Req) -> &mut Tale {
         self.add(at, Event::Aborted { of }).add(at, Event::Dropped { of })
     }
@@ -216,6 +229,36 @@ fn a_deadlock_that_stands_for_more_than_two_seconds_is_missed_and_said_once() {
     let mut tale = Tale::two_in_a_circle();
     assert_eq!(tale.until(2_100).rules(), []);
     assert_eq!(tale.until(2_200).until(2_500).until(9_000).rules(), [Rule::Undetected]);
+}
+
+#[test]
+fn the_share_that_an_upgrade_gives_is_not_in_its_way_but_another_of_its_own_is() {
+    // One share of its own, and a reader who waits for nothing.
+    let mut tale = Tale::new();
+    tale.takes(10, req(0, 0), 0, 1, LOCK).takes(10, req(4, 0), 0, 1, LOCK);
+    tale.upgrades(20, req(0, 1), req(0, 0), 0).until(9_000);
+    assert_eq!(tale.rules(), []);
+    // The reader wants what the upgrader has besides.
+    let mut tale = Tale::new();
+    tale.takes(10, req(0, 0), 0, 1, LOCK).takes(10, req(4, 0), 0, 1, LOCK).gets(10, req(0, 1), 1);
+    tale.upgrades(20, req(0, 2), req(0, 0), 0).waits(30, req(4, 1), 1).until(2_100);
+    assert_eq!(tale.rules(), [Rule::Undetected]);
+    // Two shares of its own.
+    let mut tale = Tale::new();
+    tale.takes(10, req(0, 0), 0, 1, LOCK).takes(10, req(0, 1), 0, 1, LOCK);
+    tale.upgrades(20, req(0, 2), req(0, 0), 0).until(2_100);
+    assert_eq!(tale.rules(), [Rule::Undetected]);
+}
+
+#[test]
+fn an_upgrade_goes_before_those_who_came_before_it() {
+    let mut tale = Tale::new();
+    tale.takes(10, req(0, 0), 0, 1, LOCK).takes(10, req(1, 0), 0, 1, LOCK);
+    // A writer in line before it is no obstacle: only the other reader is, who waits for nobody.
+    tale.waits(20, req(2, 0), 0).upgrades(30, req(0, 1), req(0, 0), 0).until(9_000);
+    assert_eq!(tale.rules(), []);
+    tale.aborts(9_010, req(0, 1));
+    assert_eq!(tale.rules(), [Rule::FalseVictim]);
 }
 
 #[test]

@@ -45,7 +45,9 @@ impl Fleet {
             }
             Event::Crashed { sidecar } => self.keys.iter_mut().for_each(|line| line.crashed(sidecar)),
             Event::Flushed => self.keys.iter_mut().for_each(Line::flushed),
-            Event::Entered { sidecar, key, ask, .. } => return self.line(key).entered(sidecar, ask),
+            Event::Entered { sidecar, key, ask, upgrade, .. } => {
+                return self.line(key).entered(sidecar, ask, upgrade);
+            }
             Event::Offered { sidecar, key, ask } => return self.line(key).offered(sidecar, ask),
             Event::Left { sidecar, key } => self.line(key).left(sidecar),
             Event::Seated { sidecar, key, units, .. } => {
@@ -111,6 +113,6 @@ fn owner(of: Req, acquire: &Acquire) -> Option<Owner> {
 }
 
 fn wait(key: u32, limit: u32, waiter: &Waiter) -> Wait {
-    let Waiter { of, sidecar, units, .. } = *waiter;
-    Wait { of, sidecar, key, units, limit, ahead: [Set::EMPTY; 3] }
+    let Waiter { of, sidecar, units, upgrades, .. } = *waiter;
+    Wait { of, sidecar, key, units, limit, upgrades, ahead: [Set::EMPTY; 3] }
 }

@@ -65,6 +65,8 @@ pub(super) struct Wait {
     pub(super) key: u32,
     pub(super) units: u32,
     pub(super) limit: u32,
+    /// It gives a share of the key for all of it.
+    pub(super) upgrades: bool,
     /// Who is ahead of it, for each [`Order`].
     pub(super) ahead: [Set; 3],
 }
@@ -102,9 +104,12 @@ impl Picture {
 
     /// Would this one fit, if only these held what they hold?
     pub(super) fn fits(&self, owner: usize, among: Set) -> bool {
-        let Wait { key, units, limit, .. } = self.waits[owner];
+        let Wait { key, units, limit, upgrades, .. } = self.waits[owner];
         let held = self.holds.iter().filter(|hold| hold.key == key && among.has(hold.owner));
-        held.map(|hold| u64::from(hold.units)).sum::<u64>() + u64::from(units) <= u64::from(limit)
+        let held: u64 = held.map(|hold| u64::from(hold.units)).sum();
+        // The share that it gives is in its own hands; another one of its own is in its way as anybody's.
+        let given = u64::from(upgrades && held > 0 && among.has(owner));
+        held - given + u64::from(units) <= u64::from(limit)
     }
 
     /// The greatest deadlock among these: none of it could be granted if everybody else let go of everything and left
@@ -183,8 +188,9 @@ impl Picture {
         let mut reached = Set::EMPTY;
         let mut open = vec![owner];
         while let Some(next) = open.pop() {
-            let key = self.waits[next].key;
-            for hold in self.holds.iter().filter(|hold| hold.key == key) {
+            let Wait { key, upgrades, .. } = self.waits[next];
+            let counts = |hold: &&Hold| hold.key == key && !(upgrades && hold.owner == next);
+            for hold in self.holds.iter().filter(counts) {
                 if hold.owner == owner {
                     return true;
                 }

@@ -12,6 +12,9 @@ const PRIORITY_NS: i64 = 1_000_000_000;
 /// Clocks differ by a hundredth at most: so much may a second of priority be worth more or less.
 const PRIORITY_LEEWAY_NS: i64 = 10_000_000;
 
+/// Ahead of everybody in its sidecar.
+const BEFORE_ALL: i64 = i64::MIN / 2;
+
 /// A session's owner.
 pub(super) type Owner = (u32, u32);
 
@@ -22,6 +25,8 @@ pub(super) struct Waiter {
     pub(super) owner: Option<Owner>,
     pub(super) sidecar: u32,
     pub(super) units: u32,
+    /// It keeps a share meanwhile, and goes first.
+    pub(super) upgrades: bool,
     priority: i32,
     /// Arrival less what its priority is worth: who is lower comes first.
     rank: i64,
@@ -65,8 +70,9 @@ impl Line {
             self.limit = acquire.limit;
         }
         let Acquire { units, priority, .. } = *acquire;
-        let rank = now - i64::from(priority) * PRIORITY_NS;
-        self.waiters.push(Waiter { of, owner, sidecar, units, priority, rank });
+        let upgrades = acquire.upgrades.is_some();
+        let rank = if upgrades { BEFORE_ALL } else { now - i64::from(priority) * PRIORITY_NS };
+        self.waiters.push(Waiter { of, owner, sidecar, units, upgrades, priority, rank });
     }
 
     pub(super) fn crashed(&mut self, sidecar: u32) {
@@ -93,12 +99,13 @@ impl Line {
     }
 
     /// A place in the store's queue was entered or kept. False: it was kept.
-    pub(super) fn entered(&mut self, sidecar: u32, ask: u64) -> bool {
+    pub(super) fn entered(&mut self, sidecar: u32, ask: u64, upgrade: bool) -> bool {
         match self.entries.iter_mut().find(|entry| entry.sidecar == sidecar && entry.ask == ask) {
             Some(entry) => std::mem::take(&mut entry.offered),
             None => {
                 self.entries.retain(|entry| entry.sidecar != sidecar);
-                self.entries.push(Entry { sidecar, ask, offered: false });
+                let place = if upgrade { 0 } else { self.entries.len() };
+                self.entries.insert(place, Entry { sidecar, ask, offered: false });
                 true
             }
         }
@@ -133,15 +140,19 @@ impl Line {
         if is_offered(mine) || is_offered(theirs) {
             return NO;
         }
+        // It goes before whoever waits elsewhere, as soon as the store hears of it.
+        let jumps = b.upgrades && !a.upgrades;
         // A sidecar's place is its first waiter's. Who is behind may inherit it, or be served without it.
         let both_first = || self.is_first(a) && self.is_first(b);
         let keeps = |waiter: &Waiter| self.idle_units(waiter.sidecar) > 0;
         match (mine, theirs) {
-            (Some(mine), Some(theirs)) => [mine < theirs && both_first(), mine < theirs, mine < theirs],
+            (Some(mine), Some(theirs)) => {
+                [mine < theirs && both_first() && !jumps, mine < theirs, mine < theirs]
+            }
             // A sidecar that holds the key and knows of others serves nobody new before them. But what it has beyond its
             // leases it may keep for its first waiter, whose turn has come already.
             (Some(_), None) => {
-                let yields = self.aware.contains(&b.sidecar) && !keeps(b);
+                let yields = self.aware.contains(&b.sidecar) && !keeps(b) && !jumps;
                 [yields && both_first(), !keeps(b), true]
             }
             (None, Some(_)) if keeps(a) => {

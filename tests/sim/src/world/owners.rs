@@ -30,7 +30,7 @@ pub(crate) enum State {
     #[default]
     Idle,
     /// An acquire is under way.
-    Waiting { of: Req, cancelled: bool },
+    Waiting { of: Req, asked: Asked, cancelled: bool },
     /// It asks once more for what it was granted with this acquire.
     Entering { of: Req },
     /// It holds something, and does something between two requests.
@@ -42,6 +42,7 @@ pub(crate) enum State {
 pub(crate) struct Held {
     pub(crate) of: Req,
     pub(crate) handles: Handles,
+    pub(crate) asked: Asked,
     deadline: Time,
     cap: Option<Time>,
 }
@@ -55,6 +56,8 @@ pub(crate) enum Move {
     Next,
     /// Change its mind about the acquire under way.
     Cancel,
+    /// Ask for all of what it has a share of.
+    Upgrade,
     /// Give one of two handles back.
     Leave,
     /// Let go of everything.
@@ -106,6 +109,7 @@ impl World {
             Move::Begin => self.begin_round(client, owner, &tangle),
             Move::Next => self.ask_next(client, owner, &tangle),
             Move::Cancel => self.owner_cancels(client, owner),
+            Move::Upgrade => self.upgrade_share(client, owner, &tangle),
             Move::Leave => self.leave_all(client, owner),
             Move::Finish => self.let_go(client, owner),
             Move::Die => self.client_dies(client),
@@ -120,7 +124,7 @@ impl World {
     }
 
     /// An owner has nothing and wants nothing; the next round begins later.
-    fn owner_rests(&mut self, client: usize, owner: usize) {
+    pub(crate) fn owner_rests(&mut self, client: usize, owner: usize) {
         self.owner_becomes(client, owner, State::Idle);
         let actor = &mut self.clients[client].owners[owner];
         actor.held.clear();
@@ -245,7 +249,7 @@ impl World {
             notify_queued: false,
             once: None,
         };
-        self.owner_becomes(client, owner, State::Waiting { of, cancelled: false });
+        self.owner_becomes(client, owner, State::Waiting { of, asked, cancelled: false });
         self.send(of, Sent::Acquire(asked));
         self.post(client, Input::Acquire(acquire));
         let later = self.dice.about(Duration::from_millis(700));
@@ -258,7 +262,7 @@ impl World {
 
     fn owner_cancels(&mut self, client: usize, owner: usize) {
         let connected = self.clients[client].connected;
-        if let State::Waiting { of, cancelled } = &mut self.clients[client].owners[owner].state {
+        if let State::Waiting { of, cancelled, .. } = &mut self.clients[client].owners[owner].state {
             *cancelled = true;
             let of = *of;
             if connected {
@@ -274,12 +278,13 @@ impl World {
             return;
         };
         let Some(tangle) = self.plan.tangle.clone() else { return };
-        let cancelled =
-            matches!(self.clients[client].owners[owner].state, State::Waiting { cancelled: true, .. });
+        let State::Waiting { asked, cancelled, .. } = self.clients[client].owners[owner].state else {
+            return;
+        };
         match reply {
             // A grant that raced the cancel is no lease; the acknowledgement is still to come.
             Reply::Granted(_) if cancelled => {}
-            Reply::Granted(grant) => self.owner_granted(client, owner, of, grant, &tangle),
+            Reply::Granted(grant) => self.owner_granted(client, owner, (of, asked), grant, &tangle),
             Reply::Refused(Refusal::WaitTimeout | Refusal::Held | Refusal::UsedUp { .. })
             | Reply::Cancelled
                 if self.dice.chance(tangle.stubborn) =>
@@ -290,9 +295,18 @@ impl World {
         }
     }
 
-    fn owner_granted(&mut self, client: usize, owner: usize, of: Req, grant: &Grant, tangle: &Tangle) {
-        let held = Held { of, handles: Handles::Outer, deadline: grant.deadline, cap: grant.cap };
-        self.clients[client].owners[owner].held.push(held);
+    fn owner_granted(
+        &mut self,
+        client: usize,
+        owner: usize,
+        (of, asked): (Req, Asked),
+        grant: &Grant,
+        tangle: &Tangle,
+    ) {
+        let held = Held { of, handles: Handles::Outer, asked, deadline: grant.deadline, cap: grant.cap };
+        let leases = &mut self.clients[client].owners[owner].held;
+        leases.retain(|lease| asked.upgrades != Some(lease.of));
+        leases.push(held);
         let is_lock = !matches!(grant.mode, Mode::Permits { .. });
         if is_lock && !self.closing && self.dice.chance(tangle.enters) {
             return self.enter(client, owner, of, grant);
@@ -303,6 +317,13 @@ impl World {
     /// On to the next key, or to the work that all were wanted for.
     pub(crate) fn owner_goes_on(&mut self, client: usize, owner: usize, tangle: &Tangle) {
         self.owner_becomes(client, owner, State::Working);
+        if !self.closing
+            && self.share_to_upgrade(client, owner).is_some()
+            && self.dice.chance(tangle.upgrades)
+        {
+            let pause = self.dice.about(tangle.between);
+            return self.plan_move(client, owner, pause, Move::Upgrade);
+        }
         if self.closing || self.clients[client].owners[owner].wants.is_empty() {
             let hold = self.dice.about(self.plan.habits.hold);
             self.plan_move(client, owner, hold / 2, Move::Leave);
@@ -317,7 +338,7 @@ impl World {
     }
 
     /// Releases everything. What is lost by now is refused, and nobody minds.
-    fn let_go(&mut self, client: usize, owner: usize) {
+    pub(crate) fn let_go(&mut self, client: usize, owner: usize) {
         let held = std::mem::take(&mut self.clients[client].owners[owner].held);
         if self.clients[client].connected {
             for lease in held {

@@ -31,6 +31,8 @@ pub(crate) struct Tangle {
     pub(crate) again: f64,
     /// It enters what it got once more.
     pub(crate) enters: f64,
+    /// It wants all of what it has a share of.
+    pub(crate) upgrades: f64,
     pub(crate) anonymous: f64,
     /// It does not want to hear of deadlocks.
     pub(crate) unwatched: f64,
@@ -107,6 +109,7 @@ fn tangle(dice: &mut Dice, owners: usize, ring: Option<usize>) -> Tangle {
         keys_max: dice.one_of(&[2, 2, 3, 4]),
         again: often(dice, spoil, 0.1),
         enters: often(dice, 0.4, 0.5),
+        upgrades: often(dice, 0.5, 0.5),
         anonymous: often(dice, spoil, 0.2),
         unwatched: often(dice, spoil, 0.1),
         tries: often(dice, spoil, 0.1),
