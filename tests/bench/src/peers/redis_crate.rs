@@ -66,3 +66,30 @@ impl Lock for Plain {
         Ok(delete.key(&self.key).arg(token).invoke_async(connection).await?)
     }
 }
+
+/// A value under a key, as the crate stores one: what it takes to write and to read it.
+pub(crate) struct Stored {
+    connection: MultiplexedConnection,
+    key: String,
+    value: &'static [u8],
+}
+
+impl Stored {
+    /// On this connection.
+    pub(crate) fn new(connection: &Connection, key: String, value: &'static [u8]) -> Stored {
+        Stored { connection: connection.connection.clone(), key, value }
+    }
+}
+
+impl Lock for Stored {
+    type Lease = ();
+
+    async fn acquire(&mut self) -> Outcome {
+        Ok(redis::cmd("SET").arg(&self.key).arg(self.value).query_async(&mut self.connection).await?)
+    }
+
+    async fn release(&mut self, (): ()) -> Outcome {
+        let read: Vec<u8> = redis::cmd("GET").arg(&self.key).query_async(&mut self.connection).await?;
+        (read == self.value).then_some(()).ok_or_else(|| "GET read what was not SET".into())
+    }
+}

@@ -63,7 +63,8 @@ fn at_least(value: f64) -> Option<Goal> {
 
 /// All of them.
 pub(crate) fn lines() -> Vec<Line> {
-    let families = [floor_and_peers(), uncontended(), contended(), fleet(), across(), weight(), modes()];
+    let families =
+        [floor_and_peers(), uncontended(), contended(), fleet(), across(), weight(), modes(), values()];
     families.into_iter().flatten().collect()
 }
 
@@ -214,5 +215,32 @@ fn modes() -> Vec<Line> {
             None,
         ),
         line("B12", "… the writer's grants", "b12.writer", "/s"),
+    ]
+}
+
+fn values() -> Vec<Line> {
+    vec![
+        line("B13", "a register put and got, 64 in flight", "b13.ours@64", "/s").over(
+            "× SET and GET of `redis`",
+            "b13.redis@64",
+            at_least(0.5),
+        ),
+        line("B13", "… 512 in flight", "b13.ours@512", "/s").over(
+            "× SET and GET of `redis`",
+            "b13.redis@512",
+            None,
+        ),
+        line("B13", "… alone, p50", "b13.ours.p50", "µs").over(
+            "× SET and GET of `redis`",
+            "b13.redis.p50",
+            at_most(2.0),
+        ),
+        line("B14", "a turn that was done before, skipped, p50", "b14.ours.p50", "µs").over(
+            "× the floor",
+            "b14.floor.p50",
+            at_most(1.3),
+        ),
+        line("B14", "… p99", "b14.ours.p99", "µs"),
+        line("B14", "… requests to Redis per skip", "b14.requests", "").goal(Goal::AtMost(0.01)),
     ]
 }

@@ -1,4 +1,4 @@
-//! The scenarios, B1 to B12, one file for each family. Each puts its figures under names that begin with its id; sizes
+//! The scenarios, B1 to B14, one file for each family. Each puts its figures under names that begin with its id; sizes
 //! stand behind an `@`. Which figures are compared with which, and the goals, stand in `report/lines.rs`.
 
 pub(crate) mod uncontended;
@@ -9,6 +9,7 @@ pub(crate) mod death;
 pub(crate) mod weight;
 pub(crate) mod start;
 pub(crate) mod modes;
+pub(crate) mod values;
 
 use crate::Outcome;
 use crate::figures::Figures;
@@ -16,6 +17,9 @@ use crate::lab::Lab;
 
 /// Users at once, where the growth of the cost is measured.
 pub(crate) const SIZES: [usize; 4] = [1, 8, 64, 512];
+
+/// Slices of a latency's measurement, in turn with what it is compared with.
+const SLICES: u32 = 8;
 
 /// One of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,11 +34,13 @@ pub(crate) enum Scenario {
     B8,
     B11,
     B12,
+    B13,
+    B14,
 }
 
 impl Scenario {
     /// All, in the order in which a round runs them.
-    pub(crate) const ALL: [Scenario; 10] = [
+    pub(crate) const ALL: [Scenario; 12] = [
         Scenario::B1,
         Scenario::B2,
         Scenario::B3,
@@ -43,6 +49,8 @@ impl Scenario {
         Scenario::B6,
         Scenario::B11,
         Scenario::B12,
+        Scenario::B13,
+        Scenario::B14,
         Scenario::B7,
         Scenario::B8,
     ];
@@ -70,6 +78,8 @@ impl Scenario {
             Scenario::B8 => weight::memory(lab, figures).await,
             Scenario::B11 => start::ready(figures),
             Scenario::B12 => modes::permits_and_readers(lab, figures).await,
+            Scenario::B13 => values::registers(lab, figures).await,
+            Scenario::B14 => values::skips(lab, figures).await,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Nobody is in the way: one user (B1), users with keys of their own (B2), keys that nobody used before (B5).
 
-use super::SIZES;
+use super::{SIZES, SLICES};
 use crate::Outcome;
 use crate::figures::Figures;
 use crate::floor;
@@ -17,9 +17,6 @@ use std::time::Duration;
 
 /// To a Redis that is elsewhere, each way.
 const FAR: Duration = Duration::from_micros(500);
-
-/// Slices of a measurement, in turn with what it is compared with.
-const SLICES: u32 = 8;
 
 /// B1.
 pub(crate) async fn alone(lab: &mut Lab, figures: &mut Figures) -> Outcome {
