@@ -1,8 +1,9 @@
 -- How the record of one key is written down, the clock, and the short ways.
 --
--- The files of this folder are one script, in this order: format.lua; then, as the body of a function that is only called
--- when a short way does not do (making its closures costs 3 to 5 us), once.lua, record.lua, ask.lua, renew.lua,
--- give_back.lua, withdraw.lua, finish.lua, board.lua, peek.lua and force.lua; the same with register.lua; last turn.lua.
+-- The files of this folder are one script, in this order: format.lua and register_short.lua; then, as the body of
+-- a function that is only called when a short way does not do (making its closures costs 3 to 5 us), once.lua, record.lua,
+-- ask.lua, renew.lua, give_back.lua, withdraw.lua, finish.lua, board.lua, peek.lua and force.lua; the same with register.lua;
+-- last turn.lua.
 -- `encoding.rs` reads and writes the same bytes; what is `until` there is `due` here, where the other is a keyword.
 --
 -- Format 1, little endian, every number below 2^53, because a Lua number is a double (and `tostring` spoils 16 digits):

@@ -19,9 +19,7 @@
 --   watchers x [ incarnation:16 due:8 ]
 --   value, where `present`; else the register is forgotten at `due`
 
-local REGISTER, REGISTER_BYTES = '<c2I1I8c16I8I8I8I8I1I4I4', 68
-local WRITTEN_BEFORE, WRITTEN_BEFORE_BYTES = '<I8c16I8I8', 40
-local WATCHER, WATCHER_BYTES = '<c16I8', 24
+local WRITTEN_BEFORE, WATCHER = '<I8c16I8I8', '<c16I8'
 local ETAG = '<I8c16I8'
 local ABSENT_TTL = 10000000
 local NOBODY = ('\0'):rep(16)

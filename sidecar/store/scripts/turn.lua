@@ -16,8 +16,6 @@
 -- compare-and-delete script, 3.2 us. In Redis Cluster, where a call must stay in one slot, a call has one key.
 
 local ASK, RENEW, GIVE_BACK, TELL, READ, WRITE = 1, 2, 3, 5, 7, 8
--- Where the arguments of a register's operations say whether they are bound, see register.lua.
-local READ_BOUND_AT, WRITE_BOUND_AT = 60, 67
 local verbs, register_verbs
 -- Locks that bound operations before this one had.
 local locks = 0
@@ -58,6 +56,10 @@ local function step(arg)
     end
     local raw = redis.call('GET', key)
     if verb == READ or verb == WRITE then
+        local written = verb == WRITE and raw and write_over(raw, arg)
+        if written then
+            return written
+        end
         register_verbs = register_verbs or registers()
         local answer, register = register_verbs[verb](raw, arg, KEYS[#ARGV + locks])
         if register then

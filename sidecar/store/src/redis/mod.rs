@@ -15,6 +15,7 @@ mod codec;
 mod script;
 mod fault;
 mod outbox;
+mod plain_read;
 mod turn;
 mod link;
 mod listing;

@@ -9,6 +9,7 @@ macro_rules! program {
             $shebang,
             "\n",
             include_str!("../../scripts/format.lua"),
+            include_str!("../../scripts/register_short.lua"),
             // A function, so that its closures are only made where the short ways do not do.
             "\nlocal function rules()\n",
             include_str!("../../scripts/once.lua"),

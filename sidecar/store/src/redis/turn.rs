@@ -6,6 +6,7 @@ use super::codec::{self, Answer};
 use super::connect::{Scripts, reason};
 use super::fault;
 use super::names::Names;
+use super::plain_read;
 use super::script::{TURN, TURN_UNDER_OOM};
 use redis::aio::MultiplexedConnection;
 use redis::{Pipeline, ServerError, Value};
@@ -40,7 +41,15 @@ pub(super) struct Answered {
 impl Turn {
     /// Requests on the wire.
     pub(super) fn requests(&self) -> usize {
-        self.calls.len().div_ceil(CALLS_PER_SCRIPT).max(1) + if self.reload { 2 } else { 0 }
+        let scripts = self.of_scripts().len();
+        let reads = plain_read::requests(self.calls.len() - scripts);
+        let others = scripts.div_ceil(CALLS_PER_SCRIPT) + reads;
+        others.max(1) + if self.reload { 2 } else { 0 }
+    }
+
+    /// The calls that go through a script.
+    fn of_scripts(&self) -> Vec<&Call> {
+        self.calls.iter().filter(|call| plain_read::plain(&call.op).is_none()).collect()
     }
 
     /// Sends the turn and waits for its answers.
@@ -72,8 +81,9 @@ impl Turn {
         if self.calls.is_empty() {
             pipeline.cmd("PING");
         }
-        for calls in self.calls.chunks(CALLS_PER_SCRIPT) {
-            let script = if calls.iter().any(grows) { &scripts.turn } else { &scripts.turn_under_oom };
+        for calls in self.of_scripts().chunks(CALLS_PER_SCRIPT) {
+            let script =
+                if calls.iter().any(|call| grows(call)) { &scripts.turn } else { &scripts.turn_under_oom };
             let locks: Vec<Key> = calls.iter().filter_map(|call| call.op.bound_to()).collect();
             pipeline.cmd("EVALSHA").arg(script).arg(calls.len() + locks.len());
             for key in calls.iter().map(|call| call.op.key()).chain(&locks) {
@@ -83,6 +93,7 @@ impl Turn {
                 pipeline.arg(codec::argument(&call.op));
             }
         }
+        plain_read::add(&mut pipeline, names, &self.calls);
         pipeline
     }
 
@@ -92,18 +103,19 @@ impl Turn {
         if self.calls.is_empty() {
             return answered;
         }
-        let of_scripts = values.into_iter().skip(if self.reload { 2 } else { 0 });
-        for (calls, value) in self.calls.chunks(CALLS_PER_SCRIPT).zip(of_scripts) {
+        let mut values = values.into_iter().skip(if self.reload { 2 } else { 0 });
+        for (calls, value) in self.of_scripts().chunks(CALLS_PER_SCRIPT).zip(&mut values) {
             match value {
                 Value::ServerError(error) => self.refused(calls, &error, &mut answered),
                 Value::Array(answers) => read_answers(calls, answers, &mut answered),
                 other => unreadable(calls, &format!("{other:?}"), &mut answered),
             }
         }
+        answered.outcomes.extend(plain_read::read(&self.calls, values));
         answered
     }
 
-    fn refused(&self, calls: &[Call], error: &ServerError, answered: &mut Answered) {
+    fn refused(&self, calls: &[&Call], error: &ServerError, answered: &mut Answered) {
         let outcome = fault::of_script(error.code(), error.details());
         for call in calls {
             // Out of memory concerns only what grows; a script that is not there, all.
@@ -113,7 +125,7 @@ impl Turn {
                 _ => false,
             };
             if would_run && !self.again {
-                answered.again.push(call.clone());
+                answered.again.push((*call).clone());
             } else {
                 answered.outcomes.push((call.id, outcome.clone()));
             }
@@ -132,7 +144,7 @@ fn grows(call: &Call) -> bool {
 }
 
 /// The clock and one answer per call, see `scripts/turn.lua`.
-fn read_answers(calls: &[Call], answers: Vec<Value>, answered: &mut Answered) {
+fn read_answers(calls: &[&Call], answers: Vec<Value>, answered: &mut Answered) {
     let mut answers = answers.into_iter();
     let at = match answers.next() {
         Some(Value::Int(micros)) => codec::store_time(micros),
@@ -156,7 +168,7 @@ fn read_answers(calls: &[Call], answers: Vec<Value>, answered: &mut Answered) {
 }
 
 /// Something that is not Sidelock's script answered.
-fn unreadable(calls: &[Call], what: &str, answered: &mut Answered) {
+fn unreadable(calls: &[&Call], what: &str, answered: &mut Answered) {
     let fault = Fault::Corrupt(format!("the script's answer can not be read: {what}"));
     answered.outcomes.extend(calls.iter().map(|call| (call.id, Outcome::Unknown(fault.clone()))));
 }
@@ -164,8 +176,8 @@ fn unreadable(calls: &[Call], what: &str, answered: &mut Answered) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use sidelock_engine::store::{REFUSE_AFTER, Reply, Tell};
-    use sidelock_engine::{AskId, Incarnation, StoreTime, WHOLE};
+    use sidelock_engine::store::{Known, REFUSE_AFTER, ReadRegister, Reply, Tell};
+    use sidelock_engine::{AskId, Incarnation, Space, StoreTime, WHOLE};
 
     const ID: AskId = AskId { incarnation: Incarnation(1), seq: 1 };
 
@@ -228,6 +240,24 @@ mod tests {
         let answered = turn(false).read(vec![error("ERR Error running script")]);
         assert!(answered.again.is_empty());
         assert!(answered.outcomes.iter().all(|(_, outcome)| matches!(outcome, Outcome::Unknown(_))));
+    }
+
+    #[test]
+    fn reads_of_registers_stand_behind_the_script() {
+        let mut calls = calls();
+        let key = Key::of(Space::Register, "r").unwrap();
+        let read = ReadRegister { key, known: Known::Nothing, watch: None, bound: None };
+        calls.insert(1, Call { id: CallId(3), op: Op::ReadRegister(read) });
+        let turn = Turn { calls: calls.into(), reload: false, again: false };
+        let script =
+            Value::Array(vec![Value::Int(5), Value::BulkString(vec![4]), Value::BulkString(vec![11])]);
+        let clock = Value::Array(vec![Value::BulkString(b"0".into()), Value::BulkString(b"7".into())]);
+        assert_eq!(turn.requests(), 3);
+        let outcomes = turn.read(vec![script, clock, Value::Nil]).outcomes;
+        let applied = |id, at, reply| (CallId(id), Outcome::Applied { at: StoreTime(at), reply });
+        let expected =
+            [applied(1, 5, Reply::TooLate), applied(2, 5, Reply::Told), applied(3, 7, Reply::Register(None))];
+        assert_eq!(outcomes, expected);
     }
 
     #[test]

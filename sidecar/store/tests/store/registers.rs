@@ -16,6 +16,7 @@ pub(crate) const CASES: &[Case] = cases![
     a_repeated_write_is_known_after_another_sidecar_wrote,
     a_write_that_is_overtaken_by_its_own_sidecar_does_not_come_back,
     a_write_that_comes_too_late_does_nothing,
+    nothing_is_let_through_because_it_is_written_over_its_own,
     a_reader_who_knows_is_told_so,
     watchers_of_other_sidecars_hear_of_writes_until_their_time_is_over,
     a_fenced_operation_needs_its_tenure,
@@ -117,6 +118,18 @@ fn versions_rise_and_do_not_repeat_after_a_deletion_or_a_loss(store: &mut dyn Su
     let done = write(store, A, 20, Some(b"x"));
     let done = do_write(store, &done);
     assert!(written(&done).number > last && written(&done).number >= done.at.0);
+}
+
+fn nothing_is_let_through_because_it_is_written_over_its_own(store: &mut dyn Subject) {
+    let etag = put(store, A, 1, b"own");
+    let due = store.now();
+    let late = WriteRegister { refuse_after: StoreTime(due.0 - 1), ..write(store, A, 2, Some(b"late")) };
+    assert_eq!(do_write(store, &late).reply, Reply::TooLate);
+    // Its first byte is what says, in an argument without a bound, that there is a value.
+    let nobody = bound(Incarnation(1 << 120), 9, 1);
+    let leased_by_nobody = WriteRegister { bound: nobody, ..write(store, A, 3, Some(b"under no lease")) };
+    assert_eq!(do_write(store, &leased_by_nobody).reply, Reply::StaleFence);
+    assert_eq!(current(store), version(etag, b"own"));
 }
 
 fn a_condition_that_fails_changes_nothing_and_tells_what_is_there(store: &mut dyn Subject) {

@@ -255,26 +255,28 @@ fn versions_rise_whatever_the_clock_does() {
     let now = redis.now();
     let ahead = (now + Duration::from_secs(3_600)).0;
     let writer = |n, seq| AskId { incarnation: Incarnation(n), seq };
-    let before = Register {
-        etag: Etag { number: ahead, writer: writer(9, 1) },
-        value: Some(b"before"[..].into()),
-        ..Register::default()
-    };
-    let _: String = redis.command(&[b"SET", b"sl:1:default:{a}:register", &before.encode()]);
-    let write = WriteRegister {
-        key: register(),
-        id: writer(1, 1),
-        condition: Condition::Any,
-        value: Some(b"after"[..].into()),
-        refuse_after: now + REFUSE_AFTER,
-        bound: None,
-    };
-    let outcome = redis.outcome(&Op::WriteRegister(write));
-    let etag = Etag { number: ahead + 1, writer: writer(1, 1) };
-    assert!(
-        matches!(outcome, Outcome::Applied { reply: Reply::Written(written), .. } if written == etag),
-        "{outcome:?}"
-    );
+    for of in [writer(9, 1), writer(1, 1)] {
+        let before = Register {
+            etag: Etag { number: ahead, writer: of },
+            value: Some(b"before"[..].into()),
+            ..Register::default()
+        };
+        let _: String = redis.command(&[b"SET", b"sl:1:default:{a}:register", &before.encode()]);
+        let write = WriteRegister {
+            key: register(),
+            id: writer(1, 2),
+            condition: Condition::Any,
+            value: Some(b"after"[..].into()),
+            refuse_after: now + REFUSE_AFTER,
+            bound: None,
+        };
+        let outcome = redis.outcome(&Op::WriteRegister(write));
+        let etag = Etag { number: ahead + 1, writer: writer(1, 2) };
+        assert!(
+            matches!(outcome, Outcome::Applied { reply: Reply::Written(written), .. } if written == etag),
+            "{outcome:?}"
+        );
+    }
 }
 
 #[test]
