@@ -168,6 +168,7 @@ impl Driver {
                 }
                 Effect::Notice { session, notice } => self.tell(session, Told::Notice(notice)),
                 Effect::Event(event) => self.observer.happened(now, event),
+                Effect::Reservation { .. } => {}
                 Effect::TakenByForce { key, order } => self.observer.taken_by_force(&key, &order),
                 Effect::Surveyed { ticket, survey } => {
                     // Who no longer waits needs no answer.

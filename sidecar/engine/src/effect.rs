@@ -33,6 +33,16 @@ pub enum Effect {
     },
     /// For watchers, metrics and the log.
     Event(Event),
+    /// For whoever keeps a book of everything: what a request for several keys does about one of them. No client and no
+    /// watcher hears of a reservation (P19).
+    Reservation {
+        /// Whose request.
+        session: SessionId,
+        /// The number of that key's lease, if there will be one.
+        request: RequestId,
+        /// What.
+        step: Reserving,
+    },
     /// For the log: a tenure of this sidecar was taken by an operator's order, perhaps one given elsewhere (P19). Its
     /// leases have been told.
     TakenByForce {
@@ -53,6 +63,17 @@ pub enum Effect {
         /// The key where it showed.
         key: Key,
     },
+}
+
+/// What a request for several keys does about one of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reserving {
+    /// It wants this one next, and no other that it may have waited for before.
+    Next,
+    /// It has it reserved.
+    Reserved,
+    /// It has it no longer.
+    GaveBack,
 }
 
 /// The answer to a request.

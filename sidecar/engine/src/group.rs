@@ -6,7 +6,7 @@
 //! nobody is told of it. Must not know who gets a key next: a member of a group waits as anybody does.
 
 use crate::acquire::Waiter;
-use crate::effect::{EventKind, Grant, LostReason, Notice, Path, Refusal, Reply};
+use crate::effect::{Effect, EventKind, Grant, LostReason, Notice, Path, Refusal, Reply, Reserving};
 use crate::engine::{Engine, give_empty_room_back};
 use crate::grant;
 use crate::input::{Acquire, AcquireAll, Life};
@@ -214,6 +214,7 @@ impl Engine {
         let Group { reserved, since, owner, .. } = &self.groups.all[group];
         let (since, owner) = (*since, owner.clone());
         let member = self.groups.all[group].member(reserved.len());
+        self.note(member.session, member.request, Reserving::Next);
         // Beginning again, it may find its owner waiting for something else.
         let admitted = self.owner_of(&member).and_then(|_| self.admit_to_key(now, owner.as_ref(), &member));
         let resource = match admitted {
@@ -241,6 +242,7 @@ impl Engine {
 
     /// The head of a queue is a group's and could be granted: it is reserved.
     pub(crate) fn reserve(&mut self, now: Time, resource: usize, group: usize, waiter: Waiter, path: Path) {
+        self.note(waiter.session, waiter.request, Reserving::Reserved);
         let lease = self.leases.insert(Lease::reservation(now, resource, &waiter, group));
         self.leases[lease].index = self.resources[resource].live.add(lease, waiter.mode);
         if let Some(owner) = waiter.owner {
@@ -251,6 +253,10 @@ impl Engine {
         group_state.waiter = None;
         group_state.reserved.push(Reserved { lease, waiter, path });
         self.groups.moved.push_back(group);
+    }
+
+    fn note(&mut self, session: SessionId, request: RequestId, step: Reserving) {
+        self.effects.push_back(Effect::Reservation { session, request, step });
     }
 
     /// Grants everything, if every tenure is certain enough; else has those renewed that are not, and tries again when
@@ -366,6 +372,7 @@ impl Engine {
     }
 
     fn free_reservation(&mut self, lease: usize) -> usize {
+        self.note(self.leases[lease].session, self.leases[lease].request, Reserving::GaveBack);
         if let Some(owner) = self.leases[lease].owner() {
             self.owners.lets_go(owner, lease);
         }

@@ -52,7 +52,7 @@ pub mod mutant;
 pub use config::Config;
 pub use cycle::{Cycle, Edge};
 pub use effect::{
-    Effect, Event, EventKind, Grant, LostReason, Notice, Path, Refusal, Reply, Unlocked, Victim,
+    Effect, Event, EventKind, Grant, LostReason, Notice, Path, Refusal, Reply, Reserving, Unlocked, Victim,
 };
 pub use engine::Engine;
 pub use input::{

@@ -78,6 +78,8 @@ pub enum Mutant {
     AnyHolderBlocks,
     /// P14, engine: whoever is in a knot may be its victim, needed or not.
     DetourTold,
+    /// P14, engine: what is reserved on the way to several keys binds nobody.
+    ReservationsIgnored,
     /// P15, engine: what one look at records and boards showed is believed without proof.
     BoardsUnverified,
     /// P15, engine: a board is written once.
@@ -90,7 +92,7 @@ pub enum Mutant {
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Mutant; 40] = [
+    pub const ALL: [Mutant; 41] = [
         Mutant::FenceFromClock,
         Mutant::HandoffRepeatsFence,
         Mutant::HalfWrite,
@@ -127,6 +129,7 @@ impl Mutant {
         Mutant::AheadIgnored,
         Mutant::AnyHolderBlocks,
         Mutant::DetourTold,
+        Mutant::ReservationsIgnored,
         Mutant::BoardsUnverified,
         Mutant::BoardOnce,
         Mutant::VictimByChance,

@@ -8,6 +8,7 @@ use crate::engine::{Engine, give_empty_room_back, give_room_back};
 use crate::input::Acquire;
 use crate::lease::Lease;
 use crate::model::{Owner, SessionId, StoreTime};
+use crate::mutant::Mutant;
 use foldhash::fast::RandomState;
 use slab::Slab;
 use smallvec::SmallVec;
@@ -166,8 +167,9 @@ impl Owners {
 impl Engine {
     /// What an owner holds that others may have to wait for. Units of a rate come back in time, whatever it does.
     pub(crate) fn bound_by(&self, owner: OwnerNo) -> impl Iterator<Item = &Lease> {
+        let ignored = Mutant::ReservationsIgnored.is(self.config.mutant);
         let leases = self.owners.get(owner).leases.iter().map(|&lease| &self.leases[lease]);
-        leases.filter(|lease| lease.rate().is_none())
+        leases.filter(move |lease| lease.rate().is_none() && !(ignored && lease.group().is_some()))
     }
 
     /// On whose behalf a request comes, if it says so. One that waits already can not ask for more.

@@ -19,12 +19,13 @@ pub const RARE_MIN: u64 = 200;
 pub const RARE_SEEDS: u64 = 10_000;
 
 /// Deliberate bugs that only owners suffer from.
-const IN_TANGLES: [Mutant; 9] = [
+const IN_TANGLES: [Mutant; 10] = [
     Mutant::InnerReleaseFrees,
     Mutant::DeadlocksIgnored,
     Mutant::AheadIgnored,
     Mutant::AnyHolderBlocks,
     Mutant::DetourTold,
+    Mutant::ReservationsIgnored,
     Mutant::BoardsUnverified,
     Mutant::BoardOnce,
     Mutant::VictimByChance,

@@ -99,7 +99,7 @@ impl World {
                     self.whisper(words::call(&self.sidecars[sidecar].name, &call));
                     self.depart(HOP, Travelling::ToStore { sidecar, call });
                 }
-                Effect::Event(_) => {}
+                Effect::Event(_) | Effect::Reservation { .. } => {}
                 Effect::TakenByForce { key, order } => {
                     let name = &self.sidecars[sidecar].name;
                     self.say(format!("{name} logs that {key} was taken: {}", order.reason));

@@ -340,7 +340,10 @@ impl<'a> World<'a> {
                 Effect::Notice { session, notice } => {
                     self.book.noticed(session, &notice, confirmed, self.marks)
                 }
-                Effect::Event(_) | Effect::TakenByForce { .. } | Effect::Surveyed { .. } => {}
+                Effect::Event(_)
+                | Effect::Reservation { .. }
+                | Effect::TakenByForce { .. }
+                | Effect::Surveyed { .. } => {}
                 Effect::AlarmStoreClock { key } => {
                     // Each new connection lifts the floor of fences by a tenth of a second: many at once, above the clock.
                     assert!(self.connections > SIDECARS, "the store's clock never went back: {key}");

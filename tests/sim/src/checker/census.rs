@@ -3,7 +3,7 @@
 //! Owns the counters. Must not judge.
 
 use super::history::Req;
-use super::knot::Picture;
+use super::knot::{Hold, Picture};
 
 /// A lock's limit.
 const LOCK: u32 = u32::MAX;
@@ -19,6 +19,8 @@ pub struct Census {
     pub queued: u64,
     /// Somebody in it gives a share for all of the key.
     pub upgrades: u64,
+    /// Somebody in it has one of several keys, not yet all, and another one wants that.
+    pub several: u64,
     /// Its owners are in more than one sidecar.
     pub across: u64,
     /// A circle of "waits for whoever holds" that is no deadlock: somebody else's units would do.
@@ -41,6 +43,7 @@ impl Census {
             ("deadlock with permits", self.permits),
             ("deadlock through a waiter ahead", self.queued),
             ("deadlock with an upgrade", self.upgrades),
+            ("deadlock with a lock_all", self.several),
             ("deadlock across sidecars", self.across),
             ("circle of permits that is no deadlock", self.near_misses),
             ("victim", self.victims),
@@ -61,6 +64,11 @@ impl Census {
         self.permits += u64::from(waits().any(|wait| wait.limit != LOCK));
         self.queued += u64::from(knot.owners().any(|owner| picture.fits(owner, knot)));
         self.upgrades += u64::from(waits().any(|wait| wait.upgrades));
+        let is_wanted = |hold: &Hold| {
+            knot.owners().any(|other| other != hold.owner && picture.waits[other].key == hold.key)
+        };
+        let mut reserved = picture.holds.iter().filter(|hold| hold.reserved && knot.has(hold.owner));
+        self.several += u64::from(reserved.any(is_wanted));
         self.across += u64::from(waits().any(|wait| wait.sidecar != picture.waits[owner].sidecar));
     }
 }
@@ -73,6 +81,7 @@ impl std::ops::AddAssign for Census {
         self.permits += other.permits;
         self.queued += other.queued;
         self.upgrades += other.upgrades;
+        self.several += other.several;
         self.across += other.across;
         self.near_misses += other.near_misses;
         self.victims += other.victims;

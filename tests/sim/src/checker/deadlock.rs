@@ -63,7 +63,10 @@ impl Deadlocks {
             self.look_for_missed(at, book, bounds, found);
         }
         if let Event::Aborted { of } = *event {
-            self.judge_victim(at, of, found);
+            match self.fleet.waiting(of, book) {
+                Some(wait) => self.judge_victim(at, wait, found),
+                None => found.add(Rule::FalseVictim, || format!("{of} was aborted, but does not wait")),
+            }
         }
         if self.fleet.apply(at, event, book) {
             self.redraw(at, event);
@@ -86,7 +89,7 @@ impl Deadlocks {
         }
         self.stands = false;
         let Some(picture) = self.fleet.draw() else { return };
-        if let Event::Arrived { of } = *event {
+        if let Event::Arrived { of } | Event::LinedUp { of } = *event {
             self.census.arrived(&picture, of);
         }
         self.stands = picture.anybody_may_be_stuck();
@@ -162,9 +165,6 @@ impl Deadlocks {
 
     /// A sidecar aborts a waiter: was it needed for a deadlock, and had that no victim yet?
     fn judge_victim(&mut self, at: At, of: Req, found: &mut Findings) {
-        if !self.fleet.waits(of) {
-            return found.add(Rule::FalseVictim, || format!("{of} was aborted, but does not wait"));
-        }
         let mut had_one = false;
         let mut without_it = None;
         let stands = self.stands;

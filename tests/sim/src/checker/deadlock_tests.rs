@@ -5,9 +5,9 @@ use super::knot::{Hold, Order, Picture, Set, Wait as Blocked};
 use super::{Rule, judge};
 use std::time::Duration;
 
-const LOCK: u32 = u32::MAX;
+pub(super) const LOCK: u32 = u32::MAX;
 
-fn req(session: u32, request: u32) -> Req {
+pub(super) fn req(session: u32, request: u32) -> Req {
     Req { session, request }
 }
 
@@ -20,7 +20,7 @@ impl Scene {
     fn owner(mut self, holds: &[(u32, u32)], wants: (u32, u32, u32), behind: &[usize]) -> Scene {
         let owner = self.0.waits.len();
         for &(key, units) in holds {
-            self.0.holds.push(Hold { owner, key, units });
+            self.0.holds.push(Hold { owner, key, units, reserved: false });
         }
         let (key, units, limit) = wants;
         let ahead = behind.iter().fold(Set::EMPTY, |set, &other| set.with(other));
@@ -132,10 +132,10 @@ fn two_circles_with_one_owner_in_common_are_two_knots() {
 
 /// A history in the making, told by sidecars alone; times are in milliseconds. Sessions 0 to 3 are on sidecar 0, the
 /// others on sidecar 1; a session has one owner.
-struct Tale(History);
+pub(super) struct Tale(pub(super) History);
 
 impl Tale {
-    fn new() -> Tale {
+    pub(super) fn new() -> Tale {
         let bounds = Bounds { slack: Duration::ZERO, ..Bounds::default() };
         let mut tale = Tale(History { bounds, records: Vec::new() });
         for session in 0..8 {
@@ -144,7 +144,7 @@ impl Tale {
         tale
     }
 
-    fn add(&mut self, at: u64, event: Event) -> &mut Tale {
+    pub(super) fn add(&mut self, at: u64, event: Event) -> &mut Tale {
         self.0.records.push(Record { at: At(at * 1_000_000), event });
         self
     }
@@ -160,7 +160,7 @@ impl Tale {
     }
 
     /// An owner gets a lock.
-    fn gets(&mut self, at: u64, lease: Req, key: u32) -> &mut Tale {
+    pub(super) fn gets(&mut self, at: u64, lease: Req, key: u32) -> &mut Tale {
         self.takes(at, lease, key, LOCK, LOCK)
     }
 
@@ -170,7 +170,7 @@ impl Tale {
     }
 
     /// An owner waits for a lock.
-    fn waits(&mut self, at: u64, of: Req, key: u32) -> &mut Tale {
+    pub(super) fn waits(&mut self, at: u64, of: Req, key: u32) -> &mut Tale {
         self.asks(at, of, key, LOCK, LOCK)
     }
 
@@ -187,11 +187,11 @@ impl Tale {
         self
     }
 
-    fn aborts(&mut self, at: u64, of: Req) -> &mut Tale {
+    pub(super) fn aborts(&mut self, at: u64, of: Req) -> &mut Tale {
         self.add(at, Event::Aborted { of }).add(at, Event::Dropped { of })
     }
 
-    fn releases(&mut self, at: u64, lease: Req) -> &mut Tale {
+    pub(super) fn releases(&mut self, at: u64, lease: Req) -> &mut Tale {
         self.add(at, Event::Done { lease, lost: false })
     }
 
@@ -203,12 +203,12 @@ impl Tale {
     }
 
     /// Time goes by.
-    fn until(&mut self, at: u64) -> &mut Tale {
+    pub(super) fn until(&mut self, at: u64) -> &mut Tale {
         self.add(at, Event::Learned { sidecar: 0, key: 7, contended: false })
     }
 
     /// The rules on deadlocks that it breaks.
-    fn rules(&self) -> Vec<Rule> {
+    pub(super) fn rules(&self) -> Vec<Rule> {
         let rules = [Rule::FalseVictim, Rule::SecondVictim, Rule::Undetected];
         let found = judge(&self.0).violations.into_iter().map(|violation| violation.rule);
         found.filter(|rule| rules.contains(rule)).collect()

@@ -15,26 +15,32 @@ pub(super) struct Fleet {
 }
 
 impl Fleet {
-    pub(super) fn waits(&self, of: Req) -> bool {
-        self.keys.iter().any(|key| key.waiters.iter().any(|waiter| waiter.of == of))
+    /// What waits of a request: itself, or the one of several that it waits for now.
+    pub(super) fn waiting(&self, of: Req, book: &Book) -> Option<Req> {
+        let mut waits = self.keys.iter().flat_map(|line| &line.waiters).map(|waiter| waiter.of);
+        waits.find(|&wait| wait == of || group_of(wait, book) == Some(of))
     }
 
     /// Notes what changed. False: nothing that matters.
     pub(super) fn apply(&mut self, at: At, event: &Event, book: &Book) -> bool {
         match *event {
             Event::Arrived { of } => {
-                let Some((acquire, sidecar)) = book.acquire(of) else { return false };
-                let owner = owner(of, &acquire).filter(|_| acquire.watched);
-                slot(&mut self.keys, acquire.key).arrived(at, of, owner, &acquire, sidecar);
+                // One of several waits when its time has come.
+                return group_of(of, book).is_none() && self.arrived(at, of, book);
             }
-            Event::Issued { lease, .. } => {
-                let Some((acquire, sidecar)) = book.acquire(lease) else { return false };
-                let line = slot(&mut self.keys, acquire.key);
-                line.waiters.retain(|waiter| waiter.of != lease);
-                // What comes back by the clock comes back whatever its owner does.
-                let owner = owner(lease, &acquire).filter(|_| acquire.per.is_none());
-                line.holders.push(Holder { lease, owner, sidecar, units: acquire.units });
+            Event::LinedUp { of } => {
+                let Some(group) = group_of(of, book) else { return false };
+                for line in &mut self.keys {
+                    line.waiters.retain(|waiter| group_of(waiter.of, book) != Some(group));
+                }
+                return self.arrived(at, of, book);
             }
+            Event::Bound { of } => return self.holds(of, book, true),
+            Event::Unbound { of } => {
+                let Some((acquire, _)) = book.acquire(of) else { return false };
+                slot(&mut self.keys, acquire.key).holders.retain(|holder| holder.lease != of);
+            }
+            Event::Issued { lease, .. } => return self.holds(lease, book, false),
             Event::Dropped { of } => {
                 let Some((acquire, _)) = book.acquire(of) else { return false };
                 slot(&mut self.keys, acquire.key).waiters.retain(|waiter| waiter.of != of);
@@ -66,6 +72,26 @@ impl Fleet {
         true
     }
 
+    /// A request begins to wait.
+    fn arrived(&mut self, at: At, of: Req, book: &Book) -> bool {
+        let Some((acquire, sidecar)) = book.acquire(of) else { return false };
+        let owner = owner(of, &acquire).filter(|_| acquire.watched);
+        slot(&mut self.keys, acquire.key).arrived(at, of, owner, &acquire, sidecar);
+        true
+    }
+
+    /// A request has what it waited for.
+    fn holds(&mut self, lease: Req, book: &Book, reserved: bool) -> bool {
+        let Some((acquire, sidecar)) = book.acquire(lease) else { return false };
+        let line = slot(&mut self.keys, acquire.key);
+        line.waiters.retain(|waiter| waiter.of != lease);
+        line.holders.retain(|holder| holder.lease != lease);
+        // What comes back by the clock comes back whatever its owner does.
+        let owner = owner(lease, &acquire).filter(|_| acquire.per.is_none());
+        line.holders.push(Holder { lease, owner, sidecar, units: acquire.units, reserved });
+        true
+    }
+
     fn line(&mut self, key: u32) -> &mut Line {
         slot(&mut self.keys, key)
     }
@@ -86,7 +112,8 @@ impl Fleet {
         for (number, line) in (0..).zip(&self.keys) {
             for holder in &line.holders {
                 if let Some(place) = owners.iter().position(|owner| holder.owner == Some(*owner)) {
-                    picture.holds.push(Hold { owner: place, key: number, units: holder.units });
+                    let Holder { units, reserved, .. } = *holder;
+                    picture.holds.push(Hold { owner: place, key: number, units, reserved });
                 }
             }
         }
@@ -110,6 +137,12 @@ impl Fleet {
 
 fn owner(of: Req, acquire: &Acquire) -> Option<Owner> {
     acquire.owner.map(|owner| (of.session, owner))
+}
+
+/// The request for several keys that this one is of.
+fn group_of(of: Req, book: &Book) -> Option<Req> {
+    let (acquire, _) = book.acquire(of)?;
+    acquire.group.map(|request| Req { request, ..of })
 }
 
 fn wait(key: u32, limit: u32, waiter: &Waiter) -> Wait {

@@ -216,6 +216,22 @@ pub enum Event {
         /// The acquire.
         of: Req,
     },
+    /// One of several keys that are asked for at once is the next that its sidecar wants for it: it waits for this one and
+    /// for no other of them.
+    LinedUp {
+        /// The acquire.
+        of: Req,
+    },
+    /// A sidecar keeps one of several keys for the time when it has all of them.
+    Bound {
+        /// The acquire.
+        of: Req,
+    },
+    /// … no longer.
+    Unbound {
+        /// The acquire.
+        of: Req,
+    },
     /// A sidecar decided to grant.
     Issued {
         /// The acquire.

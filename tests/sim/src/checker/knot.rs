@@ -77,6 +77,8 @@ pub(super) struct Hold {
     pub(super) owner: usize,
     pub(super) key: u32,
     pub(super) units: u32,
+    /// It is no lease yet.
+    pub(super) reserved: bool,
 }
 
 /// One instant: everybody who is blocked, and what they hold.

@@ -32,13 +32,15 @@ pub(super) struct Waiter {
     rank: i64,
 }
 
-/// A lease.
+/// A lease, or a key that is kept on the way to several.
 #[derive(Clone, Copy)]
 pub(super) struct Holder {
     pub(super) lease: Req,
     pub(super) owner: Option<Owner>,
     pub(super) sidecar: u32,
     pub(super) units: u32,
+    /// It is no lease yet.
+    pub(super) reserved: bool,
 }
 
 /// A sidecar's place in the store's queue.

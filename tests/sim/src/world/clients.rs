@@ -321,6 +321,7 @@ impl World {
                     let answer = Answer::Granted { fence: *fence, deadline: clock.when(*deadline) };
                     self.log.record(Event::Answered { of: req(session, *request), answer });
                 }
+                self.owner_answered(client, of, &reply);
                 return self.answered(client, of, reply);
             }
             Reply::Renewed { deadline, .. } => Answer::Renewed { deadline: clock.when(*deadline) },

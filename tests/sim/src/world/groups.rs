@@ -1,14 +1,17 @@
 //! Requests for several keys at once.
 //!
 //! Owns which requests belong together. In a history each key is a request of its own; the client asks for all of them in
-//! one message, in whatever order it names them, and is answered for all of them at once.
+//! one message, in whatever order it names them, and is answered for all of them at once. Tasks ask so for all that they
+//! want; owners may hold something already, and ask for more later.
 
 use super::World;
 use super::hosts::{number, req};
+use super::owners::{Held, State as OwnerState, Want};
 use super::plan::KeyKind;
-use super::tasks::State;
-use crate::checker::history::{Acquire as Asked, Req, Sent, Wait};
-use sidelock_engine::{AcquireAll, Grant, Input, LeaseName, Life, Mode, RequestId};
+use super::tangle::Tangle;
+use super::tasks::{State, asked};
+use crate::checker::history::{Acquire as Asked, Req, Sent};
+use sidelock_engine::{Acquire, AcquireAll, Grant, Input, LeaseName, Life, Mode, RequestId};
 use std::collections::BTreeMap;
 
 /// Most keys of one request.
@@ -37,47 +40,75 @@ impl World {
             let out = self.dice.below(locks.len());
             locks.remove(out);
         }
-        let members: Option<Vec<Req>> = locks.iter().map(|_| self.next_request(client)).collect();
-        let Some(members) = members else { return false };
-        let first = members[self.dice.below(members.len())];
+        let Some((first, members)) = self.number_members(client, locks.len()) else { return false };
         let mut wish = self.draw_acquire(first, locks[0], false);
         if let Life::Timed { ttl, .. } = wish.life {
             wish.life = Life::Session { ttl: Some(ttl) };
         }
         wish.mode = if self.dice.chance(0.2) { Mode::Shared } else { Mode::Exclusive };
-        for (&of, &key) in members.iter().zip(&locks) {
-            let asked = Asked {
-                key: number(key),
-                units: wish.mode.units(),
-                limit: wish.mode.limit(),
-                wait: match wish.wait {
-                    None => Wait::Forever,
-                    Some(wait) if wait.is_zero() => Wait::Try,
-                    Some(wait) => Wait::AtMost(wait),
-                },
-                priority: wish.priority,
-                timed: false,
-                owner: None,
-                per: None,
-                watched: wish.find_deadlocks,
-                upgrades: None,
-                group: Some(first.request),
-            };
-            self.send(of, Sent::Acquire(asked));
-        }
-        // They are named by one digit each: their order is that of their bytes.
-        let numbered = members.iter().zip(&locks);
-        let keys =
-            numbered.map(|(of, &key)| (RequestId(of.request.into()), self.keys[key].clone())).collect();
         self.clients[client].tasks[task].ttl = match wish.life {
             Life::Session { ttl } => ttl,
             Life::Timed { .. } => None,
         };
-        self.groups.0.insert(first, members);
         self.set(client, task, State::Waiting { of: first, cancelled: false });
-        self.post(client, Input::AcquireAll(AcquireAll { wish, keys, secrets: Vec::new() }));
+        let each = asked(&wish, locks[0]);
+        self.send_all(client, (first, members), &locks, wish, each);
         self.plan_change_of_mind(client, task);
         true
+    }
+
+    /// Numbers for so many keys, and which of them the answer will have.
+    fn number_members(&mut self, client: usize, count: usize) -> Option<(Req, Vec<Req>)> {
+        let members: Vec<Req> = (0..count).map(|_| self.next_request(client)).collect::<Option<_>>()?;
+        Some((members[self.dice.below(count)], members))
+    }
+
+    /// Asks for keys, in their order, under these numbers; the history has them as `each`.
+    fn send_all(
+        &mut self,
+        client: usize,
+        (first, members): (Req, Vec<Req>),
+        locks: &[usize],
+        wish: Acquire,
+        each: Asked,
+    ) {
+        for (&of, &key) in members.iter().zip(locks) {
+            let asked = Asked { key: number(key), group: Some(first.request), ..each };
+            self.send(of, Sent::Acquire(asked));
+        }
+        // They are named by one digit each: their order is that of their bytes.
+        let numbered = members.iter().zip(locks);
+        let keys =
+            numbered.map(|(of, &key)| (RequestId(of.request.into()), self.keys[key].clone())).collect();
+        self.groups.0.insert(first, members);
+        self.post(client, Input::AcquireAll(AcquireAll { wish, keys, secrets: Vec::new() }));
+    }
+
+    /// An owner asks for several locks at once, whatever it holds.
+    pub(crate) fn owner_asks_all(&mut self, client: usize, owner: usize, want: &Want, tangle: &Tangle) {
+        let Some((first, members)) = self.number_members(client, want.keys.len()) else {
+            return self.owner_rests(client, owner);
+        };
+        let wish = self.draw_wish(client, owner, first, want, tangle);
+        let each = Asked { owner: wish.owner.as_ref().map(|_| number(owner)), ..asked(&wish, want.keys[0]) };
+        let each = Asked { group: Some(first.request), ..each };
+        self.owner_becomes(client, owner, OwnerState::Waiting { of: first, asked: each, cancelled: false });
+        self.send_all(client, (first, members), &want.keys, wish, each);
+    }
+
+    /// All keys that an owner asked for are there.
+    pub(crate) fn owner_granted_all(
+        &mut self,
+        client: usize,
+        owner: usize,
+        (first, each): (Req, Asked),
+        grants: &[(RequestId, Grant)],
+    ) {
+        for (request, grant) in grants {
+            let of = Req { request: u32::try_from(request.0).expect("numbered from 0"), ..first };
+            let asked = Asked { key: number(self.key_index(&grant.key)), ..each };
+            self.clients[client].owners[owner].held.push(Held::granted(of, asked, grant));
+        }
     }
 
     /// All keys are there. The task goes on with the one it is answered under, and needs the others no more.

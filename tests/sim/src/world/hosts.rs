@@ -12,7 +12,7 @@ use crate::checker::history::{At, Event, Req};
 use sidelock_engine::store::{Call, Push};
 use sidelock_engine::{
     Change, Config, Effect, Engine, EventKind, Grant, Incarnation, Input, LostReason, NewMode, Path, Refusal,
-    Reply, RequestId, SessionId, Time,
+    Reply, RequestId, Reserving, SessionId, Time,
 };
 use std::time::Duration;
 
@@ -295,6 +295,14 @@ impl World {
             // Nobody here looks.
             Effect::TakenByForce { .. } | Effect::Surveyed { .. } => {}
             Effect::AlarmStoreClock { .. } => self.totals.alarms += 1,
+            Effect::Reservation { session, request, step } => {
+                let of = req(session, request);
+                self.log.record(match step {
+                    Reserving::Next => Event::LinedUp { of },
+                    Reserving::Reserved => Event::Bound { of },
+                    Reserving::GaveBack => Event::Unbound { of },
+                });
+            }
             Effect::Event(event) if !self.is_of_lease(&event) => {}
             Effect::Event(event) => {
                 let of = req(event.session, event.request);

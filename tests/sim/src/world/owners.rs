@@ -8,8 +8,9 @@ use super::hosts::number;
 use super::plan::KeyKind;
 use super::reentry::{Handles, outer};
 use super::tangle::Tangle;
+use super::tasks::asked;
 use super::{Happening, World};
-use crate::checker::history::{Acquire as Asked, Event, Req, Sent, Wait};
+use crate::checker::history::{Acquire as Asked, Event, Req, Sent};
 use sidelock_engine::{Acquire, Grant, Input, Life, Mode, Owner, Refusal, Reply, RequestId, SessionId, Time};
 use std::time::Duration;
 
@@ -21,7 +22,14 @@ pub(crate) struct Actor {
     generation: u32,
     pub(crate) held: Vec<Held>,
     /// What it still wants in this round, last first.
-    wants: Vec<(usize, Mode)>,
+    wants: Vec<Want>,
+}
+
+/// What an owner asks for at once.
+pub(crate) struct Want {
+    /// One key, or several locks in their order.
+    pub(crate) keys: Vec<usize>,
+    pub(crate) mode: Mode,
 }
 
 /// Where an owner stands.
@@ -45,6 +53,12 @@ pub(crate) struct Held {
     pub(crate) asked: Asked,
     deadline: Time,
     cap: Option<Time>,
+}
+
+impl Held {
+    pub(crate) fn granted(of: Req, asked: Asked, grant: &Grant) -> Held {
+        Held { of, handles: Handles::Outer, asked, deadline: grant.deadline, cap: grant.cap }
+    }
 }
 
 /// What an owner planned to do.
@@ -155,7 +169,11 @@ impl World {
                 if place >= length {
                     return;
                 }
-                vec![((place + 1) % length, Mode::Exclusive), (place, Mode::Exclusive)]
+                if place + 1 < length && self.dice.chance(tangle.several) {
+                    return self.take_both_later(client, owner, (place, length), tangle.every);
+                }
+                let one = |key| Want { keys: vec![key], mode: Mode::Exclusive };
+                vec![one((place + 1) % length), one(place)]
             }
             None => self.draw_wants(tangle),
         };
@@ -163,20 +181,52 @@ impl World {
         self.ask_next(client, owner, tangle);
     }
 
-    fn draw_wants(&mut self, tangle: &Tangle) -> Vec<(usize, Mode)> {
+    /// It takes both of its keys of a ring at once, when its neighbour has the second: so it has the first reserved when
+    /// somebody comes for that.
+    fn take_both_later(
+        &mut self,
+        client: usize,
+        owner: usize,
+        (place, length): (usize, usize),
+        every: Duration,
+    ) {
+        let both = Want { keys: vec![place, place + 1], mode: Mode::Exclusive };
+        self.clients[client].owners[owner].wants = vec![both];
+        self.owner_becomes(client, owner, State::Working);
+        let begun = Duration::from_nanos((u128::from(self.now.0) % every.as_nanos()) as u64);
+        // Whose neighbour does the same comes after it.
+        let turn = Duration::from_millis(50) + Duration::from_millis(10) * number(length - place);
+        self.plan_move(client, owner, turn.saturating_sub(begun), Move::Next);
+    }
+
+    fn draw_wants(&mut self, tangle: &Tangle) -> Vec<Want> {
         let mut keys: Vec<usize> = (0..self.plan.keys.len()).collect();
         let count = 1 + self.dice.below(tangle.keys_max.min(keys.len()));
         let mut wants = Vec::new();
         for _ in 0..count {
             let key = keys.swap_remove(self.dice.below(keys.len()));
-            wants.push((key, self.draw_mode(key)));
+            self.want_besides(&mut wants, key, tangle);
         }
         if self.dice.chance(tangle.again) {
-            let (key, _) = wants[wants.len() - 1];
-            let mode = self.draw_mode(key);
-            wants.insert(0, (key, mode));
+            let first = wants[0].keys[0];
+            self.want_besides(&mut wants, first, tangle);
         }
+        wants.reverse();
         wants
+    }
+
+    /// One key more: some locks are asked for together with the one before.
+    fn want_besides(&mut self, wants: &mut Vec<Want>, key: usize, tangle: &Tangle) {
+        let mode = self.draw_mode(key);
+        let is_lock = |key: usize| matches!(self.plan.keys[key], KeyKind::Lock { .. });
+        let joins = |want: &&mut Want| is_lock(key) && is_lock(want.keys[0]) && !want.keys.contains(&key);
+        match wants.last_mut().filter(joins) {
+            Some(want) if self.dice.chance(tangle.several) => {
+                want.keys.push(key);
+                want.keys.sort_unstable();
+            }
+            _ => wants.push(Want { keys: vec![key], mode }),
+        }
     }
 
     fn draw_mode(&mut self, key: usize) -> Mode {
@@ -194,12 +244,41 @@ impl World {
         if !self.clients[client].connected {
             return self.owner_rests(client, owner);
         }
-        let Some((key, mode)) = self.clients[client].owners[owner].wants.pop() else {
+        let Some(want) = self.clients[client].owners[owner].wants.pop() else {
             return self.let_go(client, owner);
         };
+        match want.keys[..] {
+            [key] => self.ask_one(client, owner, key, &want, tangle),
+            _ => self.owner_asks_all(client, owner, &want, tangle),
+        }
+        let later = self.dice.about(Duration::from_millis(700));
+        if self.dice.chance(tangle.cancels) {
+            self.plan_move(client, owner, later, Move::Cancel);
+        } else if !self.healed && self.dice.chance(tangle.dies) {
+            self.plan_move(client, owner, later, Move::Die);
+        }
+    }
+
+    fn ask_one(&mut self, client: usize, owner: usize, key: usize, want: &Want, tangle: &Tangle) {
         let Some(of) = self.next_request(client) else {
             return self.owner_rests(client, owner);
         };
+        let acquire = self.draw_wish(client, owner, of, want, tangle);
+        let asked = Asked { owner: acquire.owner.as_ref().map(|_| number(owner)), ..asked(&acquire, key) };
+        self.owner_becomes(client, owner, State::Waiting { of, asked, cancelled: false });
+        self.send(of, Sent::Acquire(asked));
+        self.post(client, Input::Acquire(acquire));
+    }
+
+    /// How an owner asks for what it wants next.
+    pub(crate) fn draw_wish(
+        &mut self,
+        client: usize,
+        owner: usize,
+        of: Req,
+        want: &Want,
+        tangle: &Tangle,
+    ) -> Acquire {
         // A circle through somebody who says no name, or wants to hear nothing, is nobody's to find: patience has to end it,
         // and what is held under no name has to be the last.
         let is_last = self.clients[client].owners[owner].wants.is_empty();
@@ -216,28 +295,11 @@ impl World {
             true => i32::try_from(self.dice.between(0, 6)).expect("a small number") - 3,
             false => 0,
         };
-        let asked = Asked {
-            key: number(key),
-            units: mode.units(),
-            limit: mode.limit(),
-            wait: match wait {
-                None => Wait::Forever,
-                Some(wait) if wait.is_zero() => Wait::Try,
-                Some(wait) => Wait::AtMost(wait),
-            },
-            priority,
-            timed: false,
-            owner: (!anonymous).then(|| number(owner)),
-            per: None,
-            watched,
-            upgrades: None,
-            group: None,
-        };
-        let acquire = Acquire {
+        Acquire {
             session: SessionId(u64::from(of.session)),
             request: RequestId(u64::from(of.request)),
-            key: self.keys[key].clone(),
-            mode,
+            key: self.keys[want.keys[0]].clone(),
+            mode: want.mode,
             wait,
             life: Life::Session { ttl: None },
             max_hold: None,
@@ -248,15 +310,6 @@ impl World {
             priority,
             notify_queued: false,
             once: None,
-        };
-        self.owner_becomes(client, owner, State::Waiting { of, asked, cancelled: false });
-        self.send(of, Sent::Acquire(asked));
-        self.post(client, Input::Acquire(acquire));
-        let later = self.dice.about(Duration::from_millis(700));
-        if self.dice.chance(tangle.cancels) {
-            self.plan_move(client, owner, later, Move::Cancel);
-        } else if !self.healed && self.dice.chance(tangle.dies) {
-            self.plan_move(client, owner, later, Move::Die);
         }
     }
 
@@ -283,8 +336,12 @@ impl World {
         };
         match reply {
             // A grant that raced the cancel is no lease; the acknowledgement is still to come.
-            Reply::Granted(_) if cancelled => {}
+            Reply::Granted(_) | Reply::GrantedAll(_) if cancelled => {}
             Reply::Granted(grant) => self.owner_granted(client, owner, (of, asked), grant, &tangle),
+            Reply::GrantedAll(grants) => {
+                self.owner_granted_all(client, owner, (of, asked), grants);
+                self.owner_goes_on(client, owner, &tangle);
+            }
             Reply::Refused(Refusal::WaitTimeout | Refusal::Held | Refusal::UsedUp { .. })
             | Reply::Cancelled
                 if self.dice.chance(tangle.stubborn) =>
@@ -303,10 +360,9 @@ impl World {
         grant: &Grant,
         tangle: &Tangle,
     ) {
-        let held = Held { of, handles: Handles::Outer, asked, deadline: grant.deadline, cap: grant.cap };
         let leases = &mut self.clients[client].owners[owner].held;
         leases.retain(|lease| asked.upgrades != Some(lease.of));
-        leases.push(held);
+        leases.push(Held::granted(of, asked, grant));
         let is_lock = !matches!(grant.mode, Mode::Permits { .. });
         if is_lock && !self.closing && self.dice.chance(tangle.enters) {
             return self.enter(client, owner, of, grant);

@@ -45,6 +45,7 @@ impl World {
             },
             priority: 0,
             upgrades: Some(share.of),
+            group: None,
             ..share.asked
         };
         let session = SessionId(u64::from(of.session));

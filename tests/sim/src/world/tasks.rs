@@ -69,6 +69,27 @@ pub(crate) struct Secret {
     sidecar: u32,
 }
 
+/// An acquire as the history has it, if it names no owner and is for one key.
+pub(crate) fn asked(acquire: &Acquire, key: usize) -> Asked {
+    Asked {
+        key: number(key),
+        units: acquire.mode.units(),
+        limit: acquire.mode.limit(),
+        wait: match acquire.wait {
+            None => Wait::Forever,
+            Some(wait) if wait.is_zero() => Wait::Try,
+            Some(wait) => Wait::AtMost(wait),
+        },
+        priority: acquire.priority,
+        timed: matches!(acquire.life, Life::Timed { .. }),
+        owner: None,
+        per: acquire.per,
+        watched: acquire.find_deadlocks,
+        upgrades: None,
+        group: None,
+    }
+}
+
 impl World {
     pub(crate) fn begin_later(&mut self, client: usize, task: usize, mean: Duration) {
         let delay = self.dice.about(mean);
@@ -144,23 +165,7 @@ impl World {
             return;
         };
         let acquire = self.draw_acquire(of, key, hot.is_some());
-        let asked = Asked {
-            key: number(key),
-            units: acquire.mode.units(),
-            limit: acquire.mode.limit(),
-            wait: match acquire.wait {
-                None => Wait::Forever,
-                Some(wait) if wait.is_zero() => Wait::Try,
-                Some(wait) => Wait::AtMost(wait),
-            },
-            priority: acquire.priority,
-            timed: matches!(acquire.life, Life::Timed { .. }),
-            owner: None,
-            per: acquire.per,
-            watched: acquire.find_deadlocks,
-            upgrades: None,
-            group: None,
-        };
+        let asked = asked(&acquire, key);
         if let Life::Timed { secret, .. } = acquire.life {
             let (uid, sidecar) = (self.clients[client].uid, self.sessions[of.session as usize].sidecar);
             if self.secrets.len() == SECRETS_MAX {
