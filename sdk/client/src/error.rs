@@ -113,6 +113,35 @@ impl Error {
     /// The code of the refusal behind it; `None` if nobody refused.
     pub fn code(&self) -> Option<Code> {
         match self {
+            Error::LeaseLost { .. } => Some(Code::LeaseLost),
+            Error::OutcomeUnknown { .. } => Some(Code::OutcomeUnknown),
+            Error::SidecarUnreachable { code, .. } => *code,
+            _ => self.refusal().map(|refusal| refusal.code),
+        }
+    }
+
+    /// What a program decides on, without what each says besides.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Error::WaitTimeout(_) => Kind::WaitTimeout,
+            Error::QueueFull(_) => Kind::QueueFull,
+            Error::Deadlock(_) => Kind::Deadlock,
+            Error::Denied(_) => Kind::Denied,
+            Error::LeaseLost { .. } => Kind::LeaseLost,
+            Error::NotHeld(_) => Kind::NotHeld,
+            Error::NotFound(_) => Kind::NotFound,
+            Error::Conflict(_) => Kind::Conflict,
+            Error::Invalid(_) => Kind::Invalid,
+            Error::StoreUnavailable(_) => Kind::StoreUnavailable,
+            Error::SidecarUnreachable { .. } => Kind::SidecarUnreachable,
+            Error::OutcomeUnknown { .. } => Kind::OutcomeUnknown,
+            Error::Internal(_) => Kind::Internal,
+        }
+    }
+
+    /// What the sidecar said, if it refused, and did so in more than a code.
+    pub fn refusal(&self) -> Option<&Refusal> {
+        match self {
             Error::WaitTimeout(refusal)
             | Error::QueueFull(refusal)
             | Error::Deadlock(refusal)
@@ -122,10 +151,17 @@ impl Error {
             | Error::Conflict(refusal)
             | Error::Invalid(refusal)
             | Error::StoreUnavailable(refusal)
-            | Error::Internal(refusal) => Some(refusal.code),
-            Error::LeaseLost { .. } => Some(Code::LeaseLost),
-            Error::OutcomeUnknown { .. } => Some(Code::OutcomeUnknown),
-            Error::SidecarUnreachable { code, .. } => *code,
+            | Error::Internal(refusal) => Some(refusal),
+            Error::LeaseLost { .. } | Error::OutcomeUnknown { .. } | Error::SidecarUnreachable { .. } => None,
+        }
+    }
+
+    /// The key that it is about, or all of them with commas between; empty if it is about none.
+    pub fn key(&self) -> &str {
+        match self {
+            Error::LeaseLost { key, .. } | Error::OutcomeUnknown { key, .. } => key,
+            Error::SidecarUnreachable { .. } => "",
+            _ => self.refusal().map_or("", |refusal| &refusal.key),
         }
     }
 

@@ -23,19 +23,20 @@ static FORKS: AtomicU32 = AtomicU32::new(0);
 static CONNECTIONS: [AtomicI32; CONNECTIONS_MAX] = [const { AtomicI32::new(NONE) }; CONNECTIONS_MAX];
 static REGISTERED: Once = Once::new();
 
-/// Which process of a line of forks something belongs to.
+/// Which process of a line of forks something belongs to: for those who keep what a forked child must not use, such as
+/// threads. A client's own leases and requests look after themselves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct ProcessMark(u32);
+pub struct ProcessMark(u32);
 
 impl ProcessMark {
     /// This process.
-    pub(crate) fn here() -> ProcessMark {
+    pub fn here() -> ProcessMark {
         REGISTERED.call_once(register);
         ProcessMark(FORKS.load(Ordering::Relaxed))
     }
 
     /// Whether this is still the process that made the mark.
-    pub(crate) fn is_here(self) -> bool {
+    pub fn is_here(self) -> bool {
         self.0 == FORKS.load(Ordering::Relaxed)
     }
 }

@@ -164,6 +164,14 @@ impl LeaseView {
         self.hold.is_at_risk()
     }
 
+    /// Waits until it is over, and says why it was lost; `None`: it was given back.
+    pub async fn ended(&self) -> Option<LostReason> {
+        match self.hold.wait_end().await {
+            End::Lost(reason) => Some(reason),
+            End::Released => None,
+        }
+    }
+
     /// See [`Lease::renew`].
     ///
     /// # Errors
@@ -195,6 +203,7 @@ impl Drop for Lease {
         if !self.released && handle.shared.is_own_process() {
             hold.finish(End::Released);
             handle.shared.change(|state| state.release_unheard(hold.request));
+            hold.tell();
         }
     }
 }

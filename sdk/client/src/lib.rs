@@ -46,6 +46,7 @@ mod timed;
 pub use client::{Builder, Client, Sidecar};
 pub use discover::socket_path;
 pub use error::{Error, Refusal, Remedy, Result};
+pub use fork::ProcessMark;
 pub use holder::Holder;
 pub use leader::{Leader, Leadership, Observer};
 pub use lease::{Lease, LeaseView, Releasing};
@@ -57,7 +58,7 @@ pub use request::{Acquiring, Rate, Request, RwLock, Semaphore};
 pub use retry::Retry;
 pub use safe_key::safe_key;
 pub use several::{AcquiringAll, LeaseAll, RequestAll};
-pub use sidelock_wire::{Align, Code, CycleEdge, Guarantee, LostReason, Mode, Scope, Window};
+pub use sidelock_wire::{Align, Code, CycleEdge, Guarantee, Kind, LostReason, Mode, Scope, Window};
 pub use timed::{LeaseId, NotALeaseId, TimedLease};
 
 #[cfg(test)]

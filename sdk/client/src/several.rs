@@ -6,7 +6,7 @@
 use crate::acquire::{Asking, Gain};
 use crate::client::{Client, Handle};
 use crate::error::{Error, Result};
-use crate::lease::Lease;
+use crate::lease::{Lease, LeaseView};
 use crate::request::{Request, another_kind};
 use sidelock_wire::{LostReason, Mode};
 use std::collections::BTreeSet;
@@ -181,6 +181,11 @@ impl LeaseAll {
     /// Whether all of them are still yours, by a look at the clock.
     pub fn is_valid(&self) -> bool {
         self.leases.iter().all(Lease::is_valid)
+    }
+
+    /// A look at each of them for somebody else, in the order of the keys.
+    pub fn views(&self) -> Vec<LeaseView> {
+        self.leases.iter().map(Lease::view).collect()
     }
 
     /// Makes all of them last for `ttl` from now; see [`Lease::renew`].

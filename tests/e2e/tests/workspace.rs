@@ -15,7 +15,7 @@ struct Rule {
     never: &'static [&'static str],
 }
 
-const RULES: [Rule; 8] = [
+const RULES: [Rule; 9] = [
     Rule {
         package: "sidelock-engine",
         features: &["--all-features"],
@@ -58,6 +58,19 @@ const RULES: [Rule; 8] = [
         features: &["--features=embedded"],
         ours: &["sidelock-socket", "sidelock-wire", "sidelock-daemon", "sidelock-engine", "sidelock-store"],
         never: &["hyper", "redis"],
+    },
+    Rule {
+        package: "sidelock-ffi",
+        features: &[],
+        ours: &[
+            "sidelock-client",
+            "sidelock-socket",
+            "sidelock-wire",
+            "sidelock-daemon",
+            "sidelock-engine",
+            "sidelock-store",
+        ],
+        never: &["hyper", "redis", "wasmtime", "uniffi_bindgen"],
     },
 ];
 

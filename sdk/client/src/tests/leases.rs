@@ -50,6 +50,33 @@ async fn an_extension_before_a_grant_does_not_move_it() {
 }
 
 #[tokio::test]
+async fn a_view_hears_at_once_that_its_lease_was_given_back_or_lost() {
+    let place = Place::new();
+    let (client, mut peer) = place.meet(Scope::Fleet).await;
+    let far = clock::boottime_ns() + SECOND_NS * 3600;
+    let ended = async |view: crate::LeaseView| {
+        tokio::time::timeout(Duration::from_millis(900), view.ended())
+            .await
+            .expect("it looks again after a second")
+    };
+    for drops in [true, false] {
+        let (lease, request) = granted(&client, &mut peer, far, None).await;
+        let view = lease.view();
+        let waiting = tokio::spawn(ended(view));
+        tokio::task::yield_now().await;
+        let told = if drops {
+            drop(lease);
+            peer.release().await;
+            None
+        } else {
+            peer.say(&ToClient::Lost { request, reason: LostReason::Forced }).await;
+            Some(LostReason::Forced)
+        };
+        assert_eq!(waiting.await.unwrap(), told);
+    }
+}
+
+#[tokio::test]
 async fn validity_ends_with_the_deadline_without_a_word() {
     let place = Place::new();
     let (client, mut peer) = place.meet(Scope::Fleet).await;
