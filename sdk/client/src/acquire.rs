@@ -61,6 +61,18 @@ impl Wish {
     }
 }
 
+impl Wish {
+    /// Whether a cap of the lease is a `max_hold`'s, ours or that of the key's class, for as long as it is not renewed.
+    fn may_end_by_max_hold(&self) -> bool {
+        match (self.life, self.per) {
+            // A rate's lease ends with its permits' time.
+            (_, Some(_)) | (Life::Timed { .. }, _) => false,
+            (Life::Session { ttl: None }, None) => true,
+            (Life::Session { ttl: Some(ttl) }, None) => self.max_hold.is_some_and(|max_hold| max_hold < ttl),
+        }
+    }
+}
+
 /// What was got.
 #[derive(Debug)]
 pub(crate) enum Gain {
@@ -168,10 +180,7 @@ impl Asking {
                 return None;
             }
             Answer::Granted(hold) => {
-                // A rate's lease ends with its permits' time.
-                if matches!(self.wish.life, Life::Session { ttl: None }) && self.wish.per.is_none() {
-                    hold.without_ttl();
-                }
+                hold.capped_by_max_hold(self.wish.may_end_by_max_hold());
                 Ok(Gain::Session(hold))
             }
             Answer::Timed(granted) => Ok(Gain::Timed(granted)),

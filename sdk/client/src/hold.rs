@@ -19,8 +19,8 @@ pub(crate) struct Hold {
     deadline_ns: AtomicU64,
     /// No extension reaches past this; `u64::MAX`: none set.
     cap_ns: AtomicU64,
-    /// Only a `max_hold` can have set the cap: no ttl was asked for.
-    has_no_ttl: AtomicBool,
+    /// A `max_hold` set the cap, not a ttl.
+    capped_by_max_hold: AtomicBool,
     /// The session it belongs to is no more: it lasts until the deadline told and can not be extended (P5).
     orphaned: AtomicBool,
     at_risk: AtomicBool,
@@ -51,7 +51,7 @@ impl Hold {
             fence: granted.fence,
             deadline_ns: AtomicU64::new(granted.deadline_ns),
             cap_ns: AtomicU64::new(granted.cap_ns.unwrap_or(u64::MAX)),
-            has_no_ttl: AtomicBool::new(false),
+            capped_by_max_hold: AtomicBool::new(false),
             orphaned: AtomicBool::new(false),
             at_risk: AtomicBool::new(false),
             end: OnceLock::new(),
@@ -112,9 +112,14 @@ impl Hold {
         self.deadline_ns.fetch_max(before.deadline_ns, Ordering::AcqRel);
     }
 
-    /// It was asked for without a ttl.
-    pub(crate) fn without_ttl(&self) {
-        self.has_no_ttl.store(true, Ordering::Relaxed);
+    /// Whether it is a `max_hold` that ends it, if nothing else does.
+    pub(crate) fn capped_by_max_hold(&self, capped: bool) {
+        self.capped_by_max_hold.store(capped, Ordering::Relaxed);
+    }
+
+    /// What a renewal's answer says of its end: a cap before the end that was asked for is a `max_hold`'s.
+    pub(crate) fn renewed_until(&self, asked_ns: u64) {
+        self.capped_by_max_hold(self.cap_ns.load(Ordering::Relaxed) < asked_ns);
     }
 
     /// It ends by then, whatever was told.
@@ -169,7 +174,7 @@ impl Hold {
             LostReason::SidecarRestarted
         } else if clock::boottime_ns() < self.cap_ns.load(Ordering::Relaxed) {
             LostReason::Store
-        } else if self.has_no_ttl.load(Ordering::Relaxed) {
+        } else if self.capped_by_max_hold.load(Ordering::Relaxed) {
             LostReason::MaxHold
         } else {
             LostReason::Expired
@@ -226,6 +231,17 @@ mod tests {
         lease.finish(End::Lost(LostReason::Forced));
         lease.finish(End::Released);
         assert_eq!(lease.end(), Some(End::Lost(LostReason::Forced)));
+    }
+
+    #[tokio::test]
+    async fn what_capped_it_is_what_ends_it() {
+        let now = clock::boottime_ns();
+        let lease = hold(now, Some(now));
+        lease.renewed_until(now);
+        assert_eq!(lease.wait_end().await, End::Lost(LostReason::Expired));
+        let held_too_long = hold(now, Some(now));
+        held_too_long.renewed_until(now + 1);
+        assert_eq!(held_too_long.wait_end().await, End::Lost(LostReason::MaxHold));
     }
 
     #[tokio::test]

@@ -180,9 +180,13 @@ impl LeaseView {
         let LeaseView { handle, hold, key } = self;
         loop {
             still_ours(self)?;
+            let asked_ns = clock::after(clock::boottime_ns(), ttl);
             let before = hold.renewing(ttl);
             match Command::renew(&handle.shared, hold, ttl).await {
-                Answer::Renewed(_) => return Ok(()),
+                Answer::Renewed(_) => {
+                    hold.renewed_until(asked_ns);
+                    return Ok(());
+                }
                 Answer::Refused(refused) => {
                     if refused.code.kind() == Kind::Invalid {
                         hold.not_renewed(before);
