@@ -3,7 +3,7 @@
 //! Owns what a program may do with one, and what a broken connection means for each: a read is asked again, a write may or
 //! may not have happened.
 
-use crate::acquire::{forked, lost};
+use crate::acquire::forked;
 use crate::client::{Client, Handle};
 use crate::command::Command;
 use crate::error::{Error, Result};
@@ -115,7 +115,10 @@ impl Fencing {
                     let message = "the lease was acquired by another client; use that one's register";
                     return Err(Error::plain(Code::BadRequest, key.clone(), message));
                 }
-                lease.name().map_err(|end| lost(key, end))
+                lease.name().map_err(|_| {
+                    let message = "the lease is over; acquire the lock again, then read before you write";
+                    Error::plain(Code::StaleFence, key.clone(), message)
+                })
             }
         }
     }
