@@ -50,7 +50,11 @@ pub fn request(socket: &Path, method: &str, path: &str, body: &str) -> Answer {
 
 /// These bytes, then everything that comes back.
 pub fn raw(socket: &Path, bytes: &[u8]) -> Answer {
-    let mut stream = UnixStream::connect(socket).expect("the sidecar listens");
+    exchange(UnixStream::connect(socket).expect("the sidecar listens"), bytes)
+}
+
+/// These bytes over a new connection, then everything that comes back. Status 0: it hung up without an answer.
+pub fn exchange(mut stream: UnixStream, bytes: &[u8]) -> Answer {
     // A door that refuses early may close before it has read everything; its answer is what counts.
     let _ = stream.write_all(bytes);
     let mut answer = Vec::new();

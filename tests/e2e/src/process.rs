@@ -54,17 +54,23 @@ impl Process {
     /// # Panics
     /// If the program ends or [`PATIENCE`] passes without such a line; the message shows what it wrote instead.
     pub fn line(&self, what: &str, wanted: impl Fn(&str) -> bool) -> String {
-        let deadline = Instant::now() + PATIENCE;
+        let line = self.line_within(PATIENCE, wanted);
+        line.unwrap_or_else(|| panic!("{} never said {what}; it said:\n{}", self.name, self.output()))
+    }
+
+    /// The first line that satisfies `wanted`, if it is there within `limit`; `None` at once if the program ends without.
+    pub fn line_within(&self, limit: Duration, wanted: impl Fn(&str) -> bool) -> Option<String> {
+        let deadline = Instant::now() + limit;
         let mut state = self.output.lock();
         let mut seen = 0;
         loop {
             if let Some(line) = state.lines[seen..].iter().find(|line| wanted(line)) {
-                return line.clone();
+                return Some(line.clone());
             }
             seen = state.lines.len();
             let left = deadline.saturating_duration_since(Instant::now());
             if state.ended == 2 || left.is_zero() {
-                panic!("{} never said {what}; it said:\n{}", self.name, state.lines.join("\n"));
+                return None;
             }
             state = self.output.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
         }

@@ -1,0 +1,324 @@
+//! An actor: what each verb is in the SDK.
+//!
+//! Owns the actor's client and leases. Must not know what has to come of anything.
+
+use crate::Company;
+use crate::say::{absent, error, fences, say, value};
+use sidelock_cases::line::Line;
+use sidelock_client::{
+    Client, Entered, Error, Lease, LeaseAll, Once, Request, RequestAll, Result, Scope, Turn, Window, owner,
+};
+use std::collections::HashMap;
+use std::future::pending;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::time::Duration;
+use tokio::sync::{Notify, mpsc};
+
+/// See the module.
+pub(crate) struct Actor {
+    company: Rc<Company>,
+    client: Option<Client>,
+    cancel: Rc<Notify>,
+    held: HashMap<String, Held>,
+}
+
+enum Held {
+    One(Lease),
+    Several(LeaseAll),
+    Turn(Turn),
+}
+
+impl Actor {
+    pub(crate) fn new(company: Rc<Company>, client: Option<Client>, cancel: Rc<Notify>) -> Actor {
+        Actor { company, client, cancel, held: HashMap::new() }
+    }
+
+    /// One order after the other.
+    pub(crate) fn live(
+        mut self,
+        mut inbox: mpsc::UnboundedReceiver<Line>,
+    ) -> Pin<Box<dyn Future<Output = ()>>> {
+        Box::pin(async move {
+            while let Some(order) = inbox.recv().await {
+                let cancel = self.cancel.clone();
+                let answer = tokio::select! {
+                    biased;
+                    answer = self.obey(&order) => answer.unwrap_or_else(|failed| error(&failed)),
+                    () = cancel.notified() => Line::new(["cancelled"]),
+                };
+                say(order.word(0), &answer);
+                match order.word(2) {
+                    "close" => return,
+                    // Everything from here on is done as this owner, by tasks that begin here too if they inherit it.
+                    "owner" => return owner(text(&order, "owner"), self.live(inbox)).await,
+                    _ => {}
+                }
+            }
+        })
+    }
+
+    async fn obey(&mut self, order: &Line) -> Result<Line> {
+        let ok = || Line::new(["ok"]);
+        let lease = text(order, "lease");
+        match order.word(2) {
+            "connect" => self.connect(order).await.map(|()| ok()),
+            "spawn" => {
+                self.company.enter(&text(order, "child"), self.client.clone());
+                Ok(ok())
+            }
+            "owner" => Ok(ok()),
+            "close" => {
+                self.held.clear();
+                self.client = None;
+                self.company.clients.borrow_mut().clear();
+                Ok(ok())
+            }
+            "acquire" => {
+                let lease = self.request(order).await?;
+                Ok(self.keep(order, Held::One(lease)))
+            }
+            "try" => match self.request(order).try_acquire().await? {
+                Some(lease) => Ok(self.keep(order, Held::One(lease))),
+                None => Ok(Line::new(["none"])),
+            },
+            "lock_all" => {
+                let leases = self.several(order).await?;
+                Ok(self.keep(order, Held::Several(leases)))
+            }
+            "try_all" => match self.several(order).try_acquire().await? {
+                Some(leases) => Ok(self.keep(order, Held::Several(leases))),
+                None => Ok(Line::new(["none"])),
+            },
+            "run" => self.request(order).run(|_| pending::<()>()).await.map(|()| ok()),
+            "once" => {
+                let entered = self.once(order).await?;
+                Ok(self.entered(order, entered))
+            }
+            "try_once" => match self.once(order).try_enter().await? {
+                Some(entered) => Ok(self.entered(order, entered)),
+                None => Ok(Line::new(["none"])),
+            },
+            "upgrade" => self.upgrade(order).await,
+            "release" | "finish" => self.end(order).await.map(|()| ok()),
+            "renew" => match self.held(&lease) {
+                Held::One(held) => held.renew(span(order, "ttl").unwrap_or_default()).await.map(|()| ok()),
+                Held::Several(held) => {
+                    held.renew(span(order, "ttl").unwrap_or_default()).await.map(|()| ok())
+                }
+                Held::Turn(held) => held.renew(span(order, "ttl").unwrap_or_default()).await.map(|()| ok()),
+            },
+            "downgrade" => match self.held(&lease) {
+                Held::One(held) => held.downgrade().await.map(|()| ok()),
+                Held::Several(_) | Held::Turn(_) => panic!("only a lease of one key has a mode to change"),
+            },
+            "valid" => Ok(Line::new([if self.is_valid(&lease) { "yes" } else { "no" }])),
+            "lost" => {
+                let reason = match self.held(&lease) {
+                    Held::One(held) => held.lost().await,
+                    Held::Several(held) => held.lost().await,
+                    Held::Turn(held) => held.lost().await,
+                };
+                Ok(Line::new(["lost"]).with("reason", reason.name()))
+            }
+            "get" | "put" | "delete" | "watch" => self.register(order).await,
+            other => panic!("nobody can {other:?}"),
+        }
+    }
+
+    async fn connect(&mut self, order: &Line) -> Result<()> {
+        let name = text(order, "client");
+        let known = self.company.clients.borrow().get(&name).cloned();
+        let client = match known {
+            Some(client) => client,
+            None => {
+                let mut builder = Client::builder().socket(text(order, "socket")).app(&name);
+                if let Some(scope) = order.get("require_scope").and_then(|scope| Scope::from_name(&scope)) {
+                    builder = builder.require_scope(scope);
+                }
+                if let Some(wait) = span(order, "default_wait") {
+                    builder = builder.default_wait(wait);
+                }
+                builder.connect().await?
+            }
+        };
+        self.company.clients.borrow_mut().insert(name, client.clone());
+        self.client = Some(client);
+        Ok(())
+    }
+
+    fn client(&self) -> &Client {
+        self.client.as_ref().expect("the driver connects first")
+    }
+
+    fn held(&self, name: &str) -> &Held {
+        self.held.get(name).expect("the driver names leases that there are")
+    }
+
+    fn is_valid(&self, name: &str) -> bool {
+        match self.held(name) {
+            Held::One(held) => held.is_valid(),
+            Held::Several(held) => held.is_valid(),
+            Held::Turn(held) => held.is_valid(),
+        }
+    }
+
+    fn keep(&mut self, order: &Line, held: Held) -> Line {
+        let line = match &held {
+            Held::One(lease) => Line::new(["lease"]).with("fence", lease.fence()),
+            Held::Several(leases) => fences(leases),
+            Held::Turn(turn) => Line::new(["turn"]).with("fence", turn.fence()),
+        };
+        self.held.insert(text(order, "as"), held);
+        line
+    }
+
+    fn entered(&mut self, order: &Line, entered: Entered) -> Line {
+        match entered {
+            Entered::Won(turn) => self.keep(order, Held::Turn(turn)),
+            Entered::Done(outcome) => {
+                Line::new(["done"]).with("result", String::from_utf8_lossy(&outcome.result))
+            }
+        }
+    }
+
+    fn request(&self, order: &Line) -> Request {
+        let (client, key) = (self.client(), text(order, "key"));
+        let number = |name| order.number(name).map(|number| u32::try_from(number).unwrap_or(u32::MAX));
+        let mut request = match (number("limit"), number("permits"), span(order, "per")) {
+            (Some(limit), permits, None) => client.semaphore(key, limit).permits(permits.unwrap_or(1)),
+            (Some(limit), permits, Some(per)) => client.rate(key, limit, per).permits(permits.unwrap_or(1)),
+            _ if order.has("shared") => client.rwlock(key).read(),
+            _ if order.has("write") => client.rwlock(key).write(),
+            _ => client.lock(key),
+        };
+        if let Some(wait) = span(order, "wait") {
+            request = request.wait(wait);
+        }
+        if let Some(ttl) = span(order, "ttl") {
+            request = request.ttl(ttl);
+        }
+        if let Some(max_hold) = span(order, "max_hold") {
+            request = request.max_hold(max_hold);
+        }
+        if let Some(priority) = order.get("priority").and_then(|priority| priority.parse().ok()) {
+            request = request.priority(priority);
+        }
+        if order.has("reentrant") { request.reentrant() } else { request }
+    }
+
+    fn several(&self, order: &Line) -> RequestAll {
+        let mut request = self.client().lock_all(order.list("keys"));
+        if order.has("shared") {
+            request = request.shared();
+        }
+        if let Some(wait) = span(order, "wait") {
+            request = request.wait(wait);
+        }
+        if let Some(ttl) = span(order, "ttl") {
+            request = request.ttl(ttl);
+        }
+        if let Some(max_hold) = span(order, "max_hold") {
+            request = request.max_hold(max_hold);
+        }
+        request
+    }
+
+    fn once(&self, order: &Line) -> Once {
+        let per = span(order, "per").unwrap_or_default();
+        let window = if order.get("align").is_some_and(|align| align == "utc") {
+            Window::utc
+        } else {
+            Window::rolling
+        };
+        let mut once = self.client().once(text(order, "key"), window(per));
+        if let Some(wait) = span(order, "wait") {
+            once = once.wait(wait);
+        }
+        if let Some(ttl) = span(order, "ttl") {
+            once = once.ttl(ttl);
+        }
+        if let Some(max_hold) = span(order, "max_hold") {
+            once = once.max_hold(max_hold);
+        }
+        once
+    }
+
+    /// The lease is kept while it is upgraded, and has another name afterwards.
+    async fn upgrade(&mut self, order: &Line) -> Result<Line> {
+        let name = text(order, "lease");
+        let Some(Held::One(lease)) = self.held.get_mut(&name) else {
+            panic!("only a lease of one key is upgraded")
+        };
+        let upgrade = lease.upgrade();
+        match span(order, "wait") {
+            Some(wait) => upgrade.wait(wait).await?,
+            None => upgrade.await?,
+        }
+        let held = self.held.remove(&name).expect("it was there");
+        Ok(self.keep(order, held))
+    }
+
+    async fn end(&mut self, order: &Line) -> Result<()> {
+        let held = self.held.remove(&text(order, "lease")).expect("the driver names leases that there are");
+        match (held, order.get("result")) {
+            (Held::Turn(turn), Some(result)) => turn.finish(result).await,
+            (Held::Turn(turn), None) => turn.give_back().await,
+            (Held::One(lease), _) => lease.release().await,
+            (Held::Several(leases), _) => leases.release().await,
+        }
+    }
+
+    async fn register(&self, order: &Line) -> Result<Line> {
+        let register = self.client().register(text(order, "key"));
+        let fenced = order.get("fenced").map(|name| match self.held(&name) {
+            Held::One(lease) => lease.view(),
+            Held::Several(_) | Held::Turn(_) => panic!("a write is bound to a lease of one key"),
+        });
+        match order.word(2) {
+            "get" => {
+                let get = register.get();
+                Ok(value(&fenced.map_or(get.clone(), |lease| get.fenced(lease)).await?))
+            }
+            "put" => {
+                let mut put = register.put(text(order, "value"));
+                if let Some(etag) = order.get("if_match") {
+                    put = put.if_match(etag);
+                }
+                if order.has("if_absent") {
+                    put = put.if_absent();
+                }
+                let etag = fenced.map_or(put.clone(), |lease| put.fenced(lease)).await?;
+                Ok(Line::new(["etag"]).with("etag", etag))
+            }
+            "delete" => {
+                let mut delete = register.delete();
+                if let Some(etag) = order.get("if_match") {
+                    delete = delete.if_match(etag);
+                }
+                fenced.map_or(delete.clone(), |lease| delete.fenced(lease)).await?;
+                Ok(Line::new(["ok"]))
+            }
+            _ => self.watch(order).await,
+        }
+    }
+
+    async fn watch(&self, order: &Line) -> Result<Line, Error> {
+        let mut watch = self.client().register(text(order, "key")).watch();
+        match order.get("after").as_deref() {
+            // What a watch told first is what it goes on after.
+            Some("absent") => drop(watch.next().await?),
+            Some(etag) => watch = watch.after(etag),
+            None => {}
+        }
+        Ok(watch.next().await?.map_or_else(absent, |found| value(&found)))
+    }
+}
+
+fn text(order: &Line, name: &str) -> String {
+    order.get(name).unwrap_or_default()
+}
+
+fn span(order: &Line, name: &str) -> Option<Duration> {
+    order.number(name).map(Duration::from_millis)
+}
