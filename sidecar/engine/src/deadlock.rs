@@ -6,6 +6,7 @@
 //! A deadlock can only come to be when somebody begins to wait, and then that one is in it. So it is enough to look who
 //! waits for it, directly or not: mostly nobody does.
 
+use crate::acquire::Waiter;
 use crate::cycle::{Cycle, Edge};
 use crate::effect::Refusal;
 use crate::engine::Engine;
@@ -130,14 +131,18 @@ impl Engine {
     /// The waiter of an owner that waits, if deadlocks are looked for there. A try will not wait for long.
     pub(crate) fn waiter_of(&self, owner: OwnerNo) -> Option<usize> {
         let Wait::Request(waiter) = self.owners.get(owner).wait?;
-        let counts = self.waiters.get(waiter).is_some_and(|waiter| waiter.find_deadlocks && !waiter.is_try());
-        counts.then_some(waiter)
+        self.waiters.get(waiter).is_some_and(|waiter| self.is_searched(waiter)).then_some(waiter)
     }
 
     /// Owners that wait for a key, in the order of grant, if deadlocks are looked for there.
     pub(crate) fn owners_in_line(&self, resource: usize) -> impl Iterator<Item = OwnerNo> + '_ {
         let waiters = self.resources[resource].queue.iter().map(|waiter| &self.waiters[waiter]);
-        waiters.filter(|waiter| waiter.find_deadlocks && !waiter.is_try()).filter_map(|waiter| waiter.owner)
+        waiters.filter(|waiter| self.is_searched(waiter)).filter_map(|waiter| waiter.owner)
+    }
+
+    fn is_searched(&self, waiter: &Waiter) -> bool {
+        let ignored = Mutant::FollowersIgnored.is(self.config.mutant) && waiter.window().is_some();
+        waiter.find_deadlocks && !waiter.is_try() && !ignored
     }
 
     fn tell_ring(&self, now: Time, ring: &[(OwnerNo, Why)]) -> Cycle {

@@ -78,6 +78,8 @@ pub enum Mutant {
     AnyHolderBlocks,
     /// P14, engine: whoever is in a knot may be its victim, needed or not.
     DetourTold,
+    /// P14, engine: who waits for a turn of a once key waits for nobody.
+    FollowersIgnored,
     /// P14, engine: what is reserved on the way to several keys binds nobody.
     ReservationsIgnored,
     /// P15, engine: what one look at records and boards showed is believed without proof.
@@ -92,7 +94,7 @@ pub enum Mutant {
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Mutant; 41] = [
+    pub const ALL: [Mutant; 42] = [
         Mutant::FenceFromClock,
         Mutant::HandoffRepeatsFence,
         Mutant::HalfWrite,
@@ -129,6 +131,7 @@ impl Mutant {
         Mutant::AheadIgnored,
         Mutant::AnyHolderBlocks,
         Mutant::DetourTold,
+        Mutant::FollowersIgnored,
         Mutant::ReservationsIgnored,
         Mutant::BoardsUnverified,
         Mutant::BoardOnce,

@@ -102,6 +102,7 @@ mod tests {
             watched: true,
             upgrades: None,
             group: None,
+            turn: false,
         };
         Record {
             at: At(at),

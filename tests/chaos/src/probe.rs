@@ -112,6 +112,7 @@ impl Probe {
             watched: true,
             upgrades: None,
             group: None,
+            turn: false,
         };
         let of = self.sent(Sent::Acquire(asked));
         (of, http::request(socket, "POST", &path, &body))

@@ -190,6 +190,7 @@ impl Wish {
             watched: true,
             upgrades: None,
             group: None,
+            turn: false,
         }
     }
 

@@ -21,6 +21,8 @@ pub struct Census {
     pub upgrades: u64,
     /// Somebody in it has one of several keys, not yet all, and another one wants that.
     pub several: u64,
+    /// Somebody in it follows the turn of another.
+    pub followers: u64,
     /// Its owners are in more than one sidecar.
     pub across: u64,
     /// A circle of "waits for whoever holds" that is no deadlock: somebody else's units would do.
@@ -44,6 +46,7 @@ impl Census {
             ("deadlock through a waiter ahead", self.queued),
             ("deadlock with an upgrade", self.upgrades),
             ("deadlock with a lock_all", self.several),
+            ("deadlock with a once follower", self.followers),
             ("deadlock across sidecars", self.across),
             ("circle of permits that is no deadlock", self.near_misses),
             ("victim", self.victims),
@@ -69,6 +72,12 @@ impl Census {
         };
         let mut reserved = picture.holds.iter().filter(|hold| hold.reserved && knot.has(hold.owner));
         self.several += u64::from(reserved.any(is_wanted));
+        let follows = |hold: &Hold| {
+            let mut others = knot.owners().filter(|&other| other != hold.owner);
+            others.any(|other| picture.waits[other].turn && picture.waits[other].key == hold.key)
+        };
+        let mut holds = picture.holds.iter().filter(|hold| knot.has(hold.owner));
+        self.followers += u64::from(holds.any(follows));
         self.across += u64::from(waits().any(|wait| wait.sidecar != picture.waits[owner].sidecar));
     }
 }
@@ -82,6 +91,7 @@ impl std::ops::AddAssign for Census {
         self.queued += other.queued;
         self.upgrades += other.upgrades;
         self.several += other.several;
+        self.followers += other.followers;
         self.across += other.across;
         self.near_misses += other.near_misses;
         self.victims += other.victims;

@@ -25,7 +25,16 @@ impl Scene {
         let (key, units, limit) = wants;
         let ahead = behind.iter().fold(Set::EMPTY, |set, &other| set.with(other));
         let of = req(u32::try_from(owner).unwrap(), 0);
-        self.0.waits.push(Blocked { of, sidecar: 0, key, units, limit, upgrades: false, ahead: [ahead; 3] });
+        self.0.waits.push(Blocked {
+            of,
+            sidecar: 0,
+            key,
+            units,
+            limit,
+            upgrades: false,
+            turn: false,
+            ahead: [ahead; 3],
+        });
         self
     }
 
@@ -153,9 +162,10 @@ impl Tale {
     fn asks(&mut self, at: u64, of: Req, key: u32, units: u32, limit: u32) -> &mut Tale {
         let owner = Some(0);
         let wait = Wait::Forever;
-        let (priority, timed, per, watched, upgrades, group) = (0, false, None, true, None, None);
+        let (priority, timed, per, turn, watched, upgrades, group) =
+            (0, false, None, false, true, None, None);
         let acquire =
-            Acquire { key, units, limit, wait, priority, timed, owner, per, watched, upgrades, group };
+            Acquire { key, units, limit, wait, priority, timed, owner, per, turn, watched, upgrades, group };
         self.add(at, Event::Sent { of, what: Sent::Acquire(acquire) }).add(at, Event::Arrived { of })
     }
 

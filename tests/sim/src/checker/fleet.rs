@@ -146,6 +146,6 @@ fn group_of(of: Req, book: &Book) -> Option<Req> {
 }
 
 fn wait(key: u32, limit: u32, waiter: &Waiter) -> Wait {
-    let Waiter { of, sidecar, units, upgrades, .. } = *waiter;
-    Wait { of, sidecar, key, units, limit, upgrades, ahead: [Set::EMPTY; 3] }
+    let Waiter { of, sidecar, units, upgrades, turn, .. } = *waiter;
+    Wait { of, sidecar, key, units, limit, upgrades, turn, ahead: [Set::EMPTY; 3] }
 }

@@ -99,6 +99,7 @@ mod tests {
             owner: None,
             per: None,
             group: None,
+            turn: false,
             watched: false,
             upgrades: None,
         };

@@ -115,6 +115,9 @@ pub struct Acquire {
     pub owner: Option<u32>,
     /// Its units come back so long after the grant, not with its end.
     pub per: Option<Duration>,
+    /// It wants a turn of a once key.
+    #[serde(default)]
+    pub turn: bool,
     /// Its wait counts where deadlocks are looked for.
     pub watched: bool,
     /// It takes the place of this shared lease, which its holder keeps until then.

@@ -67,6 +67,8 @@ pub(super) struct Wait {
     pub(super) limit: u32,
     /// It gives a share of the key for all of it.
     pub(super) upgrades: bool,
+    /// It wants a turn of a once key, or to hear of somebody's success.
+    pub(super) turn: bool,
     /// Who is ahead of it, for each [`Order`].
     pub(super) ahead: [Set; 3],
 }

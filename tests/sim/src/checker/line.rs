@@ -27,6 +27,8 @@ pub(super) struct Waiter {
     pub(super) units: u32,
     /// It keeps a share meanwhile, and goes first.
     pub(super) upgrades: bool,
+    /// It wants a turn of a once key.
+    pub(super) turn: bool,
     priority: i32,
     /// Arrival less what its priority is worth: who is lower comes first.
     rank: i64,
@@ -71,10 +73,10 @@ impl Line {
         if self.holders.is_empty() && self.waiters.is_empty() {
             self.limit = acquire.limit;
         }
-        let Acquire { units, priority, .. } = *acquire;
+        let Acquire { units, priority, turn, .. } = *acquire;
         let upgrades = acquire.upgrades.is_some();
         let rank = if upgrades { BEFORE_ALL } else { now - i64::from(priority) * PRIORITY_NS };
-        self.waiters.push(Waiter { of, owner, sidecar, units, upgrades, priority, rank });
+        self.waiters.push(Waiter { of, owner, sidecar, units, upgrades, turn, priority, rank });
     }
 
     pub(super) fn crashed(&mut self, sidecar: u32) {

@@ -29,6 +29,8 @@ mod windows;
 #[cfg(test)]
 mod deadlock_tests;
 #[cfg(test)]
+mod followers_tests;
+#[cfg(test)]
 mod several_tests;
 #[cfg(test)]
 mod tests;

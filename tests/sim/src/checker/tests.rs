@@ -81,7 +81,21 @@ impl Tale {
 fn exclusive() -> Acquire {
     let wait = Wait::Forever;
     let (priority, timed, owner, per, watched, upgrades, group) = (0, false, None, None, true, None, None);
-    Acquire { key: 0, units: LOCK, limit: LOCK, wait, priority, timed, owner, per, watched, upgrades, group }
+    let turn = false;
+    Acquire {
+        key: 0,
+        units: LOCK,
+        limit: LOCK,
+        wait,
+        priority,
+        timed,
+        owner,
+        per,
+        turn,
+        watched,
+        upgrades,
+        group,
+    }
 }
 
 fn shared() -> Acquire {

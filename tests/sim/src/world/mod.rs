@@ -5,7 +5,7 @@
 //!
 //! Read on in `plan` (what a seed draws), `hosts` (sidecars), `network` (the way to the store), `truth` (what the store
 //! decided), `clients` and `tasks` (who asks), `counters` (who uses registers), `turns` (who does a thing once),
-//! `tangle`, `owners`, `sharers` and `reentry` (who asks for more while it holds, or for the same again), `troubles` (what goes wrong),
+//! `tangle`, `owners`, `sharers`, `runners` and `reentry` (who asks for more while it holds, or for the same again), `troubles` (what goes wrong),
 //! `rare` (what must not stay untested).
 
 mod agenda;
@@ -23,6 +23,7 @@ mod owners;
 mod plan;
 pub mod rare;
 mod reentry;
+mod runners;
 mod sharers;
 mod tangle;
 mod tasks;

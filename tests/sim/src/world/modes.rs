@@ -80,6 +80,7 @@ impl World {
             owner: None,
             per: None,
             group: None,
+            turn: false,
             watched: true,
             upgrades: Some(lease.of),
         };

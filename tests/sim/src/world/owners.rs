@@ -21,6 +21,8 @@ pub(crate) struct Actor {
     /// Steps planned for an older state are void.
     generation: u32,
     pub(crate) held: Vec<Held>,
+    /// Turns that succeeded, by the numbers under which it will hear that this counts.
+    pub(crate) finishing: Vec<(Req, Held)>,
     /// What it still wants in this round, last first.
     wants: Vec<Want>,
 }
@@ -43,6 +45,8 @@ pub(crate) enum State {
     Entering { of: Req },
     /// It holds something, and does something between two requests.
     Working,
+    /// It has done something once, and waits to hear that this counts.
+    Finishing,
 }
 
 /// A lease as its owner knows it.
@@ -125,7 +129,7 @@ impl World {
             Move::Cancel => self.owner_cancels(client, owner),
             Move::Upgrade => self.upgrade_share(client, owner, &tangle),
             Move::Leave => self.leave_all(client, owner),
-            Move::Finish => self.let_go(client, owner),
+            Move::Finish => self.work_done(client, owner),
             Move::Die => self.client_dies(client),
         }
     }
@@ -142,6 +146,7 @@ impl World {
         self.owner_becomes(client, owner, State::Idle);
         let actor = &mut self.clients[client].owners[owner];
         actor.held.clear();
+        actor.finishing.clear();
         actor.wants.clear();
         if let Some(tangle) = self.plan.tangle.clone().filter(|_| !self.closing) {
             self.begin_round_later(client, owner, &tangle);
@@ -169,7 +174,8 @@ impl World {
                 if place >= length {
                     return;
                 }
-                if place + 1 < length && self.dice.chance(tangle.several) {
+                let locks = |world: &World| (place..=place + 1).all(|key| world.is_lock(key));
+                if place + 1 < length && locks(self) && self.dice.chance(tangle.several) {
                     return self.take_both_later(client, owner, (place, length), tangle.every);
                 }
                 let one = |key| Want { keys: vec![key], mode: Mode::Exclusive };
@@ -218,8 +224,8 @@ impl World {
     /// One key more: some locks are asked for together with the one before.
     fn want_besides(&mut self, wants: &mut Vec<Want>, key: usize, tangle: &Tangle) {
         let mode = self.draw_mode(key);
-        let is_lock = |key: usize| matches!(self.plan.keys[key], KeyKind::Lock { .. });
-        let joins = |want: &&mut Want| is_lock(key) && is_lock(want.keys[0]) && !want.keys.contains(&key);
+        let joins =
+            |want: &&mut Want| self.is_lock(key) && self.is_lock(want.keys[0]) && !want.keys.contains(&key);
         match wants.last_mut().filter(joins) {
             Some(want) if self.dice.chance(tangle.several) => {
                 want.keys.push(key);
@@ -229,11 +235,14 @@ impl World {
         }
     }
 
+    fn is_lock(&self, key: usize) -> bool {
+        matches!(self.plan.keys[key], KeyKind::Lock { .. })
+    }
+
     fn draw_mode(&mut self, key: usize) -> Mode {
         match self.plan.keys[key] {
             KeyKind::Lock { shared } if self.dice.chance(shared) => Mode::Shared,
-            KeyKind::Lock { .. } => Mode::Exclusive,
-            KeyKind::Once(_) => unreachable!("tangles are of locks and permits"),
+            KeyKind::Lock { .. } | KeyKind::Once(_) => Mode::Exclusive,
             KeyKind::Semaphore { limit, .. } => {
                 Mode::Permits { permits: 1 + number(self.dice.below(limit as usize)), limit }
             }
@@ -309,7 +318,10 @@ impl World {
             find_deadlocks: watched,
             priority,
             notify_queued: false,
-            once: None,
+            once: match self.plan.keys[want.keys[0]] {
+                KeyKind::Once(window) => Some(Box::new(window)),
+                KeyKind::Lock { .. } | KeyKind::Semaphore { .. } => None,
+            },
         }
     }
 
@@ -326,6 +338,9 @@ impl World {
 
     /// An answer to a request of one of a client's owners.
     pub(crate) fn owner_answered(&mut self, client: usize, of: Req, reply: &Reply) {
+        if self.turn_finished(client, of, reply) {
+            return;
+        }
         let mine = |actor: &Actor| matches!(actor.state, State::Waiting { of: mine, .. } if mine == of);
         let Some(owner) = self.clients[client].owners.iter().position(mine) else {
             return;
@@ -336,12 +351,13 @@ impl World {
         };
         match reply {
             // A grant that raced the cancel is no lease; the acknowledgement is still to come.
-            Reply::Granted(_) | Reply::GrantedAll(_) if cancelled => {}
+            Reply::Granted(_) | Reply::GrantedAll(_) | Reply::Done(_) if cancelled => {}
             Reply::Granted(grant) => self.owner_granted(client, owner, (of, asked), grant, &tangle),
             Reply::GrantedAll(grants) => {
                 self.owner_granted_all(client, owner, (of, asked), grants);
                 self.owner_goes_on(client, owner, &tangle);
             }
+            Reply::Done(_) => self.owner_goes_on(client, owner, &tangle),
             Reply::Refused(Refusal::WaitTimeout | Refusal::Held | Refusal::UsedUp { .. })
             | Reply::Cancelled
                 if self.dice.chance(tangle.stubborn) =>
@@ -363,8 +379,7 @@ impl World {
         let leases = &mut self.clients[client].owners[owner].held;
         leases.retain(|lease| asked.upgrades != Some(lease.of));
         leases.push(Held::granted(of, asked, grant));
-        let is_lock = !matches!(grant.mode, Mode::Permits { .. });
-        if is_lock && !self.closing && self.dice.chance(tangle.enters) {
+        if self.is_lock(self.key_index(&grant.key)) && !self.closing && self.dice.chance(tangle.enters) {
             return self.enter(client, owner, of, grant);
         }
         self.owner_goes_on(client, owner, tangle);
@@ -410,7 +425,7 @@ impl World {
             for owner in 0..self.clients[client].owners.len() {
                 match self.clients[client].owners[owner].state {
                     State::Working => self.plan_move(client, owner, Duration::from_millis(5), Move::Finish),
-                    State::Idle | State::Waiting { .. } | State::Entering { .. } => {}
+                    State::Idle | State::Waiting { .. } | State::Entering { .. } | State::Finishing => {}
                 }
             }
         }

@@ -7,6 +7,7 @@
 use super::dice::Dice;
 use super::plan::{CallFaults, Habits, KeyKind, Plan, Trouble};
 use crate::checker::history::{At, Bounds};
+use sidelock_engine::{Align, Window};
 use std::time::Duration;
 
 const FAULTY: Duration = Duration::from_secs(16);
@@ -55,7 +56,10 @@ impl Plan {
         let wanted = ring.unwrap_or_else(|| dice.one_of(&[3, 4, 5, 6, 8, OWNERS_MAX]));
         let clients = hosts * dice.one_of(&[1, 1, 2]);
         let keys = match ring {
-            Some(length) => (0..length).map(|_| KeyKind::Lock { shared: 0.0 }).collect(),
+            Some(length) => {
+                let once = dice.one_of(&[0.0, 0.0, 0.4]);
+                (0..length).map(|_| ring_key(dice, once)).collect()
+            }
             None => (0..dice.one_of(&[2, 2, 3, 3, 4, 6])).map(|_| key(dice)).collect(),
         };
         let one_way = dice.span(Duration::from_micros(50), Duration::from_millis(2));
@@ -90,13 +94,27 @@ impl Plan {
 }
 
 fn key(dice: &mut Dice) -> KeyKind {
-    match dice.chance(0.4) {
-        true => KeyKind::Semaphore {
+    match () {
+        () if dice.chance(0.4) => KeyKind::Semaphore {
             limit: u32::try_from(dice.between(1, 4)).expect("a small number"),
             per: None,
         },
-        false => KeyKind::Lock { shared: dice.one_of(&[0.0, 0.0, 0.5, 0.8]) },
+        () if dice.chance(0.25) => KeyKind::Once(window(dice)),
+        () => KeyKind::Lock { shared: dice.one_of(&[0.0, 0.0, 0.5, 0.8]) },
     }
+}
+
+fn ring_key(dice: &mut Dice, once: f64) -> KeyKind {
+    match dice.chance(once) {
+        true => KeyKind::Once(window(dice)),
+        false => KeyKind::Lock { shared: 0.0 },
+    }
+}
+
+/// Windows that are over soon, or nobody would have a turn for long.
+fn window(dice: &mut Dice) -> Window {
+    let align = if dice.chance(0.3) { Align::Utc } else { Align::Rolling };
+    Window { per: dice.span(Duration::from_millis(1), Duration::from_millis(300)), align }
 }
 
 fn tangle(dice: &mut Dice, owners: usize, ring: Option<usize>) -> Tangle {

@@ -10,13 +10,13 @@ use super::hosts::{number, sidecar_of};
 use super::plan::KeyKind;
 use super::tasks::State;
 use crate::checker::history::{At, Event, Req, Sent};
-use sidelock_engine::{Align, Finish, Input, RequestId, SessionId, Window};
+use sidelock_engine::{Align, Finish, Input, LeaseName, RequestId, SessionId, Window};
 use sidelock_store::record::Kept;
 use std::sync::Arc;
 use std::time::Duration;
 
 /// How many of those who did it succeed; the others give their turn back undone.
-const SUCCEED: f64 = 0.8;
+pub(crate) const SUCCEED: f64 = 0.8;
 
 /// Windows of a once key: some are over before their turn is.
 pub(crate) fn window(dice: &mut Dice) -> Window {
@@ -55,18 +55,18 @@ impl World {
 
     /// Some say it twice.
     fn send_finish(&mut self, client: usize, lease: &Lease) -> Option<Req> {
-        let first = self.post_finish(client, lease)?;
+        let first = self.post_finish(client, lease.of, lease.name())?;
         if self.dice.chance(self.plan.habits.replays) {
-            self.post_finish(client, lease);
+            self.post_finish(client, lease.of, lease.name());
         }
         Some(first)
     }
 
-    fn post_finish(&mut self, client: usize, lease: &Lease) -> Option<Req> {
+    pub(crate) fn post_finish(&mut self, client: usize, turn: Req, name: LeaseName) -> Option<Req> {
         let of = self.next_request(client)?;
-        self.send(of, Sent::Finish { lease: lease.of });
+        self.send(of, Sent::Finish { lease: turn });
         let (session, request) = (SessionId(u64::from(of.session)), RequestId(u64::from(of.request)));
-        let finish = Finish { session, request, lease: lease.name(), result: result(lease.of) };
+        let finish = Finish { session, request, lease: name, result: result(turn) };
         self.post(client, Input::Finish(finish));
         Some(of)
     }
