@@ -115,7 +115,8 @@ impl Space {
 
 /// What is locked, done once, or has a value: 1–512 bytes of UTF-8, `/`-separated by convention, in one of the
 /// [`Space`]s. Cheap to clone.
-// The first byte is the first letter of the space: there is a key for all that is held, and a field would be a word.
+// The space is in the text, because there is a key for all that is held, and a field would be a word. Every request makes a
+// key of a lock, so that is the text as it is; a mark stands before any other, and before a lock's that begins like one.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key(Arc<str>);
 
@@ -144,7 +145,7 @@ impl Key {
         match text.len() {
             0 => Err(KeyError::Empty),
             n if n > KEY_BYTES_MAX => Err(KeyError::TooLong(n)),
-            _ => Ok(Key(lettered(space, text))),
+            _ => Ok(Key(kept(space, text))),
         }
     }
 
@@ -155,29 +156,41 @@ impl Key {
 
     /// The text.
     pub fn as_str(&self) -> &str {
-        &self.0[1..]
+        if looks_marked(&self.0) { &self.0[1..] } else { &self.0 }
     }
 
     /// Where it is a key.
     pub fn space(&self) -> Space {
-        Space::from_letter(self.0.as_bytes()[0]).expect("made with the letter of a space")
+        let first = self.0.as_bytes()[0];
+        Space::ALL.into_iter().find(|space| mark(*space) == first).unwrap_or(Space::Lock)
     }
 
     /// The same text as a key of another space.
     pub fn in_space(&self, space: Space) -> Key {
-        Key(lettered(space, self.as_str()))
+        Key(kept(space, self.as_str()))
     }
 }
 
-/// The letter of a space before a text. Every request makes a key: most are short enough to need no room in between.
-fn lettered(space: Space, text: &str) -> Arc<str> {
-    let mut short = [space.name().as_bytes()[0]; 64];
-    match short.get_mut(1..=text.len()) {
-        None => [&space.name()[..1], text].concat().into(),
-        Some(place) => {
-            place.copy_from_slice(text.as_bytes());
-            std::str::from_utf8(&short[..=text.len()]).expect("a letter and a text").into()
-        }
+/// The mark before a text: what no lock's begins with unmarked.
+fn mark(space: Space) -> u8 {
+    match space {
+        Space::Lock => 0,
+        Space::Once => 1,
+        Space::Register => 2,
+        Space::Board => 3,
+    }
+}
+
+/// Whether a text would be taken for a marked one.
+fn looks_marked(text: &str) -> bool {
+    text.as_bytes()[0] <= mark(Space::Board)
+}
+
+/// The text, not empty, as [`Key`] keeps it.
+fn kept(space: Space, text: &str) -> Arc<str> {
+    match space {
+        Space::Lock if !looks_marked(text) => text.into(),
+        _ => [char::from(mark(space)).encode_utf8(&mut [0; 1]), text].concat().into(),
     }
 }
 
@@ -373,17 +386,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_key_is_its_text_in_its_space_however_long() {
-        for length in [1, 62, 63, 64, KEY_BYTES_MAX] {
-            let text = "k".repeat(length);
+    fn a_key_is_its_text_in_its_space_whatever_that_is() {
+        let texts =
+            ["k", "\0", "\u{1}", "\u{2}k", "\u{3}\u{3}", "\u{4}", "\u{7f}", "ключ"].map(str::to_owned);
+        for text in texts.into_iter().chain([1, KEY_BYTES_MAX].map(|length| "k".repeat(length))) {
             let keys = Space::ALL.map(|space| Key::of(space, &text).unwrap());
             for (key, space) in keys.iter().zip(Space::ALL) {
                 assert_eq!((key.as_str(), key.space()), (text.as_str(), space));
                 assert_eq!(keys[0].in_space(space), *key);
             }
-            assert!(keys.windows(2).all(|pair| pair[0] != pair[1]), "{length}");
+            let distinct: std::collections::HashSet<_> = keys.iter().collect();
+            assert_eq!(distinct.len(), keys.len(), "{text:?}");
         }
         assert_eq!(Key::new(&"k".repeat(KEY_BYTES_MAX + 1)), Err(KeyError::TooLong(KEY_BYTES_MAX + 1)));
+    }
+
+    #[test]
+    fn locks_stand_in_the_order_of_their_bytes() {
+        let texts = ["\0", "\0a", "\u{1}", "\u{3}", "\u{3}z", "\u{4}", "a", "a\0", "b"];
+        let keys = texts.map(|text| Key::new(text).unwrap());
+        assert!(keys.is_sorted());
     }
 
     #[test]
