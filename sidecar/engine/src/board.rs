@@ -293,6 +293,7 @@ mod tests {
         for cut in 0..bytes.len() {
             assert_eq!(Board::decode(&bytes[..cut]), None, "cut after {cut} bytes");
         }
+        assert_eq!(Board::decode(&[&bytes[..], &[0]].concat()), None, "there is more behind it");
     }
 
     #[test]

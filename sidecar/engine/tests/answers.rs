@@ -1,9 +1,13 @@
 //! What an engine makes of a store's answers that no story can have: late ones, and none at all.
 
-use sidelock_engine::store::{Call, Op, Outcome, Queued, Reply as Answer};
+use sidelock_engine::store::{
+    Ask, Call, Condition, Fault, Known, Op, Order, Outcome, Queued, Reply as Answer, Success, Tenancy,
+    Version, WriteRegister,
+};
 use sidelock_engine::{
-    Acquire, AcquireAll, Config, Effect, Engine, Incarnation, Input, Key, Life, Mode, Owner, Refusal,
-    RegisterAct, RegisterRequest, Reply, RequestId, SessionId, SessionOpened, Space, StoreTime, Time,
+    Acquire, AcquireAll, Align, AskId, Config, Effect, Engine, Etag, FenceRange, INNER_HANDLES_MAX,
+    Incarnation, Input, Key, Life, Mode, Owner, Refusal, RegisterAct, RegisterRequest, Reply, RequestId,
+    SessionId, SessionOpened, Space, StoreTime, Time, WHOLE, Window,
 };
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -77,6 +81,11 @@ fn acquire(number: u64, text: &str) -> Acquire {
     }
 }
 
+fn granted(units: u32) -> Answer {
+    let range = FenceRange { first: 5, last: 4_000 };
+    Answer::Granted(Tenancy { units, remaining: Duration::from_secs(10), range, contended: false })
+}
+
 /// Whoever has seen board 1 takes board 3 for one that was composed after that: so no number is left out (P15).
 #[test]
 fn a_board_that_came_too_late_is_followed_by_one_of_the_same_number() {
@@ -119,4 +128,196 @@ fn operations_on_registers_leave_a_group_less_room() {
         let refused = matches!(world.replies[..], [Reply::Refused(Refusal::TooMany { limit: 4 })]);
         assert_eq!((refused, world.replies.len()), (!fits, usize::from(!fits)), "{:?}", world.replies);
     }
+}
+
+/// Alone they are as many as all other requests of a session may be.
+#[test]
+fn operations_on_registers_are_bounded() {
+    let config = Config { in_flight_per_session_max: 2, ..Config::new(Incarnation(1)) };
+    let mut world = World::new(config);
+    for number in 1..=3 {
+        assert!(world.replies.is_empty(), "{:?}", world.replies);
+        let (request, key) = (RequestId(number), key("r").in_space(Space::Register));
+        let get = RegisterRequest { session: SESSION, request, key, lease: None, act: RegisterAct::Get };
+        world.input(Input::Register(get));
+    }
+    assert!(
+        matches!(world.replies[..], [Reply::Refused(Refusal::TooMany { limit: 2 })]),
+        "{:?}",
+        world.replies
+    );
+}
+
+/// A look that began before somebody came tells nothing to that one (P17).
+#[test]
+fn who_comes_to_watch_during_a_look_has_one_of_its_own() {
+    let mut world = World::new(Config::new(Incarnation(1)));
+    for number in [1, 2] {
+        let (request, key) = (RequestId(number), key("r").in_space(Space::Register));
+        let act = RegisterAct::Watch { known: Known::Absent, wait: None };
+        world.input(Input::Register(RegisterRequest { session: SESSION, request, key, lease: None, act }));
+    }
+    let look = world.calls.pop_front().expect("it looks");
+    assert!(world.calls.is_empty(), "one look at a time: {:?}", world.calls);
+    world.answer(&look, Answer::Unchanged);
+    let look = world.calls.pop_front().expect("it looks again");
+    assert!(matches!(look.op, Op::ReadRegister(_)), "{look:?}");
+}
+
+#[test]
+fn a_lease_has_so_many_handles_at_most() {
+    let mut world = World::new(Config::new(Incarnation(1)));
+    world.input(Input::Acquire(acquire(1, "k")));
+    let ask = world.calls.pop_front().expect("the engine asks");
+    world.answer(&ask, granted(WHOLE));
+    let entered = u64::from(INNER_HANDLES_MAX);
+    for number in 2..=entered + 2 {
+        world.input(Input::Acquire(Acquire { reentrant: true, ..acquire(number, "k") }));
+    }
+    let refused = world.replies.pop();
+    assert!(
+        matches!(refused, Some(Reply::Refused(Refusal::TooDeep { limit: INNER_HANDLES_MAX }))),
+        "{refused:?}"
+    );
+    assert_eq!(world.replies.len() as u64, entered + 1);
+    assert!(world.replies.iter().all(|reply| matches!(reply, Reply::Granted(_))));
+}
+
+/// That a window is open is known as long as it surely is: counted from before the question, by a clock that did not stand
+/// still meanwhile (P18).
+#[test]
+fn what_is_done_is_known_no_longer_than_its_window_is_surely_open() {
+    let enter = |number| Acquire {
+        key: key("k").in_space(Space::Once),
+        once: Some(Box::new(Window { per: Duration::from_secs(1), align: Align::Rolling })),
+        ..acquire(number, "k")
+    };
+    for (answered_after, clock_steps, known) in [(1, false, true), (600, false, false), (1, true, false)] {
+        let mut world = World::new(Config::new(Incarnation(1)));
+        world.input(Input::Acquire(enter(1)));
+        let ask = world.calls.pop_front().expect("the engine asks");
+        let window_end = world.store_time() + Duration::from_secs(1);
+        let success = Success { finished_at: world.store_time(), window_end, result: b"r"[..].into() };
+        let at = world.store_time();
+        world.now = world.now + Duration::from_millis(answered_after);
+        if clock_steps {
+            world.input(Input::ClockStepped);
+        }
+        let outcome = Outcome::Applied { at, reply: Answer::Finished(success) };
+        world.input(Input::Store { call: ask.id, outcome });
+        assert!(matches!(world.replies[..], [Reply::Done(_)]), "it asked before: {:?}", world.replies);
+        world.now = world.now + Duration::from_millis(500);
+        world.calls.clear();
+        world.input(Input::Acquire(enter(2)));
+        let is_asked = world.calls.iter().any(|call| matches!(call.op, Op::Ask(_)));
+        assert_eq!((is_asked, world.replies.len()), (!known, 1 + usize::from(known)), "{answered_after}");
+    }
+}
+
+/// A victim's wish goes on behind what was taken: at once when it learns of that, and with a pause as long as the store has not
+/// heard that it knows (P19).
+#[test]
+fn an_ask_behind_what_was_taken_waits_for_the_proof_that_it_is_known() {
+    let reader = Acquire { mode: Mode::Shared, owner: None, ..acquire(1, "k") };
+    let writer = Acquire { owner: None, ..acquire(2, "k") };
+    let mut world = World::new(Config::new(Incarnation(1)));
+    world.input(Input::Acquire(reader));
+    let ask = world.calls.pop_front().expect("the engine asks");
+    world.answer(&ask, granted(1));
+    world.input(Input::Acquire(writer));
+    let grows = world.calls.pop_front().expect("the engine asks for all");
+    let Op::Ask(Ask { id, .. }) = &grows.op else { panic!("an ask was due, got {grows:?}") };
+    let id = *id;
+    let is_ask = |call: &Call| matches!(&call.op, Op::Ask(ask) if ask.id == id);
+    let is_return = |call: &Call| matches!(&call.op, Op::Return(back) if back.tenure.seq < id.seq);
+    let taken = || Answer::Forced { seq: id.seq - 1, order: Order { by: 0, reason: "stuck".into() } };
+    world.answer(&grows, taken());
+    let calls = std::mem::take(&mut world.calls);
+    assert_eq!((calls.len(), calls.iter().filter(|call| is_return(call)).count()), (2, 1), "{calls:?}");
+    let again = calls.iter().find(|call| is_ask(call)).expect("the wish goes on");
+    // The return is not answered yet.
+    world.answer(again, taken());
+    assert_eq!(world.calls.iter().filter(|call| is_ask(call)).count(), 0, "{:?}", world.calls);
+    world.now = world.engine.next_deadline().expect("it asks again");
+    world.input(Input::Tick);
+    assert_eq!(world.calls.iter().filter(|call| is_ask(call)).count(), 1, "{:?}", world.calls);
+}
+
+const THEIRS: Etag = Etag { number: 7, writer: AskId { incarnation: Incarnation(2), seq: 1 } };
+
+/// A write is on its way.
+fn writing(condition: Condition) -> World {
+    let mut world = World::new(Config::new(Incarnation(1)));
+    let (request, key) = (RequestId(1), key("r").in_space(Space::Register));
+    let act = RegisterAct::Put { condition, value: b"v"[..].into() };
+    world.input(Input::Register(RegisterRequest { session: SESSION, request, key, lease: None, act }));
+    world
+}
+
+/// The copy of the write that was sent, as soon as it is.
+fn copy(world: &mut World) -> (Call, WriteRegister) {
+    let call = loop {
+        match world.calls.pop_front() {
+            Some(call) => break call,
+            None => {
+                world.now = world.engine.next_deadline().expect("a write is given up at last");
+                world.input(Input::Tick);
+            }
+        }
+    };
+    match &call.op {
+        Op::WriteRegister(write) => (call.clone(), write.clone()),
+        other => panic!("a write was due, got {other:?}"),
+    }
+}
+
+fn unanswered(world: &mut World, call: &Call) {
+    world.input(Input::Store { call: call.id, outcome: Outcome::Unknown(Fault::Down) });
+}
+
+/// That there is something, or nothing, may be otherwise for a copy that runs later; what was replaced never comes back (P17).
+#[test]
+fn a_condition_that_fails_tells_nothing_of_copies_that_may_still_run() {
+    let there = || Version { etag: THEIRS, value: b"theirs"[..].into() };
+    let is_unknown = |reply: &Reply| matches!(reply, Reply::Refused(Refusal::OutcomeUnknown));
+    for (condition, current, is_settled) in [
+        (Condition::Absent, Some(there()), false),
+        (Condition::Present, None, false),
+        (Condition::Match(Etag { number: 6, ..THEIRS }), Some(there()), true),
+    ] {
+        for in_doubt in [true, false] {
+            let mut world = writing(condition);
+            let (mut call, _) = copy(&mut world);
+            if in_doubt {
+                unanswered(&mut world, &call);
+                (call, _) = copy(&mut world);
+            }
+            world.answer(&call, Answer::Conflict(current.clone()));
+            let [reply] = &world.replies[..] else { panic!("one answer was due: {:?}", world.replies) };
+            assert_eq!(is_unknown(reply), in_doubt && !is_settled, "{condition:?} {in_doubt}: {reply:?}");
+        }
+    }
+}
+
+/// All copies are void at one instant, or what the client is told then would not last.
+#[test]
+fn copies_of_a_write_are_void_together_but_a_new_attempt_is_not_bound_to_a_wrong_clock() {
+    let mut world = writing(Condition::Any);
+    let (first, write) = copy(&mut world);
+    unanswered(&mut world, &first);
+    let (second, again) = copy(&mut world);
+    assert!(world.now > Time(1_000_000_000), "later");
+    assert_eq!(again, write);
+    world.answer(&second, Answer::TooLate);
+    assert!(matches!(world.replies[..], [Reply::Refused(Refusal::OutcomeUnknown)]), "{:?}", world.replies);
+
+    let mut world = writing(Condition::Any);
+    let (only, write) = copy(&mut world);
+    world.now = world.now + Duration::from_millis(10);
+    let at = StoreTime(write.refuse_after.0 + 1);
+    world.input(Input::Store { call: only.id, outcome: Outcome::Applied { at, reply: Answer::TooLate } });
+    let (again, write) = copy(&mut world);
+    assert!(world.replies.is_empty() && write.refuse_after > at, "{write:?}");
+    world.answer(&again, Answer::Written(THEIRS));
+    assert!(matches!(world.replies[..], [Reply::Written(_)]), "{:?}", world.replies);
 }

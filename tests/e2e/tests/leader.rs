@@ -230,3 +230,19 @@ fn who_looks_on_sees_the_leader_go_and_the_next_come() {
         });
     }
 }
+
+/// Who goes on looking is told of every change.
+#[test]
+fn the_command_line_goes_on_looking() {
+    for (_redis, fleet) in fleets() {
+        let mut looking = command(["leader", "e", "--watch"]);
+        looking.env("SIDELOCK_SOCKET", fleet[0].socket());
+        let looking = Process::spawn(looking);
+        looking.line("that nobody leads", |line| line.contains("nobody leads e"));
+        block_on(async {
+            let leadership = client(&fleet, 1).await.leader("e").campaign().await.expect("elected");
+            looking.line("that somebody does", |line| line.contains(" leads e") && !line.contains("nobody"));
+            leadership.resign().await.expect("resigned");
+        });
+    }
+}

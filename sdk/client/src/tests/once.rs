@@ -2,7 +2,7 @@
 
 use super::peer::{PATIENCE, Peer, Place, open, restarted, resumed};
 use crate::{Client, Entered, Error, Turn, Window};
-use sidelock_wire::{Align, Code, Detail, Done, Refused, Scope, ToClient};
+use sidelock_wire::{Acquire, Align, Code, Detail, Done, Life, Mode, Refused, Scope, ToClient, ToSidecar};
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::task::Poll;
@@ -29,6 +29,44 @@ async fn refuse(peer: &mut Peer, request: u64, code: Code) {
 
 fn is_unknown(error: &Error) -> bool {
     matches!(error, Error::OutcomeUnknown { what: "the finish", .. })
+}
+
+#[tokio::test]
+async fn what_is_wished_of_a_turn_reaches_the_sidecar() {
+    let place = Place::new();
+    let (client, mut peer) = place.meet(Scope::Host).await;
+    let once = client
+        .once("k", DAY)
+        .wait_forever()
+        .ttl(Duration::from_secs(7))
+        .max_hold(Duration::from_secs(70))
+        .owner("task 3")
+        .priority(-4);
+    for (once, waits) in [(once.clone().wait(Duration::from_secs(60)), true), (once, false)] {
+        let entering = tokio::spawn(once.enter());
+        peer.next(|message| {
+            let ToSidecar::Acquire(acquire) = message else { panic!("an acquire was due, got {message:?}") };
+            assert_eq!(acquire.wait.is_some(), waits);
+            let wished = Acquire {
+                request: acquire.request,
+                key: b"k",
+                mode: Mode::Exclusive,
+                wait: acquire.wait,
+                life: Life::Session { ttl: Some(Duration::from_secs(7)) },
+                max_hold: Some(Duration::from_secs(70)),
+                owner: Some("task 3"),
+                priority: -4,
+                notify_queued: false,
+                per: None,
+                once: Some(DAY),
+                reentrant: false,
+            };
+            assert_eq!(acquire, wished);
+        })
+        .await;
+        entering.abort();
+        peer.cancel().await;
+    }
 }
 
 #[tokio::test]

@@ -1,8 +1,10 @@
 //! Registers over a connection that breaks: what reads is asked again, what writes is said once (P17).
 
-use super::peer::{PATIENCE, Place, open, resumed};
+use super::peer::{PATIENCE, Place, hold, open, resumed};
 use crate::Error;
-use sidelock_wire::{Condition, Current, Known, RegisterAct, Scope, ToClient, Version};
+use sidelock_wire::{
+    Code, Condition, Current, Known, LeaseName, Register, RegisterAct, Scope, ToClient, ToSidecar, Version,
+};
 use std::time::Duration;
 use tokio::time::timeout;
 
@@ -12,6 +14,44 @@ const DELETE: RegisterAct<'static> = RegisterAct::Delete { condition: Condition:
 fn value(request: u64, etag: &'static str) -> ToClient<'static> {
     let version = Version { etag: etag.into(), value: b"5"[..].into() };
     ToClient::RegisterValue { request, current: Current::Value(version) }
+}
+
+#[tokio::test]
+async fn conditions_and_the_lease_reach_the_sidecar() {
+    let place = Place::new();
+    let (client, mut peer) = place.meet(Scope::Fleet).await;
+    let (lease, acquire) = hold(&client, &mut peer, "stock").await;
+    let register = client.register("stock");
+    let put = |condition| RegisterAct::Put { condition, value: b"6" };
+    let delete = |condition| RegisterAct::Delete { condition };
+    let under = Some(LeaseName::Session(acquire));
+    let cases: [(tokio::task::JoinHandle<()>, Option<LeaseName>, RegisterAct<'static>); 7] = [
+        (tokio::spawn(drop_answer(register.put(b"6").if_absent())), None, put(Condition::Absent)),
+        (tokio::spawn(drop_answer(register.put(b"6").if_present())), None, put(Condition::Present)),
+        (tokio::spawn(drop_answer(register.put(b"6").fenced(&lease))), under, put(Condition::Any)),
+        (tokio::spawn(drop_answer(register.get().fenced(&lease))), under, RegisterAct::Get),
+        (tokio::spawn(drop_answer(register.delete())), None, delete(Condition::Any)),
+        (tokio::spawn(drop_answer(register.delete().if_match("v1"))), None, delete(Condition::Match("v1"))),
+        (tokio::spawn(drop_answer(register.delete().fenced(&lease))), under, delete(Condition::Any)),
+    ];
+    for (asking, lease, act) in cases {
+        peer.next(|message| match message {
+            ToSidecar::Register(asked) => {
+                assert_eq!(asked, Register { request: asked.request, key: b"stock", lease, act });
+            }
+            other => panic!("something of a register was due, got {other:?}"),
+        })
+        .await;
+        drop(asking);
+    }
+    let (other, _peer) = place.meet(Scope::Fleet).await;
+    let error = other.register("stock").put(b"6").fenced(&lease).await.unwrap_err();
+    assert_eq!(error.code(), Some(Code::BadRequest), "{error}");
+}
+
+/// Asks, and does not care for the answer.
+async fn drop_answer(asked: impl IntoFuture) {
+    drop(asked.await);
 }
 
 /// What a scripted peer is told next is the probe of `settled`, which fails on anything else.
@@ -85,6 +125,25 @@ async fn what_reads_is_asked_again_and_a_watch_goes_on_where_it_was() {
     assert_eq!(getting.await.unwrap().unwrap().etag.as_ref(), "v2");
     assert_eq!(watching.await.unwrap().unwrap().unwrap().etag.as_ref(), "v2");
     assert_eq!(open(&client), 0);
+}
+
+#[tokio::test]
+async fn a_watch_asks_for_what_is_other_than_it_told_last() {
+    let place = Place::new();
+    let (client, mut peer) = place.meet(Scope::Fleet).await;
+    let mut watch = client.register("stock").watch();
+    let told = [Some("v1"), None, Some("v2")];
+    for (known, tells) in [Known::Nothing, Known::Etag("v1"), Known::Absent].into_iter().zip(told) {
+        let watching = tokio::spawn(async move { (watch.next().await.unwrap(), watch) });
+        let request = peer.register("stock", RegisterAct::Watch { known, wait: None }).await;
+        match tells {
+            Some(etag) => peer.say(&value(request, etag)).await,
+            None => peer.say(&ToClient::RegisterValue { request, current: Current::Absent }).await,
+        }
+        let (seen, same) = watching.await.unwrap();
+        watch = same;
+        assert_eq!(seen.map(|value| value.etag.to_string()), tells.map(str::to_owned));
+    }
 }
 
 #[tokio::test]

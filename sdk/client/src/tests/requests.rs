@@ -55,6 +55,33 @@ async fn options_reach_the_sidecar() {
     assert_eq!((lease.key(), lease.fence()), ("api", 9));
 }
 
+/// A scope is a task's: what it spawns is somebody else, and a request that names an owner is that one's.
+#[tokio::test]
+async fn requests_have_the_owner_of_their_scope_unless_they_name_one() {
+    let place = Place::new();
+    let (client, mut peer) = place.meet(Scope::Host).await;
+    let (inside, spawned) = (client.clone(), client.clone());
+    let ask = |client: &Client, key| drop(tokio::spawn(client.lock(key).acquire()));
+    crate::owner("outer", async {
+        let spawned = tokio::spawn(async move { ask(&spawned, "spawned") });
+        spawned.await.unwrap();
+        ask(&inside, "plain");
+        drop(tokio::spawn(inside.lock("named").owner("mine").acquire()));
+        crate::owner("inner", async { ask(&inside, "nested") }).await;
+    })
+    .await;
+    let mut owners = Vec::new();
+    for _ in 0..4 {
+        let owner = peer.next(|message| match message {
+            ToSidecar::Acquire(acquire) => acquire.owner.map(str::to_owned),
+            other => panic!("an acquire was due, got {other:?}"),
+        });
+        owners.push(owner.await);
+    }
+    let named = |name: &str| Some(name.to_owned());
+    assert_eq!(owners, [None, named("outer"), named("mine"), named("inner")]);
+}
+
 #[tokio::test]
 async fn readers_and_writers_have_their_modes() {
     let place = Place::new();

@@ -45,9 +45,11 @@ async fn pauses_grow_up_to_their_bound_and_attempts_are_counted() {
 #[tokio::test(start_paused = true)]
 async fn a_sidecar_that_says_when_is_believed() {
     let later = told(Code::WaitTimeout, Duration::from_secs(3));
-    let (outcome, begun) = run(Retry::new().jitter(0.0), &[later]).await;
-    assert!(outcome.is_ok());
-    assert_eq!(begun, [0, 3_000]);
+    for retry in [Retry::new(), Retry::new().delay_max(Duration::from_secs(1))] {
+        let (outcome, begun) = run(retry.jitter(0.0), std::slice::from_ref(&later)).await;
+        assert!(outcome.is_ok());
+        assert_eq!(begun, [0, 3_000]);
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -74,6 +76,7 @@ fn jitter_only_shortens() {
     let millis = |random| retry.backoff(1, random).as_millis();
     assert_eq!([millis(0.0), millis(0.5), millis(1.0)], [1_000, 875, 750]);
     assert!((0..100).map(|_| random()).all(|random| (0.0..=1.0).contains(&random)));
+    assert_eq!(retry.jitter(7.0).backoff(1, 0.5), Duration::from_millis(500), "above 1 counts as 1");
     assert_eq!(retry.factor(f64::NAN).backoff(9, 0.0), Duration::from_secs(1));
     assert_eq!(retry.backoff(u32::MAX, 0.0), Duration::from_secs(10));
 }
@@ -91,7 +94,9 @@ fn no_pause_stays_none_and_one_without_end_is_no_panic() {
 #[test]
 fn blocking_programs_try_again_too() {
     let mut errors = vec![error(Code::Held)];
-    let retry = Retry::new().delay(Duration::from_millis(1));
+    let retry = Retry::new().delay(Duration::from_millis(10)).jitter(0.0);
+    let start = std::time::Instant::now();
     let outcome = retry.run_blocking(|| errors.pop().map_or(Ok(7), Err));
     assert_eq!(outcome.expect("the second succeeds"), 7);
+    assert!(start.elapsed() >= Duration::from_millis(10), "after a pause");
 }

@@ -20,7 +20,7 @@ use sidelock_wire::{Condition, Known, LeaseName, Register, RegisterAct};
 use std::time::Duration;
 
 /// How long a watch waits unless the client says otherwise: less than proxies and clients wait by default.
-const WATCH_WAIT_DEFAULT: Duration = Duration::from_secs(30);
+pub(super) const WATCH_WAIT_DEFAULT: Duration = Duration::from_secs(30);
 
 /// `GET`: the value, and its version in `ETag`. 304 if `If-None-Match` has that version; with `watch=1`, if it still has
 /// it when the wait is over.

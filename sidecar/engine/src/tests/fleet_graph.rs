@@ -60,6 +60,24 @@ fn reader_behind_writer() -> Look {
     Look { boards: boards.into(), records: records.into(), at: StoreTime(100) }
 }
 
+/// The same, but the reader's sidecar does not ask yet: it lets those go first who are in line.
+fn reader_that_yields() -> Look {
+    let mut look = reader_behind_writer();
+    let line = &mut look.boards.get_mut(&C).unwrap().lines[0];
+    (line.ask, line.yields) = (None, true);
+    look.records.insert(key("r"), queue(&[(B, 5, false)]));
+    look
+}
+
+/// The same, but the writer's sidecar has all of `r`, and the writer waits for a reader there.
+fn writer_that_keeps() -> Look {
+    let mut look = reader_behind_writer();
+    let line = &mut look.boards.get_mut(&B).unwrap().lines[0];
+    (line.ask, line.keeps) = (None, true);
+    look.records.insert(key("r"), queue(&[(C, 6, false)]));
+    look
+}
+
 #[test]
 fn a_reader_behind_a_writer_of_another_sidecar_closes_a_ring() {
     let knots = reader_behind_writer().knots(None);
@@ -86,20 +104,12 @@ fn only_an_order_that_is_known_binds() {
     let mut no_head = reader_behind_writer();
     no_head.boards.get_mut(&B).unwrap().lines[0].waits[0].head = false;
     assert_eq!(no_head.knots(None).len(), 0, "somebody without a name is the first of its queue");
-    let mut yielding = reader_behind_writer();
-    let line = &mut yielding.boards.get_mut(&C).unwrap().lines[0];
-    (line.ask, line.yields) = (None, true);
-    yielding.records.insert(key("r"), queue(&[(B, 5, false)]));
-    assert_eq!(yielding.knots(None).len(), 1, "it yields to who is in line");
+    assert_eq!(reader_that_yields().knots(None).len(), 1, "it yields to who is in line");
 }
 
 #[test]
 fn who_waits_at_the_store_waits_for_whose_turn_has_come_already() {
-    // The writer has all of `r`, and waits for a reader of its own sidecar.
-    let mut look = reader_behind_writer();
-    let line = &mut look.boards.get_mut(&B).unwrap().lines[0];
-    (line.ask, line.keeps) = (None, true);
-    look.records.insert(key("r"), queue(&[(C, 6, false)]));
+    let mut look = writer_that_keeps();
     assert_eq!(look.knots(None).len(), 1);
     look.boards.get_mut(&B).unwrap().lines[0].keeps = false;
     assert_eq!(look.knots(None).len(), 0);
@@ -122,6 +132,24 @@ fn what_did_not_stand_is_not_there() {
         change(&mut other);
         assert_eq!(seen.standing(&other).knots(None).len(), 0, "change {number}");
         assert_eq!(other.standing(&seen).knots(None).len(), 0, "change {number}, the other way round");
+    }
+}
+
+/// Who became the head, began to yield or to keep between two looks was ahead of nobody at the first.
+#[test]
+fn who_is_ahead_at_one_of_two_looks_is_ahead_of_nobody() {
+    type Change = fn(&mut Look);
+    let changes: [(fn() -> Look, Change); 3] = [
+        (reader_behind_writer, |look| look.boards.get_mut(&B).unwrap().lines[0].waits[0].head = false),
+        (reader_that_yields, |look| look.boards.get_mut(&C).unwrap().lines[0].yields = false),
+        (writer_that_keeps, |look| look.boards.get_mut(&B).unwrap().lines[0].keeps = false),
+    ];
+    for (number, (stands, change)) in changes.into_iter().enumerate() {
+        let (seen, mut other) = (stands(), stands());
+        change(&mut other);
+        assert_eq!(seen.standing(&seen).knots(None).len(), 1, "change {number}");
+        assert_eq!(seen.standing(&other).knots(None).len(), 0, "change {number}, later");
+        assert_eq!(other.standing(&seen).knots(None).len(), 0, "change {number}, before");
     }
 }
 

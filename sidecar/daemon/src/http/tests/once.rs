@@ -1,7 +1,8 @@
 //! Once per window: who runs, who skips and with what, and how a turn ends.
 
-use super::{SOMEBODY_ELSE, path_of, with_sidecar};
+use super::{SOMEBODY_ELSE, answer_on, path_of, with_sidecar};
 use serde_json::Value;
+use sidelock_engine::EventKind;
 
 const DAY: &str = r#"{"per":"24h"}"#;
 const WAITING: &str = r#"{"per":"24h","wait":"5s"}"#;
@@ -54,6 +55,35 @@ fn a_turn_given_back_or_expired_is_the_next_ones() {
 }
 
 #[test]
+fn what_is_wished_of_a_turn_is_heeded() {
+    with_sidecar(|rig| async move {
+        let mut events = rig.events();
+        let body = r#"{"per":"24h","owner":"importer","ttl":"10m","priority":1,"meta":{"a":"b"}}"#;
+        let turn = rig.post("/v1/once/k", body).await.json();
+        let waiting = rig.begin("POST", "/v1/once/k", r#"{"per":"24h","wait":"10m","priority":3}"#).await;
+        events.queued("k").await;
+        let seen = rig.get("/v1/locks/k?space=once").await.json();
+        assert_eq!(
+            (&seen["holders"][0]["owner"], &seen["queue"][0]["priority"]),
+            (&"importer".into(), &3.into())
+        );
+        let left = seen["holders"][0]["expires_in"].as_f64().expect("seconds");
+        assert!((500.0..=600.0).contains(&left), "{seen}");
+        rig.unlock(&turn["lease"]).await;
+        assert_eq!(answer_on(waiting).await.json()["won"], true);
+        let short = rig.post("/v1/once/other", r#"{"per":"24h","max_hold":"50ms"}"#).await.json();
+        events.until("other", |kind| matches!(kind, EventKind::Lost { .. })).await;
+        let late = rig.ask("PUT", &result_of(&short), "").await;
+        late.is_refused(410, "lease_lost");
+        assert_eq!(late.json()["reason"], "max_hold");
+        let chatty = format!(r#"{{"per":"1h","meta":{{"a":"{}"}}}}"#, "x".repeat(4_097));
+        let refused = rig.post("/v1/once/k", &chatty).await;
+        refused.is_refused(400, "bad_request");
+        assert_eq!(refused.json()["field"], "meta");
+    });
+}
+
+#[test]
 fn a_turn_is_finished_once_by_who_has_it() {
     with_sidecar(|rig| async move {
         let turn = rig.post("/v1/once/k", DAY).await.json();
@@ -71,7 +101,8 @@ fn a_turn_is_finished_once_by_who_has_it() {
         let no_turn = rig.ask("PUT", &format!("{}/result", path_of(&lock)), "").await;
         no_turn.is_refused(400, "bad_request");
         assert!(no_turn.json()["detail"].as_str().is_some_and(|detail| detail.contains("no turn")));
-        rig.ask("PUT", &format!("/v1/leases/{}/result", "0".repeat(40)), "").await.refusal();
+        let earlier_life = rig.ask("PUT", &format!("/v1/leases/{}/result", "0".repeat(40)), "").await;
+        earlier_life.is_refused(410, "lease_lost");
         rig.ask("GET", &path, "").await.is_refused(405, "bad_request");
     });
 }

@@ -29,9 +29,15 @@ fn the_listing_shows_keys_by_prefix_and_no_secret() {
 #[test]
 fn a_listing_is_cut_and_says_so() {
     with_sidecar(|rig| async move {
-        for n in 0..=crate::http::views::LIST_MAX {
+        for n in 0..crate::http::views::LIST_MAX {
             rig.lock(&format!("k/{n}"), "").await;
         }
+        for path in ["/v1/locks", "/v1/locks?fleet=1"] {
+            let listing = rig.get(path).await.json();
+            assert_eq!(listing["keys"].as_array().expect("a list").len(), KEYS_LISTED_MAX);
+            assert_eq!((&listing["truncated"], &listing["limit"]), (&false.into(), &Value::Null), "{path}");
+        }
+        rig.lock(&format!("k/{}", crate::http::views::LIST_MAX), "").await;
         let listing = rig.get("/v1/locks").await.json();
         assert_eq!(listing["keys"].as_array().expect("a list").len(), crate::http::views::LIST_MAX);
         assert_eq!(listing["truncated"], true);

@@ -2,6 +2,9 @@
 
 use super::{Answer, Rig, SOMEBODY, SOMEBODY_ELSE, with_config, with_sidecar};
 use crate::config::Config;
+use crate::http::register::WATCH_WAIT_DEFAULT;
+use std::time::Duration;
+use tokio::time::timeout;
 
 const KEY: &str = "/v1/registers/stock/42";
 
@@ -65,6 +68,18 @@ fn a_condition_that_fails_tells_what_is_there() {
     });
 }
 
+/// RFC 9110, 13.1.1: If-Match compares strongly, and a weak tag is never equal then.
+#[test]
+fn a_weak_tag_matches_nothing_and_quotes_may_be_left_out() {
+    with_sidecar(|rig| async move {
+        let etag = rig.put("1").await;
+        rig.register("PUT", &[&format!("If-Match: W/{etag}")], "2").await.is_refused(412, "conflict");
+        let bare = etag.trim_matches('"');
+        assert_eq!(rig.register("GET", &[&format!("If-None-Match: {bare}")], "").await.status, 304);
+        assert_eq!(rig.register("PUT", &[&format!("If-Match: {bare}")], "2").await.status, 204);
+    });
+}
+
 #[test]
 fn who_has_the_value_is_not_sent_it_again() {
     with_sidecar(|rig| async move {
@@ -115,7 +130,12 @@ fn a_lease_fences_while_it_stands() {
         };
         let mine = header(&lease);
         assert_eq!(rig.register("PUT", &[&mine], "1").await.status, 204);
-        assert_eq!(rig.register("GET", &[&mine], "").await.body, "1");
+        let read = rig.register("GET", &[&mine], "").await;
+        assert_eq!(read.body, "1");
+        // What the client has already is checked under the lease all the same, and not sent again.
+        let known = format!("If-None-Match: {}", read.header("etag").expect("a version"));
+        let again = rig.register("GET", &[&mine, &known], "").await;
+        assert_eq!((again.status, again.header("etag")), (304, read.header("etag")), "{again:?}");
         rig.ask_as(SOMEBODY_ELSE, "PUT", KEY, &[&mine], "2").await.is_refused(403, "not_held");
         let other = header(&rig.lock("stock/43", "").await);
         rig.register("PUT", &[&other], "2").await.is_refused(400, "bad_request");
@@ -123,6 +143,7 @@ fn a_lease_fences_while_it_stands() {
         for method in ["PUT", "GET", "DELETE"] {
             rig.register(method, &[&mine], "2").await.is_refused(412, "stale_fence");
         }
+        rig.register("GET", &[&mine, &known], "").await.is_refused(412, "stale_fence");
         let shared = header(&rig.lock("stock/42", r#"{"mode":"shared"}"#).await);
         rig.register("PUT", &[&shared], "2").await.is_refused(400, "bad_request");
         rig.register("PUT", &["Sidelock-Lease: nonsense"], "2").await.is_refused(400, "bad_request");
@@ -164,4 +185,13 @@ fn contradictions_and_excesses_are_refused() {
             rig.ask("PUT", "/v1/registers/", "1").await.is_refused(400, "bad_request");
         },
     );
+}
+
+#[test]
+fn a_watch_that_says_no_wait_waits_no_longer_than_is_allowed() {
+    let limits = crate::config::Limits { http_wait_max: Duration::from_millis(50), ..Default::default() };
+    with_config(Config { limits, ..Config::default() }, |rig| async move {
+        let watched = timeout(WATCH_WAIT_DEFAULT / 2, rig.get(&format!("{KEY}?watch=1"))).await;
+        watched.expect("the longest wait is over").is_refused(404, "not_found");
+    });
 }
