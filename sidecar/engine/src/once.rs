@@ -132,6 +132,11 @@ impl Engine {
         Ok(())
     }
 
+    /// Whether this is a turn whose finish is under way.
+    pub(crate) fn is_finishing(&self, lease: usize) -> bool {
+        self.pins.holds(lease) && self.leases[lease].window().is_some()
+    }
+
     /// A finish has an unknown outcome.
     pub(crate) fn doubt_finish(&mut self, resource: usize, finish: &FinishOp) {
         if let Some(finishing) = self.once.finishing.get_mut(&turn(resource, finish)) {

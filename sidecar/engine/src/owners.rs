@@ -165,10 +165,12 @@ impl Owners {
 }
 
 impl Engine {
-    /// What an owner holds that others may have to wait for. Units of a rate come back in time, whatever it does.
+    /// What an owner holds that others may have to wait for. Units of a rate come back in time, whatever it does, and so
+    /// does a turn whose finish is under way.
     pub(crate) fn bound_by(&self, owner: OwnerNo) -> impl Iterator<Item = &Lease> {
         let ignored = Mutant::ReservationsIgnored.is(self.config.mutant);
-        let leases = self.owners.get(owner).leases.iter().map(|&lease| &self.leases[lease]);
+        let leases = self.owners.get(owner).leases.iter().filter(|&&lease| !self.is_finishing(lease));
+        let leases = leases.map(|&lease| &self.leases[lease]);
         leases.filter(move |lease| lease.rate().is_none() && !(ignored && lease.group().is_some()))
     }
 
