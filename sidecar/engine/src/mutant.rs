@@ -80,6 +80,8 @@ pub enum Mutant {
     DetourTold,
     /// P14, engine: who waits for a turn of a once key waits for nobody.
     FollowersIgnored,
+    /// P14, engine: a turn whose finish is under way counts as held.
+    FinishingBinds,
     /// P14, engine: what is reserved on the way to several keys binds nobody.
     ReservationsIgnored,
     /// P15, engine: what one look at records and boards showed is believed without proof.
@@ -94,7 +96,7 @@ pub enum Mutant {
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Mutant; 42] = [
+    pub const ALL: [Mutant; 43] = [
         Mutant::FenceFromClock,
         Mutant::HandoffRepeatsFence,
         Mutant::HalfWrite,
@@ -132,6 +134,7 @@ impl Mutant {
         Mutant::AnyHolderBlocks,
         Mutant::DetourTold,
         Mutant::FollowersIgnored,
+        Mutant::FinishingBinds,
         Mutant::ReservationsIgnored,
         Mutant::BoardsUnverified,
         Mutant::BoardOnce,

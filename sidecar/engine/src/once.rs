@@ -134,7 +134,8 @@ impl Engine {
 
     /// Whether this is a turn whose finish is under way.
     pub(crate) fn is_finishing(&self, lease: usize) -> bool {
-        self.pins.holds(lease) && self.leases[lease].window().is_some()
+        let binds = Mutant::FinishingBinds.is(self.config.mutant);
+        !binds && self.pins.holds(lease) && self.leases[lease].window().is_some()
     }
 
     /// A finish has an unknown outcome.

@@ -19,13 +19,14 @@ pub const RARE_MIN: u64 = 200;
 pub const RARE_SEEDS: u64 = 10_000;
 
 /// Deliberate bugs that only owners suffer from.
-const IN_TANGLES: [Mutant; 11] = [
+const IN_TANGLES: [Mutant; 12] = [
     Mutant::InnerReleaseFrees,
     Mutant::DeadlocksIgnored,
     Mutant::AheadIgnored,
     Mutant::AnyHolderBlocks,
     Mutant::DetourTold,
     Mutant::FollowersIgnored,
+    Mutant::FinishingBinds,
     Mutant::ReservationsIgnored,
     Mutant::BoardsUnverified,
     Mutant::BoardOnce,

@@ -3,7 +3,7 @@
 //! Owns the translation of a history into pictures. Must not know who is stuck in one: that is `knot`.
 
 use super::book::Book;
-use super::history::{Acquire, At, Event, Req};
+use super::history::{Acquire, At, Event, Req, Sent};
 use super::knot::{Hold, Picture, Set, Wait};
 use super::line::{Holder, Line, Owner, Waiter};
 use super::slot;
@@ -41,6 +41,14 @@ impl Fleet {
                 slot(&mut self.keys, acquire.key).holders.retain(|holder| holder.lease != of);
             }
             Event::Issued { lease, .. } => return self.holds(lease, book, false),
+            // From here on its turn ends whatever its owner does.
+            Event::Sent { what: Sent::Finish { lease }, .. } => {
+                let Some((acquire, _)) = book.acquire(lease) else { return false };
+                let mut holders = slot(&mut self.keys, acquire.key).holders.iter_mut();
+                return holders
+                    .find(|holder| holder.lease == lease)
+                    .is_some_and(|turn| turn.owner.take().is_some());
+            }
             Event::Dropped { of } => {
                 let Some((acquire, _)) = book.acquire(of) else { return false };
                 slot(&mut self.keys, acquire.key).waiters.retain(|waiter| waiter.of != of);

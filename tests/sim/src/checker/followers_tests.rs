@@ -55,6 +55,19 @@ fn who_hears_that_it_is_done_waits_no_more() {
 }
 
 #[test]
+fn a_turn_whose_finish_is_under_way_binds_nobody() {
+    // Session 0 does not wait to hear that it counts.
+    let mut tale = Tale::new();
+    tale.gets(10, req(0, 0), 0).gets(10, req(4, 0), 1).waits(20, req(4, 1), 0);
+    tale.add(30, Event::Sent { of: req(0, 1), what: Sent::Finish { lease: req(0, 0) } });
+    tale.waits(31, req(0, 2), 1);
+    let mut tale = tale.once();
+    assert_eq!(tale.until(9_000).rules(), []);
+    tale.aborts(9_001, req(0, 2));
+    assert_eq!(tale.rules(), [Rule::FalseVictim]);
+}
+
+#[test]
 fn a_runner_who_waits_for_nobody_frees_its_followers() {
     let followers = || {
         let mut tale = Tale::new();

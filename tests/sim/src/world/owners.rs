@@ -113,7 +113,7 @@ impl World {
         self.plan_move(client, owner, delay, Move::Begin);
     }
 
-    fn plan_move(&mut self, client: usize, owner: usize, delay: Duration, step: Move) {
+    pub(crate) fn plan_move(&mut self, client: usize, owner: usize, delay: Duration, step: Move) {
         let generation = self.clients[client].owners[owner].generation;
         self.agenda.put(self.now + delay, Happening::Moves { client, owner, generation, step });
     }
@@ -146,7 +146,6 @@ impl World {
         self.owner_becomes(client, owner, State::Idle);
         let actor = &mut self.clients[client].owners[owner];
         actor.held.clear();
-        actor.finishing.clear();
         actor.wants.clear();
         if let Some(tangle) = self.plan.tangle.clone().filter(|_| !self.closing) {
             self.begin_round_later(client, owner, &tangle);
@@ -156,6 +155,7 @@ impl World {
     /// The connection is gone, and with it all leases.
     pub(crate) fn owners_forget(&mut self, client: usize) {
         for owner in 0..self.clients[client].owners.len() {
+            self.clients[client].owners[owner].finishing.clear();
             self.owner_rests(client, owner);
         }
     }

@@ -3,14 +3,15 @@
 //! Owns how their turns end. A turn is asked for as any key is, and who hears that it is done goes on without it.
 
 use super::World;
-use super::owners::State;
+use super::owners::{Move, State};
 use super::turns::SUCCEED;
 use crate::checker::history::Req;
 use sidelock_engine::{LeaseName, Reply, RequestId};
+use std::time::Duration;
 
 impl World {
     /// An owner has done what it wanted all its keys for. It lets go of them; most of its turns succeeded, and it waits to
-    /// hear that this counts.
+    /// hear that this counts, or does not and begins anew.
     pub(crate) fn work_done(&mut self, client: usize, owner: usize) {
         if !self.clients[client].connected {
             return self.let_go(client, owner);
@@ -26,11 +27,17 @@ impl World {
             let name = LeaseName::Session(RequestId(u64::from(turn.of.request)));
             finishing.extend(self.post_finish(client, turn.of, name).map(|of| (of, turn)));
         }
-        if finishing.is_empty() {
-            return self.owner_rests(client, owner);
+        let hasty = self.plan.tangle.as_ref().map_or(0.0, |tangle| tangle.hasty);
+        let waits = !finishing.is_empty() && (self.closing || !self.dice.chance(hasty));
+        let goes_on = !finishing.is_empty() && !waits;
+        self.clients[client].owners[owner].finishing.extend(finishing);
+        match waits {
+            true => self.owner_becomes(client, owner, State::Finishing),
+            false => self.owner_rests(client, owner),
         }
-        self.owner_becomes(client, owner, State::Finishing);
-        self.clients[client].owners[owner].finishing = finishing;
+        if goes_on {
+            self.plan_move(client, owner, Duration::ZERO, Move::Begin);
+        }
     }
 
     /// An answer: whether it is to a finish of an owner. What does not count is given back.
@@ -40,7 +47,7 @@ impl World {
         let found = (0..owners.len()).find_map(|owner| Some((owner, place(&owners[owner].finishing)?)));
         let Some((owner, place)) = found else { return false };
         let (_, turn) = owners[owner].finishing.swap_remove(place);
-        let was_last = owners[owner].finishing.is_empty();
+        let was_last = owners[owner].finishing.is_empty() && owners[owner].state == State::Finishing;
         if let Reply::Refused(_) = reply {
             self.give_up(client, turn);
         }

@@ -30,6 +30,8 @@ pub(crate) struct Tangle {
     pub(crate) keys_max: usize,
     /// It asks for locks together.
     pub(crate) several: f64,
+    /// It has succeeded, and goes on without waiting to hear that this counts.
+    pub(crate) hasty: f64,
     /// It asks for a key that it has.
     pub(crate) again: f64,
     /// It enters what it got once more.
@@ -128,6 +130,7 @@ fn tangle(dice: &mut Dice, owners: usize, ring: Option<usize>) -> Tangle {
         between: Duration::from_millis(dice.one_of(&[1, 10, 50, 200])),
         keys_max: dice.one_of(&[2, 2, 3, 4]),
         several: often(dice, 0.4, 0.5),
+        hasty: often(dice, 0.5, 0.3),
         again: often(dice, spoil, 0.1),
         enters: often(dice, 0.4, 0.5),
         upgrades: often(dice, 0.5, 0.5),
