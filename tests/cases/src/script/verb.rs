@@ -53,7 +53,7 @@ impl Kind {
         match name {
             "shared" | "write" | "reentrant" | "session" | "if_absent" => Kind::Flag,
             "wait" | "ttl" | "max_hold" | "per" | "default_wait" => Kind::Span,
-            "limit" | "permits" | "priority" => Kind::Number,
+            "limit" | "permits" | "priority" | "times" => Kind::Number,
             "key" => Kind::Key,
             "keys" => Kind::Keys,
             "owner" => Kind::Owner,
@@ -108,6 +108,8 @@ pub(super) const VERBS: &[Verb] = &[
     queues(verb("lock_all", &["keys"], SEVERAL, &["lease"])),
     verb("try_all", &["keys"], SEVERAL, &["lease", "none"]),
     verb("run", &["key"], ACQUIRE, &["ok"]),
+    verb("storm", &["key"], &["times"], &["ok"]),
+    verb("drop", &["lease"], &[], &["ok"]),
     verb("release", &["lease"], &[], &["ok"]),
     verb("renew", &["lease"], &["ttl"], &["ok"]),
     queues(verb("upgrade", &["lease"], &["wait"], &["lease"])),

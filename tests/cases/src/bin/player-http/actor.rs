@@ -59,6 +59,7 @@ impl Actor {
             "once" => self.once(order),
             "upgrade" => self.upgrade(order),
             "release" => self.release(order),
+            "storm" => self.storm(order),
             "renew" => self.with_lease(order, "PUT", "", &json!({ "ttl": span(order, "ttl") }).to_string()),
             "downgrade" => self.with_lease(order, "POST", "", &json!({ "mode": "shared" }).to_string()),
             "finish" => self.with_lease(order, "PUT", "/result", &text(order, "result")),
@@ -146,6 +147,21 @@ impl Actor {
         let lease = json_of(&self.send("POST", &path, &[], &body)?);
         self.held.remove(&text(order, "lease"));
         Ok(self.keep(order, "lease", &[lease]))
+    }
+
+    /// So many requests that are hung up on, while they wait or before.
+    fn storm(&mut self, order: &Line) -> Outcome {
+        let (path, body) = (format!("/v1/locks/{}", encode(&text(order, "key"))), self.body(order));
+        let mut waits = Vec::new();
+        for _ in 0..order.number("times").unwrap_or(0) {
+            let mut stream = self.call.connect()?;
+            let sent = stream.write_all(request("POST", &path, &self.demands(), &body).as_bytes());
+            sent.map_err(|error| nobody(&error.to_string()))?;
+            waits.push(stream);
+        }
+        // The last one could still be cancelled.
+        self.call.begin();
+        Ok(ok())
     }
 
     fn release(&mut self, order: &Line) -> Outcome {

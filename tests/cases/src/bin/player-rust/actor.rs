@@ -14,6 +14,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::time::Duration;
 use tokio::sync::{Notify, mpsc};
+use tokio::task::{spawn_local, yield_now};
 
 /// See the module.
 pub(crate) struct Actor {
@@ -100,6 +101,14 @@ impl Actor {
                 None => Ok(Line::new(["none"])),
             },
             "upgrade" => self.upgrade(order).await,
+            "drop" => {
+                self.held.remove(&lease);
+                Ok(ok())
+            }
+            "storm" => {
+                self.storm(order).await;
+                Ok(ok())
+            }
             "release" | "finish" => self.end(order).await.map(|()| ok()),
             "renew" => match self.held(&lease) {
                 Held::One(held) => held.renew(span(order, "ttl").unwrap_or_default()).await.map(|()| ok()),
@@ -259,6 +268,18 @@ impl Actor {
         Ok(self.keep(order, held))
     }
 
+    /// So many waits at once, each given up when it has begun.
+    async fn storm(&self, order: &Line) {
+        let waits: Vec<_> = (0..order.number("times").unwrap_or(0))
+            .map(|_| spawn_local(self.request(order).acquire()))
+            .collect();
+        yield_now().await;
+        for wait in waits {
+            wait.abort();
+            assert!(wait.await.is_err_and(|ended| ended.is_cancelled()), "nobody else lets go of the key");
+        }
+    }
+
     async fn end(&mut self, order: &Line) -> Result<()> {
         let held = self.held.remove(&text(order, "lease")).expect("the driver names leases that there are");
         match (held, order.get("result")) {
@@ -306,8 +327,12 @@ impl Actor {
     async fn watch(&self, order: &Line) -> Result<Line, Error> {
         let mut watch = self.client().register(text(order, "key")).watch();
         match order.get("after").as_deref() {
-            // What a watch told first is what it goes on after.
-            Some("absent") => drop(watch.next().await?),
+            // What a watch told first is what it goes on after; unless there is something by now.
+            Some("absent") => {
+                if let Some(found) = watch.next().await? {
+                    return Ok(value(&found));
+                }
+            }
             Some(etag) => watch = watch.after(etag),
             None => {}
         }
