@@ -6,7 +6,7 @@
 //! nobody is told of it. Must not know who gets a key next: a member of a group waits as anybody does.
 
 use crate::acquire::Waiter;
-use crate::effect::{Effect, EventKind, Grant, LostReason, Notice, Path, Refusal, Reply, Reserving};
+use crate::effect::{Effect, EventKind, Grant, Notice, Path, Refusal, Reply, Reserving};
 use crate::engine::{Engine, give_empty_room_back};
 use crate::grant;
 use crate::input::{Acquire, AcquireAll, Life};
@@ -281,9 +281,6 @@ impl Engine {
             self.timers.arm(until, Timer::Group(group));
             uncertain.into_iter().for_each(|resource| self.renew_tenure(now, resource, false));
             return;
-        }
-        if self.sessions.get(&session).is_none_or(|session| session.is_silent(now)) {
-            return self.refuse_group(now, group, Refusal::LeaseLost(LostReason::Session));
         }
         let Group { wish, reserved, until, .. } = self.groups.remove(group);
         self.timers.disarm(until, Timer::Group(group));
