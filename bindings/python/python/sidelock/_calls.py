@@ -1,0 +1,37 @@
+"""Native calls that block the thread.
+
+Owns what a signal means for one. Python runs signal handlers only when a call has come back, so a native call comes back for
+every signal, and goes on with its ticket if the handler did not raise. If it did (Ctrl-C), the call is forgotten: a wait
+leaves its queue, and a lease that was granted in that moment is given back.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from . import _native
+from ._errors import failures, translate
+
+_T = TypeVar("_T")
+_tickets = itertools.count(1)
+
+
+def blocking(call: Callable[..., _T], *arguments: Any) -> _T:
+    """What `call` returns; its last parameter is the ticket."""
+    ticket = next(_tickets)
+    try:
+        while True:
+            try:
+                return call(*arguments, ticket)
+            except failures.Stopped:
+                # A signal. Its handler has run by now, or runs before the next line does.
+                continue
+            except failures as failure:
+                error = translate(failure)
+                break
+    except BaseException:
+        _native.forget(ticket)
+        raise
+    raise error

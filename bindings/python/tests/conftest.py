@@ -1,0 +1,80 @@
+"""What the tests stand on: a real sidecar, over memory and over a Redis of its own.
+
+`SIDELOCK_BIN` names the binary. Everything lives in a folder of the test run and ends with it.
+"""
+
+import os
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+import sidelock
+
+BINARY = os.environ.get("SIDELOCK_BIN", "sidelock")
+
+
+@dataclass
+class Place:
+    """A running sidecar."""
+
+    socket: str
+    process: subprocess.Popen[bytes]
+
+    def client(self, **options: object) -> sidelock.Client:
+        return sidelock.Client(self.socket, **options)  # type: ignore[arg-type]
+
+    def aio(self) -> sidelock.aio.Client:
+        return sidelock.aio.Client(self.socket)
+
+    def stop(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+
+def serve(folder: Path, *options: str) -> Place:
+    """A sidecar that takes requests."""
+    socket = str(folder / "sidelock.sock")
+    command = [BINARY, "serve", "--socket", socket, "--admin-socket", str(folder / "admin.sock"), *options]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    subprocess.run([BINARY, "wait", "--timeout", "20s", "--store", "--socket", socket], check=True)
+    return Place(socket, process)
+
+
+@pytest.fixture(scope="session", params=["memory", "redis"])
+def place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    """A sidecar that all tests share; they use keys of their own."""
+    folder = tmp_path_factory.mktemp(request.param)
+    if request.param == "memory":
+        place = serve(folder)
+        yield place
+        place.stop()
+        return
+    socket = folder / "redis.sock"
+    with (folder / "redis.log").open("wb") as log:
+        command = ["redis-server", "--port", "0", "--save", "", "--unixsocket", str(socket)]
+        redis = subprocess.Popen(command, stdout=log, cwd=folder)
+    place = serve(folder, "--redis", f"unix://{socket}")
+    yield place
+    place.stop()
+    redis.kill()
+    redis.wait()
+
+
+@pytest.fixture
+def key(request: pytest.FixtureRequest) -> str:
+    """A key that no other test uses."""
+    return f"test/{request.node.name}"
+
+
+@pytest.fixture
+def sl(place: Place) -> sidelock.Client:
+    return place.client()
+
+
+@pytest.fixture
+def other(place: Place) -> sidelock.Client:
+    """Somebody else, with a connection of its own."""
+    return place.client(app="other")

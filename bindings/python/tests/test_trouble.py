@@ -1,0 +1,180 @@
+"""What happens to holders and waiters that end, fork, are interrupted or collected; and a sidecar that is not there."""
+
+import gc
+import json
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+from conftest import BINARY, serve
+
+import sidelock
+
+
+def program(place, text, **options):
+    """Another process that runs `text` with a client `sl`, and says a line when it gets to `say()`."""
+    head = f"import os, signal, sys, threading, time, sidelock\nsl = sidelock.Client({place.socket!r})\n"
+    # One write a line, so that several processes can say something at a time.
+    head += "def say(word): os.write(1, f'{word}\\n'.encode())\n"
+    return subprocess.Popen(
+        [sys.executable, "-c", head + text], stdout=subprocess.PIPE, text=True, bufsize=1, **options
+    )
+
+
+def waits(place, key):
+    """Until somebody waits for the key."""
+    for _ in range(1000):
+        command = [BINARY, "why", key, "--socket", place.socket, "-o", "json"]
+        shown = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
+        if shown["queue"]:
+            return
+    raise AssertionError(f"nobody waits for {key}: {shown}")
+
+
+def test_a_killed_holder_hands_over(place, sl, key):
+    holder = program(place, f"l = sl.lock({key!r}).acquire(); say('held'); time.sleep(60)")
+    assert holder.stdout.readline() == "held\n"
+    holder.kill()
+    holder.wait()
+    started = time.monotonic()
+    with sl.lock(key, wait=10):
+        assert time.monotonic() - started < 5
+
+
+def test_a_process_that_ends_while_it_waits_leaves_nothing(place, sl, key):
+    with sl.lock(key):
+        text = f"threading.Thread(target=lambda: sl.lock({key!r}).acquire(), daemon=True).start()\n"
+        waiter = program(place, text + "sys.stdin.read()", stdin=subprocess.PIPE)
+        waits(place, key)
+        waiter.stdin.close()
+        assert waiter.wait(20) == 0
+    with sl.lock(key, wait=0.5):
+        pass
+
+
+def test_ctrl_c_ends_a_wait_at_once_and_leaves_the_queue(place, sl, key):
+    text = f"try: sl.lock({key!r}).acquire()\nexcept KeyboardInterrupt: say('interrupted')\n"
+    with sl.lock(key):
+        waiter = program(place, text + "time.sleep(60)")
+        waits(place, key)
+        waiter.send_signal(signal.SIGINT)
+        started = time.monotonic()
+        assert waiter.stdout.readline() == "interrupted\n"
+        assert time.monotonic() - started < 3
+    with sl.lock(key, wait=0.5):
+        pass
+    waiter.kill()
+    waiter.wait()
+
+
+def test_a_signal_that_is_handled_does_not_cost_the_place_in_the_queue(place, sl, key):
+    text = "signal.signal(signal.SIGUSR1, lambda *_: say('handled'))\n"
+    text += f"with sl.lock({key!r}) as lease: say(lease.fence)"
+    with sl.lock(key) as lease:
+        waiter = program(place, text)
+        waits(place, key)
+        for _ in range(20):
+            waiter.send_signal(signal.SIGUSR1)
+            assert waiter.stdout.readline() == "handled\n"
+    assert int(waiter.stdout.readline()) > lease.fence
+    assert waiter.wait(20) == 0
+
+
+def test_a_wait_does_not_spin(sl, other, key):
+    with sl.lock(key):
+        thread = threading.Thread(target=lambda: other.try_lock(key, wait=1.0))
+        before = time.process_time()
+        thread.start()
+        thread.join()
+        assert time.process_time() - before < 0.2
+
+
+def test_a_lease_that_is_forgotten_is_given_back(sl, other, key):
+    lease = sl.lock(key).acquire()
+    assert other.try_lock(key) is None
+    del lease
+    gc.collect()
+    with other.lock(key, wait=5):
+        pass
+
+
+def test_a_forked_child_is_somebody_else(place, key):
+    text = f"""
+lease = sl.lock({key!r}).acquire()
+child = os.fork()
+if child == 0:
+    assert not lease.is_valid()
+    try: lease.release()
+    except sidelock.LeaseLost: say('dead')
+    say(sl.try_lock({key!r}))
+    own = sl.lock({key + "/own"!r}, wait=5).acquire()
+    say(own.is_valid())
+    del lease
+    os._exit(0)
+os.waitpid(child, 0)
+say(lease.is_valid())
+lease.release()
+"""
+    parent = program(place, text)
+    assert parent.communicate(timeout=30)[0].split() == ["dead", "None", "True", "True"]
+
+
+def test_forked_workers_outlive_their_parent_and_keep_nothing_of_it(place, sl, key):
+    text = f"""
+lease = sl.lock({key!r}).acquire()
+for number in range(4):
+    if os.fork() == 0:
+        with sl.lock({key!r} + f'/{{number}}', wait=5) as own:
+            say('worker')
+            time.sleep(2)
+            say(own.is_valid())
+        os._exit(0)
+time.sleep(60)
+"""
+    parent = program(place, text)
+    assert [parent.stdout.readline() for _ in range(4)] == ["worker\n"] * 4
+    parent.kill()
+    with sl.lock(key, wait=1.5):
+        pass
+    assert parent.stdout.read().split() == ["True"] * 4
+    parent.wait()
+
+
+def test_without_a_sidecar_it_says_where_it_looked(tmp_path):
+    sl = sidelock.Client(tmp_path / "nothing.sock")
+    with pytest.raises(ConnectionError, match=r"nothing\.sock.*|.*sidelock serve") as caught:
+        sl.lock("k").acquire()
+    assert isinstance(caught.value, sidelock.SidecarUnreachable)
+
+
+def test_what_is_no_sidecar_is_said(tmp_path):
+    path = tmp_path / "plain"
+    path.write_text("")
+    with pytest.raises(sidelock.SidecarUnreachable):
+        sidelock.Client(path).lock("k").acquire()
+
+
+def test_a_scope_can_be_demanded(place, request):
+    client = place.client(require_scope="fleet")
+    if request.node.callspec.params["place"] == "redis":
+        assert client.sidecar().scope == "fleet"
+    else:
+        with pytest.raises(sidelock.Invalid) as caught:
+            client.sidecar()
+        assert caught.value.code == "scope_too_small"
+
+
+def test_a_client_outlives_its_sidecar(tmp_path):
+    first = serve(tmp_path)
+    sl = first.client()
+    lease = sl.lock("k").acquire()
+    first.stop()
+    assert lease.lost.wait(10)
+    (tmp_path / "sidelock.sock").unlink(missing_ok=True)
+    second = serve(tmp_path)
+    with sl.lock("k", wait=10) as again:
+        assert again.is_valid()
+    second.stop()

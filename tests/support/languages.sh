@@ -1,0 +1,50 @@
+# The SDKs of other languages: built from this checkout, installed as users install them, tested against the real sidecar.
+# Sourced by `tests/run`.
+#
+# Owns what each language needs and how it is built. What is tested is in `bindings/LANGUAGE/tests`.
+
+languages_dir=$target_dir/languages
+
+# step WORDS COMMAND…: runs it, says what it is and how long it took; its output is shown only if it fails.
+step() {
+    local words=$1 started=$SECONDS log code
+    shift
+    log=$(mktemp)
+    limited "$@" >"$log" 2>&1
+    code=$?
+    if ((code != 0)); then cat "$log"; fi
+    rm -f "$log"
+    printf '%-58s %4d s%s\n' "$words" $((SECONDS - started)) "$( ((code == 0)) || echo "   FAILED")"
+    return $code
+}
+
+# The profile `dev` for library and generator alike: one build of what they share.
+python_sdk() {
+    local venv=$languages_dir/python tests=bindings/python/tests outcome code passed failed
+    need python3 "python3 python3-venv" && mkdir -p "$languages_dir" || return 1
+    python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' || {
+        echo "python3 is older than 3.11"
+        return 1
+    }
+    rm -rf "$venv" "$languages_dir/wheels"
+    python3 -c 'import ensurepip' 2>/dev/null || apt_install python3-venv || return 1
+    step "python: a virtual environment with maturin" \
+        sh -c "python3 -m venv '$venv-build' && '$venv-build/bin/pip' install --quiet 'maturin>=1.16,<2'" &&
+        step "python: the wheel (sidelock-ffi, uniffi-bindgen)" env PATH="$venv-build/bin:$PATH" \
+            sh -c "cd bindings/python && maturin build --quiet --profile dev --out '$languages_dir/wheels'" ||
+        return 1
+    step "python: the wheel in a fresh virtual environment" \
+        sh -c "python3 -m venv '$venv' && '$venv/bin/pip' install --quiet --no-index '$languages_dir'/wheels/*.whl" &&
+        step "python: pytest, mypy, pyright" "$venv/bin/pip" install --quiet --requirement $tests/requirements.txt || return 1
+    # The generated module is not in the checkout: the check borrows the installed one's.
+    rm -rf "$venv-types" && cp -r bindings/python "$venv-types" &&
+        cp -r "$venv"/lib/python3*/site-packages/sidelock/_native "$venv-types/python/sidelock/" &&
+        step "python: our own code under mypy --strict" sh -c "cd '$venv-types' && '$venv/bin/mypy'" || return 1
+    outcome=$languages_dir/python.log
+    SIDELOCK_BIN=$bin/sidelock limited "$venv/bin/python" -m pytest -q --no-header -p no:cacheprovider $tests 2>&1 | tee "$outcome"
+    code=${PIPESTATUS[0]}
+    passed=$(sed -nE 's/^.*\b([0-9]+) passed.*$/\1/p' "$outcome" | tail -1)
+    failed=$(sed -nE 's/^.*\b([0-9]+) (failed|error).*$/\1/p' "$outcome" | tail -1)
+    printf 'python: %d passed, %d failed\n' "${passed:-0}" "${failed:-0}"
+    return "$code"
+}
