@@ -109,6 +109,9 @@ def test_once_runs_once(sl, other, key):
         assert turn.won and turn.lease.is_valid()
         assert other.once(key, per=timedelta(days=1)).try_enter() is None
         turn.finish(b"42 rows")
+        with pytest.raises(sidelock.Conflict) as again:
+            turn.finish(b"43 rows")
+        assert again.value.code == "turn_closed"
     with other.once(key, per=timedelta(days=1)) as skipped:
         assert not skipped.won
         assert (skipped.result, skipped.finished_at is None) == (b"42 rows", False)

@@ -15,7 +15,7 @@ from typing import Self
 
 from . import _native
 from ._calls import blocking
-from ._errors import Invalid, LeaseLost, OutcomeUnknown, SidecarUnreachable, SidelockError
+from ._errors import Conflict, Invalid, LeaseLost, OutcomeUnknown, SidecarUnreachable, SidelockError
 from ._losses import Losses
 from ._span import Seconds, to_ms
 
@@ -190,6 +190,14 @@ class BaseTurn:
         native, self._native = self._native, None
         return native
 
+    def _take_to_finish(self) -> _native.Turn:
+        native = self._take()
+        if native is not None:
+            return native
+        if self.won:
+            raise Conflict("the turn was finished or given back; enter again", code="turn_closed")
+        raise Invalid("the turn was not won: somebody did it, and left a result", code="bad_request")
+
 
 class Turn(BaseTurn):
     """The turn of a once key, or what somebody else's turn left.
@@ -210,10 +218,10 @@ class Turn(BaseTurn):
     def finish(self, result: bytes = b"") -> None:
         """It is done: nobody runs again before the window ends, and `result`, at most 64 KiB, is what the others get.
 
-        Raises `LeaseLost`: it was not counted, somebody else may run. `OutcomeUnknown`: it was counted or not. `Invalid`: the
-        turn was not won, or is over.
+        Raises `LeaseLost`: it was not counted, somebody else may run. `OutcomeUnknown`: it was counted or not. `Conflict`: the
+        turn is over. `Invalid`: it was not won.
         """
-        blocking(still_ours(self._take()).finish_blocking, result)
+        blocking(self._take_to_finish().finish_blocking, result)
         self.result = result
 
     def give_back(self) -> None:
@@ -240,10 +248,3 @@ class Turn(BaseTurn):
         except SidelockError:
             # The exception on its way is the one to hear of; the turn is given back or runs out.
             pass
-
-
-def still_ours(turn: _native.Turn | None) -> _native.Turn:
-    """A turn that can be finished."""
-    if turn is None:
-        raise Invalid("the turn was not won, or is over; enter again", code="bad_request")
-    return turn

@@ -14,7 +14,7 @@ from typing import Any, Self
 
 from .. import _native
 from .._errors import LeaseLost, OutcomeUnknown, SidecarUnreachable, SidelockError
-from .._lease import BaseLease, BaseTurn, still_ours
+from .._lease import BaseLease, BaseTurn
 from .._losses import Losses
 from .._span import Seconds, to_ms
 from ._calls import call
@@ -180,10 +180,10 @@ class Turn(BaseTurn):
     async def finish(self, result: bytes = b"") -> None:
         """It is done: nobody runs again before the window ends, and `result`, at most 64 KiB, is what the others get.
 
-        Raises `LeaseLost`: it was not counted, somebody else may run. `OutcomeUnknown`: it was counted or not. `Invalid`: the
-        turn was not won, or is over.
+        Raises `LeaseLost`: it was not counted, somebody else may run. `OutcomeUnknown`: it was counted or not. `Conflict`: the
+        turn is over. `Invalid`: it was not won.
         """
-        await call(still_ours(self._take()).finish(result, None))
+        await call(self._take_to_finish().finish(result, None))
         self.result = result
 
     async def give_back(self) -> None:
