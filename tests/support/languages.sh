@@ -4,6 +4,8 @@
 # Owns what each language needs and how it is built. What is tested is in `bindings/LANGUAGE/tests`.
 
 languages_dir=$target_dir/languages
+# How `cases` starts the players of the languages that are built.
+players=()
 
 # step WORDS COMMAND…: runs it, says what it is and how long it took; its output is shown only if it fails.
 step() {
@@ -39,7 +41,10 @@ python_sdk() {
     # The generated module is not in the checkout: the check borrows the installed one's.
     rm -rf "$venv-types" && cp -r bindings/python "$venv-types" &&
         cp -r "$venv"/lib/python3*/site-packages/sidelock/_native "$venv-types/python/sidelock/" &&
-        step "python: our own code under mypy --strict" sh -c "cd '$venv-types' && '$venv/bin/mypy'" || return 1
+        step "python: our own code under mypy --strict" sh -c "cd '$venv-types' && '$venv/bin/mypy'" &&
+        step "python: the players of bindings/cases under mypy --strict" \
+            sh -c "cd $tests/cases && '$venv/bin/mypy' --strict --cache-dir '$languages_dir/mypy' ./*.py" || return 1
+    players+=(--player "python=$venv/bin/python $tests/cases/blocking.py" --player "asyncio=$venv/bin/python $tests/cases/aio.py")
     outcome=$languages_dir/python.log
     SIDELOCK_BIN=$bin/sidelock limited "$venv/bin/python" -m pytest -q --no-header -p no:cacheprovider $tests 2>&1 | tee "$outcome"
     code=${PIPESTATUS[0]}
