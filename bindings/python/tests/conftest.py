@@ -56,11 +56,13 @@ def place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     with (folder / "redis.log").open("wb") as log:
         command = ["redis-server", "--port", "0", "--save", "", "--unixsocket", str(socket)]
         redis = subprocess.Popen(command, stdout=log, cwd=folder)
-    place = serve(folder, "--redis", f"unix://{socket}")
-    yield place
-    place.stop()
-    redis.kill()
-    redis.wait()
+    try:
+        place = serve(folder, "--redis", f"unix://{socket}")
+        yield place
+        place.stop()
+    finally:
+        redis.kill()
+        redis.wait()
 
 
 @pytest.fixture
