@@ -68,7 +68,7 @@ pub(crate) struct Actor {
     /// Its leases, in no order.
     pub(crate) leases: SmallVec<[usize; 2]>,
     pub(crate) wait: Option<Wait>,
-    /// When its wait began, by the store's clock: the same wherever it is told.
+    /// When its wait began, by the store's clock: the same wherever it is told. Later than any wait before it here.
     pub(crate) since: StoreTime,
 }
 
@@ -85,6 +85,8 @@ pub(crate) struct Owners {
     by_id: HashMap<OwnerId, OwnerNo, RandomState>,
     all: Slab<Actor>,
     entangled: usize,
+    /// Of the last wait.
+    latest: StoreTime,
 }
 
 impl Owners {
@@ -114,8 +116,12 @@ impl Owners {
         self.entangled
     }
 
-    /// It begins to wait. It does not wait already.
-    pub(crate) fn waits(&mut self, id: OwnerId, wait: Wait, since: StoreTime) -> OwnerNo {
+    /// It begins to wait, by our guess at the store's clock. It does not wait already.
+    ///
+    /// The guess goes back when an answer travelled longer than the one before; whoever came last must not.
+    pub(crate) fn waits(&mut self, id: OwnerId, wait: Wait, guess: StoreTime) -> OwnerNo {
+        let since = guess.max(StoreTime(self.latest.0 + 1));
+        self.latest = since;
         let owner = match self.find(&id) {
             Some(owner) => owner,
             None => {
@@ -212,6 +218,18 @@ mod tests {
         assert_eq!((owners.entangled(), owners.get(owner).wait), (0, Some(Wait::Request(8))));
         owners.stops_waiting(owner);
         assert_eq!((owners.find(&id("a")), owners.all.len()), (None, 0));
+    }
+
+    #[test]
+    fn who_comes_later_has_waited_since_later_whatever_the_guess_at_the_clock() {
+        let mut owners = Owners::default();
+        let since = [StoreTime(50), StoreTime(20), StoreTime(50), StoreTime(90)].map(|guess| {
+            let owner = owners.waits(id(&guess.0.to_string()), Wait::Request(0), guess);
+            let since = owners.get(owner).since;
+            owners.stops_waiting(owner);
+            since
+        });
+        assert_eq!(since, [50, 51, 52, 90].map(StoreTime));
     }
 
     #[test]
