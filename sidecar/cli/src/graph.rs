@@ -5,7 +5,7 @@
 use crate::door::{ask, escaped, in_time};
 use crate::failure::Failure;
 use crate::output::Output;
-use crate::show::{list, seconds, word};
+use crate::show::{list, mode, name, seconds, word};
 use crate::socket::Socket;
 use crate::table::table;
 use clap::Args;
@@ -40,23 +40,23 @@ pub(crate) fn path(key: Option<&str>) -> String {
 
 fn lines(graph: &Value) -> String {
     let waits: Vec<_> = list(&graph["waits"]).map(wait).collect();
-    let mut text = match waits.is_empty() {
-        true => "no owner with a name waits\n".to_owned(),
-        false => table(&["OWNER", "APP", "SIDECAR", "WAITS FOR", "MODE", "FOR", "HOLDS"], &waits),
-    };
     let edges = list(&graph["edges"]).map(|edge| {
-        let name =
+        let owner =
             |end: &str| word(&graph["waits"][edge[end].as_u64().unwrap_or_default() as usize]["owner"]);
         let why = if edge["why"] == "held" { "held by" } else { "behind" };
-        format!("{} waits for {}, {why} {}\n", name("from"), word(&edge["key"]), name("to"))
+        format!("{} waits for {}, {why} {}\n", owner("from"), word(&edge["key"]), owner("to"))
     });
-    let edges: String = edges.collect();
-    if !edges.is_empty() {
-        text.push('\n');
-        text.push_str(&edges);
+    let mut parts = Vec::new();
+    if !waits.is_empty() {
+        parts.push(table(&["OWNER", "APP", "SIDECAR", "WAITS FOR", "MODE", "FOR", "HOLDS"], &waits));
     }
-    text.push_str(&sidecars(graph));
-    text
+    parts.extend([edges.collect(), sidecars(graph)]);
+    parts.extend(clients(graph));
+    parts.retain(|part| !part.is_empty());
+    match parts.is_empty() {
+        true => "no owner with a name waits\n".to_owned(),
+        false => parts.join("\n"),
+    }
 }
 
 /// What a look around a key shows beside the sidecar's own stand: nothing if there is no other sidecar in it.
@@ -83,12 +83,50 @@ fn sidecars(graph: &Value) -> String {
     if rows.is_empty() {
         return String::new();
     }
-    format!("\n{}", table(&["KEY", "SIDECAR", "UNITS", "STAND", "ITS OWNERS"], &rows))
+    table(&["KEY", "SIDECAR", "UNITS", "STAND", "ITS CLIENTS"], &rows)
+}
+
+/// Who holds the keys and who waits for them, as far as their sidecars said.
+fn clients(graph: &Value) -> [String; 3] {
+    let (mut holding, mut waiting, mut more) = (Vec::new(), Vec::new(), String::new());
+    for key in list(&graph["keys"]) {
+        let mut seen = Vec::new();
+        for sidecar in list(&key["holders"]).chain(list(&key["queue"])) {
+            // One that holds and waits for more says the same in both places.
+            if seen.contains(&&sidecar["sidecar"]) {
+                continue;
+            }
+            seen.push(&sidecar["sidecar"]);
+            let at = |who: Vec<String>| [vec![word(&key["key"]), short(&sidecar["sidecar"])], who].concat();
+            holding.extend(list(&sidecar["holders"]).map(|holder| at(party(holder, "held_for"))));
+            waiting.extend(list(&sidecar["waiters"]).map(|waiter| at(party(waiter, "waiting_for"))));
+            if let Some(count @ 1..) = sidecar["left_out"].as_u64() {
+                let _ = writeln!(more, "and {count} more at {}", short(&sidecar["sidecar"]));
+            }
+        }
+    }
+    let shown = |header: &[&str], rows: &[Vec<String>]| match rows.is_empty() {
+        true => String::new(),
+        false => table(header, rows),
+    };
+    [
+        shown(&["KEY", "SIDECAR", "HOLDER", "UID", "OWNER", "MODE", "HELD"], &holding),
+        shown(&["KEY", "SIDECAR", "WAITER", "UID", "OWNER", "MODE", "WAITS"], &waiting),
+        more,
+    ]
+}
+
+fn party(who: &Value, span: &str) -> Vec<String> {
+    vec![name(who), word(&who["uid"]), word(&who["owner"]), mode(who), seconds(&who[span])]
 }
 
 fn sidecar(key: &Value, sidecar: &Value, stand: String) -> Vec<String> {
     let units = if sidecar["units"].is_null() { "all".to_owned() } else { word(&sidecar["units"]) };
-    let known = if sidecar["known"] == true { "shown" } else { "unknown" };
+    let known = match (&sidecar["known"], &sidecar["idle"]) {
+        (_, Value::Bool(true)) => "nobody, it is kept for the next",
+        (Value::Bool(true), _) => "shown",
+        _ => "unknown",
+    };
     vec![word(&key["key"]), short(&sidecar["sidecar"]), units, stand, known.to_owned()]
 }
 
@@ -154,6 +192,35 @@ mod tests {
         ] {
             assert!(text.contains(part), "{part} in {text}");
         }
+    }
+
+    #[test]
+    fn people_read_who_holds_and_who_waits_at_each_sidecar() {
+        let who = |app: &str, owner: Option<&str>, span: &str| json!({"mode": "exclusive", "uid": 1000, "app": app, "owner": owner, (span): 12.34});
+        let holds = json!({"sidecar": "00c0ffee00", "units": null, "expires_in": 9.0, "known": true, "left_out": 2,
+                           "holders": [who("billing", None, "held_for"), json!({"mode": "shared", "uid": 7, "app": "", "ref": "00ab", "held_for": 1.0})],
+                           "waiters": [who("orders", Some("task 3"), "waiting_for")]});
+        let kept = json!({"sidecar": "beefbeef00", "units": null, "expires_in": 9.0, "known": true, "idle": true,
+                          "holders": [], "waiters": [], "left_out": 0});
+        let queued = json!({"sidecar": "00c0ffee00", "units": null, "offered": false, "known": true, "left_out": 2,
+                            "holders": [], "waiters": [who("orders", Some("task 3"), "waiting_for")]});
+        let graph = json!({"sidecar": "feedfeed00", "waits": [], "edges": [],
+                           "keys": [{"key": "x", "limit": null, "holders": [holds, kept], "queue": [queued]}]});
+        let text = lines(&graph);
+        for row in [
+            ["x", "00c0ffee", "billing", "1000", "-", "exclusive", "12.3s"].as_slice(),
+            &["x", "00c0ffee", "timed", "lease", "00ab", "7", "-", "shared", "1.0s"],
+            &["x", "00c0ffee", "orders", "1000", "task", "3", "exclusive", "12.3s"],
+            &[
+                "x", "beefbeef", "all", "holds,", "9.0s", "left", "nobody,", "it", "is", "kept", "for",
+                "the", "next",
+            ],
+            &["and", "2", "more", "at", "00c0ffee"],
+        ] {
+            let rows = text.lines().filter(|line| line.split_whitespace().eq(row.iter().copied()));
+            assert_eq!(rows.count(), 1, "{row:?} in\n{text}");
+        }
+        assert_eq!(of_others(&graph), format!("\nin the fleet:\n{text}"));
     }
 
     #[test]

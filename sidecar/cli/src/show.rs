@@ -107,15 +107,19 @@ fn row(key: &Value) -> Vec<String> {
 }
 
 fn holder(holder: &Value) -> Vec<String> {
-    let name = match holder["ref"].as_str() {
-        Some(reference) => format!("timed lease {reference}"),
-        None => word(&holder["app"]),
-    };
     // A reservation has neither yet.
     let of_a_lease = |field: &str| if holder["reserved"] == true { &Value::Null } else { &holder[field] };
     let (fence, held, expires) =
         (word(of_a_lease("fence")), seconds(&holder["held_for"]), seconds(of_a_lease("expires_in")));
-    vec![name, word(&holder["uid"]), word(&holder["owner"]), mode(holder), fence, held, expires]
+    vec![name(holder), word(&holder["uid"]), word(&holder["owner"]), mode(holder), fence, held, expires]
+}
+
+/// What a holder is called: a timed lease has no client.
+pub(crate) fn name(holder: &Value) -> String {
+    match holder["ref"].as_str() {
+        Some(reference) => format!("timed lease {reference}"),
+        None => word(&holder["app"]),
+    }
 }
 
 fn waiter(waiter: &Value) -> Vec<String> {
@@ -123,7 +127,7 @@ fn waiter(waiter: &Value) -> Vec<String> {
     vec![word(&waiter["app"]), word(&waiter["uid"]), word(&waiter["owner"]), mode(waiter), priority, waits]
 }
 
-fn mode(who: &Value) -> String {
+pub(crate) fn mode(who: &Value) -> String {
     if who["reserved"] == true {
         return "reserved for lock_all".to_owned();
     }

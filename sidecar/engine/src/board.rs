@@ -11,7 +11,8 @@
 //!   holding  key units:4 lease:8 since:8
 //! ```
 
-use crate::model::{Incarnation, Key, Mode, Space, StoreTime, WHOLE};
+use crate::model::{Incarnation, Key, Mode, Space, StoreTime};
+use crate::packed::{Reader, put_key, put_text};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -92,11 +93,7 @@ pub struct Holding {
 impl Line {
     /// How much of the key this many units are.
     pub fn mode(&self, units: u32) -> Mode {
-        match (self.limit, units) {
-            (WHOLE, WHOLE) => Mode::Exclusive,
-            (WHOLE, _) => Mode::Shared,
-            (limit, permits) => Mode::Permits { permits, limit },
-        }
+        Mode::of(self.limit, units)
     }
 }
 
@@ -127,10 +124,10 @@ impl Board {
 
     /// Reads a board; nothing if these bytes are none.
     pub fn decode(bytes: &[u8]) -> Option<Board> {
-        let mut from = Reader(bytes.strip_prefix(&[b'S', b'B', FORMAT])?);
+        let mut from = Reader::new(bytes.strip_prefix(&[b'S', b'B', FORMAT])?);
         let version = from.u64()?;
         let lines = (0..from.u16()?).map(|_| Line::decode(&mut from)).collect::<Option<_>>()?;
-        from.0.is_empty().then_some(Board { version, lines })
+        from.is_empty().then_some(Board { version, lines })
     }
 }
 
@@ -199,60 +196,10 @@ impl BoardWait {
     }
 }
 
-/// No text of ours comes near the end of its length: keys, names and apps have limits of their own.
-fn put_text(out: &mut Vec<u8>, text: &str) {
-    let most = text.len().min(usize::from(u16::MAX));
-    let cut = (0..=most).rev().find(|&end| text.is_char_boundary(end)).unwrap_or(0);
-    out.extend_from_slice(&(cut as u16).to_le_bytes());
-    out.extend_from_slice(&text.as_bytes()[..cut]);
-}
-
-fn put_key(out: &mut Vec<u8>, key: &Key) {
-    put_text(out, &[&key.space().name()[..1], key.as_str()].concat());
-}
-
-struct Reader<'a>(&'a [u8]);
-
-impl Reader<'_> {
-    fn take<const N: usize>(&mut self) -> Option<[u8; N]> {
-        let (head, rest) = self.0.split_first_chunk()?;
-        self.0 = rest;
-        Some(*head)
-    }
-
-    fn u8(&mut self) -> Option<u8> {
-        self.take().map(|[byte]| byte)
-    }
-
-    fn u16(&mut self) -> Option<u16> {
-        self.take().map(u16::from_le_bytes)
-    }
-
-    fn u32(&mut self) -> Option<u32> {
-        self.take().map(u32::from_le_bytes)
-    }
-
-    fn u64(&mut self) -> Option<u64> {
-        self.take().map(u64::from_le_bytes)
-    }
-
-    fn text(&mut self) -> Option<Arc<str>> {
-        let length = usize::from(self.u16()?);
-        let (head, rest) = self.0.split_at_checked(length)?;
-        self.0 = rest;
-        std::str::from_utf8(head).ok().map(Arc::from)
-    }
-
-    fn key(&mut self) -> Option<Key> {
-        let text = self.text()?;
-        let space = Space::from_letter(*text.as_bytes().first()?)?;
-        Key::of(space, text.get(1..)?).ok()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::WHOLE;
 
     fn wait(number: u64) -> BoardWait {
         let holding = Holding {

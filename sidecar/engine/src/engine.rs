@@ -7,6 +7,7 @@ use crate::ended::Ended;
 use crate::force::Forcing;
 use crate::group::Groups;
 use crate::input::Input;
+use crate::inquiry::Inquiries;
 use crate::lease::Lease;
 use crate::link::{Link, SentKind};
 use crate::model::{Key, LeaseSecret, Mode, RequestId, SessionId, Time};
@@ -42,6 +43,7 @@ pub struct Engine {
     pub(crate) timed: HashMap<LeaseSecret, usize>,
     pub(crate) owners: Owners,
     pub(crate) patrol: Patrol,
+    pub(crate) inquiries: Inquiries,
     pub(crate) ended: Ended,
     pub(crate) pins: Pins,
     pub(crate) upgrades: Upgrades,
@@ -88,6 +90,7 @@ impl Engine {
             timed: HashMap::new(),
             owners: Owners::default(),
             patrol: Patrol::default(),
+            inquiries: Inquiries::default(),
             ended: Ended::default(),
             pins: Pins::default(),
             upgrades: Upgrades::new(),
@@ -154,6 +157,7 @@ impl Engine {
                 Timer::Group(group) => self.group_due(now, group),
                 Timer::Session(session) => self.session_due(now, session),
                 Timer::Patrol => self.patrol_due(now),
+                Timer::Inquiry(number) => self.conclude_inquiry(now, number),
                 Timer::Register(operation) => self.operation_due(now, operation),
                 Timer::Watch(watched) => self.watch_due(now, watched),
             }

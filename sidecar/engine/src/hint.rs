@@ -33,6 +33,8 @@ impl Engine {
                 };
                 self.recalled(now, resource, ask);
             }
+            Push::Inquired { key, inquiry } => self.inquired(now, key, inquiry),
+            Push::Declared(declare) => self.declared(now, &declare),
             Push::Changed { key } => self.register_changed(now, &key),
             Push::Busy { key, ask: busy, free_in } => {
                 let Some(resource) = self.resource_of(&key) else {

@@ -226,6 +226,15 @@ pub enum Mode {
 }
 
 impl Mode {
+    /// The mode that binds so many units of a key with this limit.
+    pub fn of(limit: u32, units: u32) -> Mode {
+        match (limit, units) {
+            (WHOLE, WHOLE) => Mode::Exclusive,
+            (WHOLE, _) => Mode::Shared,
+            (limit, permits) => Mode::Permits { permits, limit },
+        }
+    }
+
     /// Units of the key that exist.
     pub fn limit(self) -> u32 {
         match self {

@@ -14,6 +14,7 @@ use crate::model::{Incarnation, Key, Time};
 use crate::mutant::Mutant;
 use crate::publish::{BOARD_AFTER, BOARD_EVERY, Publication};
 use crate::store::{CallId, Op, Outcome, Peeked, Reply};
+use crate::survey::Person;
 use crate::timers::Timer;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -67,8 +68,8 @@ struct Round {
 }
 
 enum Stage {
-    /// From record to board to record; for people, if there is a ticket.
-    Walk { from: BTreeSet<Key>, hops_left: u32, ticket: Option<u64> },
+    /// From record to board to record; for a person, if there is one.
+    Walk { from: BTreeSet<Key>, hops_left: u32, person: Option<Person> },
     /// All that there is to see was seen; now the versions of the boards are.
     Mark(Suspicion),
     /// Waiting for boards of at least these versions: those were composed after that.
@@ -186,7 +187,7 @@ impl Engine {
         let every = ROUND_EVERY - jitter;
         self.patrol.round_at = self.next_look(now, every, every);
         // Those for people do not count: however many look, somebody looks for deadlocks.
-        let is_for_people = |round: &Round| matches!(round.stage, Stage::Walk { ticket: Some(_), .. });
+        let is_for_people = |round: &Round| matches!(round.stage, Stage::Walk { person: Some(_), .. });
         let rounds = || self.patrol.rounds.iter().filter(|&round| !is_for_people(round));
         if rounds().any(|round| matches!(round.stage, Stage::Walk { .. }))
             || rounds().count() >= ROUNDS_MAX
@@ -209,11 +210,11 @@ impl Engine {
         look: Look,
         from: BTreeSet<Key>,
         hops_left: u32,
-        ticket: Option<u64>,
+        person: Option<Person>,
     ) {
         self.patrol.last_round += 1;
         let number = self.patrol.last_round;
-        let stage = Stage::Walk { from, hops_left, ticket };
+        let stage = Stage::Walk { from, hops_left, person };
         let round = Round { number, stage, look, asked: BTreeSet::new(), unanswered: 0, due: Time::MAX };
         self.patrol.rounds.push(round);
         self.go_on(now, number);
@@ -255,7 +256,7 @@ impl Engine {
 
     /// Asks for what the last answers named, until there is nothing new.
     fn walk_on(&mut self, now: Time, mut round: Round) {
-        let Stage::Walk { from, hops_left, ticket } = &mut round.stage else { return };
+        let Stage::Walk { from, hops_left, person } = &mut round.stage else { return };
         let me = self.config.incarnation;
         let keys = round.look.keys_to_see(from.iter().cloned()).into_iter().map(Asked::Record);
         let sidecars = round.look.sidecars_to_see().into_iter().filter(|sidecar| *sidecar != me);
@@ -266,8 +267,8 @@ impl Engine {
             *hops_left -= 1;
             return self.ask_for(now, round, wanted);
         }
-        if let Some(ticket) = *ticket {
-            return self.surveyed(ticket, round.look);
+        if let Some(person) = person.take() {
+            return self.walked(now, person, round.look);
         }
         self.suspect(now, round);
     }

@@ -165,7 +165,7 @@ impl Engine {
     }
 
     /// The store's clock, as we would guess it, at an instant that has passed.
-    fn store_time_of(&self, now: Time, then: Time) -> StoreTime {
+    pub(crate) fn store_time_of(&self, now: Time, then: Time) -> StoreTime {
         let ago = u64::try_from(now.since(then).as_micros()).unwrap_or(u64::MAX);
         StoreTime(self.link.store_time(now).0.saturating_sub(ago))
     }

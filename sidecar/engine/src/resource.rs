@@ -150,6 +150,10 @@ impl Live {
         self.leases.is_empty() && self.permits == 0
     }
 
+    pub(crate) fn len(&self) -> usize {
+        self.leases.len()
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = usize> + '_ {
         self.leases.iter().copied()
     }

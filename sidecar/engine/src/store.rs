@@ -12,9 +12,11 @@
 //! with nothing in it is deleted; `last` needs no keeping (P1).
 
 mod once;
+mod push;
 mod register;
 
 pub use once::{Finish, RESULT_KEPT_MIN, Success};
+pub use push::{Declare, Inquire, Push, Tell, Wake};
 pub use register::{ABSENT_TTL, Bound, Condition, Known, ReadRegister, Version, Watch, WriteRegister};
 
 use crate::model::{AskId, Etag, FenceRange, Incarnation, Key, Space, StoreTime};
@@ -63,6 +65,10 @@ pub enum Op {
     Withdraw(Withdraw),
     /// Tell another sidecar that its recall can not be obeyed now.
     Tell(Tell),
+    /// Ask another sidecar who holds a key there, and who waits.
+    Inquire(Inquire),
+    /// Tell a sidecar that inquired.
+    Declare(Box<Declare>),
     /// Write down what owners of this sidecar wait for and hold, for others to read (P15).
     Publish(Publish),
     /// Read what another sidecar wrote down.
@@ -94,6 +100,8 @@ impl Op {
             Op::Return(op) => &op.key,
             Op::Withdraw(op) => &op.key,
             Op::Tell(op) => &op.key,
+            Op::Inquire(op) => &op.key,
+            Op::Declare(op) => &op.key,
             Op::Publish(op) => &op.board,
             Op::ReadBoard { board } => board,
             Op::Peek { key } => key,
@@ -214,17 +222,6 @@ pub struct Withdraw {
     pub tombstone: Option<StoreTime>,
 }
 
-/// Publish [`Push::Busy`] to another sidecar. Touches no record.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Tell {
-    /// The key.
-    pub key: Key,
-    /// The ask that caused the recall; its incarnation is the addressee.
-    pub ask: AskId,
-    /// As in [`Push::Busy`].
-    pub free_in: Option<Duration>,
-}
-
 /// Write a board. `refuse_after` passed → [`Reply::TooLate`]. One that is not newer than what is there is not written, and
 /// the answer is the same: whoever sent it twice has nothing to say.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -335,7 +332,7 @@ pub enum Reply {
     Returned,
     /// To withdraw: nothing of the ask is left.
     Withdrawn,
-    /// To tell: published.
+    /// To tell, inquire and declare: published, whoever hears it.
     Told,
     /// To publish.
     Published,
@@ -432,54 +429,4 @@ pub enum Fault {
     Unready(String),
     /// The record can not be read: somebody edited it, or a newer version wrote it.
     Corrupt(String),
-}
-
-/// What the store, or another sidecar through it, tells a sidecar unasked. A hint: it makes the engine ask, it never
-/// installs anything (P3), and any number of them may be lost.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Push {
-    /// Your ask was offered: ask again now.
-    Offer {
-        /// The key.
-        key: Key,
-        /// The offered ask.
-        ask: AskId,
-    },
-    /// Somebody waits for what you hold.
-    Recall {
-        /// The key.
-        key: Key,
-        /// Who waits.
-        ask: AskId,
-    },
-    /// The holder has a live lease and can not obey your recall.
-    Busy {
-        /// The key.
-        key: Key,
-        /// Your ask.
-        ask: AskId,
-        /// Time alone brings units back: the first of them after this, in whole microseconds and not 0.
-        free_in: Option<Duration>,
-    },
-    /// A tenure of yours was taken away by force. It never lies, however late it comes: ids are used once.
-    Forced {
-        /// The key.
-        key: Key,
-        /// The tenure.
-        tenure: AskId,
-    },
-    /// A register that you watch was written.
-    Changed {
-        /// The register.
-        key: Key,
-    },
-}
-
-/// A push and whom it is for: a store's `apply` returns these beside its reply.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Wake {
-    /// The addressee.
-    pub to: Incarnation,
-    /// What it is told.
-    pub push: Push,
 }

@@ -21,6 +21,8 @@ pub(crate) enum Timer {
     Session(SessionId),
     /// The board, and rounds that look for deadlocks.
     Patrol,
+    /// The patience of an inquiry.
+    Inquiry(u64),
     /// An operation on a register.
     Register(u64),
     /// The next look at a watched register.

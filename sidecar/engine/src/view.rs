@@ -197,7 +197,7 @@ impl Engine {
         }
     }
 
-    fn view_lease(&self, index: usize) -> HolderView {
+    pub(crate) fn view_lease(&self, index: usize) -> HolderView {
         let lease = &self.leases[index];
         let session = self.sessions.get(&lease.session);
         HolderView {
@@ -214,7 +214,7 @@ impl Engine {
         }
     }
 
-    fn view_waiter(&self, index: usize) -> WaiterView {
+    pub(crate) fn view_waiter(&self, index: usize) -> WaiterView {
         let waiter = &self.waiters[index];
         WaiterView {
             mode: waiter.mode,

@@ -54,7 +54,7 @@ local UPGRADE_CONFLICT = '\15'
 local FINISHED = '\13'
 local TAKEN, UNLOCKED = '\40', '\41'
 local REGISTER_VALUE, REGISTER_ABSENT, UNCHANGED, WRITTEN, CONFLICT, STALE_FENCE = '\20', '\21', '\22', '\23', '\24', '\25'
-local OFFER, RECALL, BUSY, CHANGED, LOST = 1, 2, 3, 4, 5
+local OFFER, RECALL, BUSY, CHANGED, LOST, INQUIRED, DECLARED = 1, 2, 3, 4, 5, 6, 7
 
 local pack, unpack_at = struct.pack, struct.unpack
 

@@ -9,7 +9,7 @@ use crate::register::Register;
 use crate::registers::Registers;
 use foldhash::fast::RandomState;
 use sidelock_engine::mutant::Mutant;
-use sidelock_engine::store::{Op, Push, Reply, Wake};
+use sidelock_engine::store::{Inquire, Op, Push, Reply, Wake};
 use sidelock_engine::{Key, StoreTime};
 use std::collections::HashMap;
 use thin_vec::ThinVec;
@@ -51,6 +51,14 @@ impl Memory {
                 let push = Push::Busy { key: tell.key.clone(), ask: tell.ask, free_in: tell.free_in };
                 return (Reply::Told, vec![Wake { to: tell.ask.incarnation, push }]);
             }
+            Op::Inquire(Inquire { key, inquiry, to }) => {
+                let push = Push::Inquired { key: key.clone(), inquiry: *inquiry };
+                return (Reply::Told, vec![Wake { to: *to, push }]);
+            }
+            Op::Declare(declare) => {
+                let push = Push::Declared(declare.clone());
+                return (Reply::Told, vec![Wake { to: declare.inquiry.incarnation, push }]);
+            }
             Op::Publish(publish) => return (self.boards.publish(now, publish), Vec::new()),
             Op::ReadBoard { board } => return (self.boards.read(now, board), Vec::new()),
             Op::Peek { key } => {
@@ -78,9 +86,12 @@ impl Memory {
             Op::Return(back) => step.give_back(back),
             Op::Withdraw(withdraw) => step.withdraw(withdraw),
             Op::Finish(finish) => step.finish(finish),
-            Op::Tell(_) | Op::Publish(_) | Op::ReadBoard { .. } | Op::Peek { .. } => {
-                unreachable!("answered above")
-            }
+            Op::Tell(_)
+            | Op::Inquire(_)
+            | Op::Declare(_)
+            | Op::Publish(_)
+            | Op::ReadBoard { .. }
+            | Op::Peek { .. } => unreachable!("answered above"),
             Op::Force(force) => step.force(force),
             Op::ReadRegister(_) | Op::WriteRegister(_) => unreachable!("answered by the registers"),
         };

@@ -5,11 +5,12 @@
 //! outcome or is sent again, and none is sent a third time; and nothing that is not an answer counts as applied.
 
 use crate::Marks;
+use sidelock_engine::stand::{Party, Stand, StandHolder, StandWaiter};
 use sidelock_engine::store::{
-    Ask, Bound, Call, CallId, Condition, Fault, Force, Known, Op, Order, Outcome, Publish, ReadRegister,
-    Renew, Return, Tell, Withdraw, WriteRegister,
+    Ask, Bound, Call, CallId, Condition, Declare, Fault, Force, Inquire, Known, Op, Order, Outcome, Publish,
+    Push, ReadRegister, Renew, Return, Tell, Withdraw, WriteRegister,
 };
-use sidelock_engine::{AskId, Incarnation, Key, Space, StoreTime, WHOLE};
+use sidelock_engine::{AskId, Incarnation, Key, Owner, Space, StoreTime, WHOLE};
 use sidelock_store::redis::fuzz::{Answers, answers, push};
 use std::sync::Arc;
 use std::time::Duration;
@@ -55,10 +56,12 @@ pub(crate) fn seeds() -> Vec<Vec<u8>> {
     };
     let one = |answer: &[u8]| pipeline(&[answer]);
     vec![
-        message(1, "orders/42"),
-        message(2, "a%3Ab"),
-        message(3, "%7Bx%7D%25"),
-        message(5, "k"),
+        message(1, "lorders/42"),
+        message(2, "la%3Ab"),
+        message(3, "\x01\0\0\0\0\0\0\0l%7Bx%7D%25"),
+        message(5, "lk"),
+        message(6, "lorders/42"),
+        declared(),
         one(&granted.concat()),
         one(&queued.concat()),
         one(&renewed.concat()),
@@ -85,6 +88,23 @@ pub(crate) fn seeds() -> Vec<Vec<u8>> {
     ]
 }
 
+/// A push with a stand.
+fn declared() -> Vec<u8> {
+    let who = Party {
+        app: "billing".into(),
+        uid: 1000,
+        owner: Some(Owner("task 3".into())),
+        units: WHOLE,
+        since: StoreTime(9),
+    };
+    let holder = StandHolder { who: who.clone(), reserved: true, reference: Some(7) };
+    let waiters = vec![StandWaiter { who: Party { owner: None, ..who }, priority: -1 }];
+    let stand = Stand { holders: vec![holder], waiters, waiters_left_out: 3, ..Stand::default() }.encode();
+    let (id, from) = (ID.incarnation.0.to_be_bytes(), 8_u128.to_be_bytes());
+    let length = (stand.len() as u16).to_le_bytes();
+    [&[PUSH, 7][..], &id, &ID.seq.to_le_bytes(), &from, &length, &stand, b"lorders/42"].concat()
+}
+
 /// The calls' count, then their answers in arrays that begin with the clock, 64 to a script call.
 fn pipeline(answers: &[&[u8]]) -> Vec<u8> {
     let mut bytes = vec![answers.len() as u8];
@@ -102,7 +122,7 @@ fn pipeline(answers: &[&[u8]]) -> Vec<u8> {
 fn call(index: u8) -> Call {
     let key = Key::new("k").expect("a key");
     let register = key.in_space(Space::Register);
-    let op = match index % 11 {
+    let op = match index % 13 {
         0 => Op::Ask(Ask {
             key,
             id: ID,
@@ -146,15 +166,30 @@ fn call(index: u8) -> Call {
             refuse_after: StoreTime(1),
             bound: None,
         }),
+        10 => Op::Inquire(Inquire { key, inquiry: ID, to: ID.incarnation }),
+        11 => {
+            let stand = Arc::from(*b"SS");
+            Op::Declare(Box::new(Declare { key, inquiry: ID, from: ID.incarnation, stand }))
+        }
         _ => Op::Tell(Tell { key, ask: ID, free_in: None }),
     };
     Call { id: CallId(index.into()), op }
+}
+
+/// A stand that was read is written so that it is read as the same.
+fn check_stand(bytes: &[u8], marks: &mut Marks) {
+    let Some(stand) = Stand::decode(bytes) else { return marks.saw("no stand") };
+    let written = stand.encode();
+    assert!(written.len() <= bytes.len(), "{stand:?}");
+    assert_eq!(Stand::decode(&written).as_ref(), Some(&stand));
+    marks.saw(format!("a stand of {} and {}", stand.holders.len().min(2), stand.waiters.len().min(2)));
 }
 
 pub(crate) fn check(bytes: &[u8], marks: &mut Marks) {
     let Some((first, stream)) = bytes.split_first() else { return };
     if *first == PUSH {
         match push(stream) {
+            Some(Push::Declared(declare)) => check_stand(&declare.stand, marks),
             Some(_) => marks.saw(format!("push {}", stream[0])),
             None => marks.saw("no push"),
         }

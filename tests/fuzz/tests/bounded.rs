@@ -33,7 +33,17 @@ fn records() {
 
 #[test]
 fn replies() {
-    let answers = ["Granted", "Queued", "Renewed", "LimitMismatch", "Withdrawn", "push 1", "sent again"];
+    let answers = [
+        "Granted",
+        "Queued",
+        "Renewed",
+        "LimitMismatch",
+        "Withdrawn",
+        "push 1",
+        "push 6",
+        "a stand of 1 and 1",
+        "sent again",
+    ];
     let refusals = ["not applied: OOM", "not applied: MISCONF", "not applied: Corrupt", "unknown: ERR"];
     hunt("replies", 20_000, &[&answers[..], &refusals].concat());
 }

@@ -1,17 +1,19 @@
 //! Who waits for whom, in the fleet: what `graph` and `why` show beside this sidecar's own keys.
 //!
-//! Owns the JSON of a look at the fleet. Must not change anything. A sidecar that holds or waits and wrote nothing down
-//! is listed as one that did not say: its clients may have named no owner, or it may be dead.
+//! Owns the JSON of a look at the fleet. Must not change anything. A sidecar that holds or waits and did not say who of
+//! its clients does is listed as one that did not say: it may be dead.
 
 use super::call::Caller;
 use super::path::Query;
 use super::problem::ProblemDocument;
 use super::response::{Answer, json};
+use super::views::{Waiter, Who, permits, reference};
 use hyper::StatusCode;
 use serde::Serialize;
 use sidelock_engine::board::{BoardWait, Holding, Line};
+use sidelock_engine::stand::{Party, Stand, StandHolder, StandWaiter};
 use sidelock_engine::survey::{Around, Survey};
-use sidelock_engine::{Incarnation, Key, Mode, StoreTime, WHOLE};
+use sidelock_engine::{Incarnation, Key, StoreTime, WHOLE};
 use utoipa::ToSchema;
 
 /// What `GET /v1/graph` answers.
@@ -101,8 +103,33 @@ struct GraphSidecar {
     /// It is its turn.
     #[serde(skip_serializing_if = "Option::is_none")]
     offered: Option<bool>,
-    /// It says who of its owners waits. `false`: who holds or waits there is unknown here.
+    /// It says who of its clients holds and waits; of keys other than the one in question, which of its owners wait.
+    /// `false`: who holds or waits there is unknown here.
     known: bool,
+    /// Nobody holds it there: the sidecar keeps it for the next request, and gives way to another sidecar at once.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    idle: bool,
+    /// Who of its clients holds it, oldest first.
+    holders: Vec<GraphHolder>,
+    /// Who of its clients waits for it, in the order of grant.
+    waiters: Vec<Waiter>,
+    /// Holders and waiters that there are besides.
+    left_out: u64,
+}
+
+/// Who holds a key at a sidecar.
+#[derive(Serialize, ToSchema)]
+struct GraphHolder {
+    #[serde(flatten)]
+    who: Who,
+    /// Reserved for lock_all: a request for several keys has this one and waits for others. No lease yet.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    reserved: bool,
+    /// For how many seconds it has been held.
+    held_for: f64,
+    /// A timed lease's short public name. Its id is a secret and appears nowhere.
+    #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
+    reference: Option<String>,
 }
 
 /// `GET /v1/graph`: who waits for whom, around a key or around whatever owners of this sidecar wait for.
@@ -156,7 +183,7 @@ impl GraphWait {
             uid: wait.uid,
             key: line.key.to_string(),
             mode: mode.name(),
-            permits: if let Mode::Permits { permits, .. } = mode { Some(permits) } else { None },
+            permits: permits(mode),
             priority: wait.priority,
             waiting_for: seconds(now, wait.since),
             holds: wait.holds.iter().map(holding).collect(),
@@ -167,26 +194,63 @@ impl GraphWait {
 impl GraphKey {
     fn new(survey: &Survey, key: &Key) -> GraphKey {
         let record = &survey.records[key];
-        let sidecar = |incarnation: Incarnation, units: u32| GraphSidecar {
-            sidecar: incarnation.to_string(),
-            units: (units != WHOLE).then_some(units),
-            expires_in: None,
-            offered: None,
-            known: survey.boards.contains_key(&incarnation),
-        };
         let holders = record.tenures.iter().map(|held| GraphSidecar {
             expires_in: Some(held.remaining.as_secs_f64()),
-            ..sidecar(held.id.incarnation, held.units)
+            ..GraphSidecar::new(survey, key, held.id.incarnation, held.units)
         });
         let queue = record.queue.iter().map(|entry| GraphSidecar {
             offered: Some(entry.offered),
-            ..sidecar(entry.id.incarnation, entry.units)
+            ..GraphSidecar::new(survey, key, entry.id.incarnation, entry.units)
         });
         let holders: Vec<GraphSidecar> = holders.collect();
         let queue: Vec<GraphSidecar> = queue.collect();
         let in_use = !holders.is_empty() || !queue.is_empty();
         let limit = Some(record.limit).filter(|limit| in_use && *limit != WHOLE);
         GraphKey { key: key.to_string(), limit, holders, queue }
+    }
+}
+
+impl GraphSidecar {
+    fn new(survey: &Survey, key: &Key, incarnation: Incarnation, units: u32) -> GraphSidecar {
+        let was_asked = survey.key.as_ref() == Some(key);
+        let stand = survey.stands.get(&incarnation).filter(|_| was_asked);
+        let holder = |stand: &Stand, holder: &StandHolder| GraphHolder {
+            who: who(stand, &holder.who),
+            reserved: holder.reserved,
+            held_for: seconds(survey.at, holder.who.since),
+            reference: holder.reference.map(reference),
+        };
+        let waiter = |stand: &Stand, waiter: &StandWaiter| Waiter {
+            who: who(stand, &waiter.who),
+            priority: waiter.priority,
+            waiting_for: seconds(survey.at, waiter.who.since),
+        };
+        let holders = stand.iter().flat_map(|stand| stand.holders.iter().map(|one| holder(stand, one)));
+        let waiters = stand.iter().flat_map(|stand| stand.waiters.iter().map(|one| waiter(stand, one)));
+        let left_out = |stand: &Stand| u64::from(stand.holders_left_out) + u64::from(stand.waiters_left_out);
+        GraphSidecar {
+            sidecar: incarnation.to_string(),
+            units: (units != WHOLE).then_some(units),
+            expires_in: None,
+            offered: None,
+            known: if was_asked { stand.is_some() } else { survey.boards.contains_key(&incarnation) },
+            idle: stand.is_some_and(|stand| stand.idle),
+            holders: holders.collect(),
+            waiters: waiters.collect(),
+            left_out: stand.map_or(0, left_out),
+        }
+    }
+}
+
+fn who(stand: &Stand, party: &Party) -> Who {
+    let mode = stand.mode(party.units);
+    Who {
+        mode: mode.name(),
+        permits: permits(mode),
+        uid: party.uid,
+        app: party.app.to_string(),
+        owner: party.owner.as_ref().map(|owner| owner.0.to_string()),
+        session: None,
     }
 }
 

@@ -65,33 +65,33 @@ struct Holder {
 
 /// One who waits.
 #[derive(Serialize, ToSchema)]
-struct Waiter {
+pub(super) struct Waiter {
     #[serde(flatten)]
-    who: Who,
+    pub(super) who: Who,
     /// Ahead of lower ones.
-    priority: i32,
+    pub(super) priority: i32,
     /// For how many seconds it has waited.
-    waiting_for: f64,
+    pub(super) waiting_for: f64,
 }
 
 /// What holder and waiter have in common.
 #[derive(Serialize, ToSchema)]
-struct Who {
+pub(super) struct Who {
     /// `exclusive`, `shared` or `permits`.
-    mode: &'static str,
+    pub(super) mode: &'static str,
     /// Units of a semaphore.
     #[serde(skip_serializing_if = "Option::is_none")]
-    permits: Option<u32>,
+    pub(super) permits: Option<u32>,
     /// The process's user id, from the kernel.
-    uid: u32,
+    pub(super) uid: u32,
     /// What the client calls itself.
-    app: String,
+    pub(super) app: String,
     /// The sequential actor inside the client.
     #[serde(skip_serializing_if = "Option::is_none")]
-    owner: Option<String>,
-    /// Its session, while it lives.
+    pub(super) owner: Option<String>,
+    /// Its session, while it lives; not of clients of another sidecar.
     #[serde(skip_serializing_if = "Option::is_none")]
-    session: Option<u64>,
+    pub(super) session: Option<u64>,
 }
 
 /// Units of a rate on their way back.
@@ -227,11 +227,11 @@ impl Ask {
 }
 
 /// The short public name of a timed lease.
-fn reference(number: u32) -> String {
+pub(super) fn reference(number: u32) -> String {
     format!("{number:08x}")
 }
 
-fn permits(mode: Mode) -> Option<u32> {
+pub(super) fn permits(mode: Mode) -> Option<u32> {
     match mode {
         Mode::Permits { permits, .. } => Some(permits),
         Mode::Exclusive | Mode::Shared => None,

@@ -109,6 +109,9 @@ impl World {
                         survey.boards.values().flat_map(|board| &board.lines).map(|line| line.waits.len());
                     let (waits, edges) = (waits.sum::<usize>(), survey.edges.len());
                     self.say(format!("{}: {waits} wait, {edges} edges", self.sidecars[sidecar].name));
+                    for (other, stand) in &survey.stands {
+                        self.say(format!("at {}: {}", { other.0 }, words::stand(stand)));
+                    }
                 }
                 Effect::AlarmStoreClock { key } => self.say(format!("alarm: store clock regressed at {key}")),
                 Effect::Reply { session, request, reply } => {

@@ -1,6 +1,7 @@
 //! The words of the scenario files: how what is done is read, and what followed is written.
 
 use super::{STORE_EPOCH, World, registers};
+use sidelock_engine::stand::{Party, Stand};
 use sidelock_engine::store::{Call, Op, Order, Outcome, Push, Reply as StoreReply, Success};
 use sidelock_engine::survey::Around;
 use sidelock_engine::{
@@ -341,6 +342,14 @@ pub(super) fn call(name: &str, call: &Call) -> String {
         Op::Peek { .. } => "look at the record".into(),
         Op::Finish(finish) => format!("finish #{}", finish.tenure.seq),
         Op::Tell(tell) => format!("tell {} busy", { tell.ask.incarnation.0 }),
+        Op::Inquire(inquire) => format!("ask {} how it stands", { inquire.to.0 }),
+        Op::Declare(declare) => {
+            format!(
+                "declare to {}: {}",
+                { declare.inquiry.incarnation.0 },
+                stand(&Stand::decode(&declare.stand).unwrap())
+            )
+        }
         Op::Force(force) => format!("force, because {}", force.order.reason),
         Op::ReadRegister(_) | Op::WriteRegister(_) => registers::call(&call.op),
     };
@@ -379,12 +388,33 @@ pub(super) fn answer(name: &str, outcome: &Outcome) -> String {
     format!("store → {name}: {what}")
 }
 
+/// Who holds and who waits.
+pub(super) fn stand(stand: &Stand) -> String {
+    let party = |who: &Party| {
+        let owner = who.owner.as_ref().map_or(String::new(), |owner| format!(" for {}", owner.0));
+        let since = who.since.0.saturating_sub(STORE_EPOCH + 1_000_000) as f64 / 1e3;
+        format!("{}{owner} ({}, uid {}, since {since:.1}ms)", who.app, stand.mode(who.units).name(), who.uid)
+    };
+    let holders = stand.holders.iter().map(|holder| {
+        let reserved = if holder.reserved { ", reserved" } else { "" };
+        format!("{} holds{reserved}", party(&holder.who))
+    });
+    let waiters = stand.waiters.iter().map(|waiter| format!("{} waits", party(&waiter.who)));
+    let kept = if stand.idle { Some("kept".to_owned()) } else { None };
+    let all: Vec<String> = kept.into_iter().chain(holders).chain(waiters).collect();
+    if all.is_empty() { "nobody".into() } else { all.join(", ") }
+}
+
 pub(super) fn push(push: &Push) -> String {
     match push {
         Push::Offer { key, ask } => format!("#{} is next ({key})", ask.seq),
         Push::Recall { key, ask } => format!("sidecar {} waits ({key})", { ask.incarnation.0 }),
         Push::Forced { key, tenure } => format!("#{} was taken ({key})", tenure.seq),
         Push::Changed { key } => format!("{key} changed"),
+        Push::Inquired { key, inquiry } => {
+            format!("{} asks how it stands ({key})", { inquiry.incarnation.0 })
+        }
+        Push::Declared(declare) => format!("how {} stands ({})", { declare.from.0 }, declare.key),
         Push::Busy { key, ask, free_in: None } => format!("#{} has to wait ({key})", ask.seq),
         Push::Busy { key, ask, free_in: Some(span) } => {
             format!("#{} has to wait, a unit is back in {span:?} ({key})", ask.seq)

@@ -4,15 +4,17 @@
 
 use super::names::unescape;
 use sidelock_engine::store::{
-    Ask, Bound, Condition, Finish, Force, Known, Op, Order, Peeked, PeekedEntry, PeekedTenure, Publish, Push,
-    Queued, ReadRegister, Renew, Reply, Return, Success, Taken, Tenancy, Version, Withdraw, WriteRegister,
+    Ask, Bound, Condition, Declare, Finish, Force, Inquire, Known, Op, Order, Peeked, PeekedEntry,
+    PeekedTenure, Publish, Push, Queued, ReadRegister, Renew, Reply, Return, Success, Taken, Tenancy,
+    Version, Withdraw, WriteRegister,
 };
 use sidelock_engine::{Align, AskId, Etag, FenceRange, Incarnation, Key, Space, StoreTime};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The kind of a push that has a field more, see `scripts/turn.lua`.
+/// Kinds of pushes that have fields more, see `scripts/turn.lua`.
 const BUSY: u8 = 3;
+const DECLARED: u8 = 7;
 
 /// One operation as the script's argument: a verb and its fields, little endian, times in microseconds.
 pub(super) fn argument(op: &Op) -> Vec<u8> {
@@ -75,6 +77,15 @@ pub(super) fn argument(op: &Op) -> Vec<u8> {
             put64(&mut out, &[refuse_after.0]);
             put32(&mut out, &[order.by]);
             out.extend_from_slice(order.reason.as_bytes());
+        }
+        Op::Inquire(Inquire { inquiry, to, key: _ }) => {
+            begin(&mut out, 14, inquiry);
+            out.extend_from_slice(&to.0.to_be_bytes());
+        }
+        Op::Declare(declare) => {
+            begin(&mut out, 15, &declare.inquiry);
+            out.extend_from_slice(&declare.from.0.to_be_bytes());
+            out.extend_from_slice(&declare.stand);
         }
         Op::ReadRegister(read) => put_read(&mut out, read),
         Op::WriteRegister(write) => put_write(&mut out, write),
@@ -251,6 +262,7 @@ pub(super) fn push(message: &[u8]) -> Option<Push> {
     let mut from = Fields(fields);
     let ask = AskId { incarnation: from.incarnation()?, seq: from.u64()? };
     let free_in = if *kind == BUSY { Some(Duration::from_micros(from.u64()?)) } else { None };
+    let declared = if *kind == DECLARED { Some(from.declared()?) } else { None };
     let [letter] = from.take()?;
     let escaped = std::str::from_utf8(from.0).ok()?;
     let key = Key::of(Space::from_letter(letter)?, &unescape(escaped)?).ok()?;
@@ -260,6 +272,10 @@ pub(super) fn push(message: &[u8]) -> Option<Push> {
         BUSY => Some(Push::Busy { key, ask, free_in: free_in.filter(|span| !span.is_zero()) }),
         5 => Some(Push::Forced { key, tenure: ask }),
         4 => Some(Push::Changed { key }),
+        6 => Some(Push::Inquired { key, inquiry: ask }),
+        DECLARED => {
+            declared.map(|(from, stand)| Push::Declared(Box::new(Declare { key, inquiry: ask, from, stand })))
+        }
         _ => None,
     }
 }
@@ -296,6 +312,15 @@ impl Fields<'_> {
 
     fn incarnation(&mut self) -> Option<Incarnation> {
         self.take().map(u128::from_be_bytes).map(Incarnation)
+    }
+
+    /// Who declares, and its stand.
+    fn declared(&mut self) -> Option<(Incarnation, Arc<[u8]>)> {
+        let from = self.incarnation()?;
+        let length = self.take().map(u16::from_le_bytes)?;
+        let (stand, rest) = self.0.split_at_checked(length.into())?;
+        self.0 = rest;
+        Some((from, stand.into()))
     }
 
     /// All that is left, as text.
@@ -344,8 +369,16 @@ mod tests {
         };
         assert_eq!(push(&busy(0)), Some(Push::Busy { key: key.clone(), ask, free_in: None }));
         let free_in = Some(Duration::from_micros(1_500));
-        assert_eq!(push(&busy(1_500)), Some(Push::Busy { key, ask, free_in }));
+        assert_eq!(push(&busy(1_500)), Some(Push::Busy { key: key.clone(), ask, free_in }));
         assert_eq!(push(&busy(0)[..33]), None, "cut before its key");
+        let declared = [&message(DECLARED, "")[..25], &8u128.to_be_bytes(), b"\x02\0SSla%3Ab"].concat();
+        let (inquiry, from) = (ask, Incarnation(8));
+        let declare = Declare { key: key.clone(), inquiry, from, stand: Arc::from(*b"SS") };
+        assert_eq!(push(&declared), Some(Push::Declared(Box::new(declare))));
+        for cut in 0..=declared.len() - b"a%3Ab".len() {
+            assert_eq!(push(&declared[..cut]), None, "cut after {cut} bytes");
+        }
+        assert_eq!(push(&message(6, "a%3Ab")), Some(Push::Inquired { key, inquiry }));
         let whole = message(1, "k");
         for cut in 0..whole.len() {
             assert_eq!(push(&whole[..cut]), None, "cut after {cut} bytes");

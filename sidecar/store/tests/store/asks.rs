@@ -2,7 +2,8 @@
 
 use crate::cases;
 use crate::subject::*;
-use sidelock_engine::store::{CLOCK_REGRESSION_MAX, Op, Push, Reply, Tell, Wake};
+use sidelock_engine::stand::STAND_BYTES_MAX;
+use sidelock_engine::store::{CLOCK_REGRESSION_MAX, Declare, Inquire, Op, Push, Reply, Tell, Wake};
 use sidelock_engine::{StoreTime, WHOLE};
 use std::time::Duration;
 
@@ -21,6 +22,7 @@ pub(crate) const CASES: &[Case] = cases![
     a_clock_set_back_by_a_day_is_refused,
     a_clock_set_back_on_a_free_key_is_refused,
     a_tell_reaches_the_asker,
+    a_question_reaches_who_is_asked_and_the_answer_who_asked,
 ];
 
 fn a_free_key_is_granted_at_once(store: &mut dyn Subject) {
@@ -145,6 +147,21 @@ fn a_clock_set_back_on_a_free_key_is_refused(store: &mut dyn Subject) {
     let mut regressed = ask(store, A, 1);
     regressed.floor = beyond(store);
     store.ask(regressed).quietly(Reply::ClockRegressed);
+    assert_eq!(store.keys(), 0);
+}
+
+fn a_question_reaches_who_is_asked_and_the_answer_who_asked(store: &mut dyn Subject) {
+    let inquiry = id(A, 1 << 40);
+    let done = store.apply(&Op::Inquire(Inquire { key: key(), inquiry, to: B }));
+    assert_eq!(done.reply, Reply::Told);
+    done.wakes(&[Wake { to: B, push: Push::Inquired { key: key(), inquiry } }]);
+    for length in [0, 1, STAND_BYTES_MAX] {
+        let stand = (0..=255).cycle().take(length).collect();
+        let declare = Box::new(Declare { key: key(), inquiry, from: B, stand });
+        let done = store.apply(&Op::Declare(declare.clone()));
+        assert_eq!(done.reply, Reply::Told);
+        done.wakes(&[Wake { to: A, push: Push::Declared(declare) }]);
+    }
     assert_eq!(store.keys(), 0);
 }
 

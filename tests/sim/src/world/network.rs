@@ -90,7 +90,7 @@ impl Link {
                 let key = usize::from(key.as_str().as_bytes()[0] - b'0');
                 self.recalls[key] = self.recalls[key].saturating_sub(1);
             }
-            Push::Changed { .. } => {}
+            Push::Changed { .. } | Push::Inquired { .. } | Push::Declared(_) => {}
             Push::Offer { ask, .. } | Push::Busy { ask, .. } | Push::Forced { tenure: ask, .. } => {
                 if self.flights.iter().any(|flight| flight.ask == Some(*ask) && !flight.answered) {
                     rare.saw(Kind::PushBeforeReply);

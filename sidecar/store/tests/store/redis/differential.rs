@@ -5,7 +5,8 @@ use crate::subject::{A, B, C, D, Subject, TTL, permits, renewal};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use sidelock_engine::store::{
-    Ask, Fault, Finish, Force, GiveBack, Op, Order, Outcome, Publish, Renew, Return, Tell, Withdraw,
+    Ask, Declare, Fault, Finish, Force, GiveBack, Inquire, Op, Order, Outcome, Publish, Renew, Return, Tell,
+    Withdraw,
 };
 use sidelock_engine::{Align, AskId, Incarnation, Key, Space, StoreTime, WHOLE, Window};
 use sidelock_store::Memory;
@@ -120,6 +121,14 @@ fn operation() -> impl Strategy<Value = Op> {
         .prop_map(|(k, ask, free_in)| {
             Op::Tell(Tell { key: key(k), ask, free_in: free_in.map(Duration::from_micros) })
         });
+    let inquire = (prop::sample::select(&KEYS[..]), ask_id(), ask_id())
+        .prop_map(|(k, inquiry, to)| Op::Inquire(Inquire { key: key(k), inquiry, to: to.incarnation }));
+    let declare =
+        (prop::sample::select(&KEYS[..]), ask_id(), ask_id(), prop::collection::vec(any::<u8>(), 0..300))
+            .prop_map(|(k, inquiry, from, stand)| {
+                let (key, from, stand) = (key(k), from.incarnation, stand.into());
+                Op::Declare(Box::new(Declare { key, inquiry, from, stand }))
+            });
     let length = prop_oneof![1..2_000u64, Just(3_600_000_000)].prop_map(Duration::from_micros);
     let finish = (ask_id(), length, any::<bool>(), 0..70usize).prop_map(|(tenure, per, utc, bytes)| {
         let (granted_at, refuse_after) = (StoreTime(0), StoreTime(0));
@@ -141,7 +150,7 @@ fn operation() -> impl Strategy<Value = Op> {
         },
     );
     // A force ends all that the others build on: there must not be many.
-    prop_oneof![36 => ask, 9 => renew, 18 => back, 9 => withdraw, 3 => tell, 4 => finish, 6 => publish, 3 => read, 6 => peek, 1 => force]
+    prop_oneof![36 => ask, 9 => renew, 18 => back, 9 => withdraw, 3 => tell, 1 => inquire, 1 => declare, 4 => finish, 6 => publish, 3 => read, 6 => peek, 1 => force]
 }
 
 fn draft() -> impl Strategy<Value = Draft> {

@@ -4,7 +4,7 @@ use super::server::Server;
 use crate::subject::{Done, Subject};
 use ::redis::aio::MultiplexedConnection;
 use ::redis::{AsyncConnectionConfig, PushInfo, PushKind, Value};
-use sidelock_engine::store::{Call, CallId, Op, Outcome, Push, Wake};
+use sidelock_engine::store::{Call, CallId, Declare, Op, Outcome, Push, Wake};
 use sidelock_engine::{AskId, Incarnation, Key, Space, StoreTime};
 use sidelock_store::redis::{RedisConfig, RedisHandle, RedisStore, StoreEvent};
 use std::time::Duration;
@@ -123,7 +123,12 @@ fn wake(info: &PushInfo) -> Option<Wake> {
     let to = Incarnation(u128::from_str_radix(channel.rsplit(':').next().unwrap(), 16).unwrap());
     let incarnation = Incarnation(u128::from_be_bytes(message[1..17].try_into().unwrap()));
     let ask = AskId { incarnation, seq: u64::from_le_bytes(message[17..25].try_into().unwrap()) };
-    let (more, rest) = message[25..].split_at(if message[0] == 3 { 8 } else { 0 });
+    let more = match message[0] {
+        3 => 8,
+        7 => 18 + usize::from(u16::from_le_bytes(message[41..43].try_into().unwrap())),
+        _ => 0,
+    };
+    let (more, rest) = message[25..].split_at(more);
     let space = Space::from_letter(rest[0]).unwrap();
     let escaped = std::str::from_utf8(&rest[1..]).unwrap();
     let plain = escaped.replace("%7B", "{").replace("%7D", "}").replace("%3A", ":").replace("%25", "%");
@@ -137,6 +142,11 @@ fn wake(info: &PushInfo) -> Option<Wake> {
             Push::Busy { key, ask, free_in: Some(free_in).filter(|span| !span.is_zero()) }
         }
         5 => Push::Forced { key, tenure: ask },
+        6 => Push::Inquired { key, inquiry: ask },
+        7 => {
+            let from = Incarnation(u128::from_be_bytes(more[..16].try_into().unwrap()));
+            Push::Declared(Box::new(Declare { key, inquiry: ask, from, stand: more[18..].into() }))
+        }
         other => panic!("a push of kind {other}"),
     };
     Some(Wake { to, push })
