@@ -451,7 +451,11 @@ impl<'a> Refused<'a> {
         let retry_after = fields.optional(flags & flag::SECOND != 0, |f| f.millis("retry_after"))?;
         let reason = fields.optional(flags & flag::THIRD != 0, |f| f.u8("reason"))?;
         let cycle = fields.optional(flags & flag::FOURTH != 0, |f| {
-            (0..f.u32("cycle")?).map(|_| CycleEdge::decode(f)).collect()
+            let edges = f.u32("cycle")?;
+            if edges as usize > CYCLE_EDGES_MAX {
+                return Err(f.bad("cycle", u8::try_from(edges).unwrap_or(u8::MAX)));
+            }
+            (0..edges).map(|_| CycleEdge::decode(f)).collect()
         })?;
         let reason = reason.map(LostReason::from_number);
         let detail = Detail { limit, retry_after, reason, cycle: cycle.unwrap_or_default() };

@@ -4,10 +4,10 @@ use crate::support;
 use proptest::option;
 use proptest::prelude::*;
 use sidelock_wire::{
-    Acquire, AcquireAll, Align, AskHolders, Change, Code, Condition, Current, CycleEdge, Decoder, Detail,
-    Done, FRAME_BYTES_MAX, FrameError, Granted, Guarantee, HOLDERS_MAX, Hello, Holder, HolderLease, Holders,
-    Known, LeaseName, Life, Limits, LostReason, MAGIC, Mode, Refused, Register, RegisterAct, Renewed, Resume,
-    Scope, Secret, ToClient, ToSidecar, Version, Welcome, Window,
+    Acquire, AcquireAll, Align, AskHolders, CYCLE_EDGES_MAX, Change, Code, Condition, Current, CycleEdge,
+    Decoder, Detail, Done, FRAME_BYTES_MAX, FrameError, Granted, Guarantee, HOLDERS_MAX, Hello, Holder,
+    HolderLease, Holders, Known, LeaseName, Life, Limits, LostReason, MAGIC, Mode, Refused, Register,
+    RegisterAct, Renewed, Resume, Scope, Secret, ToClient, ToSidecar, Version, Welcome, Window,
 };
 use std::time::Duration;
 
@@ -431,6 +431,33 @@ fn codes_and_reasons_of_a_later_version_still_refuse_and_lose() {
         }
         other => panic!("{other:?}"),
     }
+}
+
+#[test]
+fn a_ring_of_more_edges_than_travel_is_cut_by_who_writes_and_refused_by_who_reads() {
+    let edge = CycleEdge {
+        key: "k".into(),
+        mode: Mode::Exclusive,
+        owner: "o".into(),
+        app: "a".into(),
+        sidecar: 1,
+        waiting_for: Duration::ZERO,
+        held_for: None,
+    };
+    let refused = |edges| {
+        let detail = Detail { cycle: vec![edge.clone(); edges], ..Detail::default() };
+        let (code, message) = (Code::Deadlock, "".into());
+        encoded_to_client(&ToClient::Refused(Refused { request: 1, code, message, detail, register: None }))
+    };
+    let most = refused(CYCLE_EDGES_MAX);
+    assert_eq!(refused(CYCLE_EDGES_MAX + 1), most);
+    // One more of the same, with its count.
+    let edge_bytes = most.len() - refused(CYCLE_EDGES_MAX - 1).len();
+    let mut more = [&most[..], &most[most.len() - edge_bytes..]].concat();
+    let count_at = 4 + 1 + 8 + 2 + 1 + 4;
+    more[count_at..count_at + 4].copy_from_slice(&65u32.to_le_bytes());
+    let bad = FrameError::BadField { kind: 0x47, field: "cycle", value: 65 };
+    assert_eq!(ToClient::decode(payload(&more)), Err(bad));
 }
 
 #[test]
