@@ -273,9 +273,12 @@ fn the_graph_shows_who_waits_for_whom_across_sidecars() {
     ben.wants("x", Mode::Exclusive);
     let mut others = Actor::new(&b, "cleo");
     others.wants("y", Mode::Exclusive);
-    let (graph, _) = until(PATIENCE, "a sees the board of b", || {
+    // Each look asks b how it stands, and b answers so many in a second: some of these looks go without.
+    let (graph, _) = until(PATIENCE, "a sees the board of b and hears from it", || {
         let graph = a.get("/v1/graph?key=x").json();
-        (graph["waits"].as_array().map(Vec::len) == Some(2)).then_some(graph)
+        let x = graph["keys"].as_array().and_then(|keys| keys.iter().find(|key| key["key"] == "x"));
+        let heard = x.is_some_and(|x| x["queue"][0]["known"] == true);
+        (heard && graph["waits"].as_array().map(Vec::len) == Some(2)).then_some(graph)
     });
     assert_eq!(graph["edges"].as_array().map(Vec::len), Some(1), "{graph}");
     let edge = &graph["edges"][0];
