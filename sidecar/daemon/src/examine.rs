@@ -7,8 +7,8 @@ use crate::config::{Config, StoreKind};
 use crate::listener::{SocketError, beside, fits, is_open, is_shared, is_sticky, probe};
 use rustix::io::Errno;
 use sidelock_store::finding::Finding;
-use std::fs::Metadata;
-use std::io;
+use std::fs::{File, Metadata};
+use std::io::{self, BufRead, BufReader};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 
@@ -139,14 +139,24 @@ fn listens(path: &Path) -> Finding {
 /// of a sidecar that starts. Holders in other pid namespaces are not listed.
 fn is_locked(path: &Path) -> bool {
     let Ok(inode) = std::fs::metadata(path).map(|file| file.ino().to_string()) else { return false };
-    let locks = std::fs::read_to_string("/proc/locks").unwrap_or_default();
+    // One read gets a page of it, the next goes on at a number: when an earlier lock went in between, one is passed over.
+    // Whoever holds its lock for long is not passed over each time.
+    (0..4).any(|_| is_listed(&inode).unwrap_or(false))
+}
+
+/// Whether the list names a lock on the file of this number. Read a page at a time, so that a list of up to some seventy
+/// locks is that of one instant.
+fn is_listed(inode: &str) -> io::Result<bool> {
     let of = |line: &str| {
-        line.split_whitespace().find_map(|word| word.rsplit_once(':')).map(|(_, inode)| inode.to_owned())
+        let (_, rest) = line.split_once("FLOCK")?;
+        rest.split_whitespace().find_map(|word| word.rsplit_once(':')).map(|(_, inode)| inode.to_owned())
     };
-    locks
-        .lines()
-        .filter(|line| line.contains("FLOCK"))
-        .any(|line| of(line.split_once("FLOCK").map_or("", |(_, rest)| rest)) == Some(inode.clone()))
+    for line in BufReader::with_capacity(64 * 1024, File::open("/proc/locks")?).lines() {
+        if of(&line?).as_deref() == Some(inode) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Looks at the store that these settings name.
@@ -240,6 +250,35 @@ mod tests {
             let finding = worst(&dir, "open");
             assert!(finding.verdict == verdict && finding.says.contains(says), "{mode:o}: {finding:?}");
         }
+    }
+
+    #[test]
+    fn a_lock_is_seen_however_many_others_come_and_go() {
+        use rustix::fs::{FlockOperation, flock};
+        use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+        let dir = tempfile::tempdir().unwrap();
+        let locked = |name: &str| {
+            let file = File::create(dir.path().join(name)).unwrap();
+            flock(&file, FlockOperation::NonBlockingLockExclusive).unwrap();
+            file
+        };
+        let held = locked("held");
+        let done = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            for name in ["one", "another"] {
+                let (locked, done) = (&locked, &done);
+                scope.spawn(move || {
+                    while !done.load(Relaxed) {
+                        drop(locked(name))
+                    }
+                });
+            }
+            let missed = (0..2_000).filter(|_| !is_locked(&dir.path().join("held"))).count();
+            done.store(true, Relaxed);
+            assert_eq!(missed, 0);
+        });
+        drop(held);
+        assert!(!is_locked(&dir.path().join("held")));
     }
 
     #[tokio::test]

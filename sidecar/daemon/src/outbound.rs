@@ -9,8 +9,8 @@
 //!
 //! What the bounds count. `outbound_bytes_max`: encoded bytes that nobody has read, but for the one deferred answer that is
 //! being written; beyond it the reader is cut off. [`VALUES_BOUND`] times as much: bytes of values in deferred answers,
-//! each value once however many answers share it; beyond it, the answer is replaced by `too_many`, and nobody is cut off
-//! for having asked. How many answers may be deferred is for the door to say; beyond that the reader is cut off.
+//! each value once however many answers share it; beyond it, the answer is replaced by `too_many`, which waits its turn as
+//! cheaply as a shared value does: nobody is cut off for having asked. How many answers may be deferred is for the door to say; beyond that the reader is cut off.
 
 use crate::outlet::{Overflow, Told};
 use crate::problem::Problem;
@@ -50,9 +50,16 @@ pub(crate) struct Outbound {
 /// An answer that is not encoded before all that comes before it is written.
 struct Deferred {
     /// `None`: it is what is being written.
-    answer: Option<Told>,
+    answer: Option<Answer>,
     /// Messages that are to be read after it, encoded.
     then: Vec<u8>,
+}
+
+enum Answer {
+    /// What a session is told, with a value.
+    Carries(Told),
+    /// That there is no room for the value that this request asked for.
+    NoRoom(RequestId),
 }
 
 /// What the deferred answers keep in memory: an address of each value, and how many of them share it.
@@ -134,13 +141,15 @@ impl Outbound {
         if self.deferred.is_empty() && bytes <= self.bytes_max {
             return self.append(&reply::frame(told));
         }
-        let values_max = self.bytes_max * VALUES_BOUND;
         // One is always taken: a small bound is no reason never to answer.
-        if self.values.bytes > 0 && self.values.bytes + self.values.cost(value) > values_max {
-            return self.append(&reply::refused(request.0, unread_values(values_max)));
-        }
-        self.values.add(value);
-        self.deferred.push_back(Deferred { answer: Some(told), then: Vec::new() });
+        let fits = self.values.bytes == 0 || self.values.bytes + self.values.cost(value) <= self.values_max();
+        let answer = if fits {
+            self.values.add(value);
+            Answer::Carries(told)
+        } else {
+            Answer::NoRoom(request)
+        };
+        self.deferred.push_back(Deferred { answer: Some(answer), then: Vec::new() });
         if self.deferred.len() > self.deferred_max { Err(Overflow) } else { Ok(()) }
     }
 
@@ -150,11 +159,14 @@ impl Outbound {
             self.start_over();
             if let Some(first) = self.deferred.front_mut() {
                 match first.answer.take() {
-                    Some(answer) => {
-                        if let Some((_, value)) = value(&answer) {
+                    Some(Answer::Carries(told)) => {
+                        if let Some((_, value)) = value(&told) {
                             self.values.remove(value);
                         }
-                        reply::frame(answer).encode(&mut self.bytes);
+                        reply::frame(told).encode(&mut self.bytes);
+                    }
+                    Some(Answer::NoRoom(request)) => {
+                        reply::refused(request.0, unread_values(self.values_max())).encode(&mut self.bytes);
                     }
                     None => self.go_on_behind(),
                 }
@@ -187,6 +199,11 @@ impl Outbound {
             self.bytes_behind -= done.then.len();
             self.bytes = done.then;
         }
+    }
+
+    /// How many bytes of values may wait.
+    fn values_max(&self) -> usize {
+        self.bytes_max * VALUES_BOUND
     }
 
     /// Bytes that count against the bound.
@@ -354,13 +371,18 @@ mod tests {
         for request in 0..fit {
             out.deliver(done(request, &value())).unwrap();
         }
-        out.deliver(done(fit, &value())).expect("nobody is cut off for having asked");
-        assert_eq!(out.values.bytes, VALUES_BOUND * BYTES_MAX);
-        assert!(out.counted() > 0, "but a refusal is bytes like others");
-        let mut heard = read(&mut out, 1_000);
-        assert_eq!(heard.pop(), Some(("too_many", fit)));
-        assert_eq!(heard.len() as u64, fit);
-        assert!(heard.iter().all(|(what, _)| *what == "done"));
+        for request in fit..ANSWERS_MAX as u64 {
+            out.deliver(done(request, &value())).expect("nobody is cut off for having asked");
+        }
+        assert_eq!(
+            (out.values.bytes, out.counted()),
+            (VALUES_BOUND * BYTES_MAX, 0),
+            "nor does a refusal count"
+        );
+        let heard = read(&mut out, 1_000);
+        let told = |request| if request < fit { "done" } else { "too_many" };
+        let expected = (0..ANSWERS_MAX as u64).map(|request| (told(request), request));
+        assert!(heard.into_iter().eq(expected), "in order");
         assert_eq!((out.values.bytes, out.values.shared.capacity()), (0, 0), "and nothing is left over");
         out.deliver(done(0, &Arc::from(vec![7; 10 * VALUES_BOUND * BYTES_MAX]))).unwrap();
         assert_eq!(out.values.bytes, 10 * VALUES_BOUND * BYTES_MAX, "one is taken however large it is");
