@@ -5,19 +5,14 @@
 
 use crate::error::{Failure, Result};
 use crate::runtime::Guest;
+use crate::signal::Signal;
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use tokio::sync::Notify;
 
 /// Cancels what it was given to, once: an operation of this client that still waits, or begins later. A cancelled wait
 /// leaves the queue, and gives back a grant that raced that.
 #[derive(Debug, Default, uniffi::Object)]
-pub struct Cancel {
-    /// Beside the notification, for whoever begins to listen after it.
-    cancelled: AtomicBool,
-    told: Notify,
-}
+pub struct Cancel(Signal);
 
 #[uniffi::export]
 impl Cancel {
@@ -29,20 +24,7 @@ impl Cancel {
 
     /// Ends the operation with [`Failure::Stopped`], if it is not over. From any thread, any number of times.
     pub fn cancel(&self) {
-        self.cancelled.store(true, Ordering::Release);
-        self.told.notify_waiters();
-    }
-}
-
-impl Cancel {
-    async fn cancelled(&self) {
-        let told = self.told.notified();
-        let mut told = std::pin::pin!(told);
-        // Before the look at the flag, so that no cancel falls in between.
-        told.as_mut().enable();
-        if !self.cancelled.load(Ordering::Acquire) {
-            told.await;
-        }
+        self.0.give();
     }
 }
 
@@ -56,7 +38,7 @@ pub(crate) async fn run<T>(
     tokio::select! {
         // First, so that what is cancelled before it begins does not begin.
         biased;
-        () = cancel.cancelled() => Err(Failure::Stopped),
+        () = cancel.0.given() => Err(Failure::Stopped),
         outcome = operation => outcome,
     }
 }

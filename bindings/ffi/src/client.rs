@@ -1,11 +1,12 @@
 //! The client object: where every operation begins.
 //!
-//! Owns its options and the two faces of each operation. What a lease, a turn or a register can do is theirs.
+//! Owns its options, its end and the two faces of each operation. What a lease, a turn or a register can do is theirs.
 
 use crate::blocking;
 use crate::cancel::{self, Cancel};
 use crate::connection::{Connection, Recipe};
-use crate::error::Result;
+use crate::error::{Failure, Result};
+use crate::leader::Leader;
 use crate::lease::{Lease, LossListener};
 use crate::register::Register;
 use crate::turn::{Entered, Turn};
@@ -14,6 +15,7 @@ use sidelock_client as sdk;
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// How a client is made.
@@ -70,6 +72,7 @@ pub struct Client {
     connection: Arc<Connection>,
     recipe: Arc<Recipe>,
     listener: Option<Arc<dyn LossListener>>,
+    closed: Arc<AtomicBool>,
 }
 
 impl fmt::Debug for Client {
@@ -138,6 +141,20 @@ impl Client {
     pub fn register(self: Arc<Self>, key: String) -> Arc<Register> {
         Register::new(self, key)
     }
+
+    /// The election of who leads this.
+    pub fn leader(self: Arc<Self>, name: String) -> Arc<Leader> {
+        Leader::new(self, name)
+    }
+
+    /// Ends it, at once: its leases are lost ([`LossReason::Session`]), and what waits or is asked from now on is refused
+    /// ([`Refusal::Invalid`]). Doing it again does nothing. Of a forked child it is the child's own connection that ends.
+    pub fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+        if let Some(client) = self.connection.here().connected() {
+            client.close();
+        }
+    }
 }
 
 impl Client {
@@ -156,22 +173,36 @@ impl Client {
             builder = builder.require_scope(scope.into());
         }
         let recipe = Arc::new(Recipe { builder, embedded });
-        Arc::new(Client { connection: Connection::new(), recipe, listener })
+        Arc::new(Client { connection: Connection::new(), recipe, listener, closed: Arc::default() })
+    }
+
+    /// Who hears of losses.
+    pub(crate) fn listener(&self) -> Option<Arc<dyn LossListener>> {
+        self.listener.clone()
     }
 
     /// The SDK's client of this process, to be awaited by an operation that outlives the call.
     pub(crate) fn sdk(&self) -> impl Future<Output = Result<sdk::Client>> + Send + use<> {
-        let (connection, recipe) = (self.connection.here(), self.recipe.clone());
+        let (connection, recipe, closed) = (self.connection.here(), self.recipe.clone(), self.closed.clone());
         async move {
-            match connection.connected() {
-                Some(client) => Ok(client.clone()),
-                None => connection.client(&recipe).await,
+            if let Some(client) = connection.connected() {
+                // Of a closed one it is the SDK's client that says so.
+                return Ok(client.clone());
             }
+            if closed.load(Ordering::Acquire) {
+                return Err(Failure::closed());
+            }
+            let client = connection.client(&recipe).await?;
+            if closed.load(Ordering::Acquire) {
+                // It was closed before there was anything to close.
+                client.close();
+            }
+            Ok(client)
         }
     }
 
     fn acquiring(&self, wish: Wish) -> impl Future<Output = Result<Arc<Lease>>> + Send + use<> {
-        let (client, listener) = (self.sdk(), self.listener.clone());
+        let (client, listener) = (self.sdk(), self.listener());
         async move {
             let client = client.await?;
             match wish.keys.as_slice() {
@@ -182,7 +213,7 @@ impl Client {
     }
 
     fn entering(&self, wish: TurnWish) -> impl Future<Output = Result<Entered>> + Send + use<> {
-        let (client, listener) = (self.sdk(), self.listener.clone());
+        let (client, listener) = (self.sdk(), self.listener());
         async move {
             Ok(match wish.request(&client.await?).await? {
                 sdk::Entered::Won(turn) => Entered::Won { turn: Turn::new(turn, listener) },

@@ -3,7 +3,7 @@
 //! Owns the one place where the SDK's errors become these. Texts are the SDK's: they say what to do.
 
 use crate::register::Value;
-use crate::wish::LossReason;
+use crate::wish::{LossReason, in_ms};
 use sidelock_client::{self as sdk, Code, Kind};
 
 /// Why there is no lease, or no longer one. `code` is the name of the refusal in every language and protocol, such as
@@ -23,6 +23,8 @@ pub enum Failure {
         key: String,
         /// When to try again, in milliseconds, if that is known.
         retry_after_ms: Option<u64>,
+        /// The limit that was hit, if it is about one.
+        limit: Option<u32>,
     },
     /// The owner waited in a circle: release what it holds and start over.
     #[error("{text}")]
@@ -54,7 +56,9 @@ pub enum Failure {
         /// What was asked for.
         key: String,
         /// What a register holds, if a write's condition failed on it.
-        current: Option<Value>,
+        current: Option<Box<Value>>,
+        /// The limit in force, if it is about one.
+        limit: Option<u32>,
     },
     /// No, and asking again changes nothing.
     #[error("{text}")]
@@ -67,6 +71,10 @@ pub enum Failure {
         text: String,
         /// What was asked for.
         key: String,
+        /// The limit that was exceeded, if it is about one.
+        limit: Option<u32>,
+        /// When it may be allowed, in milliseconds, if that is known.
+        retry_after_ms: Option<u64>,
     },
     /// There is no sidecar to talk to.
     #[error("{text}")]
@@ -169,12 +177,20 @@ impl Failure {
             code: code(error),
             text: error.to_string(),
             key: error.key().to_owned(),
-            retry_after_ms: error.retry_after().map(crate::wish::in_ms),
+            retry_after_ms: error.retry_after().map(in_ms),
+            limit: limit(error),
         }
     }
 
     fn refused(kind: Refusal, error: &sdk::Error) -> Failure {
-        Failure::Refused { kind, code: code(error), text: error.to_string(), key: error.key().to_owned() }
+        Failure::Refused {
+            kind,
+            code: code(error),
+            text: error.to_string(),
+            key: error.key().to_owned(),
+            limit: limit(error),
+            retry_after_ms: error.retry_after().map(in_ms),
+        }
     }
 
     fn conflict(error: &sdk::Error) -> Failure {
@@ -183,14 +199,36 @@ impl Failure {
             code: code(error),
             text: error.to_string(),
             key: error.key().to_owned(),
-            current: refusal.and_then(|refusal| refusal.current.as_deref()).map(Value::from),
+            current: refusal
+                .and_then(|refusal| refusal.current.as_deref())
+                .map(|value| Box::new(value.into())),
+            limit: limit(error),
         }
     }
 
     /// A request that no sidecar has to see.
     pub(crate) fn invalid(key: &str, text: impl Into<String>) -> Failure {
         let (code, key) = (Code::BadRequest.name().to_owned(), key.to_owned());
-        Failure::Refused { kind: Refusal::Invalid, code, text: text.into(), key }
+        Failure::Refused {
+            kind: Refusal::Invalid,
+            code,
+            text: text.into(),
+            key,
+            limit: None,
+            retry_after_ms: None,
+        }
+    }
+
+    /// Of a client that was closed before it connected; of others the SDK says it, in the same words.
+    pub(crate) fn closed() -> Failure {
+        Failure::invalid("", "this client was closed; make a new one (bad_request)")
+    }
+
+    /// A turn that was finished or given back before.
+    pub(crate) fn turn_closed(key: &str) -> Failure {
+        let text = "the turn was finished or given back before; enter again (turn_closed)".to_owned();
+        let (code, key) = (Code::TurnClosed.name().to_owned(), key.to_owned());
+        Failure::Conflict { code, text, key, current: None, limit: None }
     }
 
     /// The system gives no thread, or no descriptors for one.
@@ -206,6 +244,12 @@ impl Failure {
         );
         Failure::LeaseLost { text, key: key.to_owned(), reason: LossReason::Session }
     }
+
+    /// A lease that its holder has given back.
+    pub(crate) fn given_back(key: &str) -> Failure {
+        let text = format!("the lease of {key:?} was given back before; acquire again to go on");
+        Failure::LeaseLost { text, key: key.to_owned(), reason: LossReason::Other }
+    }
 }
 
 impl From<&sdk::CycleEdge> for CycleEdge {
@@ -215,10 +259,14 @@ impl From<&sdk::CycleEdge> for CycleEdge {
             mode: edge.mode.name().to_owned(),
             owner: edge.owner.clone(),
             app: edge.app.clone(),
-            waiting_for_ms: crate::wish::in_ms(edge.waiting_for),
-            held_for_ms: edge.held_for.map(crate::wish::in_ms),
+            waiting_for_ms: in_ms(edge.waiting_for),
+            held_for_ms: edge.held_for.map(in_ms),
         }
     }
+}
+
+fn limit(error: &sdk::Error) -> Option<u32> {
+    error.refusal().and_then(|refusal| refusal.limit)
 }
 
 fn code(error: &sdk::Error) -> String {

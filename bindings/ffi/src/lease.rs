@@ -1,18 +1,20 @@
 //! A lease in another language's hands.
 //!
 //! Owns that it is given back once: by release, or when the last reference goes. A forked child that inherits one can only
-//! find it dead.
+//! find it dead. What changes its mode is `mode`.
 
 use crate::blocking::{self, Delivery, WayBack};
 use crate::cancel::{self, Cancel};
 use crate::error::{Failure, Result};
+use crate::mode::Change;
 use crate::own_process::OwnProcess;
 use crate::runtime;
 use crate::wish::LossReason;
 use sidelock_client::{self as sdk, LeaseView};
 use std::fmt;
 use std::future::{Future, poll_fn};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -36,15 +38,32 @@ pub struct Fence {
 #[derive(uniffi::Object)]
 pub struct Lease {
     key: String,
-    fences: Vec<Fence>,
-    holding: OwnProcess<Holding>,
+    /// One of each key. Only an upgrade changes it, which is for leases of one key.
+    fences: Vec<(String, AtomicU64)>,
+    holding: OwnProcess<Mutex<Holding>>,
     listener: Option<Arc<dyn LossListener>>,
 }
 
-struct Holding {
+pub(crate) struct Holding {
     views: Vec<LeaseView>,
-    /// `None` once it was given back.
-    held: Mutex<Option<Held>>,
+    pub(crate) place: Place,
+}
+
+/// Where what the SDK gave out is.
+pub(crate) enum Place {
+    Here(Held),
+    /// With the upgrade or downgrade that is under way.
+    Changing(Arc<Change>),
+    GivenBack,
+}
+
+/// What of it was there to be ended.
+pub(crate) enum Taken {
+    Held(Held),
+    /// The change that was under way has it, and gives it back.
+    GivenBackBy(Arc<Change>),
+    /// It was given back before.
+    Nothing,
 }
 
 /// What the SDK gave out, each with an end of its own.
@@ -65,29 +84,30 @@ impl Lease {
     /// The fence tokens, one per key, in the order of the keys' bytes: to be sent along with every write to what the lease
     /// protects, so that the receiver can refuse a lower one than it has seen.
     pub fn fences(&self) -> Vec<Fence> {
-        self.fences.clone()
+        let fence =
+            |(key, fence): &(String, AtomicU64)| Fence { key: key.clone(), fence: fence.load(Relaxed) };
+        self.fences.iter().map(fence).collect()
     }
 
     /// That of the first key.
     pub fn fence(&self) -> u64 {
-        self.fences.first().map_or(0, |fence| fence.fence)
+        self.fences.first().map_or(0, |(_, fence)| fence.load(Relaxed))
     }
 
     /// When it ends unless extended, as told last: nanoseconds of `CLOCK_BOOTTIME`. 0 in a forked child.
     pub fn deadline_ns(&self) -> u64 {
-        let deadlines = self.views().iter().map(LeaseView::deadline);
-        deadlines.min().map_or(0, |deadline| u64::try_from(deadline.as_nanos()).unwrap_or(u64::MAX))
+        let deadline = self.look(|views| views.iter().map(LeaseView::deadline).min());
+        deadline.map_or(0, |deadline| u64::try_from(deadline.as_nanos()).unwrap_or(u64::MAX))
     }
 
     /// Whether it is still yours, by a look at the clock. False after its release and in a forked child.
     pub fn is_valid(&self) -> bool {
-        let views = self.views();
-        !views.is_empty() && views.iter().all(LeaseView::is_valid)
+        self.look(|views| !views.is_empty() && views.iter().all(LeaseView::is_valid))
     }
 
     /// Whether the sidecar fails to extend it at the moment.
     pub fn is_at_risk(&self) -> bool {
-        self.views().iter().any(LeaseView::is_at_risk)
+        self.look(|views| views.iter().any(LeaseView::is_at_risk))
     }
 
     /// Makes it last so many milliseconds from now. Only for leases with a ttl: nothing else renews those.
@@ -112,13 +132,15 @@ impl Lease {
     }
 
     /// Waits until it is over, and says why it was lost; absent: it was given back.
-    pub async fn ended(&self, cancel: Option<Arc<Cancel>>) -> Result<Option<LossReason>> {
+    pub async fn ended(self: Arc<Self>, cancel: Option<Arc<Cancel>>) -> Result<Option<LossReason>> {
         let ended = self.ending();
+        // Waiting for its end keeps nobody's lease.
+        drop(self);
         cancel::run(cancel, async { Ok(ended.await) }).await
     }
 
     /// Tells the client's listener under this number should it be lost, once.
-    pub fn watch(&self, number: u64) -> Result<()> {
+    pub fn watch(self: Arc<Self>, number: u64) -> Result<()> {
         let Some(listener) = self.listener.clone() else {
             return Err(Failure::invalid(&self.key, "this client was made without a listener"));
         };
@@ -147,10 +169,10 @@ impl Lease {
         held: Held,
         listener: Option<Arc<dyn LossListener>>,
     ) -> Arc<Lease> {
-        let fences: Vec<Fence> =
-            views.iter().map(|view| Fence { key: view.key().to_owned(), fence: view.fence() }).collect();
+        let fence = |view: &LeaseView| (view.key().to_owned(), AtomicU64::new(view.fence()));
+        let fences = views.iter().map(fence).collect();
         let key = views.iter().map(LeaseView::key).collect::<Vec<_>>().join(", ");
-        let holding = OwnProcess::new(Holding { views, held: Mutex::new(Some(held)) });
+        let holding = OwnProcess::new(Mutex::new(Holding { views, place: Place::Here(held) }));
         Arc::new(Lease { key, fences, holding, listener })
     }
 
@@ -159,29 +181,59 @@ impl Lease {
         &self.key
     }
 
-    /// A look at it for an operation that goes by it; an error if it is over or was inherited.
+    /// A look at it for an operation that goes by it; an error if it was inherited.
     pub(crate) fn view(&self) -> Result<LeaseView> {
-        self.views().first().cloned().ok_or_else(|| Failure::inherited(&self.key))
+        self.look(|views| views.first().cloned()).ok_or_else(|| Failure::inherited(&self.key))
     }
 
-    /// Takes it out, for whoever ends it; `None`: it was given back before.
-    pub(crate) fn take(&self) -> Result<Option<Held>> {
+    /// Takes it out, for whoever ends it. A change that is under way ends with this.
+    pub(crate) fn take(&self) -> Result<Taken> {
+        let mut holding = self.holding()?;
+        Ok(match std::mem::replace(&mut holding.place, Place::GivenBack) {
+            Place::Here(held) => Taken::Held(held),
+            Place::Changing(change) => {
+                change.give_back.give();
+                holding.place = Place::Changing(change.clone());
+                Taken::GivenBackBy(change)
+            }
+            Place::GivenBack => Taken::Nothing,
+        })
+    }
+
+    /// What there is to hold, for a moment; an error if it was inherited.
+    pub(crate) fn holding(&self) -> Result<MutexGuard<'_, Holding>> {
         let holding = self.holding.get().ok_or_else(|| Failure::inherited(&self.key))?;
-        Ok(holding.held.lock().unwrap_or_else(PoisonError::into_inner).take())
+        Ok(holding.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Empty if it was inherited.
-    fn views(&self) -> &[LeaseView] {
-        self.holding.get().map_or(&[], |holding| &holding.views)
+    /// It has another name from now on.
+    pub(crate) fn goes_on_as(&self, holding: &mut Holding, view: &LeaseView) {
+        if let Some((_, fence)) = self.fences.first() {
+            fence.store(view.fence(), Relaxed);
+        }
+        holding.views = vec![view.clone()];
+    }
+
+    /// Looks at it; at nothing if it was inherited.
+    fn look<T>(&self, look: impl FnOnce(&[LeaseView]) -> T) -> T {
+        match self.holding() {
+            Ok(holding) => look(&holding.views),
+            Err(_) => look(&[]),
+        }
+    }
+
+    /// The change that is under way.
+    fn change(&self) -> Option<Arc<Change>> {
+        match &self.holding().ok()?.place {
+            Place::Changing(change) => Some(change.clone()),
+            Place::Here(_) | Place::GivenBack => None,
+        }
     }
 
     fn renewing(&self, ttl_ms: u64) -> impl Future<Output = Result<()>> + Send + use<> {
-        let (views, inherited) = (self.views().to_vec(), Failure::inherited(&self.key));
+        let views = self.holding().map(|holding| holding.views.clone());
         async move {
-            if views.is_empty() {
-                return Err(inherited);
-            }
-            for view in views {
+            for view in views? {
                 view.renew(Duration::from_millis(ttl_ms)).await?;
             }
             Ok(())
@@ -190,33 +242,53 @@ impl Lease {
 
     /// Gives it back now; the future is only about hearing of it.
     fn releasing(&self) -> impl Future<Output = Result<()>> + Send + use<> {
-        let release = self.take().map(|held| held.map(Held::give_back));
-        async move {
-            match release? {
-                Some(release) => Ok(release.await?),
-                None => Ok(()),
-            }
-        }
+        let release: Result<Giving> = self.take().map(|taken| match taken {
+            Taken::Held(held) => held.give_back(),
+            Taken::GivenBackBy(change) => Box::pin(async move {
+                change.settled.given().await;
+                Ok(())
+            }),
+            Taken::Nothing => Box::pin(async { Ok(()) }),
+        });
+        async move { Ok(release?.await?) }
     }
 
-    fn ending(&self) -> impl Future<Output = Option<LossReason>> + Send + use<> {
-        let views = self.views().to_vec();
+    /// Does not keep it: who waits for the end of a lease that nobody refers to any more hears that it was given back.
+    fn ending(self: &Arc<Self>) -> impl Future<Output = Option<LossReason>> + Send + use<> {
+        let (lease, views) = (Arc::downgrade(self), self.look(<[LeaseView]>::to_vec));
         async move {
             if views.is_empty() {
                 return Some(LossReason::Session);
             }
-            let mut ends: Vec<_> = views.iter().map(|view| Box::pin(view.ended())).collect();
-            // Lost together: the first speaks for all.
-            let first = poll_fn(|cx| {
-                let ended = ends.iter_mut().find_map(|end| match end.as_mut().poll(cx) {
-                    Poll::Ready(reason) => Some(reason),
-                    Poll::Pending => None,
-                });
-                ended.map_or(Poll::Pending, Poll::Ready)
-            });
-            first.await.map(LossReason::from)
+            let mut views = views;
+            loop {
+                if let Some(reason) = first_end(&views).await {
+                    return Some(LossReason::from(reason));
+                }
+                // Given back; or it was a share, and is upgraded.
+                if let Some(change) = lease.upgrade().and_then(|lease| lease.change()) {
+                    change.settled.given().await;
+                }
+                views = match &*lease.upgrade()?.holding().ok()? {
+                    Holding { place: Place::GivenBack, .. } => return None,
+                    Holding { views, .. } => views.clone(),
+                };
+            }
         }
     }
+}
+
+/// Why the first of them was lost, which speaks for all; `None`: it is over for another reason.
+async fn first_end(views: &[LeaseView]) -> Option<sdk::LostReason> {
+    let mut ends: Vec<_> = views.iter().map(|view| Box::pin(view.ended())).collect();
+    poll_fn(|cx| {
+        let ended = ends.iter_mut().find_map(|end| match end.as_mut().poll(cx) {
+            Poll::Ready(reason) => Some(reason),
+            Poll::Pending => None,
+        });
+        ended.map_or(Poll::Pending, Poll::Ready)
+    })
+    .await
 }
 
 impl Delivery for Arc<Lease> {

@@ -5,7 +5,7 @@
 use crate::blocking::{self, Delivery, WayBack};
 use crate::cancel::{self, Cancel};
 use crate::error::{Failure, Result};
-use crate::lease::{Held, Lease, LossListener};
+use crate::lease::{Held, Lease, LossListener, Taken};
 use crate::wish::in_ms;
 use sidelock_client as sdk;
 use std::future::Future;
@@ -64,10 +64,9 @@ impl Turn {
         let held = self.lease.take();
         async move {
             match held? {
-                Some(Held::Turn(turn)) => Ok(turn.finish(result).await?),
-                Some(Held::One(_) | Held::Several(_)) | None => {
-                    Err(Failure::invalid(&key, "the turn was finished or given back before; enter again"))
-                }
+                Taken::Held(Held::Turn(turn)) => Ok(turn.finish(result).await?),
+                // No turn is anything else.
+                Taken::Held(_) | Taken::GivenBackBy(_) | Taken::Nothing => Err(Failure::turn_closed(&key)),
             }
         }
     }

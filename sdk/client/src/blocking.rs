@@ -164,6 +164,11 @@ impl Client {
         RwLock { lock: self.client.rwlock(key), thread: self.thread.clone() }
     }
 
+    /// See [`crate::Client::close`].
+    pub fn close(&self) {
+        self.client.close();
+    }
+
     fn request(&self, request: request::Request) -> Request {
         Request { request, thread: self.thread.clone() }
     }

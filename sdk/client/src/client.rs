@@ -125,6 +125,14 @@ impl Client {
             Phase::Away { .. } | Phase::Closed(_) => None,
         }
     }
+
+    /// Ends it for all clones, at once: its leases are lost, what waits and whatever is asked from now on is told so, and the
+    /// connection closes, so that others can have what was held. Doing it again does nothing, nor does it in a forked child.
+    pub fn close(&self) {
+        if self.handle.shared.is_own_process() {
+            self.handle.shared.close();
+        }
+    }
 }
 
 impl Builder {

@@ -55,6 +55,11 @@ impl Client {
 }
 
 impl Leader {
+    /// The key of its lock: whoever has that leads.
+    pub fn key(&self) -> &str {
+        &self.name
+    }
+
     /// Campaigns for so long at most. Without this: the client's `default_wait`.
     pub fn wait(self, wait: Duration) -> Leader {
         Leader { request: self.request.wait(wait), ..self }

@@ -9,7 +9,7 @@ use crate::fork::ProcessMark;
 use crate::hold::{End, Hold};
 use crate::slots::{Answer, Slot, Slots};
 use sidelock_wire::{
-    Guarantee, LeaseName, Limits, LostReason, NOBODY, Resume, Scope, Secret, ToSidecar, Welcome,
+    Code, Guarantee, LeaseName, Limits, LostReason, NOBODY, Resume, Scope, Secret, ToSidecar, Welcome,
 };
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -188,7 +188,9 @@ impl Shared {
             Ended::ByUs(error) => (error, false),
         };
         state.outbox = Vec::new();
-        state.phase = Phase::Away { error, since_ns: clock::boottime_ns() };
+        if !matches!(state.phase, Phase::Closed(_)) {
+            state.phase = Phase::Away { error, since_ns: clock::boottime_ns() };
+        }
         state.interrupt(&mut wakes);
         let alive_until_ns = self.alive_until_ns.load(Ordering::Acquire);
         match keeps_leases {
@@ -232,6 +234,9 @@ impl Shared {
     pub(crate) fn connected(&self, session: Session, resumed: Option<&[u64]>) {
         let mut wakes = Wakes::default();
         self.change(|state| {
+            if let Phase::Closed(_) = state.phase {
+                return;
+            }
             state.phase = Phase::Up(session);
             match resumed {
                 Some(held) => state.settle(held, &mut wakes),
@@ -242,7 +247,13 @@ impl Shared {
         wakes.fire();
     }
 
-    /// It is over: nothing will be sent or received any more.
+    /// The program wants no more of it.
+    pub(crate) fn close(&self) {
+        self.closed(Error::plain(Code::BadRequest, Arc::from(""), "this client was closed; make a new one"));
+        self.closing.notify_one();
+    }
+
+    /// It is over: nothing will be sent or received any more. The first reason stands.
     pub(crate) fn closed(&self, error: Error) {
         let mut wakes = Wakes::default();
         let mut state = self.lock();
@@ -250,7 +261,9 @@ impl Shared {
         state.interrupt(&mut wakes);
         state.lose_leases(LostReason::Session, &mut wakes);
         state.give_up(|_| true, &error, &mut wakes);
-        state.phase = Phase::Closed(error);
+        if !matches!(state.phase, Phase::Closed(_)) {
+            state.phase = Phase::Closed(error);
+        }
         drop(state);
         wakes.fire();
     }

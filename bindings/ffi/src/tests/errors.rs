@@ -1,7 +1,7 @@
 //! Every error of the SDK has its place among the failures, with all that a program decides on.
 
 use super::{embedded, lock, without_waiting};
-use crate::{Busy, Condition, Failure, LossReason, Refusal, TurnWish};
+use crate::{Busy, Condition, Failure, LossReason, Refusal, TurnWish, Units, Wish};
 use sidelock_client::{self as sdk, Code};
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +11,7 @@ fn refusal(code: Code) -> sdk::Refusal {
         code,
         key: Arc::from("k"),
         message: "why".into(),
-        limit: None,
+        limit: Some(4),
         retry_after: Some(Duration::from_millis(1500)),
         cycle: Vec::new(),
         current: None,
@@ -26,12 +26,16 @@ fn kinds_keep_their_codes_and_texts() {
         text: format!("\"k\": why ({code})"),
         key: "k".into(),
         retry_after_ms: Some(1500),
+        limit: Some(4),
     };
     let refused = |kind, code: &str| Failure::Refused {
         kind,
         code: code.into(),
         text: format!("\"k\": why ({code})"),
         key: "k".into(),
+        limit: Some(4),
+        // Only a policy's no may become a yes.
+        retry_after_ms: (code == "denied").then_some(1500),
     };
     let cases = [
         (sdk::Error::WaitTimeout(refusal(Code::Held)), busy(Busy::WaitTimeout, "held")),
@@ -88,6 +92,15 @@ fn a_failed_condition_brings_what_is_there() {
     let failure = register.put_blocking(b"2".to_vec(), Condition::IfAbsent, None, 2).unwrap_err();
     let Failure::Conflict { current: Some(current), .. } = failure else { panic!("{failure}") };
     assert_eq!((current.value.as_slice(), &current.etag), (&b"1"[..], &etag));
+}
+
+#[test]
+fn another_limit_than_that_in_force_is_told_which_that_is() {
+    let client = embedded();
+    let of = |limit| Wish { units: Units::Permits { permits: 1, limit }, ..without_waiting("k") };
+    let _held = client.acquire_blocking(of(4), 1).unwrap();
+    let failure = client.acquire_blocking(of(5), 2).unwrap_err();
+    assert!(matches!(failure, Failure::Conflict { limit: Some(4), .. }), "{failure}");
 }
 
 #[test]

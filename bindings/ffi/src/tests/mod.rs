@@ -2,8 +2,11 @@
 
 mod blocking;
 mod cancel;
+mod close;
 mod errors;
+mod leader;
 mod leases;
+mod modes;
 
 use crate::{Client, Lease, LossListener, LossReason, Options, Units, Wish};
 use std::future::Future;

@@ -45,6 +45,7 @@ fn acquire_and_release_from_plain_threads() {
         }
     });
     other_thread.join().unwrap();
-    drop(client);
+    client.close();
+    assert!(client.lock("k").acquire().is_err());
     peer.join().unwrap();
 }

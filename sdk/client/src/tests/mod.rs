@@ -3,6 +3,7 @@
 
 mod blocking;
 mod cancel;
+mod close;
 #[cfg(feature = "embedded")]
 mod cut_off;
 mod fork;
