@@ -265,8 +265,11 @@ impl From<&sdk::CycleEdge> for CycleEdge {
     }
 }
 
+/// All of a key, as a lock is: no number that a person would know. The text says that it is a lock.
+const WHOLE: u32 = u32::MAX;
+
 fn limit(error: &sdk::Error) -> Option<u32> {
-    error.refusal().and_then(|refusal| refusal.limit)
+    error.refusal().and_then(|refusal| refusal.limit).filter(|limit| *limit != WHOLE)
 }
 
 fn code(error: &sdk::Error) -> String {

@@ -3,8 +3,10 @@
 `SIDELOCK_BIN` names the binary. Everything lives in a folder of the test run and ends with it.
 """
 
+import json
 import os
 import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,6 +43,26 @@ def serve(folder: Path, *options: str) -> Place:
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     subprocess.run([BINARY, "wait", "--timeout", "20s", "--store", "--socket", socket], check=True)
     return Place(socket, process)
+
+
+def program(place, text, **options):
+    """Another process that runs `text` with a client `sl`, and says a line when it gets to `say()`."""
+    head = f"import os, signal, sys, threading, time, sidelock\nsl = sidelock.Client({place.socket!r})\n"
+    # One write a line, so that several processes can say something at a time.
+    head += "def say(word): os.write(1, f'{word}\\n'.encode())\n"
+    return subprocess.Popen(
+        [sys.executable, "-c", head + text], stdout=subprocess.PIPE, text=True, bufsize=1, **options
+    )
+
+
+def waits(place, key):
+    """Until somebody waits for the key."""
+    for _ in range(1000):
+        command = [BINARY, "why", key, "--socket", place.socket, "-o", "json"]
+        shown = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
+        if shown["queue"]:
+            return
+    raise AssertionError(f"nobody waits for {key}: {shown}")
 
 
 @pytest.fixture(scope="session", params=["memory", "redis"])

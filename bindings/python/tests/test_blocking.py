@@ -83,7 +83,7 @@ def test_semaphores_rates_and_rwlocks(sl, other, key):
         assert other.semaphore(key, limit=2).try_acquire() is None
         with pytest.raises(sidelock.Conflict) as caught:
             other.semaphore(key, limit=3).acquire(wait=0)
-        assert caught.value.code == "limit_mismatch"
+        assert (caught.value.code, caught.value.limit) == ("limit_mismatch", 2)
     with sl.rate(key + "/rate", limit=1, per=30).acquire():
         pass
     with pytest.raises(sidelock.WaitTimeout) as late:
@@ -142,6 +142,12 @@ def test_registers_have_versions(sl, other, key):
     assert next(changes) == (b"2", second)
     register.delete(if_match=second)
     assert next(changes) is None
+
+
+def test_what_is_too_large_is_told_the_limit(sl, key):
+    with pytest.raises(sidelock.Invalid) as caught:
+        sl.register(key).put(b"x" * 65537)
+    assert (caught.value.code, caught.value.limit) == ("too_large", 65536)
 
 
 def test_a_write_under_a_lease_that_is_over_is_refused(sl, key):

@@ -1,37 +1,15 @@
 """What happens to holders and waiters that end, fork, are interrupted or collected; and a sidecar that is not there."""
 
 import gc
-import json
 import signal
 import subprocess
-import sys
 import threading
 import time
 
 import pytest
-from conftest import BINARY, serve
+from conftest import program, serve, waits
 
 import sidelock
-
-
-def program(place, text, **options):
-    """Another process that runs `text` with a client `sl`, and says a line when it gets to `say()`."""
-    head = f"import os, signal, sys, threading, time, sidelock\nsl = sidelock.Client({place.socket!r})\n"
-    # One write a line, so that several processes can say something at a time.
-    head += "def say(word): os.write(1, f'{word}\\n'.encode())\n"
-    return subprocess.Popen(
-        [sys.executable, "-c", head + text], stdout=subprocess.PIPE, text=True, bufsize=1, **options
-    )
-
-
-def waits(place, key):
-    """Until somebody waits for the key."""
-    for _ in range(1000):
-        command = [BINARY, "why", key, "--socket", place.socket, "-o", "json"]
-        shown = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
-        if shown["queue"]:
-            return
-    raise AssertionError(f"nobody waits for {key}: {shown}")
 
 
 def test_a_killed_holder_hands_over(place, sl, key):

@@ -101,6 +101,9 @@ fn another_limit_than_that_in_force_is_told_which_that_is() {
     let _held = client.acquire_blocking(of(4), 1).unwrap();
     let failure = client.acquire_blocking(of(5), 2).unwrap_err();
     assert!(matches!(failure, Failure::Conflict { limit: Some(4), .. }), "{failure}");
+    let _lock = lock(&client, "l");
+    let failure = client.acquire_blocking(Wish { keys: vec!["l".into()], ..of(5) }, 3).unwrap_err();
+    assert!(matches!(failure, Failure::Conflict { limit: None, .. }), "{failure}");
 }
 
 #[test]

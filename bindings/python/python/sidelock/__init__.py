@@ -10,7 +10,7 @@
 """
 
 from . import aio
-from ._client import Client, Holder, Lock, Once, Register, RwLock, Sidecar
+from ._client import Client, Lock, Once, Register, RwLock
 from ._errors import (
     Conflict,
     Deadlock,
@@ -30,8 +30,10 @@ from ._errors import (
     Waiting,
     WaitTimeout,
 )
+from ._leader import Leader, Leadership
 from ._lease import Lease, Loss, Turn
 from ._owner import owner
+from ._seen import Holder, Sidecar
 from ._span import Seconds
 
 __all__ = [
@@ -42,6 +44,8 @@ __all__ = [
     "Holder",
     "Internal",
     "Invalid",
+    "Leader",
+    "Leadership",
     "Lease",
     "LeaseLost",
     "Lock",

@@ -6,20 +6,21 @@ Owns the wait: each call blocks its thread until the sidecar answered. Thread-sa
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import wraps
 from inspect import iscoroutinefunction
 from types import TracebackType
-from typing import Any, ParamSpec, TypeVar, Unpack, cast
+from typing import Any, ParamSpec, Self, TypeVar, Unpack, cast
 
 from . import _native
 from ._calls import blocking
 from ._entries import Entries
 from ._errors import Invalid, Versioned, WaitTimeout
+from ._leader import Leader
 from ._lease import Lease, Turn
 from ._locked import KeyTemplate
-from ._requests import Ask, LeaseOptions, Requests, TurnAsk
-from ._span import Seconds, to_seconds
+from ._requests import Ask, Candidate, LeaseOptions, Requests, TurnAsk
+from ._seen import Holder, Sidecar, to_holder, to_sidecar
+from ._span import Seconds
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
@@ -167,44 +168,14 @@ class Register:
             yield None if value is None else Versioned(value.value, value.etag)
 
 
-@dataclass(frozen=True)
-class Holder:
-    """One of those who have a key."""
-
-    mode: str
-    """How much of it: `exclusive`, `shared` or `permits`."""
-    local: bool
-    """It is a lease of this client's sidecar; of another one no more is known than that it has the key."""
-    app: str
-    """What the program with the lease calls itself; empty if that is not known."""
-    owner: str | None
-    """The owner that asked for it, if that is known."""
-    fence: int | None
-    """The lease's fence token, if it is local."""
-    held_for: float | None
-    """Seconds since its grant, if it is local."""
-    expires_in: float
-    """Seconds until it ends, unless it is extended before."""
-
-
-@dataclass(frozen=True)
-class Sidecar:
-    """What the sidecar says of itself."""
-
-    scope: str
-    """How far its locks reach: `process`, `host` or `fleet`."""
-    guarantee: str
-    """What holds through a loss of the store's data: `local`, `bounded` or `strict`."""
-    namespace: str
-    """The part of the store that it works in."""
-
-
-class Client(Requests[Lock, RwLock, Once, Register]):
+class Client(Requests[Lock, RwLock, Once, Register, Leader]):
     """A client of the sidecar on this host, for programs that block. Thread-safe; one per process is enough.
 
     >>> sl = sidelock.Client()
     >>> with sl.lock("orders/42", wait=5) as lease:
     ...     print(lease.fence)
+
+    It is closed with its last reference. `close`, or leaving its own `with` block, closes it before.
     """
 
     def try_lock(self, key: str, *, wait: Seconds = 0, **options: Unpack[LeaseOptions]) -> Lease | None:
@@ -238,6 +209,22 @@ class Client(Requests[Lock, RwLock, Once, Register]):
         """What the sidecar says of itself; connects if need be. `None` while the connection is broken."""
         return to_sidecar(blocking(self._native.connect_blocking))
 
+    def close(self) -> None:
+        """Ends it at once: its leases are lost (`session`), and whatever waits or is asked from now on is `Invalid`. Doing it again
+        does nothing. What a forked child closes is its own connection."""
+        self._native.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
     def _lock(self, ask: Ask) -> Lock:
         return Lock(self, ask)
 
@@ -249,6 +236,9 @@ class Client(Requests[Lock, RwLock, Once, Register]):
 
     def _register(self, native: _native.Register) -> Register:
         return Register(native)
+
+    def _leader(self, candidate: Candidate) -> Leader:
+        return Leader(candidate, self._losses)
 
 
 # The generator makes its variants in a way that type checkers do not follow.
@@ -264,24 +254,6 @@ def put_condition(if_match: str | None, if_absent: bool) -> _native.Condition:
     else:
         condition = _condition.IF_ABSENT() if if_absent else _condition.ALWAYS()
     return cast(_native.Condition, condition)
-
-
-def to_holder(holder: _native.Holder) -> Holder:
-    return Holder(
-        mode=holder.mode,
-        local=holder.local,
-        app=holder.app,
-        owner=holder.owner,
-        fence=holder.fence,
-        held_for=to_seconds(holder.held_for_ms),
-        expires_in=holder.expires_in_ms / 1000,
-    )
-
-
-def to_sidecar(sidecar: _native.Sidecar | None) -> Sidecar | None:
-    if sidecar is None:
-        return None
-    return Sidecar(sidecar.scope.name.lower(), sidecar.guarantee.name.lower(), sidecar.namespace)
 
 
 def _native_lease(lease: Lease | None) -> _native.Lease | None:

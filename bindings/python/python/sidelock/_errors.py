@@ -6,12 +6,9 @@ Owns the classes, and the one place where the native failures become them. Each 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from . import _native
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 # The generator gives a failure its variants in a way that type checkers do not follow.
 failures: Any = _native.Failure
@@ -69,13 +66,21 @@ class WaitTimeout(LockError, TimeoutError):
 
 
 class QueueFull(LockError):
-    """Too many wait or are held already: back off, for `retry_after` seconds if that is known."""
+    """Too many wait or are held already: back off, for `retry_after` seconds if that is known. `limit`: how many may, if it is
+    about a number."""
 
     def __init__(
-        self, message: str = "", *, code: str = "", key: str = "", retry_after: float | None = None
+        self,
+        message: str = "",
+        *,
+        code: str = "",
+        key: str = "",
+        retry_after: float | None = None,
+        limit: int | None = None,
     ) -> None:
         super().__init__(message, code=code, key=key)
         self.retry_after = retry_after
+        self.limit = limit
 
 
 class Deadlock(LockError):
@@ -100,7 +105,13 @@ class LeaseLost(LockError):
 
 
 class Denied(LockError):
-    """A policy said no."""
+    """A policy said no. `retry_after`: seconds until it may say yes, if it knows."""
+
+    def __init__(
+        self, message: str = "", *, code: str = "denied", key: str = "", retry_after: float | None = None
+    ) -> None:
+        super().__init__(message, code=code, key=key)
+        self.retry_after = retry_after
 
 
 class NotHeld(LockError):
@@ -109,14 +120,21 @@ class NotHeld(LockError):
 
 class Conflict(SidelockError):
     """What is there does not fit: another version of a register (`current` is what it holds, `None`: nothing), another limit
-    of a semaphore, a turn that is closed."""
+    of a semaphore (`limit` is the one in force, `None`: it is a lock), a turn that is closed."""
 
     def __init__(
-        self, message: str = "", *, code: str = "conflict", key: str = "", current: Versioned | None = None
+        self,
+        message: str = "",
+        *,
+        code: str = "conflict",
+        key: str = "",
+        current: Versioned | None = None,
+        limit: int | None = None,
     ) -> None:
         super().__init__(message, code=code)
         self.key = key
         self.current = current
+        self.limit = limit
 
 
 class NotFound(SidelockError):
@@ -124,7 +142,11 @@ class NotFound(SidelockError):
 
 
 class Invalid(SidelockError, ValueError):
-    """The request can not be right, whatever the state: correct it."""
+    """The request can not be right, whatever the state: correct it. `limit`: what is allowed at most, if it is about that."""
+
+    def __init__(self, message: str = "", *, code: str = "bad_request", limit: int | None = None) -> None:
+        super().__init__(message, code=code)
+        self.limit = limit
 
 
 class StoreUnavailable(SidelockError, ConnectionError):
@@ -157,8 +179,7 @@ def translate(failure: Any) -> Exception:
         case failures.Busy():
             return _busy(failure)
         case failures.Refused():
-            refused = _REFUSED[failure.kind]
-            return refused(failure.text, failure.code, failure.key)
+            return _refused(failure)
         case failures.Deadlock():
             return Deadlock(failure.text, key=failure.key, cycle=tuple(_waiting(edge) for edge in failure.cycle))
         case failures.LeaseLost():
@@ -166,7 +187,9 @@ def translate(failure: Any) -> Exception:
         case failures.Conflict():
             current = failure.current
             held = None if current is None else Versioned(current.value, current.etag)
-            return Conflict(failure.text, code=failure.code, key=failure.key, current=held)
+            return Conflict(
+                failure.text, code=failure.code, key=failure.key, current=held, limit=failure.limit
+            )
         case failures.Unreachable():
             return SidecarUnreachable(failure.text, code=failure.code or "")
         case failures.OutcomeUnknown():
@@ -181,31 +204,33 @@ def reason_name(reason: _native.LossReason) -> str:
 
 
 def _busy(failure: Any) -> SidelockError:
-    after = None if failure.retry_after_ms is None else failure.retry_after_ms / 1000
+    text, code, key, after = failure.text, failure.code, failure.key, _after(failure)
     match failure.kind:
         case _native.Busy.WAIT_TIMEOUT:
-            return WaitTimeout(failure.text, code=failure.code, key=failure.key, retry_after=after)
+            return WaitTimeout(text, code=code, key=key, retry_after=after)
         case _native.Busy.QUEUE_FULL:
-            return QueueFull(failure.text, code=failure.code, key=failure.key, retry_after=after)
+            return QueueFull(text, code=code, key=key, retry_after=after, limit=failure.limit)
         case _:
-            return StoreUnavailable(failure.text, code=failure.code, retry_after=after)
+            return StoreUnavailable(text, code=code, retry_after=after)
 
 
-def _about_key(cls: type[LockError]) -> Callable[[str, str, str], SidelockError]:
-    return lambda text, code, key: cls(text, code=code, key=key)
+def _refused(failure: Any) -> SidelockError:
+    text, code, key = failure.text, failure.code, failure.key
+    match failure.kind:
+        case _native.Refusal.DENIED:
+            return Denied(text, code=code, key=key, retry_after=_after(failure))
+        case _native.Refusal.NOT_HELD:
+            return NotHeld(text, code=code, key=key)
+        case _native.Refusal.NOT_FOUND:
+            return NotFound(text, code=code)
+        case _native.Refusal.INVALID:
+            return Invalid(text, code=code, limit=failure.limit)
+        case _:
+            return Internal(text, code=code)
 
 
-def _plain(cls: type[SidelockError]) -> Callable[[str, str, str], SidelockError]:
-    return lambda text, code, _key: cls(text, code=code)
-
-
-_REFUSED: dict[_native.Refusal, Callable[[str, str, str], SidelockError]] = {
-    _native.Refusal.DENIED: _about_key(Denied),
-    _native.Refusal.NOT_HELD: _about_key(NotHeld),
-    _native.Refusal.NOT_FOUND: _plain(NotFound),
-    _native.Refusal.INVALID: _plain(Invalid),
-    _native.Refusal.INTERNAL: _plain(Internal),
-}
+def _after(failure: Any) -> float | None:
+    return None if failure.retry_after_ms is None else failure.retry_after_ms / 1000
 
 
 def _waiting(edge: _native.CycleEdge) -> Waiting:

@@ -17,7 +17,7 @@ from . import _native
 from ._calls import blocking
 from ._errors import Conflict, Invalid, LeaseLost, OutcomeUnknown, SidecarUnreachable, SidelockError
 from ._losses import Losses
-from ._span import Seconds, to_ms
+from ._span import Seconds, to_ms, wait_ms
 
 _log = logging.getLogger("sidelock")
 
@@ -68,7 +68,7 @@ class BaseLease:
 
     def __repr__(self) -> str:
         state = "valid" if self.is_valid() else "over"
-        return f"<{type(self).__module__}.Lease of {self.key!r}, fence {self.fence}, {state}>"
+        return f"<{type(self).__module__}.{type(self).__name__} of {self.key!r}, fence {self.fence}, {state}>"
 
 
 class Loss(threading.Event):
@@ -99,6 +99,24 @@ class Lease(BaseLease):
         Raises `LeaseLost` if it is gone, `Invalid` if it was acquired without a `ttl`.
         """
         blocking(self._native.renew_blocking, to_ms(ttl, "ttl"))
+
+    def upgrade(self, wait: Seconds | None = None) -> None:
+        """Makes a share all of the key, once nobody else has one: before all who wait, and nobody comes in between. Waits `wait`
+        seconds at most; without that as the client does. Until then, and if it comes to nothing, the share stands. Afterwards
+        `fence` is another one.
+
+        Raises `WaitTimeout`, `Deadlock` if another share is being upgraded (release this one), `LeaseLost` if it is gone,
+        `Conflict` if it is no share.
+        """
+        blocking(self._native.upgrade_blocking, wait_ms(wait))
+        self._fence = None
+
+    def downgrade(self) -> None:
+        """Lets readers in beside it: a share from now on, without anybody coming in between. The fence stays.
+
+        Raises `LeaseLost` if it is gone, `Conflict` if it is permits.
+        """
+        blocking(self._native.downgrade_blocking)
 
     def release(self) -> None:
         """Gives it back; returns when others can have it. Doing it again does nothing.

@@ -109,13 +109,42 @@ class TurnAsk:
         )
 
 
+class Candidate:
+    """An election, before it is known how long a campaign waits and who stands."""
+
+    __slots__ = ("key", "native", "_max_term", "_owner", "_wait")
+
+    def __init__(
+        self,
+        native: _native.Leader,
+        name: str,
+        wait: Seconds | None,
+        max_term: Seconds | None,
+        owner: str | None,
+    ) -> None:
+        self.native = native
+        self.key = f"leader/{name}"
+        self._wait = wait
+        self._max_term = optional_ms(max_term, "max_term")
+        self._owner = owner
+
+    def candidacy(self, wait: Seconds | None) -> _native.Candidacy:
+        """As `Ask.wish`."""
+        return _native.Candidacy(
+            wait_ms=wait_ms(self._wait if wait is None else wait),
+            max_term_ms=self._max_term,
+            owner=self._owner or actor_name(),
+        )
+
+
 _Lock = TypeVar("_Lock")
 _RwLock = TypeVar("_RwLock")
 _Once = TypeVar("_Once")
 _Register = TypeVar("_Register")
+_Leader = TypeVar("_Leader")
 
 
-class Requests(Generic[_Lock, _RwLock, _Once, _Register]):
+class Requests(Generic[_Lock, _RwLock, _Once, _Register, _Leader]):
     """What both clients can be asked for."""
 
     def __init__(
@@ -219,6 +248,21 @@ class Requests(Generic[_Lock, _RwLock, _Once, _Register]):
         """The register `key`: a value of up to 64 KiB with a version, in a name space of its own."""
         return self._register(self._native.register(key))
 
+    def leader(
+        self,
+        name: str,
+        *,
+        wait: Seconds | None = None,
+        max_term: Seconds | None = None,
+        owner: str | None = None,
+    ) -> _Leader:
+        """The election of who leads `name`: its lock is `leader/NAME`.
+
+        `wait`: seconds to campaign at most; else the client's `default_wait`. `max_term`: leads for so long at most, so that the
+        turn goes round.
+        """
+        return self._leader(Candidate(self._native.leader(name), name, wait, max_term, owner))
+
     def _lock(self, ask: Ask) -> _Lock:
         raise NotImplementedError
 
@@ -231,6 +275,8 @@ class Requests(Generic[_Lock, _RwLock, _Once, _Register]):
     def _register(self, native: _native.Register) -> _Register:
         raise NotImplementedError
 
+    def _leader(self, candidate: Candidate) -> _Leader:
+        raise NotImplementedError
 
 
 def _options(

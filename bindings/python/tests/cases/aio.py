@@ -144,6 +144,16 @@ class Actor:
         assert all(isinstance(end, asyncio.CancelledError) for end in ended), "nobody else lets go of the key"
         order.say("ok")
 
+    async def _upgrade(self, order: Order) -> None:
+        lease = self._lease(order)
+        await lease.upgrade(order.span("wait"))
+        del self._held[order.text("lease")]
+        self._keep(order, lease)
+
+    async def _downgrade(self, order: Order) -> None:
+        await self._lease(order).downgrade()
+        order.say("ok")
+
     def _lease(self, order: Order, name: str = "lease") -> aio.Lease:
         held = self._held[order.text(name)]
         lease = held.lease if isinstance(held, aio.Turn) else held

@@ -1,6 +1,8 @@
 """The player for Python programs that block: an actor is a thread.
 
-`bindings/cases/README.md` describes what it is told and what it answers.
+`bindings/cases/README.md` describes what it is told and what it answers. A call that blocks a thread is given up from another
+one by closing its client: so that is what `cancel` and a storm's end are here, and an actor that was cancelled goes on with a
+new client. (What a signal does to a call is tested in `test_trouble.py`.)
 """
 
 from __future__ import annotations
@@ -23,10 +25,18 @@ class Actor:
     def __init__(self, client: sidelock.Client | None = None) -> None:
         self.inbox: queue.SimpleQueue[Order] = queue.SimpleQueue()
         self._client = client
+        self._connected_by: Order | None = None
+        self._cancelled = False
         self._held: dict[str, sidelock.Lease | sidelock.Turn] = {}
         # A thread that took over its creator's context would still be somebody else.
         context = contextvars.copy_context()
         threading.Thread(target=context.run, args=(self._live,), daemon=True).start()
+
+    def cancel(self) -> None:
+        """What it waits for is not wanted any more."""
+        assert not self._held, "closing the client would take these, too"
+        self._cancelled = True
+        self.client.close()
 
     def _live(self) -> None:
         while True:
@@ -34,12 +44,22 @@ class Actor:
             try:
                 getattr(self, f"_{order.verb}")(order)
             except sidelock.SidelockError as error:
-                say_error(order, error)
+                if self._cancelled:
+                    assert isinstance(error, sidelock.Invalid), error
+                    self._go_on(order)
+                else:
+                    say_error(order, error)
             if order.verb == "owner":
                 with sidelock.owner(order.text("owner")):
                     return self._live()
             if order.verb == "close":
                 return None
+
+    def _go_on(self, order: Order) -> None:
+        assert self._connected_by is not None
+        self._client = sidelock.Client(**client_options(self._connected_by))
+        self._cancelled = False
+        order.say("cancelled")
 
     @property
     def client(self) -> sidelock.Client:
@@ -51,6 +71,7 @@ class Actor:
         client = _clients.get(name) or sidelock.Client(**client_options(order))
         client.sidecar()
         self._client = _clients[name] = client
+        self._connected_by = order
         order.say("ok")
 
     def _close(self, order: Order) -> None:
@@ -120,6 +141,39 @@ class Actor:
         del self._held[order.text("lease")]
         order.say("ok")
 
+    def _storm(self, order: Order) -> None:
+        assert self._connected_by is not None
+        times = int(order.text("times"))
+        begun = threading.Barrier(times + 1)
+        given_up: list[sidelock.Invalid] = []
+
+        def wait() -> None:
+            begun.wait()
+            try:
+                request(client, order).acquire()
+            except sidelock.Invalid as closed:
+                given_up.append(closed)
+
+        with sidelock.Client(**client_options(self._connected_by)) as client:
+            waits = [threading.Thread(target=wait) for _ in range(times)]
+            for one in waits:
+                one.start()
+            begun.wait()
+        for one in waits:
+            one.join()
+        assert len(given_up) == times, "nobody else lets go of the key"
+        order.say("ok")
+
+    def _upgrade(self, order: Order) -> None:
+        lease = self._lease(order)
+        lease.upgrade(order.span("wait"))
+        del self._held[order.text("lease")]
+        self._keep(order, lease)
+
+    def _downgrade(self, order: Order) -> None:
+        self._lease(order).downgrade()
+        order.say("ok")
+
     def _lease(self, order: Order, name: str = "lease") -> sidelock.Lease:
         held = self._held[order.text(name)]
         lease = held.lease if isinstance(held, sidelock.Turn) else held
@@ -173,6 +227,9 @@ def main() -> None:
         order = Order(line)
         if order.actor not in _actors:
             _actors[order.actor] = Actor()
+        if order.verb == "cancel":
+            _actors[order.actor].cancel()
+            continue
         _actors[order.actor].inbox.put(order)
         if order.verb == "close":
             del _actors[order.actor]

@@ -21,6 +21,10 @@ def blocking(sl: sidelock.Client) -> int:
             turn.finish(b"42")
     value, etag = sl.register("cfg").get()
     sl.register("cfg").put(value + b"!", if_match=etag)
+    with sl.rwlock("catalog").read() as share:
+        share.upgrade(wait=timedelta(seconds=5))
+    with sl.leader("scheduler", max_term=60) as leadership:
+        fence = max(fence, leadership.term)
     both: dict[str, int] = sl.lock_all({"a", "b"}).acquire().fences
     return fence + sum(both.values())
 
@@ -48,6 +52,9 @@ async def awaited(client: aio.Client) -> None:
 
     renamed: Awaitable[int] = rename("x")
     print(await renamed)
+    async for leader in client.leader("scheduler").observe():
+        print(None if leader is None else leader.fence)
+    await client.close()
 
 
 try:

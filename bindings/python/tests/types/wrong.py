@@ -12,5 +12,7 @@ async def f(sl: sidelock.Client, client: sidelock.aio.Client) -> None:
     sl.semaphore("k")  # wrong: without a limit
     sidelock.Client(require_scope="world")  # wrong: no such scope
     sl.register("cfg").put("text")  # wrong: values are bytes
+    sl.leader("scheduler").try_campaign().term  # wrong: it may be None
+    sl.leader("scheduler").current().app  # wrong: it may be None
     with client.lock("k"):  # wrong: wants async with
         pass

@@ -6,6 +6,7 @@
 """
 
 from ._client import Client, Lock, Once, Register, RwLock
+from ._leader import Leader, Leadership
 from ._lease import Lease, Loss, Turn
 
-__all__ = ["Client", "Lease", "Lock", "Loss", "Once", "Register", "RwLock", "Turn"]
+__all__ = ["Client", "Leader", "Leadership", "Lease", "Lock", "Loss", "Once", "Register", "RwLock", "Turn"]

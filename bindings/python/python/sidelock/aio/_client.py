@@ -9,16 +9,18 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import wraps
 from inspect import iscoroutinefunction
 from types import TracebackType
-from typing import ParamSpec, TypeVar, Unpack
+from typing import ParamSpec, Self, TypeVar, Unpack
 
 from .. import _native
-from .._client import Holder, Sidecar, put_condition, to_holder, to_sidecar
+from .._client import put_condition
 from .._entries import Entries
 from .._errors import Invalid, Versioned, WaitTimeout
 from .._locked import KeyTemplate
-from .._requests import Ask, LeaseOptions, Requests, TurnAsk
+from .._requests import Ask, Candidate, LeaseOptions, Requests, TurnAsk
+from .._seen import Holder, Sidecar, to_holder, to_sidecar
 from .._span import Seconds
 from ._calls import call
+from ._leader import Leader
 from ._lease import Lease, Turn
 
 _P = ParamSpec("_P")
@@ -168,8 +170,11 @@ class Register:
             yield None if value is None else Versioned(value.value, value.etag)
 
 
-class Client(Requests[Lock, RwLock, Once, Register]):
-    """A client of the sidecar on this host, for asyncio. One per process is enough, whatever its loops and threads."""
+class Client(Requests[Lock, RwLock, Once, Register, Leader]):
+    """A client of the sidecar on this host, for asyncio. One per process is enough, whatever its loops and threads.
+
+    It is closed with its last reference. `close`, or leaving its own `async with` block, closes it before.
+    """
 
     async def try_lock(
         self, key: str, *, wait: Seconds = 0, **options: Unpack[LeaseOptions]
@@ -204,6 +209,22 @@ class Client(Requests[Lock, RwLock, Once, Register]):
         """What the sidecar says of itself; connects if need be. `None` while the connection is broken."""
         return to_sidecar(await call(self._native.connect(None)))
 
+    async def close(self) -> None:
+        """Ends it at once: its leases are lost (`session`), which cancels the tasks that run under them, and whatever waits or is
+        asked from now on is `Invalid`. Doing it again does nothing."""
+        self._native.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.close()
+
     def _lock(self, ask: Ask) -> Lock:
         return Lock(self, ask)
 
@@ -215,6 +236,9 @@ class Client(Requests[Lock, RwLock, Once, Register]):
 
     def _register(self, native: _native.Register) -> Register:
         return Register(native)
+
+    def _leader(self, candidate: Candidate) -> Leader:
+        return Leader(candidate, self._losses)
 
 
 def _native_lease(lease: Lease | None) -> _native.Lease | None:

@@ -16,7 +16,7 @@ from .. import _native
 from .._errors import LeaseLost, OutcomeUnknown, SidecarUnreachable, SidelockError
 from .._lease import BaseLease, BaseTurn
 from .._losses import Losses
-from .._span import Seconds, to_ms
+from .._span import Seconds, to_ms, wait_ms
 from ._calls import call
 
 _log = logging.getLogger("sidelock")
@@ -72,6 +72,24 @@ class Lease(BaseLease):
         Raises `LeaseLost` if it is gone, `Invalid` if it was acquired without a `ttl`.
         """
         await call(self._native.renew(to_ms(ttl, "ttl"), None))
+
+    async def upgrade(self, wait: Seconds | None = None) -> None:
+        """Makes a share all of the key, once nobody else has one: before all who wait, and nobody comes in between. Waits `wait`
+        seconds at most; without that as the client does. Until then, if it comes to nothing, and if the task is cancelled, the
+        share stands. Afterwards `fence` is another one.
+
+        Raises `WaitTimeout`, `Deadlock` if another share is being upgraded (release this one), `LeaseLost` if it is gone,
+        `Conflict` if it is no share.
+        """
+        await call(self._native.upgrade(wait_ms(wait), None))
+        self._fence = None
+
+    async def downgrade(self) -> None:
+        """Lets readers in beside it: a share from now on, without anybody coming in between. The fence stays.
+
+        Raises `LeaseLost` if it is gone, `Conflict` if it is permits.
+        """
+        await call(self._native.downgrade(None))
 
     async def release(self) -> None:
         """Gives it back; returns when others can have it. Doing it again does nothing. Cancelling the task does not stop it:

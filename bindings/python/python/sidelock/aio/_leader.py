@@ -1,0 +1,84 @@
+"""Leader election for asyncio; see `sidelock.Client.leader`."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from types import TracebackType
+
+from .._entries import Entries
+from .._errors import WaitTimeout
+from .._losses import Losses
+from .._requests import Candidate
+from .._seen import Holder, to_leader
+from .._span import Seconds
+from ._calls import call
+from ._lease import Lease
+
+
+class Leadership(Lease):
+    """Being the leader, until it is resigned or lost. A lease in all else: the task that runs its `async with` block is
+    cancelled when it is lost, because somebody else may lead already."""
+
+    __slots__ = ()
+
+    @property
+    def term(self) -> int:
+        """Rises with every leader of this name: give it along with whatever is ordered, and let nobody obey a lower one than it
+        has seen. It is the lease's fence."""
+        return self.fence
+
+    async def resign(self) -> None:
+        """Steps down; the next candidate leads. Leaving the `async with` block does the same."""
+        await self.release()
+
+
+class Leader:
+    """An election in which this program may stand; see `Client.leader`. Stateless, and a context manager that campaigns."""
+
+    __slots__ = ("_candidate", "_entries", "_losses")
+
+    def __init__(self, candidate: Candidate, losses: Losses) -> None:
+        self._candidate = candidate
+        self._losses = losses
+        self._entries: Entries[Leadership] = Entries()
+
+    async def campaign(self, wait: Seconds | None = None) -> Leadership:
+        """Waits to be elected, in the order of arrival; `wait` seconds at most, without that as was said when it was made.
+        Cancelling withdraws.
+
+        Raises `WaitTimeout` if the wait is over, and any other `SidelockError`.
+        """
+        native = await call(self._candidate.native.campaign(self._candidate.candidacy(wait), None))
+        return Leadership(native, self._candidate.key, self._losses)
+
+    async def try_campaign(self, wait: Seconds = 0) -> Leadership | None:
+        """Leads if nobody else does, or stops within `wait` seconds; else `None`."""
+        try:
+            return await self.campaign(wait)
+        except WaitTimeout:
+            return None
+
+    async def current(self) -> Holder | None:
+        """Who leads now; `None`: nobody. A leader at another sidecar may be known by no more than that."""
+        return to_leader(await call(self._candidate.native.observe().current(None)))
+
+    async def observe(self) -> AsyncIterator[Holder | None]:
+        """Who leads now, and then each time that it is another leader, another term or nobody (`None`). It looks once a second,
+        so a term between two looks is not seen."""
+        observer = self._candidate.native.observe()
+        while True:
+            yield to_leader(await call(observer.changed(None)))
+
+    async def __aenter__(self) -> Leadership:
+        leadership = await self.campaign()
+        await leadership.__aenter__()
+        self._entries.push(leadership)
+        return leadership
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self._entries.pop().__aexit__(kind, error, traceback)
