@@ -4,13 +4,15 @@
 //! of the usual places.
 
 use crate::error::Error;
+use crate::fork::LetGoInChild;
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, socket_with};
 #[cfg(feature = "embedded")]
 use sidelock_daemon::Embedded;
 use sidelock_socket::Socket;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 #[cfg(feature = "embedded")]
 use std::sync::Weak;
-use tokio::net::UnixStream;
 
 /// The variable that names the socket, for sidecar, command line and SDKs alike.
 pub(crate) const SOCKET_VARIABLE: &str = "SIDELOCK_SOCKET";
@@ -36,16 +38,15 @@ impl Target {
         }
     }
 
-    /// A new connection to it.
-    pub(crate) async fn open(&self) -> Result<Socket, Error> {
+    /// A new connection to it, which a forked child lets go of.
+    pub(crate) fn open(&self) -> Result<(LetGoInChild, Socket), Error> {
         let path = match self {
             Target::Path(path) => path.clone(),
             Target::UsualPlaces => first_existing(usual_places())?,
             #[cfg(feature = "embedded")]
             Target::Embedded(embedded) => return open_embedded(embedded),
         };
-        let connect = async { Socket::new(UnixStream::connect(&path).await?.into_std()?) };
-        connect.await.map_err(|error: std::io::Error| {
+        connect(&path).map_err(|error| {
             let cause = format!("{error}; is `sidelock serve` running, and may this user open its socket?");
             Error::unreachable(vec![path], cause)
         })
@@ -62,11 +63,25 @@ impl Target {
     }
 }
 
+/// A Unix socket connects at once or not at all, so nothing waits here.
+fn connect(path: &Path) -> std::io::Result<(LetGoInChild, Socket)> {
+    let address = SocketAddrUnix::new(path)?;
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let (let_go, socket) =
+        LetGoInChild::open(|| Ok(socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?))?;
+    rustix::net::connect(&socket, &address)?;
+    Ok((let_go, Socket::new(UnixStream::from(socket))?))
+}
+
 #[cfg(feature = "embedded")]
-fn open_embedded(embedded: &Weak<Embedded>) -> Result<Socket, Error> {
+fn open_embedded(embedded: &Weak<Embedded>) -> Result<(LetGoInChild, Socket), Error> {
     let ended = || std::io::Error::other("the embedded sidecar ended with its client");
-    let open = || Socket::new(embedded.upgrade().ok_or_else(ended)?.connect()?);
-    open().map_err(|error| Error::unreachable(Vec::new(), error))
+    let connect = || embedded.upgrade().ok_or_else(ended)?.connect();
+    let open = || {
+        let (let_go, stream) = LetGoInChild::open(connect)?;
+        Ok((let_go, Socket::new(stream)?))
+    };
+    open().map_err(|error: std::io::Error| Error::unreachable(Vec::new(), error))
 }
 
 /// The socket that [`crate::Client::connect_default`] would connect to now: for programs that speak HTTP to it.

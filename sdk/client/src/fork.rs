@@ -8,12 +8,18 @@
 //! A fork by raw system call runs no handlers: there, nothing of this happens.
 #![allow(unsafe_code, reason = "there is no safe way to register a fork handler, or to act in one")]
 
+use std::io;
 use std::os::fd::{AsRawFd, RawFd};
 use std::sync::Once;
-use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering};
+use std::time::Duration;
 
 /// Connections of a process that a child lets go of. A program has one; a test has some. More are not let go of.
 const CONNECTIONS_MAX: usize = 64;
+/// Between two looks at an opening, which lasts two system calls.
+const OPENING_LOOK_EVERY: Duration = Duration::from_micros(50);
+/// Looks at one: a second's.
+const OPENING_LOOKS_MAX: u32 = 20_000;
 /// No descriptor.
 const NONE: RawFd = -1;
 
@@ -22,6 +28,8 @@ static FORKS: AtomicU32 = AtomicU32::new(0);
 /// The connections of this process.
 static CONNECTIONS: [AtomicI32; CONNECTIONS_MAX] = [const { AtomicI32::new(NONE) }; CONNECTIONS_MAX];
 static REGISTERED: Once = Once::new();
+/// A connection is being opened, or the process forks. Held for two system calls, or for one fork.
+static OPENING: AtomicBool = AtomicBool::new(false);
 
 /// Which process of a line of forks something belongs to: for those who keep what a forked child must not use, such as
 /// threads. A client's own leases and requests look after themselves.
@@ -46,13 +54,36 @@ impl ProcessMark {
 pub(crate) struct LetGoInChild(Option<&'static AtomicI32>);
 
 impl LetGoInChild {
-    pub(crate) fn new(connection: &impl AsRawFd) -> LetGoInChild {
+    /// Opens a connection. No fork comes between that and its being written down, so `open` must not wait.
+    pub(crate) fn open<C: AsRawFd>(open: impl FnOnce() -> io::Result<C>) -> io::Result<(LetGoInChild, C)> {
         REGISTERED.call_once(register);
+        let _no_fork = OpeningGuard::wait();
+        let connection = open()?;
         let fd = connection.as_raw_fd();
         let place = CONNECTIONS
             .iter()
             .find(|place| place.compare_exchange(NONE, fd, Ordering::AcqRel, Ordering::Relaxed).is_ok());
-        LetGoInChild(place)
+        Ok((LetGoInChild(place), connection))
+    }
+}
+
+/// Whoever opens a connection, or forks.
+struct OpeningGuard;
+
+impl OpeningGuard {
+    fn wait() -> OpeningGuard {
+        // Not for ever: a signal's handler may fork on the thread that opens.
+        let mut looks = 0..OPENING_LOOKS_MAX;
+        while OPENING.swap(true, Ordering::Acquire) && looks.next().is_some() {
+            std::thread::sleep(OPENING_LOOK_EVERY);
+        }
+        OpeningGuard
+    }
+}
+
+impl Drop for OpeningGuard {
+    fn drop(&mut self) {
+        OPENING.store(false, Ordering::Release);
     }
 }
 
@@ -65,15 +96,24 @@ impl Drop for LetGoInChild {
 }
 
 fn register() {
-    // SAFETY: the handler is a plain function that lives for ever. A failure (out of memory) leaves forks unnoticed, as in
+    // SAFETY: the handlers are plain functions that live for ever. A failure (out of memory) leaves forks unnoticed, as in
     // a program that forks by raw system call.
     unsafe {
-        libc::pthread_atfork(None, None, Some(in_child));
+        libc::pthread_atfork(Some(before), Some(in_parent), Some(in_child));
     }
+}
+
+extern "C" fn before() {
+    std::mem::forget(OpeningGuard::wait());
+}
+
+extern "C" fn in_parent() {
+    drop(OpeningGuard);
 }
 
 /// Only touches atomics and calls what is safe between fork and exec.
 extern "C" fn in_child() {
+    drop(OpeningGuard);
     FORKS.fetch_add(1, Ordering::Relaxed);
     // SAFETY: plain system calls with a constant path and descriptors that this process has; errors leave things as they
     // were.

@@ -5,6 +5,7 @@
 use crate::clock;
 use crate::discover::Target;
 use crate::error::Error;
+use crate::fork::LetGoInChild;
 use crate::shared::{Ended, Session};
 use sidelock_socket::Socket;
 use sidelock_wire::{
@@ -31,6 +32,8 @@ pub(crate) struct Introduction {
 /// A connection on which the sidecar said welcome.
 #[derive(Debug)]
 pub(crate) struct Welcomed {
+    /// Before the stream, so that it is dropped first.
+    pub(crate) let_go: LetGoInChild,
     pub(crate) stream: Socket,
     /// Holds what came right behind the welcome.
     pub(crate) decoder: Decoder,
@@ -46,7 +49,7 @@ pub(crate) struct Welcomed {
 #[derive(Debug)]
 pub(crate) struct Failure {
     pub(crate) ended: Ended,
-    _stream: Option<Socket>,
+    _connection: Option<(LetGoInChild, Socket)>,
 }
 
 impl From<Failure> for Error {
@@ -63,15 +66,15 @@ pub(crate) async fn connect(
 ) -> Result<Welcomed, Failure> {
     let mut attempts = 1..CLOCK_ATTEMPTS_MAX;
     loop {
-        let failed = |error| Failure { ended: Ended::BySidecar(error), _stream: None };
-        let mut stream = target.open().await.map_err(failed)?;
+        let failed = |error| Failure { ended: Ended::BySidecar(error), _connection: None };
+        let (let_go, mut stream) = target.open().map_err(failed)?;
         let said_hello_ns = clock::boottime_ns();
         let mut decoder = Decoder::new(FRAME_BYTES_MAX);
         let said = say_hello(&mut stream, introduction, resume, said_hello_ns).await;
         let answer = tokio::time::timeout(WELCOME_WITHIN, welcome(&mut stream, &mut decoder, said_hello_ns));
         match answer.await.unwrap_or_else(|_| Err(Ended::ByUs(silent()))) {
             Ok((session, resumed)) => {
-                return Ok(Welcomed { stream, decoder, session, resumed, said_hello_ns });
+                return Ok(Welcomed { let_go, stream, decoder, session, resumed, said_hello_ns });
             }
             // The hello was on its way for longer than clocks may differ: it proves nothing.
             Err(Ended::BySidecar(error))
@@ -80,7 +83,7 @@ pub(crate) async fn connect(
                     && attempts.next().is_some() => {}
             Err(ended) => {
                 let ended = ended.map(|error| with_place(error, target, said));
-                return Err(Failure { ended, _stream: Some(stream) });
+                return Err(Failure { ended, _connection: Some((let_go, stream)) });
             }
         }
     }

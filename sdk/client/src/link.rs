@@ -134,7 +134,7 @@ impl Link {
         pings.reset();
         Link {
             shared,
-            _let_go: LetGoInChild::new(&welcomed.stream),
+            _let_go: welcomed.let_go,
             stream: welcomed.stream,
             decoder: welcomed.decoder,
             outgoing: Vec::new(),

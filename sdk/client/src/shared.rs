@@ -82,6 +82,17 @@ impl Ended {
         }
     }
 
+    /// Why a lease is lost that went with it. A sidecar that goes on says so when it hangs up; one that says nothing, or that
+    /// it drains, is no more.
+    fn lost_reason(&self) -> LostReason {
+        match self {
+            Ended::BySidecar(error) if matches!(error.code(), None | Some(Code::Draining)) => {
+                LostReason::SidecarRestarted
+            }
+            Ended::BySidecar(_) | Ended::ByUs(_) => LostReason::Session,
+        }
+    }
+
     pub(crate) fn into_error(self) -> Error {
         let (Ended::BySidecar(error) | Ended::ByUs(error)) = self;
         error
@@ -183,6 +194,7 @@ impl Shared {
         let mut wakes = Wakes::default();
         let mut state = self.lock();
         let fleet = matches!(&state.phase, Phase::Up(session) if session.scope == Scope::Fleet);
+        let reason = ended.lost_reason();
         let (error, keeps_leases) = match ended {
             Ended::BySidecar(error) => (error, fleet),
             Ended::ByUs(error) => (error, false),
@@ -195,7 +207,7 @@ impl Shared {
         let alive_until_ns = self.alive_until_ns.load(Ordering::Acquire);
         match keeps_leases {
             true => state.each_lease(|hold| hold.shorten(alive_until_ns)),
-            false => state.lose_leases(LostReason::Session, &mut wakes),
+            false => state.lose_leases(reason, &mut wakes),
         }
         drop(state);
         wakes.fire();

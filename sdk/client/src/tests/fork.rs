@@ -1,13 +1,17 @@
 //! A forked child has no lease, can not speak for its parent, and does not keep its parent's session alive (H11).
 #![allow(unsafe_code, reason = "to fork is what is tested")]
 
-use super::peer::Place;
-use crate::fork::ProcessMark;
-use crate::{Client, Lease};
-use sidelock_wire::Scope;
+use super::peer::{PATIENCE, Place, welcome};
+use crate::fork::{LetGoInChild, ProcessMark};
+use crate::{Client, Lease, clock};
+use sidelock_wire::{Scope, ToClient, Welcome};
 use std::future::Future;
+use std::io::Read;
+use std::os::unix::net::UnixStream;
 use std::pin::pin;
+use std::sync::mpsc;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 /// Runs `check` in a forked child, and says whether it returned true there.
 fn in_child(check: impl FnOnce() -> bool) -> bool {
@@ -76,6 +80,38 @@ async fn a_child_does_not_keep_its_parents_session_alive() {
     drop((client, lease));
     peer.release().await;
     peer.hung_up().await;
+}
+
+#[tokio::test]
+async fn nor_if_it_was_forked_while_the_connection_was_made() {
+    let place = Place::new();
+    let connecting = tokio::spawn(place.builder().connect());
+    // Its hello is here; it waits for a welcome.
+    let mut peer = place.accept().await;
+    let _child = Sleeper::fork();
+    let welcome = Welcome { boottime_ns: clock::boottime_ns(), ..welcome(Scope::Host) };
+    peer.say(&ToClient::Welcome(welcome)).await;
+    drop(connecting.await.unwrap().unwrap());
+    peer.hung_up().await;
+}
+
+#[test]
+fn nor_if_it_was_forked_in_the_middle_of_opening_one() {
+    let (say_open, opened) = mpsc::channel();
+    let opening = std::thread::spawn(move || {
+        LetGoInChild::open(|| {
+            let (ours, theirs) = UnixStream::pair()?;
+            say_open.send(theirs).unwrap();
+            // The fork comes here, and has to wait.
+            std::thread::sleep(Duration::from_millis(50));
+            Ok(ours)
+        })
+    });
+    let mut theirs = opened.recv().unwrap();
+    let _child = Sleeper::fork();
+    drop(opening.join().unwrap().unwrap());
+    theirs.set_read_timeout(Some(PATIENCE)).unwrap();
+    assert_eq!(theirs.read(&mut [0]).unwrap(), 0);
 }
 
 /// A forked child that does nothing, until this is dropped.

@@ -11,12 +11,28 @@ async fn on_the_memory_store_the_end_of_the_connection_is_the_end_of_its_leases(
     let (client, mut peer) = place.meet(Scope::Host).await;
     let (lease, _) = hold(&client, &mut peer, "k").await;
     drop(peer);
-    assert_eq!(lease.lost().await, LostReason::Session);
+    assert_eq!(lease.lost().await, LostReason::SidecarRestarted);
     assert!(!lease.is_valid());
     let mut peer = place.accept_and_welcome(restarted(Scope::Host)).await;
     peer.settled(&client).await;
     assert_eq!(client.sidecar().unwrap().incarnation, 2);
     assert_eq!(open(&client), 0);
+}
+
+#[tokio::test]
+async fn a_goodbye_says_whether_it_is_the_session_or_the_sidecar_that_ends() {
+    let place = Place::new();
+    let (client, mut peer) = place.meet(Scope::Host).await;
+    for (code, reason) in [
+        (Code::BadRequest, LostReason::Session),
+        (Code::Draining, LostReason::SidecarRestarted),
+        (Code::TooLarge, LostReason::Session),
+    ] {
+        let (lease, _) = hold(&client, &mut peer, "k").await;
+        peer.say(&ToClient::Goodbye { code, message: "go".into() }).await;
+        assert_eq!(lease.lost().await, reason, "{code}");
+        peer = place.accept_and_welcome(restarted(Scope::Host)).await;
+    }
 }
 
 #[tokio::test]
