@@ -53,3 +53,29 @@ python_sdk() {
     printf 'python: %d passed, %d failed\n' "${passed:-0}" "${failed:-0}"
     return "$code"
 }
+
+# Compiler, standard library and coroutines from npm's package of them, JNA from Debian: no Maven is needed.
+kotlin_sdk() {
+    local to=$languages_dir/kotlin from=bindings/kotlin npm=$languages_dir/kotlin/npm libraries run kotlinc
+    need java openjdk-17-jre-headless && need npm npm && need strip binutils && mkdir -p "$npm" || return 1
+    [[ -e /usr/share/java/jna.jar ]] || apt_install libjna-java || return 1
+    libraries=/usr/share/java/jna.jar:$(printf "$npm/node_modules/kotlin-compiler/lib/%s.jar:" kotlin-stdlib kotlin-test kotlinx-coroutines-core-jvm)
+    # The JVM's second compiler is for what lives longer than this.
+    kotlinc=(java -Xmx1g -Xshare:auto -XX:TieredStopAtLevel=1 -XX:+UseParallelGC
+        -cp "$npm/node_modules/kotlin-compiler/lib/kotlin-compiler.jar" org.jetbrains.kotlin.cli.jvm.K2JVMCompiler
+        -kotlin-home "$npm/node_modules/kotlin-compiler" -no-reflect -no-stdlib -Werror -Wextra -jvm-target 17)
+    if ! cmp --silent $from/tests/package.json "$npm/package.json" || [[ ! -d $npm/node_modules/kotlin-compiler ]]; then
+        cp $from/tests/package.json "$npm/" &&
+            step "kotlin: compiler and coroutines" npm --prefix "$npm" install --silent --no-audit --no-fund --no-package-lock || return 1
+    fi
+    step "kotlin: the library (sidelock-ffi), and what uniffi makes of it" $from/generate dev "$to/generated" &&
+        step "kotlin: the package, without a warning" "${kotlinc[@]}" -Xexplicit-api=strict \
+            -cp "$libraries" -d "$to/sidelock.jar" "$to/generated/kotlin" $from/src/main/kotlin || return 1
+    awk '/^```kotlin$/ { inside = 1; next } /^```$/ { if (inside) exit } inside' $from/README.md >"$to/Readme.kt" &&
+        step "kotlin: tests, samples, the README's lines, the player" "${kotlinc[@]}" \
+            -cp "$libraries:$to/sidelock.jar" -d "$to/tests.jar" "$to/Readme.kt" $from/samples $from/tests || return 1
+    run="java -Xshare:auto -XX:TieredStopAtLevel=1 -XX:+UseSerialGC -cp $libraries:$to/sidelock.jar:$to/tests.jar:$to/generated/resources"
+    players+=(--player "kotlin=$run PlayerKt")
+    # shellcheck disable=SC2086 # a command in words
+    SIDELOCK_BIN=$bin/sidelock limited $run RunnerKt
+}

@@ -1,0 +1,50 @@
+package dev.sidelock.ffi
+
+import kotlinx.coroutines.suspendCancellableCoroutine
+
+// What `generate` puts in the place of the generated function of this name.
+//
+// Owns what becomes of a result that was ready when its coroutine was cancelled. The generated function frees the Rust future,
+// which has let go of the result by then: nobody would have it, and a lease would be held until the program ends.
+
+internal suspend fun <T, F, E : Exception> uniffiRustCallAsync(
+    rustFuture: Long,
+    pollFunc: (Long, UniffiRustFutureContinuationCallback, Long) -> Unit,
+    completeFunc: (Long, UniffiRustCallStatus) -> F,
+    freeFunc: (Long) -> Unit,
+    liftFunc: (F) -> T,
+    errorHandler: UniffiRustCallStatusErrorHandler<E>,
+): T {
+    var isReady = false
+    try {
+        while (!isReady) {
+            val polled =
+                suspendCancellableCoroutine { continuation ->
+                    pollFunc(rustFuture, uniffiRustFutureContinuationCallbackImpl, uniffiContinuationHandleMap.insert(continuation))
+                }
+            isReady = polled == UNIFFI_RUST_FUTURE_POLL_READY
+        }
+        return liftFunc(uniffiRustCallWithError(errorHandler) { status -> completeFunc(rustFuture, status) })
+    } finally {
+        if (!isReady) discard(rustFuture, completeFunc, liftFunc, errorHandler)
+        freeFunc(rustFuture)
+    }
+}
+
+/** Ends a future that is not waited for any more, with what may have come of it meanwhile. */
+private fun <T, F, E : Exception> discard(
+    rustFuture: Long,
+    completeFunc: (Long, UniffiRustCallStatus) -> F,
+    liftFunc: (F) -> T,
+    errorHandler: UniffiRustCallStatusErrorHandler<E>,
+) {
+    val status = UniffiRustCallStatus()
+    val outcome = completeFunc(rustFuture, status)
+    when {
+        status.isSuccess() -> Disposable.destroy(liftFunc(outcome))
+        // Takes over its memory.
+        status.isError() -> errorHandler.lift(status.error_buf)
+        // Not ready, which is how most end.
+        else -> Unit
+    }
+}
