@@ -1,6 +1,7 @@
 """The asyncio client, against a real sidecar."""
 
 import asyncio
+import random
 from datetime import timedelta
 
 import pytest
@@ -128,6 +129,26 @@ async def test_waits_that_are_cancelled_as_they_are_granted_leave_nothing(place,
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
     async with aio.lock(key, wait=5):
+        pass
+
+
+@run
+async def test_what_is_cancelled_around_its_grant_is_given_back(place, key):
+    aio = place.aio()
+    keys = [f"{key}/{number}" for number in range(8)]
+    # Turns of the event loop between the begin of a request and its answer, and a few after that.
+    moments = random.Random(7)
+
+    async def once(number):
+        await (await aio.lock(keys[number % 8]).acquire()).release()
+
+    for number in range(4000):
+        task = asyncio.create_task(once(number))
+        for _ in range(moments.randrange(12)):
+            await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.wait([task])
+    async with aio.lock_all(keys, wait=5):
         pass
 
 

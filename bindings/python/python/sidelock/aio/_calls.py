@@ -1,14 +1,16 @@
 """Native calls of an event loop.
 
-Owns their errors. Cancelling the task that awaits one drops the native future: a wait leaves its queue, and a lease that was
-granted in that moment is given back.
+Owns their errors, and what becomes of one that is cancelled: its native future is dropped. A wait leaves its queue, and a lease
+that was granted in that moment is given back.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
-from typing import TypeVar
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Any, TypeVar
 
+from .. import _native
 from .._errors import failures, translate
 
 _T = TypeVar("_T")
@@ -21,3 +23,42 @@ async def call(operation: Awaitable[_T]) -> _T:
     except failures as failure:
         error = translate(failure)
     raise error
+
+
+_generated: Any = _native.sidelock_ffi
+
+
+async def _await_future(
+    future: Any,
+    poll: Callable[..., None],
+    complete: Callable[..., Any],
+    free: Callable[..., None],
+    lift: Callable[[Any], Any],
+    failure: Any,
+) -> Any:
+    """In the place of the generated function, which frees a future that is cancelled with the result that it may have by then:
+    nobody would have that, and a lease would be held until the program ends."""
+
+    def result() -> Any:
+        return lift(_generated._uniffi_rust_call_with_error(failure, complete, future))
+
+    loop = _generated._uniffi_get_event_loop()
+    try:
+        try:
+            while True:
+                polled = loop.create_future()
+                handle = _generated._UniffiContinuationHandleMap.insert((loop, polled))
+                poll(future, _generated._uniffi_continuation_callback, handle)
+                if await polled == _generated._UNIFFI_RUST_FUTURE_POLL_READY:
+                    break
+        except BaseException:
+            with suppress(Exception):
+                # Dropped at once.
+                result()
+            raise
+        return result()
+    finally:
+        free(future)
+
+
+_generated._uniffi_rust_call_async = _await_future
