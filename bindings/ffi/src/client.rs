@@ -5,6 +5,7 @@
 use crate::blocking;
 use crate::cancel::{self, Cancel};
 use crate::connection::{Connection, Recipe};
+use crate::each_process::EachProcess;
 use crate::error::{Failure, Result};
 use crate::leader::Leader;
 use crate::lease::{Lease, LossListener};
@@ -69,7 +70,7 @@ pub struct Holder {
 /// child has its own, and none of its parent's leases.
 #[derive(uniffi::Object)]
 pub struct Client {
-    connection: Arc<Connection>,
+    connection: Arc<EachProcess<Connection>>,
     recipe: Arc<Recipe>,
     listener: Option<Arc<dyn LossListener>>,
     closed: Arc<AtomicBool>,
@@ -151,7 +152,7 @@ impl Client {
     /// ([`Refusal::Invalid`]). Doing it again does nothing. Of a forked child it is the child's own connection that ends.
     pub fn close(&self) {
         self.closed.store(true, Ordering::Release);
-        if let Some(client) = self.connection.here().connected() {
+        if let Some(client) = self.connection.here().get().connected() {
             client.close();
         }
     }
@@ -173,7 +174,7 @@ impl Client {
             builder = builder.require_scope(scope.into());
         }
         let recipe = Arc::new(Recipe { builder, embedded });
-        Arc::new(Client { connection: Connection::new(), recipe, listener, closed: Arc::default() })
+        Arc::new(Client { connection: EachProcess::new(), recipe, listener, closed: Arc::default() })
     }
 
     /// Who hears of losses.
@@ -185,14 +186,14 @@ impl Client {
     pub(crate) fn sdk(&self) -> impl Future<Output = Result<sdk::Client>> + Send + use<> {
         let (connection, recipe, closed) = (self.connection.here(), self.recipe.clone(), self.closed.clone());
         async move {
-            if let Some(client) = connection.connected() {
+            if let Some(client) = connection.get().connected() {
                 // Of a closed one it is the SDK's client that says so.
                 return Ok(client.clone());
             }
             if closed.load(Ordering::Acquire) {
                 return Err(Failure::closed());
             }
-            let client = connection.client(&recipe).await?;
+            let client = connection.get().client(&recipe).await?;
             if closed.load(Ordering::Acquire) {
                 // It was closed before there was anything to close.
                 client.close();

@@ -4,8 +4,7 @@
 
 use crate::error::Result;
 use crate::own_process::OwnProcess;
-use sidelock_client::{self as sdk, Builder, ProcessMark};
-use std::sync::{Arc, OnceLock};
+use sidelock_client::{self as sdk, Builder};
 use tokio::sync::OnceCell;
 
 /// How the SDK's client is made.
@@ -16,28 +15,13 @@ pub(crate) struct Recipe {
     pub(crate) embedded: bool,
 }
 
-/// The connection of one process, and those of the processes forked from it: each uses its own.
-#[derive(Debug)]
+/// The connection of one process.
+#[derive(Debug, Default)]
 pub(crate) struct Connection {
-    mark: ProcessMark,
     client: OnceCell<OwnProcess<sdk::Client>>,
-    child: OnceLock<Arc<Connection>>,
 }
 
 impl Connection {
-    pub(crate) fn new() -> Arc<Connection> {
-        Arc::new(Connection { mark: ProcessMark::here(), client: OnceCell::new(), child: OnceLock::new() })
-    }
-
-    /// That of this process.
-    pub(crate) fn here(self: &Arc<Connection>) -> Arc<Connection> {
-        let mut connection = self;
-        while !connection.mark.is_here() {
-            connection = connection.child.get_or_init(Connection::new);
-        }
-        connection.clone()
-    }
-
     /// The connected client. Who comes while another one connects waits for that; a failure is told to each who tried, and
     /// the next tries again.
     pub(crate) async fn client(&self, recipe: &Recipe) -> Result<sdk::Client> {

@@ -5,6 +5,7 @@
 use crate::blocking;
 use crate::cancel::{self, Cancel};
 use crate::client::{Client, Holder};
+use crate::each_process::EachProcess;
 use crate::error::Result;
 use crate::lease::Lease;
 use crate::wish::{Units, Wish};
@@ -56,7 +57,11 @@ impl Leader {
 
     /// Looks on without standing.
     pub fn observe(&self) -> Arc<Observer> {
-        Arc::new(Observer { client: self.client.clone(), name: self.name.clone(), looking: Arc::default() })
+        Arc::new(Observer {
+            client: self.client.clone(),
+            name: self.name.clone(),
+            looking: EachProcess::new(),
+        })
     }
 }
 
@@ -65,8 +70,8 @@ impl Leader {
 pub struct Observer {
     client: Arc<Client>,
     name: String,
-    /// Made on first use; one look at a time.
-    looking: Arc<Mutex<Option<sdk::Observer>>>,
+    /// Made on first use; one look at a time. A forked child begins anew.
+    looking: Arc<EachProcess<Mutex<Option<sdk::Observer>>>>,
 }
 
 impl fmt::Debug for Observer {
@@ -124,10 +129,10 @@ impl Observer {
     }
 
     fn changing(&self) -> impl Future<Output = Result<Option<Holder>>> + Send + use<> {
-        let (sdk, name, looking) = (self.client.sdk(), self.name.clone(), self.looking.clone());
+        let (sdk, name, looking) = (self.client.sdk(), self.name.clone(), self.looking.here());
         async move {
             let sdk = sdk.await?;
-            let mut looking = looking.lock().await;
+            let mut looking = looking.get().lock().await;
             let observer = looking.get_or_insert_with(|| sdk.leader(name).observe());
             Ok(observer.changed().await?.map(Holder::from))
         }

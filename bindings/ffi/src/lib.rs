@@ -11,6 +11,7 @@ mod blocking;
 mod cancel;
 mod client;
 mod connection;
+mod each_process;
 mod error;
 mod leader;
 mod lease;

@@ -3,6 +3,7 @@
 use crate::blocking::{self, Delivery};
 use crate::cancel::{self, Cancel};
 use crate::client::Client;
+use crate::each_process::EachProcess;
 use crate::error::Result;
 use crate::lease::Lease;
 use sidelock_client as sdk;
@@ -106,7 +107,12 @@ impl Register {
 
     /// Its changes, beginning with what it holds, or with what differs from this version.
     pub fn watch(&self, after: Option<String>) -> Arc<Watch> {
-        Arc::new(Watch { client: self.client.clone(), key: self.key.clone(), after, changes: Arc::default() })
+        Arc::new(Watch {
+            client: self.client.clone(),
+            key: self.key.clone(),
+            after,
+            changes: EachProcess::new(),
+        })
     }
 }
 
@@ -116,8 +122,8 @@ pub struct Watch {
     client: Arc<Client>,
     key: String,
     after: Option<String>,
-    /// Made on first use; one `next` at a time.
-    changes: Arc<Mutex<Option<sdk::Watch>>>,
+    /// Made on first use; one `next` at a time. A forked child begins anew.
+    changes: Arc<EachProcess<Mutex<Option<sdk::Watch>>>>,
 }
 
 impl fmt::Debug for Watch {
@@ -199,11 +205,11 @@ impl Register {
 
 impl Watch {
     fn changing(&self) -> impl Future<Output = Result<Option<Value>>> + Send + use<> {
-        let (client, changes) = (self.client.sdk(), self.changes.clone());
+        let (client, changes) = (self.client.sdk(), self.changes.here());
         let (key, after) = (self.key.clone(), self.after.clone());
         async move {
             let client = client.await?;
-            let mut changes = changes.lock().await;
+            let mut changes = changes.get().lock().await;
             let changes = changes.get_or_insert_with(|| {
                 let watch = client.register(key).watch();
                 after.into_iter().fold(watch, sdk::Watch::after)

@@ -79,48 +79,6 @@ def test_a_lease_that_is_forgotten_is_given_back(sl, other, key):
         pass
 
 
-def test_a_forked_child_is_somebody_else(place, key):
-    text = f"""
-lease = sl.lock({key!r}).acquire()
-child = os.fork()
-if child == 0:
-    assert not lease.is_valid()
-    try: lease.release()
-    except sidelock.LeaseLost: say('dead')
-    say(sl.try_lock({key!r}))
-    own = sl.lock({key + "/own"!r}, wait=5).acquire()
-    say(own.is_valid())
-    del lease
-    os._exit(0)
-os.waitpid(child, 0)
-say(lease.is_valid())
-lease.release()
-"""
-    parent = program(place, text)
-    assert parent.communicate(timeout=30)[0].split() == ["dead", "None", "True", "True"]
-
-
-def test_forked_workers_outlive_their_parent_and_keep_nothing_of_it(place, sl, key):
-    text = f"""
-lease = sl.lock({key!r}).acquire()
-for number in range(4):
-    if os.fork() == 0:
-        with sl.lock({key!r} + f'/{{number}}', wait=5) as own:
-            say('worker')
-            time.sleep(2)
-            say(own.is_valid())
-        os._exit(0)
-time.sleep(60)
-"""
-    parent = program(place, text)
-    assert [parent.stdout.readline() for _ in range(4)] == ["worker\n"] * 4
-    parent.kill()
-    with sl.lock(key, wait=1.5):
-        pass
-    assert parent.stdout.read().split() == ["True"] * 4
-    parent.wait()
-
-
 def test_without_a_sidecar_it_says_where_it_looked(tmp_path):
     sl = sidelock.Client(tmp_path / "nothing.sock")
     with pytest.raises(ConnectionError, match=r"nothing\.sock.*|.*sidelock serve") as caught:
