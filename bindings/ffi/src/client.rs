@@ -148,8 +148,8 @@ impl Client {
         Leader::new(self, name)
     }
 
-    /// Ends it, at once: its leases are lost ([`LossReason::Session`]), and what waits or is asked from now on is refused
-    /// ([`Refusal::Invalid`]). Doing it again does nothing. Of a forked child it is the child's own connection that ends.
+    /// Ends it, at once: its leases are lost ([`crate::LossReason::Session`]), and what waits or is asked from now on is refused
+    /// ([`crate::Refusal::Invalid`]). Doing it again does nothing. Of a forked child it is the child's own connection that ends.
     pub fn close(&self) {
         self.closed.store(true, Ordering::Release);
         if let Some(client) = self.connection.here().get().connected() {
