@@ -85,8 +85,10 @@ need() {
 
 apt_install() {
     export DEBIAN_FRONTEND=noninteractive
-    apt-get install -y --no-install-recommends "$@" ||
-        { apt-get update && apt-get install -y --no-install-recommends "$@"; }
+    # Somebody else may be at it: that is waited for.
+    local apt=(apt-get -o DPkg::Lock::Timeout=120)
+    "${apt[@]}" install -y --no-install-recommends "$@" ||
+        { "${apt[@]}" update && "${apt[@]}" install -y --no-install-recommends "$@"; }
 }
 
 # Debian starts a daemon when it installs one. The tests start their own, and nobody asked for another.
