@@ -7,6 +7,8 @@ languages_dir=$target_dir/languages
 # How `cases` starts the players of the languages that are built.
 players=()
 
+source tests/support/swift.sh
+
 # step WORDS COMMAND…: runs it, says what it is and how long it took; its output is shown only if it fails.
 step() {
     local words=$1 started=$SECONDS log code
