@@ -124,7 +124,9 @@ fun Tests.owners() {
         val sl = place.client()
         val outcome = CompletableDeferred<Deadlock>()
         val program: suspend () -> Deadlock = { sl.withLock(key) { assertFailsWith<Deadlock> { sl.withLock(key) { } } } }
-        program.startCoroutine(Continuation(EmptyCoroutineContext) { result -> result.fold(outcome::complete, outcome::completeExceptionally) })
+        program.startCoroutine(
+            Continuation(EmptyCoroutineContext) { result -> result.fold(outcome::complete, outcome::completeExceptionally) },
+        )
         assertEquals(key, outcome.await().cycle.single().key)
     }
 }

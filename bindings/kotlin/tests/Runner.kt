@@ -84,7 +84,8 @@ class Place(val store: String, val folder: Path, vararg options: String) : AutoC
 /** This program once more, in another process that does `work` and says a line when it gets to something. */
 fun elsewhere(work: String, vararg arguments: String, environment: Map<String, String> = emptyMap()): Process {
     val java = Path.of(System.getProperty("java.home"), "bin", "java")
-    val builder = ProcessBuilder("$java", "-Xshare:auto", "-XX:TieredStopAtLevel=1", "-cp", System.getProperty("java.class.path"), work, *arguments)
+    val classes = System.getProperty("java.class.path")
+    val builder = ProcessBuilder("$java", "-Xshare:auto", "-XX:TieredStopAtLevel=1", "-cp", classes, work, *arguments)
     builder.environment() += environment
     return builder.redirectError(Redirect.INHERIT).start()
 }

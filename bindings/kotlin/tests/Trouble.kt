@@ -40,6 +40,15 @@ fun Tests.trouble() {
         place.client().withLock(key, wait = 1.seconds) { }
     }
 
+    test("programs take turns on one key, and its fences rise") { place ->
+        val key = place.key()
+        val programs = List(2) { elsewhere("TurnsKt", "${place.socket}", key, "20") }
+        val fences = programs.map { program -> program.inputReader().readLines().map { it.toLong() } }
+        assertTrue(programs.all { it.endsWithin(20.seconds) && it.exitValue() == 0 })
+        assertEquals(40, fences.flatten().toSet().size)
+        for (own in fences) assertEquals(own.sorted(), own)
+    }
+
     test("leases that are forgotten are given back") { place ->
         val key = place.key()
         val sl = place.client()
