@@ -24,7 +24,7 @@ pub use register::{Operation, Register, Watch};
 pub use several::{LeaseAll, RequestAll};
 
 use crate::error::{Error, Result};
-use crate::{Builder, LeaseView, request};
+use crate::{Builder, LeaseView, LostReason, request};
 use std::future::{Future, IntoFuture};
 use std::path::Path;
 use std::sync::Arc;
@@ -246,6 +246,11 @@ impl Leadership {
         self.leadership.is_valid()
     }
 
+    /// See [`crate::Leadership::lost`]: blocks until then.
+    pub fn lost(&self) -> LostReason {
+        self.thread.wait(self.leadership.lost())
+    }
+
     /// See [`crate::Leadership::resign`].
     ///
     /// # Errors
@@ -398,6 +403,11 @@ impl Lease {
             None => upgrade.wait_forever(),
         };
         self.thread.wait(upgrade.into_future())
+    }
+
+    /// See [`crate::Lease::lost`]: blocks until then. Another thread may wait by [`crate::LeaseView::ended`].
+    pub fn lost(&self) -> LostReason {
+        self.thread.wait(self.lease.lost())
     }
 
     /// See [`crate::Lease::release`].

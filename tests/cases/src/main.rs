@@ -135,14 +135,17 @@ fn result(case: &Case, language: &Language, store: Store, verdict: Verdict) -> t
 
 /// Rust and HTTP, whose players were built with this program, and those that were named.
 fn languages(args: &Args) -> Vec<Language> {
-    let beside = |name: &str| {
+    let beside = |name: &str, command: &[&str]| {
         let this = std::env::current_exe().unwrap_or_default();
-        Language {
-            name: name.to_owned(),
-            command: vec![this.with_file_name(format!("player-{name}")).to_string_lossy().into_owned()],
-        }
+        let program = this.with_file_name(command[0]).to_string_lossy().into_owned();
+        let rest = command[1..].iter().map(|&word| word.to_owned());
+        Language { name: name.to_owned(), command: std::iter::once(program).chain(rest).collect() }
     };
-    let mut languages = vec![beside("rust"), beside("http")];
+    let mut languages = vec![
+        beside("rust", &["player-rust"]),
+        beside("rust-blocking", &["player-rust", "blocking"]),
+        beside("http", &["player-http"]),
+    ];
     languages.extend(args.players.iter().cloned());
     languages.retain(|language| args.languages.is_empty() || args.languages.contains(&language.name));
     languages

@@ -2,7 +2,7 @@
 
 use super::{Client, Thread};
 use crate::error::Result;
-use crate::{Entered as AsyncEntered, LeaseView, Outcome, Window};
+use crate::{Entered as AsyncEntered, LeaseView, LostReason, Outcome, Window};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -156,6 +156,11 @@ impl Turn {
     /// As there.
     pub fn renew(&self, ttl: Duration) -> Result<()> {
         self.thread.wait(self.turn.renew(ttl))
+    }
+
+    /// See [`crate::Turn::lost`]: blocks until then.
+    pub fn lost(&self) -> LostReason {
+        self.thread.wait(self.turn.lost())
     }
 
     /// See [`crate::Turn::finish`].

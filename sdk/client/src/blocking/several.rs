@@ -1,6 +1,7 @@
 //! Several keys at once, for programs without async; see [`crate::RequestAll`] for what is promised.
 
 use super::{Client, Thread};
+use crate::LostReason;
 use crate::error::Result;
 use std::sync::Arc;
 use std::time::Duration;
@@ -115,6 +116,11 @@ impl LeaseAll {
     /// As there.
     pub fn renew(&self, ttl: Duration) -> Result<()> {
         self.thread.wait(self.leases.renew(ttl))
+    }
+
+    /// See [`crate::LeaseAll::lost`]: blocks until then.
+    pub fn lost(&self) -> LostReason {
+        self.thread.wait(self.leases.lost())
     }
 
     /// See [`crate::LeaseAll::release`].

@@ -19,7 +19,7 @@ use std::path::Path;
 pub const NOBODY: &str = "_";
 
 /// Languages that a case can be impossible in.
-pub const LANGUAGES: [&str; 6] = ["rust", "http", "python", "asyncio", "swift", "kotlin"];
+pub const LANGUAGES: [&str; 7] = ["rust", "rust-blocking", "http", "python", "asyncio", "swift", "kotlin"];
 
 /// Where tenures live.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

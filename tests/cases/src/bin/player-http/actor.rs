@@ -32,8 +32,8 @@ pub(crate) struct Actor {
 enum Held {
     /// Timed leases by their ids: one, or one of each key.
     Timed(Vec<String>),
-    /// For as long as the connection.
-    Streamed(BufReader<UnixStream>),
+    /// For as long as the connection, which tells of its end.
+    Streamed { events: BufReader<UnixStream>, lost: bool },
 }
 
 type Outcome<T = Line> = Result<T, Line>;
@@ -59,6 +59,10 @@ impl Actor {
             "once" => self.once(order),
             "upgrade" => self.upgrade(order),
             "release" => self.release(order),
+            "drop" => {
+                self.held.remove(&text(order, "lease"));
+                Ok(ok())
+            }
             "storm" => self.storm(order),
             "renew" => self.with_lease(order, "PUT", "", &json!({ "ttl": span(order, "ttl") }).to_string()),
             "downgrade" => self.with_lease(order, "POST", "", &json!({ "mode": "shared" }).to_string()),
@@ -178,6 +182,9 @@ impl Actor {
     }
 
     fn is_valid(&mut self, order: &Line) -> Outcome<bool> {
+        if let Some(Held::Streamed { lost, .. }) = self.held.get(&text(order, "lease")) {
+            return Ok(!lost);
+        }
         match self.send("GET", &self.path(order, "")?, &[], "") {
             Ok(_) => Ok(true),
             Err(line) if line.get("code").is_some_and(|code| code == "lease_lost") => Ok(false),
@@ -187,8 +194,9 @@ impl Actor {
 
     fn lost(&mut self, order: &Line) -> Outcome {
         let lost = |reason: &str| Line::new(["lost"]).with("reason", reason);
-        if let Some(Held::Streamed(stream)) = self.held.get_mut(&text(order, "lease")) {
-            let event = next_event(stream, &["lost"])?;
+        if let Some(Held::Streamed { events, lost: is_lost }) = self.held.get_mut(&text(order, "lease")) {
+            let event = next_event(events, &["lost"])?;
+            *is_lost = true;
             return Ok(lost(event["reason"].as_str().unwrap_or_default()));
         }
         let path = self.path(order, "")?;
@@ -249,15 +257,15 @@ impl Actor {
         let mut stream = self.call.connect()?;
         let failed = |error: std::io::Error| nobody(&error.to_string());
         stream.write_all(request("POST", path, &self.demands(), body).as_bytes()).map_err(failed)?;
-        let mut stream = BufReader::new(stream);
-        let event = next_event(&mut stream, &["granted", "refused"]);
+        let mut events = BufReader::new(stream);
+        let event = next_event(&mut events, &["granted", "refused"]);
         if self.call.was_cancelled() {
             return Err(Line::new(["cancelled"]));
         }
         let event = event?;
         match event["event"].as_str() {
             Some("granted") => {
-                self.held.insert(text(order, "as"), Held::Streamed(stream));
+                self.held.insert(text(order, "as"), Held::Streamed { events, lost: false });
                 Ok(Line::new(["lease"]).with("fence", &event["fence"]))
             }
             _ => Err(problem(&event)),

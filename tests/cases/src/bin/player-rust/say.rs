@@ -1,7 +1,7 @@
 //! What came of an order, as a line.
 
 use sidelock_cases::line::Line;
-use sidelock_client::{Error, LeaseAll, Refusal, Value};
+use sidelock_client::{Error, Refusal, Value};
 use std::io::Write;
 
 /// Says it, whole: the driver reads lines.
@@ -10,9 +10,8 @@ pub(crate) fn say(number: &str, answer: &Line) {
     let _ = writeln!(std::io::stdout().lock(), "{number} {answer}");
 }
 
-pub(crate) fn fences(leases: &LeaseAll) -> Line {
-    let (keys, fences): (Vec<_>, Vec<_>) =
-        leases.fences().map(|(key, fence)| (key, fence.to_string())).unzip();
+pub(crate) fn fences<'a>(leases: impl Iterator<Item = (&'a str, u64)>) -> Line {
+    let (keys, fences): (Vec<_>, Vec<_>) = leases.map(|(key, fence)| (key, fence.to_string())).unzip();
     Line::new(["lease"]).with_list("keys", keys).with_list("fence", fences)
 }
 

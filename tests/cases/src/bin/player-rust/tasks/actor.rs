@@ -2,17 +2,17 @@
 //!
 //! Owns the actor's client and leases. Must not know what has to come of anything.
 
-use crate::Company;
+use super::Company;
+use crate::order::{self, once, request, several, span, text};
 use crate::say::{absent, error, fences, say, value};
 use sidelock_cases::line::Line;
 use sidelock_client::{
-    Client, Entered, Error, Lease, LeaseAll, Once, Request, RequestAll, Result, Scope, Turn, Window, owner,
+    Client, Entered, Error, Lease, LeaseAll, Once, Request, RequestAll, Result, Turn, owner,
 };
 use std::collections::HashMap;
 use std::future::pending;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::time::Duration;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::{spawn_local, yield_now};
 
@@ -140,16 +140,7 @@ impl Actor {
         let known = self.company.clients.borrow().get(&name).cloned();
         let client = match known {
             Some(client) => client,
-            None => {
-                let mut builder = Client::builder().socket(text(order, "socket")).app(&name);
-                if let Some(scope) = order.get("require_scope").and_then(|scope| Scope::from_name(&scope)) {
-                    builder = builder.require_scope(scope);
-                }
-                if let Some(wait) = span(order, "default_wait") {
-                    builder = builder.default_wait(wait);
-                }
-                builder.connect().await?
-            }
+            None => order::builder(order).connect().await?,
         };
         self.company.clients.borrow_mut().insert(name, client.clone());
         self.client = Some(client);
@@ -175,7 +166,7 @@ impl Actor {
     fn keep(&mut self, order: &Line, held: Held) -> Line {
         let line = match &held {
             Held::One(lease) => Line::new(["lease"]).with("fence", lease.fence()),
-            Held::Several(leases) => fences(leases),
+            Held::Several(leases) => fences(leases.fences()),
             Held::Turn(turn) => Line::new(["turn"]).with("fence", turn.fence()),
         };
         self.held.insert(text(order, "as"), held);
@@ -192,65 +183,15 @@ impl Actor {
     }
 
     fn request(&self, order: &Line) -> Request {
-        let (client, key) = (self.client(), text(order, "key"));
-        let number = |name| order.number(name).map(|number| u32::try_from(number).unwrap_or(u32::MAX));
-        let mut request = match (number("limit"), number("permits"), span(order, "per")) {
-            (Some(limit), permits, None) => client.semaphore(key, limit).permits(permits.unwrap_or(1)),
-            (Some(limit), permits, Some(per)) => client.rate(key, limit, per).permits(permits.unwrap_or(1)),
-            _ if order.has("shared") => client.rwlock(key).read(),
-            _ if order.has("write") => client.rwlock(key).write(),
-            _ => client.lock(key),
-        };
-        if let Some(wait) = span(order, "wait") {
-            request = request.wait(wait);
-        }
-        if let Some(ttl) = span(order, "ttl") {
-            request = request.ttl(ttl);
-        }
-        if let Some(max_hold) = span(order, "max_hold") {
-            request = request.max_hold(max_hold);
-        }
-        if let Some(priority) = order.get("priority").and_then(|priority| priority.parse().ok()) {
-            request = request.priority(priority);
-        }
-        if order.has("reentrant") { request.reentrant() } else { request }
+        request!(self.client(), order)
     }
 
     fn several(&self, order: &Line) -> RequestAll {
-        let mut request = self.client().lock_all(order.list("keys"));
-        if order.has("shared") {
-            request = request.shared();
-        }
-        if let Some(wait) = span(order, "wait") {
-            request = request.wait(wait);
-        }
-        if let Some(ttl) = span(order, "ttl") {
-            request = request.ttl(ttl);
-        }
-        if let Some(max_hold) = span(order, "max_hold") {
-            request = request.max_hold(max_hold);
-        }
-        request
+        several!(self.client(), order)
     }
 
     fn once(&self, order: &Line) -> Once {
-        let per = span(order, "per").unwrap_or_default();
-        let window = if order.get("align").is_some_and(|align| align == "utc") {
-            Window::utc
-        } else {
-            Window::rolling
-        };
-        let mut once = self.client().once(text(order, "key"), window(per));
-        if let Some(wait) = span(order, "wait") {
-            once = once.wait(wait);
-        }
-        if let Some(ttl) = span(order, "ttl") {
-            once = once.ttl(ttl);
-        }
-        if let Some(max_hold) = span(order, "max_hold") {
-            once = once.max_hold(max_hold);
-        }
-        once
+        once!(self.client(), order)
     }
 
     /// The lease is kept while it is upgraded, and has another name afterwards.
@@ -338,12 +279,4 @@ impl Actor {
         }
         Ok(watch.next().await?.map_or_else(absent, |found| value(&found)))
     }
-}
-
-fn text(order: &Line, name: &str) -> String {
-    order.get(name).unwrap_or_default()
-}
-
-fn span(order: &Line, name: &str) -> Option<Duration> {
-    order.number(name).map(Duration::from_millis)
 }
