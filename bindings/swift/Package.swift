@@ -4,7 +4,7 @@ import PackageDescription
 
 let library = "\(Context.packageDirectory)/lib"
 
-/// Programs of this package only: its tests, their player, samples, and a benchmark.
+/// Programs of this package only: its tests, what they start, samples, and a benchmark.
 func program(_ name: String, in folder: String) -> Target {
     .executableTarget(name: name, dependencies: ["Sidelock"], path: folder)
 }
@@ -28,12 +28,13 @@ let package = Package(
         .systemLibrary(name: "SidelockNativeFFI"),
         program("player", in: "Tests/Player"),
         program("bench", in: "Tests/Bench"),
+        program("turns", in: "Tests/Turns"),
         program("sample-web", in: "Samples/Web"),
         program("sample-worker", in: "Samples/Worker"),
         program("sample-migration", in: "Samples/Migration"),
         .testTarget(
             name: "SidelockTests",
-            dependencies: ["Sidelock", "player", "sample-web", "sample-worker", "sample-migration"]
+            dependencies: ["Sidelock", "player", "turns", "sample-web", "sample-worker", "sample-migration"]
         ),
     ]
 )

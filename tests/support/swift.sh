@@ -42,6 +42,17 @@ swift_sdk() {
     swift_stranger "${strict[@]}" && return "$code"
 }
 
+# The program that `tests/run bench` measures: optimised, as is the library that it loads.
+swift_peer() {
+    local scratch=$languages_dir/swift-release to=$target_dir/bench/peers
+    tests/support/trixie --possible && mkdir -p "$scratch" "$to" &&
+        tests/support/trixie "$swift_root" "${swift_packages[@]}" >"$scratch/root.log" 2>&1 &&
+        bindings/swift/prepare --profile bindings &&
+        "${swift_in[@]}" bindings/swift build --quiet -c release --product bench --scratch-path "$scratch" &&
+        printf '#!/bin/sh\nexec "%s" "%s" "%s" "%s" -- env LD_LIBRARY_PATH="%s" "%s" "$@"\n' "$PWD/tests/support/in-trixie" \
+            "$swift_root" "$PWD" "$target_dir" "$target_dir/bindings" "$scratch/release/bench" >"$to/swift" && chmod +x "$to/swift"
+}
+
 # Everything public has a comment, and what comments refer to is there.
 swift_docs() {
     local public=$1.public undocumented='
