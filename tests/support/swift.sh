@@ -19,7 +19,7 @@ swift_begin() {
 }
 
 swift_sdk() {
-    local why outcome=$languages_dir/swift.log code passed failed
+    local why outcome=$languages_dir/swift.log code passed failed folders
     why=$(tests/support/trixie --possible) || {
         echo "swift: skipped, all of it: $why"
         return 0
@@ -33,9 +33,11 @@ swift_sdk() {
             "${swift_in[@]}" bindings/swift build --build-tests --scratch-path "$swift_dir" "${strict[@]}" || return 1
     swift_docs "$symbols" || return 1
     players+=(--player "swift=${in_swift_root[*]} $swift_dir/debug/player")
-    SIDELOCK_BIN=$bin/sidelock limited "${swift_in[@]}" bindings/swift test --skip-build --disable-xctest \
+    folders=$(mktemp -d)
+    TMPDIR=$folders SIDELOCK_BIN=$bin/sidelock limited "${swift_in[@]}" bindings/swift test --skip-build --disable-xctest \
         --scratch-path "$swift_dir" "${strict[@]}" 2>&1 | tee "$outcome" | grep -vE 'started\.|passed after'
     code=${PIPESTATUS[0]}
+    rm -rf "$folders"
     failed=$(grep -cE '✘.* Test [a-zA-Z]+\(.*\) failed' "$outcome")
     passed=$(grep -cE '✔.* Test [a-zA-Z]+\(.*\) passed' "$outcome")
     printf 'swift: %d passed, %d failed\n' "$passed" "$failed"
