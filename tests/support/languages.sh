@@ -6,6 +6,8 @@
 languages_dir=$target_dir/languages
 # How `cases` starts the players of the languages that are built.
 players=()
+# How `turns` starts programs of the languages that are built.
+turners=(--program curl=bindings/turns/curl)
 
 source tests/support/swift.sh
 
@@ -47,6 +49,7 @@ python_sdk() {
         step "python: the players of bindings/cases under mypy --strict" \
             sh -c "cd $tests/cases && '$venv/bin/mypy' --strict --cache-dir '$languages_dir/mypy' ./*.py" || return 1
     players+=(--player "python=$venv/bin/python $tests/cases/blocking.py" --player "asyncio=$venv/bin/python $tests/cases/aio.py")
+    turners+=(--program "python=$venv/bin/python bindings/turns/python.py")
     outcome=$languages_dir/python.log
     SIDELOCK_BIN=$bin/sidelock limited "$venv/bin/python" -m pytest -q --no-header -p no:cacheprovider $tests 2>&1 | tee "$outcome"
     code=${PIPESTATUS[0]}
@@ -78,6 +81,7 @@ kotlin_sdk() {
             -cp "$libraries:$to/sidelock.jar" -d "$to/tests.jar" "$to/Readme.kt" $from/samples $from/tests || return 1
     run="java -Xshare:auto -XX:TieredStopAtLevel=1 -XX:+UseSerialGC -cp $libraries:$to/sidelock.jar:$to/tests.jar:$to/generated/resources"
     players+=(--player "kotlin=$run PlayerKt")
+    turners+=(--program "kotlin=$run TurnsKt")
     # `tests/run bench` measures it if it is there; that lives long enough for both of the JVM's compilers.
     mkdir -p "$target_dir/bench/peers" &&
         printf '#!/bin/sh\nexec java -cp %s BenchKt\n' "${run##* -cp }" >"$target_dir/bench/peers/kotlin" && chmod +x "$target_dir/bench/peers/kotlin"

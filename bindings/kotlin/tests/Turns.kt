@@ -7,6 +7,6 @@ import kotlinx.coroutines.runBlocking
 fun main(arguments: Array<String>) = runBlocking {
     val (socket, key, times) = arguments
     Sidelock(Path.of(socket), app = "kotlin").use { sl ->
-        repeat(times.toInt()) { sl.withLock(key) { lease -> println(lease.fence) } }
+        repeat(times.toInt()) { sl.withLock(key) { lease -> println("kotlin ${lease.fence}") } }
     }
 }

@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -74,17 +75,39 @@ def place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         yield place
         place.stop()
         return
+    with redis(folder) as store:
+        place = serve(folder, "--redis", store.url)
+        yield place
+        place.stop()
+
+
+@dataclass
+class Redis:
+    """A running Redis."""
+
+    socket: str
+    process: subprocess.Popen[bytes]
+
+    @property
+    def url(self) -> str:
+        return f"unix://{self.socket}"
+
+    def ask(self, *words: str) -> str:
+        command = ["redis-cli", "-s", self.socket, *words]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+
+@contextmanager
+def redis(folder: Path) -> Iterator[Redis]:
     socket = folder / "redis.sock"
     with (folder / "redis.log").open("wb") as log:
         command = ["redis-server", "--port", "0", "--save", "", "--unixsocket", str(socket)]
-        redis = subprocess.Popen(command, stdout=log, cwd=folder)
+        process = subprocess.Popen(command, stdout=log, cwd=folder)
     try:
-        place = serve(folder, "--redis", f"unix://{socket}")
-        yield place
-        place.stop()
+        yield Redis(str(socket), process)
     finally:
-        redis.kill()
-        redis.wait()
+        process.kill()
+        process.wait()
 
 
 @pytest.fixture

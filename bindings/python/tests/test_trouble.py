@@ -7,7 +7,7 @@ import threading
 import time
 
 import pytest
-from conftest import program, serve, waits
+from conftest import program, waits
 
 import sidelock
 
@@ -79,20 +79,6 @@ def test_a_lease_that_is_forgotten_is_given_back(sl, other, key):
         pass
 
 
-def test_without_a_sidecar_it_says_where_it_looked(tmp_path):
-    sl = sidelock.Client(tmp_path / "nothing.sock")
-    with pytest.raises(ConnectionError, match=r"nothing\.sock.*|.*sidelock serve") as caught:
-        sl.lock("k").acquire()
-    assert isinstance(caught.value, sidelock.SidecarUnreachable)
-
-
-def test_what_is_no_sidecar_is_said(tmp_path):
-    path = tmp_path / "plain"
-    path.write_text("")
-    with pytest.raises(sidelock.SidecarUnreachable):
-        sidelock.Client(path).lock("k").acquire()
-
-
 def test_a_scope_can_be_demanded(place, request):
     client = place.client(require_scope="fleet")
     if request.node.callspec.params["place"] == "redis":
@@ -101,16 +87,3 @@ def test_a_scope_can_be_demanded(place, request):
         with pytest.raises(sidelock.Invalid) as caught:
             client.sidecar()
         assert caught.value.code == "scope_too_small"
-
-
-def test_a_client_outlives_its_sidecar(tmp_path):
-    first = serve(tmp_path)
-    sl = first.client()
-    lease = sl.lock("k").acquire()
-    first.stop()
-    assert lease.lost.wait(10)
-    (tmp_path / "sidelock.sock").unlink(missing_ok=True)
-    second = serve(tmp_path)
-    with sl.lock("k", wait=10) as again:
-        assert again.is_valid()
-    second.stop()

@@ -9,6 +9,8 @@ use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, socket
 #[cfg(feature = "embedded")]
 use sidelock_daemon::Embedded;
 use sidelock_socket::Socket;
+use std::io;
+use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 #[cfg(feature = "embedded")]
@@ -47,7 +49,7 @@ impl Target {
             Target::Embedded(embedded) => return open_embedded(embedded),
         };
         connect(&path).map_err(|error| {
-            let cause = format!("{error}; is `sidelock serve` running, and may this user open its socket?");
+            let cause = why_not(&path, &error);
             Error::unreachable(vec![path], cause)
         })
     }
@@ -64,7 +66,7 @@ impl Target {
 }
 
 /// A Unix socket connects at once or not at all, so nothing waits here.
-fn connect(path: &Path) -> std::io::Result<(LetGoInChild, Socket)> {
+fn connect(path: &Path) -> io::Result<(LetGoInChild, Socket)> {
     let address = SocketAddrUnix::new(path)?;
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let (let_go, socket) =
@@ -73,15 +75,38 @@ fn connect(path: &Path) -> std::io::Result<(LetGoInChild, Socket)> {
     Ok((let_go, Socket::new(UnixStream::from(socket))?))
 }
 
+/// What there is instead of a sidecar, and what to do.
+fn why_not(path: &Path, error: &io::Error) -> String {
+    let is_socket = || std::fs::metadata(path).is_ok_and(|found| found.file_type().is_socket());
+    match error.kind() {
+        io::ErrorKind::NotFound => {
+            format!(
+                "there is nothing; start one with `sidelock serve`, or let {SOCKET_VARIABLE} say where it listens"
+            )
+        }
+        io::ErrorKind::PermissionDenied => {
+            "this user may not open the socket: its owner and its group may (`ls -l`); join that group"
+                .to_owned()
+        }
+        io::ErrorKind::ConnectionRefused if is_socket() => {
+            "nobody listens there any more; start the sidecar again with `sidelock serve`".to_owned()
+        }
+        io::ErrorKind::ConnectionRefused => {
+            format!("that is no socket; let {SOCKET_VARIABLE}, or the program's settings, name the sidecar's")
+        }
+        _ => format!("{error}; is `sidelock serve` running?"),
+    }
+}
+
 #[cfg(feature = "embedded")]
 fn open_embedded(embedded: &Weak<Embedded>) -> Result<(LetGoInChild, Socket), Error> {
-    let ended = || std::io::Error::other("the embedded sidecar ended with its client");
+    let ended = || io::Error::other("the embedded sidecar ended with its client");
     let connect = || embedded.upgrade().ok_or_else(ended)?.connect();
     let open = || {
         let (let_go, stream) = LetGoInChild::open(connect)?;
         Ok((let_go, Socket::new(stream)?))
     };
-    open().map_err(|error: std::io::Error| Error::unreachable(Vec::new(), error))
+    open().map_err(|error: io::Error| Error::unreachable(Vec::new(), error))
 }
 
 /// The socket that [`crate::Client::connect_default`] would connect to now: for programs that speak HTTP to it.

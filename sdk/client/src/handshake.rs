@@ -147,7 +147,10 @@ async fn welcome(
 }
 
 fn silent() -> Error {
-    unreachable(format!("no welcome within {} s; is the sidecar stopped?", WELCOME_WITHIN.as_secs()))
+    unreachable(format!(
+        "no welcome within {} s; the sidecar is stopped, or it is no sidecar that listens there",
+        WELCOME_WITHIN.as_secs()
+    ))
 }
 
 /// Names the place that was tried, and a hello that could not be sent if that is all there is to say.
