@@ -27,6 +27,7 @@ mod http;
 mod listener;
 mod memory;
 mod metrics;
+mod notify;
 mod observe;
 mod outbound;
 mod outlet;

@@ -103,7 +103,11 @@ impl Metrics {
         let grants = Family::<PathLabels, Counter>::default();
         let by = |path| grants.get_or_create_owned(&PathLabels { path });
         let (handoffs, retained, from_store) = (by("handoff"), by("retained"), by("store"));
-        let lost = Family::default();
+        let lost = Family::<ReasonLabels, Counter>::default();
+        // From the start: what appears with its first loss has not risen, to whoever watches for a rise.
+        for reason in LostReason::ALL {
+            drop(lost.get_or_create(&ReasonLabels { reason: reason.name() }));
+        }
         let deadlocks = Counter::default();
         let store = StoreMetrics {
             roundtrip: seconds(),
@@ -278,6 +282,7 @@ mod tests {
             r#"sidelock_requests_total{op="acquire",mode="exclusive",class="pay",outcome="granted"} 3"#,
             r#"sidelock_grants_total{path="handoff"} 1"#,
             r#"sidelock_leases_lost_total{reason="store"} 1"#,
+            r#"sidelock_leases_lost_total{reason="session"} 0"#,
             "sidelock_leases 3",
             "sidelock_waiters 0",
             "sidelock_sessions 0",

@@ -6,6 +6,7 @@ use crate::config::{self, Config, ConfigError, Sources, StoreKind};
 use crate::handle::Handle;
 use crate::listener::{self, Listener, SocketError, beside};
 use crate::memory;
+use crate::notify::Manager;
 use crate::peer::Allow;
 use crate::place::Place;
 use crate::rules::{InForce, Rules};
@@ -23,6 +24,9 @@ use tokio::time::timeout;
 
 /// After the last answer was handed to the sockets: long enough for writers to be woken once more.
 const LAST_WRITES: Duration = Duration::from_millis(20);
+
+/// What a service manager is asked for beyond the grace of a drain, before it loses patience.
+const MANAGER_PATIENCE: Duration = Duration::from_secs(5);
 
 /// The operators' socket, if nobody says where it is: beside the other one.
 const ADMIN_NAME: &str = "admin.sock";
@@ -117,6 +121,12 @@ async fn live(config: &Config, sources: &Sources, started: impl FnOnce(&Started)
     let place = sidecar.handle.gate().place().clone();
     tracing::info!(socket = %socket.display(), store = place.store.name(), scope = %place.scope,
         guarantee = %place.guarantee, incarnation = %place.incarnation, "serving");
+    let manager = Manager::find().map(Rc::new);
+    if let Some(manager) = manager.clone() {
+        let handle = sidecar.handle.clone();
+        // Asked through the driver: a sidecar whose doors answer and whose driver does not is none.
+        spawn_local(async move { manager.follow(async || handle.counts().await.is_some()).await });
+    }
     started(&Started { socket, admin_socket, place });
 
     let Sidecar { handle, in_force, driver, .. } = &mut sidecar;
@@ -125,6 +135,9 @@ async fn live(config: &Config, sources: &Sources, started: impl FnOnce(&Started)
         _ = driver => return Err(ServeError::Broken),
     }
     leaving.send_replace(true);
+    if let Some(manager) = manager {
+        manager.stopping(config.drain_grace + MANAGER_PATIENCE);
+    }
     drain(handle, config.drain_grace, &mut signals).await;
     Ok(())
 }

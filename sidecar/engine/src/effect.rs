@@ -232,6 +232,16 @@ pub enum LostReason {
 }
 
 impl LostReason {
+    /// All of them.
+    pub const ALL: [LostReason; 6] = [
+        LostReason::Expired,
+        LostReason::MaxHold,
+        LostReason::Store,
+        LostReason::Session,
+        LostReason::Forced,
+        LostReason::SidecarRestarted,
+    ];
+
     /// The word used in protocols and output.
     pub fn name(self) -> &'static str {
         match self {

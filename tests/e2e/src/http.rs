@@ -1,9 +1,10 @@
-//! HTTP over a Unix socket, as plain as it gets: one connection, one request, the whole answer.
+//! HTTP over a socket, as plain as it gets: one connection, one request, the whole answer.
 //!
 //! Owns nothing but bytes, so that tests can also send what no HTTP library would.
 
 use serde_json::Value;
 use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
@@ -39,6 +40,12 @@ impl Answer {
     }
 }
 
+/// GET over TCP, as a kubelet probes.
+pub fn probe(address: SocketAddr, path: &str) -> Answer {
+    let head = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+    exchange(TcpStream::connect(address).expect("the sidecar listens for probes"), head.as_bytes())
+}
+
 /// One request. An empty body is sent as none.
 pub fn request(socket: &Path, method: &str, path: &str, body: &str) -> Answer {
     let length = body.len();
@@ -54,7 +61,7 @@ pub fn raw(socket: &Path, bytes: &[u8]) -> Answer {
 }
 
 /// These bytes over a new connection, then everything that comes back. Status 0: it hung up without an answer.
-pub fn exchange(mut stream: UnixStream, bytes: &[u8]) -> Answer {
+pub fn exchange(mut stream: impl Read + Write, bytes: &[u8]) -> Answer {
     // A door that refuses early may close before it has read everything; its answer is what counts.
     let _ = stream.write_all(bytes);
     let mut answer = Vec::new();
