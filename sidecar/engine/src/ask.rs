@@ -121,7 +121,7 @@ impl Engine {
             self.drop_ask(now, resource);
         }
         match &mut self.resources[resource].ask {
-            Some(ask) if ask.units == units && !idle => {}
+            Some(ask) if ask.units == units && !idle && ask.again_at > now => {}
             Some(ask) => {
                 ask.units = units;
                 self.send_ask(now, resource);

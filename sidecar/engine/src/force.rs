@@ -96,11 +96,10 @@ impl Engine {
     pub(crate) fn ask_after_taken(&mut self, now: Time, resource: usize, seq: u64) {
         let owed = self.resources[resource].debts.iter().any(|debt| debt.returns(seq));
         self.tenure_taken(now, resource, seq);
-        match &mut self.resources[resource].ask {
-            // The return that is on its way may have been lost.
-            Some(ask) if owed => ask.again_at = now + ASK_RETRY,
-            Some(_) => self.send_ask(now, resource),
-            None => {}
+        if let Some(ask) = &mut self.resources[resource].ask {
+            // It leaves when the caller serves the resource: less is wanted if what was held is lost. The return that is on
+            // its way may have been lost.
+            ask.again_at = if owed { now + ASK_RETRY } else { now };
         }
     }
 
