@@ -16,20 +16,24 @@ use std::time::Duration;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Holder {
-    /// How much of the key. Several shares, or permits, at another sidecar are one holder.
+    /// How much of the key. Several shares, or permits, at a sidecar that is not [`known`](Holder::known) are one holder.
     pub mode: Mode,
     /// The sidecar: its [`crate::Sidecar::incarnation`].
     pub sidecar: u128,
-    /// It is a lease of the sidecar that this client talks to, of whomever there. Of another sidecar no more is known than that
-    /// it has the key: its clients hold it, or it keeps it at hand for the next of them, which delays nobody.
+    /// It is the sidecar that this client talks to.
     pub local: bool,
+    /// Its sidecar said whose the lease is. `false`: it did not within 100 ms, because it is stopped, or busy. Then its
+    /// clients hold the key, or it keeps it at hand for the next of them, which delays nobody.
+    pub known: bool,
     /// What the program with the lease calls itself; empty if that is not known.
     pub app: String,
+    /// The user id of that program, if that is known.
+    pub uid: Option<u32>,
     /// The owner that asked for it, if one was named and is known.
     pub owner: Option<String>,
-    /// The lease's fence token, if it is local.
+    /// The lease's fence token, if it is known. What is only reserved for a request for several keys has none yet.
     pub fence: Option<u64>,
-    /// Since its grant, if it is local.
+    /// Since its grant, if that is known.
     pub held_for: Option<Duration>,
     /// Until it ends, unless it is extended before.
     pub expires_in: Duration,
@@ -37,7 +41,8 @@ pub struct Holder {
 
 impl Client {
     /// Who has `key` now; it is free if nobody is named. Nothing is acquired, and nobody is disturbed: with Redis it is one
-    /// look at its record. At most a hundred are named.
+    /// look at its record, and a question to the other sidecars in it (64 at most), for whose answers it waits 100 ms at most.
+    /// At most a hundred holders are named, of each other sidecar the oldest 32.
     ///
     /// # Errors
     /// [`Error::Invalid`] for what is no key, [`Error::StoreUnavailable`] if the store that other sidecars share is away: who
@@ -61,10 +66,10 @@ impl Client {
 
 impl From<wire::Holder> for Holder {
     fn from(holder: wire::Holder) -> Holder {
-        let wire::Holder { mode, sidecar, expires_in, lease } = holder;
-        let (fence, held_for) = (lease.as_ref().map(|l| l.fence), lease.as_ref().map(|l| l.held_for));
-        let local = lease.is_some();
-        let (app, owner) = lease.map(|lease| (lease.app, lease.owner)).unwrap_or_default();
-        Holder { mode, sidecar, local, app, owner, fence, held_for, expires_in }
+        let wire::Holder { mode, sidecar, local, expires_in, fence, client } = holder;
+        let known = client.is_some();
+        let (uid, held_for) = (client.as_ref().map(|c| c.uid), client.as_ref().map(|c| c.held_for));
+        let (app, owner) = client.map(|client| (client.app, client.owner)).unwrap_or_default();
+        Holder { mode, sidecar, local, known, app, uid, owner, fence, held_for, expires_in }
     }
 }

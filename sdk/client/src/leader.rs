@@ -94,8 +94,11 @@ pub struct Observer {
     client: Client,
     name: Arc<str>,
     /// What was told last, if anything was.
-    told: Option<Option<(u128, Option<u64>)>>,
+    told: Option<Option<Told>>,
 }
+
+/// Which leader was told: the sidecar, and the term if that sidecar said it.
+type Told = (u128, Option<u64>);
 
 impl Leader {
     /// Looks on without standing.
@@ -105,7 +108,8 @@ impl Leader {
 }
 
 impl Observer {
-    /// Who leads now; `None`: nobody. A leader at another sidecar is known by its sidecar only: see [`Holder::local`].
+    /// Who leads now; `None`: nobody. A leader at a sidecar that does not answer is known by its sidecar only: see
+    /// [`Holder::known`].
     ///
     /// # Errors
     /// As [`Client::holders`].
@@ -114,7 +118,7 @@ impl Observer {
     }
 
     /// Waits until it is another leader, another term or nobody, and says who: the first time, at once. It looks once a second,
-    /// so a term between two looks is not seen, nor that one term follows another at one other sidecar.
+    /// so a term between two looks is not seen. A leader that was told without its name is told again when that is known.
     ///
     /// # Errors
     /// As [`Client::holders`].
@@ -122,11 +126,20 @@ impl Observer {
         loop {
             let leader = self.current().await?;
             let term = leader.as_ref().map(|leader| (leader.sidecar, leader.fence));
-            if self.told.replace(term) != Some(term) {
+            if self.told.is_none_or(|told| is_news(told, term)) {
+                self.told = Some(term);
                 return Ok(leader);
             }
             tokio::time::sleep(LOOK_EVERY).await;
         }
+    }
+}
+
+/// A sidecar that does not answer for a while says nothing new of its leader.
+fn is_news(told: Option<Told>, now: Option<Told>) -> bool {
+    match (told, now) {
+        (Some((before, _)), Some((sidecar, None))) => before != sidecar,
+        (told, now) => told != now,
     }
 }
 
@@ -153,5 +166,31 @@ impl Leadership {
     /// As [`Lease::release`].
     pub async fn resign(self) -> Result<()> {
         self.lease.release().await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_leader_another_term_or_nobody_is_news_and_silence_is_not() {
+        let (first, second, unknown) = (Some((1, Some(7))), Some((1, Some(8))), Some((1, None)));
+        for (told, now, news) in [
+            (None, None, false),
+            (None, first, true),
+            (first, None, true),
+            (first, first, false),
+            (first, second, true),
+            (first, Some((2, Some(7))), true),
+            (first, unknown, false),
+            (unknown, unknown, false),
+            (unknown, first, true),
+            (first, Some((2, None)), true),
+            (None, unknown, true),
+            (unknown, None, true),
+        ] {
+            assert_eq!(is_news(told, now), news, "{told:?} then {now:?}");
+        }
     }
 }

@@ -35,24 +35,28 @@ pub struct Holders {
     pub named: Vec<Holder>,
 }
 
-/// One of those who have a key: a lease of the asked sidecar, or another sidecar.
+/// One of those who have a key: a lease, at whatever sidecar, or a sidecar that did not say whose leases it has.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Holder {
     /// How much of it.
     pub mode: Mode,
     /// The life of the sidecar that has it, or whose client has.
     pub sidecar: u128,
+    /// That is the sidecar that was asked.
+    pub local: bool,
     /// Until it ends, unless it is extended before.
     pub expires_in: Duration,
-    /// Of a lease of the asked sidecar. `None`: what the other sidecar does with the key only it knows.
-    pub lease: Option<HolderLease>,
+    /// Its token. `None`: it is no lease yet but reserved for a request for several keys, or nobody said.
+    pub fence: Option<u64>,
+    /// Whose it is. `None`: the other sidecar did not say in time.
+    pub client: Option<HolderClient>,
 }
 
-/// What a sidecar knows about a lease of its own.
+/// What a sidecar says about a lease of a client of its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HolderLease {
-    /// Its token.
-    pub fence: u64,
+pub struct HolderClient {
+    /// The client's user, from the kernel.
+    pub uid: u32,
     /// Since its grant.
     pub held_for: Duration,
     /// What its client calls itself; empty if that has gone.
@@ -63,8 +67,11 @@ pub struct HolderLease {
 
 /// Flags of a holder, in the order in which the fields they announce follow.
 mod flag {
-    pub(super) const LEASE: u8 = 1;
+    pub(super) const CLIENT: u8 = 1;
     pub(super) const OWNER: u8 = 1 << 1;
+    pub(super) const FENCE: u8 = 1 << 2;
+    /// Announces no field.
+    pub(super) const LOCAL: u8 = 1 << 3;
 }
 
 impl<'a> AskHolders<'a> {
@@ -100,18 +107,27 @@ impl Holders {
 
 impl Holder {
     fn encode(&self, out: &mut Vec<u8>) {
-        let owner = self.lease.as_ref().and_then(|lease| lease.owner.as_ref());
-        out.push(put::flag(self.lease.is_some(), flag::LEASE) | put::flag(owner.is_some(), flag::OWNER));
+        let owner = self.client.as_ref().and_then(|client| client.owner.as_ref());
+        let flags = [
+            put::flag(self.client.is_some(), flag::CLIENT),
+            put::flag(owner.is_some(), flag::OWNER),
+            put::flag(self.fence.is_some(), flag::FENCE),
+            put::flag(self.local, flag::LOCAL),
+        ];
+        out.push(flags.iter().fold(0, |all, flag| all | flag));
         put_mode(out, self.mode);
         put::u128(out, self.sidecar);
         put::u64(out, millis(self.expires_in));
-        if let Some(lease) = &self.lease {
-            put::u64(out, lease.fence);
-            put::u64(out, millis(lease.held_for));
-            put::text(out, &lease.app);
+        if let Some(client) = &self.client {
+            put::u32(out, client.uid);
+            put::u64(out, millis(client.held_for));
+            put::text(out, &client.app);
         }
         if let Some(owner) = owner {
             put::text(out, owner);
+        }
+        if let Some(fence) = self.fence {
+            put::u64(out, fence);
         }
     }
 
@@ -120,11 +136,13 @@ impl Holder {
         let mode = mode(fields)?;
         let sidecar = fields.u128("sidecar")?;
         let expires_in = fields.millis("expires_in")?;
-        let lease = fields.optional(flags & flag::LEASE != 0, |f| {
-            let (fence, held_for) = (f.u64("fence")?, f.millis("held_for")?);
-            Ok(HolderLease { fence, held_for, app: f.text("app")?.to_owned(), owner: None })
+        let client = fields.optional(flags & flag::CLIENT != 0, |f| {
+            let (uid, held_for) = (f.u32("uid")?, f.millis("held_for")?);
+            Ok(HolderClient { uid, held_for, app: f.text("app")?.to_owned(), owner: None })
         })?;
         let owner = fields.optional(flags & flag::OWNER != 0, |f| f.text("owner").map(str::to_owned))?;
-        Ok(Holder { mode, sidecar, expires_in, lease: lease.map(|lease| HolderLease { owner, ..lease }) })
+        let fence = fields.optional(flags & flag::FENCE != 0, |f| f.u64("fence"))?;
+        let client = client.map(|client| HolderClient { owner, ..client });
+        Ok(Holder { mode, sidecar, local: flags & flag::LOCAL != 0, expires_in, fence, client })
     }
 }

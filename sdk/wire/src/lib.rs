@@ -20,7 +20,7 @@ pub use code::{Code, Kind};
 pub use cycle::{CYCLE_EDGES_MAX, CycleEdge};
 pub use frame::{Decoder, FRAME_BYTES_MAX, FrameError, MAGIC};
 pub use granted::Granted;
-pub use holder::{AskHolders, HOLDERS_MAX, Holder, HolderLease, Holders};
+pub use holder::{AskHolders, HOLDERS_MAX, Holder, HolderClient, Holders};
 pub use message::{
     Align, Detail, FEATURES, Guarantee, LeaseName, Life, LostReason, Mode, NOBODY, Resume, Scope, Secret,
     VERSION_MAX, VERSION_MIN, Window,

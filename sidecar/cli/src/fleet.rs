@@ -6,7 +6,7 @@ use crate::door::{ask, in_time};
 use crate::failure::Failure;
 use crate::graph::short;
 use crate::output::Output;
-use crate::show::{list, word};
+use crate::show::{list, mode, name, word};
 use crate::socket::Socket;
 use crate::table::table;
 use hyper::Method;
@@ -40,21 +40,30 @@ fn row(me: &Value, key: &Value) -> Vec<String> {
     vec![word(&key["key"]), word(&key["space"]), limit, word(&key["waiting"]), holders]
 }
 
-/// A sidecar that has a key; of this one also whose clients do.
+/// A sidecar that has a key, and whose clients do.
 fn stand(me: &Value, holder: &Value, here: &Value) -> String {
-    let mode = match holder["permits"].as_u64() {
-        Some(permits) => format!("permits {permits}"),
-        None => word(&holder["mode"]),
-    };
     let at = short(&holder["sidecar"]);
-    if &holder["sidecar"] != me {
-        return format!("{mode} at {at}");
-    }
+    let is_here = &holder["sidecar"] == me;
     if holder["idle"] == true {
-        return format!("at hand at {at} (here)");
+        return format!("at hand at {at}{}", if is_here { " (here)" } else { "" });
     }
-    let apps: Vec<_> = list(&here["holders"]).map(|holder| word(&holder["app"])).collect();
-    format!("{mode} at {at} (here: {})", apps.join(" "))
+    let clients = match is_here {
+        true => format!("here: {}", names(&here["holders"])),
+        false if holder["known"] == true => names(&holder["holders"]),
+        false => "unknown".to_owned(),
+    };
+    let more = holder["holders_left_out"].as_u64().unwrap_or_default();
+    match (clients.is_empty(), more) {
+        // It may have passed the key on since the store was looked at.
+        (true, 0) => format!("{} at {at}", mode(holder)),
+        (true, more) => format!("{} at {at} ({more} not named)", mode(holder)),
+        (false, 1..) if !is_here => format!("{} at {at} ({clients} and {more} more)", mode(holder)),
+        _ => format!("{} at {at} ({clients})", mode(holder)),
+    }
+}
+
+fn names(holders: &Value) -> String {
+    list(holders).map(name).collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]
@@ -63,13 +72,35 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn of_other_sidecars_the_sidecar_is_named_and_of_this_one_its_clients() {
+    fn of_each_sidecar_its_clients_are_named_and_of_a_silent_one_that_it_is_silent() {
+        let holder = |sidecar: &str, more: Value| {
+            let mut holder = json!({"sidecar": sidecar, "mode": "shared", "known": true, "holders": [], "holders_left_out": 0});
+            holder.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            holder
+        };
+        let me = "aaaaaaaaaaaaaaaa";
+        let there = "bbbbbbbbbbbbbbbb";
+        let clients = json!([{"app": "billing", "known": true}, {"app": "", "ref": "00ab", "known": true}]);
+        let here = json!({"holders": [{"app": "orders", "known": true}]});
+        for (holder, shown) in [
+            (holder(me, json!({})), "shared at aaaaaaaa (here: orders)"),
+            (holder(me, json!({"idle": true})), "at hand at aaaaaaaa (here)"),
+            (holder(there, json!({"idle": true})), "at hand at bbbbbbbb"),
+            (holder(there, json!({"holders": clients})), "shared at bbbbbbbb (billing timed lease 00ab)"),
+            (
+                holder(there, json!({"holders": clients, "holders_left_out": 3})),
+                "shared at bbbbbbbb (billing timed lease 00ab and 3 more)",
+            ),
+            (holder(there, json!({"holders_left_out": 3})), "shared at bbbbbbbb (3 not named)"),
+            (holder(there, json!({"known": false})), "shared at bbbbbbbb (unknown)"),
+            (holder(there, json!({})), "shared at bbbbbbbb"),
+        ] {
+            assert_eq!(stand(&json!(me), &holder, &here), shown);
+        }
         let key = json!({"key": "k", "space": "lock", "limit": null, "waiting": 2,
-            "holders": [{"sidecar": "aaaaaaaaaaaaaaaa", "mode": "shared"}, {"sidecar": "bbbbbbbbbbbbbbbb", "mode": "shared"}],
-            "here": {"holders": [{"app": "billing"}]}});
-        let shown = row(&json!("aaaaaaaaaaaaaaaa"), &key);
-        let holders = "shared at aaaaaaaa (here: billing), shared at bbbbbbbb";
-        assert_eq!(shown, ["k", "lock", "lock", "2", holders]);
+            "holders": [holder(me, json!({})), holder(there, json!({"known": false}))], "here": here});
+        let holders = "shared at aaaaaaaa (here: orders), shared at bbbbbbbb (unknown)";
+        assert_eq!(row(&json!(me), &key), ["k", "lock", "lock", "2", holders]);
     }
 
     #[test]

@@ -39,6 +39,17 @@ pub(crate) fn path(key: Option<&str>) -> String {
 }
 
 fn lines(graph: &Value) -> String {
+    let mut parts = around(graph);
+    parts.extend(clients(graph));
+    parts.retain(|part| !part.is_empty());
+    match parts.is_empty() {
+        true => "no owner with a name waits\n".to_owned(),
+        false => parts.join("\n"),
+    }
+}
+
+/// Owners that wait, for whom, and the sidecars that the store knows of.
+fn around(graph: &Value) -> Vec<String> {
     let waits: Vec<_> = list(&graph["waits"]).map(wait).collect();
     let edges = list(&graph["edges"]).map(|edge| {
         let owner =
@@ -51,21 +62,17 @@ fn lines(graph: &Value) -> String {
         parts.push(table(&["OWNER", "APP", "SIDECAR", "WAITS FOR", "MODE", "FOR", "HOLDS"], &waits));
     }
     parts.extend([edges.collect(), sidecars(graph)]);
-    parts.extend(clients(graph));
-    parts.retain(|part| !part.is_empty());
-    match parts.is_empty() {
-        true => "no owner with a name waits\n".to_owned(),
-        false => parts.join("\n"),
-    }
+    parts
 }
 
-/// What a look around a key shows beside the sidecar's own stand: nothing if there is no other sidecar in it.
+/// What a look around a key shows beside who holds it and who waits: nothing if there is no other sidecar in it.
 pub(crate) fn of_others(graph: &Value) -> String {
     let mut stands = list(&graph["keys"]).flat_map(|key| list(&key["holders"]).chain(list(&key["queue"])));
-    match stands.any(|other| other["sidecar"] != graph["sidecar"]) {
-        true => format!("\nin the fleet:\n{}", lines(graph)),
-        false => String::new(),
+    if !stands.any(|other| other["sidecar"] != graph["sidecar"]) {
+        return String::new();
     }
+    let parts: Vec<String> = around(graph).into_iter().filter(|part| !part.is_empty()).collect();
+    format!("\nin the fleet:\n{}", parts.join("\n"))
 }
 
 /// The keys as the store knows them: which sidecars hold them, and which wait.
@@ -100,9 +107,7 @@ fn clients(graph: &Value) -> [String; 3] {
             let at = |who: Vec<String>| [vec![word(&key["key"]), short(&sidecar["sidecar"])], who].concat();
             holding.extend(list(&sidecar["holders"]).map(|holder| at(party(holder, "held_for"))));
             waiting.extend(list(&sidecar["waiters"]).map(|waiter| at(party(waiter, "waiting_for"))));
-            if let Some(count @ 1..) = sidecar["left_out"].as_u64() {
-                let _ = writeln!(more, "and {count} more at {}", short(&sidecar["sidecar"]));
-            }
+            more.push_str(&left_out(sidecar, &format!("at {}", short(&sidecar["sidecar"]))));
         }
     }
     let shown = |header: &[&str], rows: &[Vec<String>]| match rows.is_empty() {
@@ -114,6 +119,14 @@ fn clients(graph: &Value) -> [String; 3] {
         shown(&["KEY", "SIDECAR", "WAITER", "UID", "OWNER", "MODE", "WAITS"], &waiting),
         more,
     ]
+}
+
+/// How many hold and wait besides those that are named.
+pub(crate) fn left_out(of: &Value, place: &str) -> String {
+    let count = |field: &str| of[field].as_u64().filter(|count| *count > 0);
+    let holders = count("holders_left_out").map(|count| format!("and {count} more hold it {place}\n"));
+    let waiters = count("waiters_left_out").map(|count| format!("and {count} more wait {place}\n"));
+    holders.into_iter().chain(waiters).collect()
 }
 
 fn party(who: &Value, span: &str) -> Vec<String> {
@@ -197,12 +210,12 @@ mod tests {
     #[test]
     fn people_read_who_holds_and_who_waits_at_each_sidecar() {
         let who = |app: &str, owner: Option<&str>, span: &str| json!({"mode": "exclusive", "uid": 1000, "app": app, "owner": owner, (span): 12.34});
-        let holds = json!({"sidecar": "00c0ffee00", "units": null, "expires_in": 9.0, "known": true, "left_out": 2,
+        let holds = json!({"sidecar": "00c0ffee00", "units": null, "expires_in": 9.0, "known": true, "holders_left_out": 2, "waiters_left_out": 3,
                            "holders": [who("billing", None, "held_for"), json!({"mode": "shared", "uid": 7, "app": "", "ref": "00ab", "held_for": 1.0})],
                            "waiters": [who("orders", Some("task 3"), "waiting_for")]});
         let kept = json!({"sidecar": "beefbeef00", "units": null, "expires_in": 9.0, "known": true, "idle": true,
-                          "holders": [], "waiters": [], "left_out": 0});
-        let queued = json!({"sidecar": "00c0ffee00", "units": null, "offered": false, "known": true, "left_out": 2,
+                          "holders": [], "waiters": [], "holders_left_out": 0, "waiters_left_out": 0});
+        let queued = json!({"sidecar": "00c0ffee00", "units": null, "offered": false, "known": true, "holders_left_out": 2, "waiters_left_out": 3,
                             "holders": [], "waiters": [who("orders", Some("task 3"), "waiting_for")]});
         let graph = json!({"sidecar": "feedfeed00", "waits": [], "edges": [],
                            "keys": [{"key": "x", "limit": null, "holders": [holds, kept], "queue": [queued]}]});
@@ -215,12 +228,19 @@ mod tests {
                 "x", "beefbeef", "all", "holds,", "9.0s", "left", "nobody,", "it", "is", "kept", "for",
                 "the", "next",
             ],
-            &["and", "2", "more", "at", "00c0ffee"],
+            &["and", "2", "more", "hold", "it", "at", "00c0ffee"],
+            &["and", "3", "more", "wait", "at", "00c0ffee"],
         ] {
             let rows = text.lines().filter(|line| line.split_whitespace().eq(row.iter().copied()));
             assert_eq!(rows.count(), 1, "{row:?} in\n{text}");
         }
-        assert_eq!(of_others(&graph), format!("\nin the fleet:\n{text}"));
+        let beside = of_others(&graph);
+        assert!(
+            beside.starts_with("\nin the fleet:\n")
+                && text.starts_with(beside.trim_start_matches("\nin the fleet:\n")),
+            "{beside}"
+        );
+        assert!(!beside.contains("HOLDER") && beside.contains("nobody, it is kept"), "{beside}");
     }
 
     #[test]

@@ -44,7 +44,8 @@ pub(crate) async fn leader(args: LeaderArgs) -> Result<u8, Failure> {
 fn document(name: &str, leader: Option<&Holder>) -> Value {
     let leader = leader.map(|leader| {
         json!({
-            "app": leader.app, "owner": leader.owner, "sidecar": format!("{:032x}", leader.sidecar), "local": leader.local,
+            "app": leader.app, "uid": leader.uid, "owner": leader.owner, "known": leader.known,
+            "sidecar": format!("{:032x}", leader.sidecar), "local": leader.local,
             "term": leader.fence, "for": leader.held_for.map(|span| span.as_secs_f64()),
         })
     });
@@ -55,12 +56,18 @@ fn sentence(answer: &Value) -> String {
     let (name, leader) = (shown(answer["name"].as_str().unwrap_or_default()), &answer["leader"]);
     let text = |field: &str| leader[field].as_str().filter(|text| !text.is_empty()).map(shown);
     let sidecar: String = text("sidecar").unwrap_or_default().chars().take(8).collect();
-    match (leader.is_null(), leader["local"] == true) {
+    let at = match leader["local"] == true {
+        true => format!("this sidecar ({sidecar})"),
+        false => format!("the sidecar {sidecar}"),
+    };
+    match (leader.is_null(), leader["known"] == true) {
         (true, _) => format!("nobody leads {name}\n"),
         (false, true) => {
             let app = text("app").unwrap_or_else(|| "a client".to_owned());
-            format!("{app} leads {name}, term {}, at this sidecar ({sidecar})\n", leader["term"])
+            format!("{app} leads {name}, term {}, at {at}\n", leader["term"])
         }
-        (false, false) => format!("a client of the sidecar {sidecar} leads {name}\n"),
+        (false, false) => {
+            format!("a client of the sidecar {sidecar}, which does not say whom, leads {name}\n")
+        }
     }
 }

@@ -5,7 +5,7 @@
 use crate::door::{ask, escaped, in_time};
 use crate::failure::Failure;
 use crate::fleet;
-use crate::graph;
+use crate::graph::{self, short};
 use crate::output::Output;
 use crate::socket::Socket;
 use crate::table::{shown, table};
@@ -61,17 +61,20 @@ pub(crate) async fn ls(args: LsArgs) -> Result<(), Failure> {
 pub(crate) async fn why(args: WhyArgs) -> Result<(), Failure> {
     let path = format!("/v1/locks/{}", escaped(&args.key));
     let mut answer = in_time(ask(&args.socket, Method::GET, &path, None)).await?;
-    answer["once"] = in_time(ask(&args.socket, Method::GET, &format!("{path}?space=once"), None)).await?;
-    answer["fleet"] = in_time(ask(&args.socket, Method::GET, &graph::path(Some(&args.key)), None)).await?;
+    let mut once = in_time(ask(&args.socket, Method::GET, &format!("{path}?space=once"), None)).await?;
+    let around = graph::path(Some(&args.key));
+    if is_in_use(&once) {
+        once["fleet"] =
+            in_time(ask(&args.socket, Method::GET, &format!("{around}&space=once"), None)).await?;
+    }
+    answer["once"] = once;
+    answer["fleet"] = in_time(ask(&args.socket, Method::GET, &around, None)).await?;
     args.output.write(&answer, |key| {
         let mut text = stand(key);
-        match list(&key["fleet"]["keys"]).next() {
-            Some(_) => text.push_str(&graph::of_others(&key["fleet"])),
-            // Nobody is to read an empty list as "free": somebody elsewhere may hold it.
-            None if list(&key["holders"]).next().is_none() => {
-                text.push_str("this is what is known at this sidecar; other sidecars are not shown\n");
-            }
-            None => {}
+        // Nobody is to read an empty list as "free": somebody elsewhere may hold it.
+        let nobody = list(&key["fleet"]["keys"]).chain(list(&key["holders"])).next().is_none();
+        if nobody || key["store_away"] == true {
+            text.push_str("this is what is known at this sidecar; other sidecars are not shown\n");
         }
         if is_in_use(&key["once"]) {
             text.push_str(&format!("\nonce {}", stand(&key["once"])));
@@ -80,24 +83,30 @@ pub(crate) async fn why(args: WhyArgs) -> Result<(), Failure> {
     })
 }
 
-/// A key's holders and queue at this sidecar.
+/// A key's holders and queue at all sidecars, and which sidecars these are.
 fn stand(key: &Value) -> String {
+    let elsewhere = |who: &Value| who["sidecar"] != key["sidecar"];
+    let in_fleet = list(&key["holders"]).chain(list(&key["queue"])).any(elsewhere);
+    let shown = |header: &[&str], row: fn(&Value) -> Vec<String>, all: &Value| {
+        let rows: Vec<Vec<String>> = list(all)
+            .map(|who| if in_fleet { [row(who), vec![short(&who["sidecar"])]].concat() } else { row(who) })
+            .collect();
+        let columns = [header, if in_fleet { &["SIDECAR"] } else { &[] }].concat();
+        if rows.is_empty() { String::new() } else { format!("\n{}", table(&columns, &rows)) }
+    };
     let mut text = format!("{}: {}\n", word(&key["key"]), word(&key["why"]));
-    let holders: Vec<_> = list(&key["holders"]).map(holder).collect();
-    if !holders.is_empty() {
-        text.push('\n');
-        text.push_str(&table(&["HOLDER", "UID", "OWNER", "MODE", "FENCE", "HELD", "EXPIRES"], &holders));
-    }
-    let queue: Vec<_> = list(&key["queue"]).map(waiter).collect();
-    if !queue.is_empty() {
-        text.push('\n');
-        text.push_str(&table(&["WAITER", "UID", "OWNER", "MODE", "PRIORITY", "WAITS"], &queue));
-    }
+    let holders = ["HOLDER", "UID", "OWNER", "MODE", "FENCE", "HELD", "EXPIRES"];
+    text.push_str(&shown(&holders, holder, &key["holders"]));
+    text.push_str(&shown(&["WAITER", "UID", "OWNER", "MODE", "PRIORITY", "WAITS"], waiter, &key["queue"]));
+    text.push_str(&graph::left_out(key, "at other sidecars"));
+    text.push_str(&graph::of_others(&key["fleet"]));
     text
 }
 
+/// Somebody holds it or waits for it, or a sidecar does.
 fn is_in_use(key: &Value) -> bool {
-    list(&key["holders"]).chain(list(&key["queue"])).next().is_some() || !key["ask"].is_null()
+    let known = list(&key["holders"]).chain(list(&key["queue"])).chain(list(&key["kept_by"]));
+    known.count() > 0 || !key["ask"].is_null()
 }
 
 fn row(key: &Value) -> Vec<String> {
@@ -114,22 +123,26 @@ fn holder(holder: &Value) -> Vec<String> {
     vec![name(holder), word(&holder["uid"]), word(&holder["owner"]), mode(holder), fence, held, expires]
 }
 
-/// What a holder is called: a timed lease has no client.
-pub(crate) fn name(holder: &Value) -> String {
-    match holder["ref"].as_str() {
-        Some(reference) => format!("timed lease {reference}"),
-        None => word(&holder["app"]),
+/// What a holder or waiter is called: a timed lease has no client, and a sidecar that does not answer names none.
+pub(crate) fn name(who: &Value) -> String {
+    match (who["ref"].as_str(), &who["known"]) {
+        (_, Value::Bool(false)) => "unknown".to_owned(),
+        (Some(reference), _) => format!("timed lease {reference}"),
+        (None, _) => word(&who["app"]),
     }
 }
 
 fn waiter(waiter: &Value) -> Vec<String> {
     let (priority, waits) = (word(&waiter["priority"]), seconds(&waiter["waiting_for"]));
-    vec![word(&waiter["app"]), word(&waiter["uid"]), word(&waiter["owner"]), mode(waiter), priority, waits]
+    vec![name(waiter), word(&waiter["uid"]), word(&waiter["owner"]), mode(waiter), priority, waits]
 }
 
 pub(crate) fn mode(who: &Value) -> String {
     if who["reserved"] == true {
         return "reserved for lock_all".to_owned();
+    }
+    if who["upgrades"] == true {
+        return "upgrade".to_owned();
     }
     match who["permits"].as_u64() {
         Some(permits) => format!("permits {permits}"),

@@ -76,7 +76,7 @@ impl Gate {
             ToSidecar::Change(change) => gate.change(session, change),
             ToSidecar::Ping => Ok(gate.ping(session)),
             ToSidecar::Holders(ask) => {
-                let around = gate.key(ask.key).map(Around::Record).map_err(|problem| problem.code)?;
+                let around = gate.key(ask.key).map(Around::Alone).map_err(|problem| problem.code)?;
                 return Ok(Input::Survey { ticket: ask.request, around });
             }
             ToSidecar::Hello(_) => return Err(Code::BadRequest),

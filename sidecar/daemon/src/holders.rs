@@ -1,20 +1,21 @@
 //! Who has a key: a question that changes nothing.
 //!
-//! Owns the answer, made of the leases of this sidecar and of what the store knows of other sidecars, and how many such
-//! questions of a connection may be under way. A tenure that another sidecar keeps at hand looks like one that its clients
-//! use (P10): only that sidecar could tell.
+//! Owns the answer, made of the leases of this sidecar and of what the others say that the key's record names, and how many
+//! such questions of a connection may be under way. A sidecar that did not say anything is a holder if the record says so,
+//! even though it may only keep the key at hand (P10).
 
 use crate::clock::boottime;
+use crate::elsewhere::{Held, ago, elsewhere};
 use crate::frame_outlet::FrameOutlet;
 use crate::handle::Handle;
 use crate::outlet::Outlet;
 use crate::problem::Problem;
 use crate::reply;
-use sidelock_engine::store::Peeked;
+use sidelock_engine::stand::StandHolder;
 use sidelock_engine::survey::Around;
 use sidelock_engine::view::HolderView;
-use sidelock_engine::{Incarnation, Key, Mode, Refusal, WHOLE};
-use sidelock_wire::{AskHolders, HOLDERS_MAX, Holder, HolderLease, Holders, Scope, ToClient};
+use sidelock_engine::{Incarnation, Key, Refusal, StoreTime};
+use sidelock_wire::{AskHolders, HOLDERS_MAX, Holder, HolderClient, Holders, Scope, ToClient};
 use std::rc::Rc;
 use tokio::task::spawn_local;
 
@@ -45,8 +46,7 @@ impl Questions {
         let (handle, outlet, mark) = (handle.clone(), self.outlet.clone(), self.under_way.clone());
         spawn_local(async move {
             let answer = match find(&handle, key).await {
-                Ok(named) => {
-                    let count = u32::try_from(named.len()).unwrap_or(u32::MAX);
+                Ok((count, named)) => {
                     let named = named.into_iter().take(HOLDERS_MAX).collect();
                     ToClient::Holders(Holders { request, count, named })
                 }
@@ -63,45 +63,55 @@ impl Questions {
     }
 }
 
-/// Leases here, then other sidecars.
-async fn find(handle: &Handle, key: Key) -> Result<Vec<Holder>, Problem> {
+/// Leases here, then those of other sidecars; and how many there are.
+async fn find(handle: &Handle, key: Key) -> Result<(u32, Vec<Holder>), Problem> {
     let gone = || reply::problem(&Refusal::Draining);
-    let survey = handle.survey(Around::Record(key.clone())).await.ok_or_else(gone)?;
+    let survey = handle.survey(Around::Alone(key.clone())).await.ok_or_else(gone)?;
     let view = handle.look(&key).await.ok_or_else(gone)?;
-    let others = match (survey.records.get(&key), handle.gate().place().scope) {
-        (Some(record), _) => others(record, survey.sidecar),
-        (None, Scope::Fleet) => return Err(reply::problem(&Refusal::StoreUnavailable)),
-        (None, _) => Vec::new(),
-    };
+    if !survey.records.contains_key(&key) && handle.gate().place().scope == Scope::Fleet {
+        return Err(reply::problem(&Refusal::StoreUnavailable));
+    }
     let here = view.into_iter().flat_map(|view| view.holders).map(|holder| lease(holder, survey.sidecar));
-    Ok(here.chain(others).collect())
+    let others = elsewhere(&survey, &key);
+    let left_out = others.iter().filter_map(|other| other.said).map(|stand| stand.holders_left_out);
+    let left_out = left_out.fold(0, u32::saturating_add);
+    let there = others.iter().flat_map(|other| {
+        other.holders().into_iter().map(|held| held_elsewhere(survey.at, other.sidecar, held))
+    });
+    let named: Vec<Holder> = here.chain(there).collect();
+    let count = u32::try_from(named.len()).unwrap_or(u32::MAX).saturating_add(left_out);
+    Ok((count, named))
 }
 
 fn lease(view: HolderView, sidecar: Incarnation) -> Holder {
     let now = boottime();
-    let lease = HolderLease {
-        fence: view.fence,
-        held_for: now.since(view.since),
-        app: view.app,
-        owner: view.owner.map(|owner| owner.0.to_string()),
-    };
     Holder {
         mode: reply::mode(view.mode),
         sidecar: sidecar.0,
+        local: true,
         expires_in: view.deadline.since(now),
-        lease: Some(lease),
+        fence: Some(view.fence).filter(|_| !view.reserved),
+        client: Some(HolderClient {
+            uid: view.uid,
+            held_for: now.since(view.since),
+            app: view.app,
+            owner: view.owner.map(|owner| owner.0.to_string()),
+        }),
     }
 }
 
-fn others(record: &Peeked, me: Incarnation) -> Vec<Holder> {
-    let others = record.tenures.iter().filter(|tenure| tenure.id.incarnation != me).map(|tenure| {
-        let mode = match (record.limit, tenure.units) {
-            (WHOLE, WHOLE) => Mode::Exclusive,
-            (WHOLE, _) => Mode::Shared,
-            (limit, permits) => Mode::Permits { permits, limit },
-        };
-        let sidecar = tenure.id.incarnation.0;
-        Holder { mode: reply::mode(mode), sidecar, expires_in: tenure.remaining, lease: None }
-    });
-    others.collect()
+fn held_elsewhere(now: StoreTime, sidecar: Incarnation, held: Held<'_>) -> Holder {
+    let (mode, expires_in, fence, client) = match held {
+        Held::Unknown(mode, remaining) => (mode, remaining, None, None),
+        Held::By(mode, StandHolder { who, reserved, fence, until, .. }) => {
+            let client = HolderClient {
+                uid: who.uid,
+                held_for: ago(now, who.since),
+                app: who.app.to_string(),
+                owner: who.owner.as_ref().map(|owner| owner.0.to_string()),
+            };
+            (mode, ago(*until, now), Some(*fence).filter(|_| !reserved), Some(client))
+        }
+    };
+    Holder { mode: reply::mode(mode), sidecar: sidecar.0, local: false, expires_in, fence, client }
 }

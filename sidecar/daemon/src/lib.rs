@@ -12,6 +12,7 @@
 mod clock;
 pub mod config;
 mod driver;
+mod elsewhere;
 mod embedded;
 mod examine;
 mod frame_outlet;

@@ -5,6 +5,7 @@
 
 use crate::outlet::Told;
 use crate::problem::Problem;
+use sidelock_engine::stand::Party;
 use sidelock_engine::store::Version;
 use sidelock_engine::{
     self as engine, Cycle, Grant, LostReason, Notice, Refusal, Reply, RequestId, StoreTime, Time, WHOLE,
@@ -180,10 +181,11 @@ pub(crate) fn problem(refusal: &Refusal) -> Problem {
         }
         Refusal::BadRequest(what) => (*what).to_owned(),
         Refusal::NotUpgradable(what) => (*what).to_owned(),
-        Refusal::UpgradeConflict { upgrader, ring } => {
+        Refusal::UpgradeConflict { upgrader, who, ring } => {
             detail.cycle = ring.as_deref().map(edges).unwrap_or_default();
+            let who = who.as_deref().map_or(String::new(), |who| format!("{}, ", named(who)));
             format!(
-                "another shared lease of this key is being upgraded (sidecar {upgrader:.8}), and each would wait for the other's share"
+                "another shared lease of this key is being upgraded ({who}sidecar {upgrader:.8}), and each would wait for the other's share"
             )
         }
         Refusal::UsedUp { permits, limit, free_in, .. } => {
@@ -224,6 +226,13 @@ pub(crate) fn problem(refusal: &Refusal) -> Problem {
         _ => None,
     };
     Problem { code, message, field: None, detail, register }
+}
+
+/// Who that is, for people.
+fn named(who: &Party) -> String {
+    let app = if who.app.is_empty() { "a client" } else { &who.app };
+    let owner = who.owner.as_ref().map_or(String::new(), |owner| format!(", owner {}", owner.0));
+    format!("{app}, uid {}{owner}", who.uid)
 }
 
 /// Only time brings units back, and this much of it.
@@ -278,6 +287,37 @@ mod tests {
         assert_eq!(problem(&Refusal::NotHeld).detail.retry_after, None);
         let draining = problem(&Refusal::Draining).message;
         assert_eq!(draining.matches("shutting down").count(), 1, "{draining}");
+    }
+
+    /// Who goes by it is not early.
+    #[test]
+    fn when_a_unit_is_back_is_told_in_milliseconds_rounded_up() {
+        let (second, bit) = (Duration::from_secs(1), Duration::from_nanos(1));
+        for (free_in, told) in [(second - bit, "1s"), (second, "1s"), (second + bit, "1.001s"), (bit, "1ms")]
+        {
+            for permits in 1..=2 {
+                let refusal = Refusal::UsedUp { permits, limit: 9, free_in, waited: false };
+                let message = problem(&refusal).message;
+                assert!(message.contains(&format!("free in {told};")), "{free_in:?}: {message}");
+            }
+        }
+    }
+
+    #[test]
+    fn who_upgrades_first_is_named_as_far_as_it_is_known() {
+        let upgrader = engine::Incarnation(0xbeef << 112);
+        let told = |who| problem(&Refusal::UpgradeConflict { upgrader, who, ring: None }).message;
+        assert!(told(None).contains("being upgraded (sidecar beef0000)"), "{}", told(None));
+        let owner = Some(engine::Owner("task 3".into()));
+        let who = Party { app: "billing".into(), uid: 7, owner, units: 1, since: StoreTime(0) };
+        let anonymous = Party { app: "".into(), owner: None, ..who.clone() };
+        for (who, named) in [
+            (who, "(billing, uid 7, owner task 3, sidecar beef0000)"),
+            (anonymous, "(a client, uid 7, sidecar beef0000)"),
+        ] {
+            let message = told(Some(who.into()));
+            assert!(message.contains(named), "{message}");
+        }
     }
 
     /// Both crates name the reasons: the words must agree.

@@ -115,6 +115,9 @@ impl Engine {
 
     /// Makes sure that the store knows that we want so many units.
     pub(crate) fn want_units(&mut self, now: Time, resource: usize, units: u32) {
+        if self.is_conflicted(resource) {
+            return;
+        }
         let idle = self.resources[resource].idle_units() > 0;
         let upgrade = self.is_upgrading(resource);
         if self.resources[resource].ask.as_ref().is_some_and(|ask| ask.upgrade != upgrade) {

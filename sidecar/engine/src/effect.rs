@@ -5,6 +5,7 @@
 
 use crate::cycle::Cycle;
 use crate::model::{Etag, Fence, Incarnation, Key, LeaseSecret, Mode, RequestId, SessionId, Time};
+use crate::stand::Party;
 use crate::store::{Call, Order, Success, Version};
 use crate::survey::Survey;
 use std::sync::Arc;
@@ -307,7 +308,9 @@ pub enum Refusal {
     UpgradeConflict {
         /// The sidecar of the other.
         upgrader: Incarnation,
-        /// The two who would wait for each other, if both are owners of this sidecar.
+        /// Who the other is; nothing if its sidecar did not say so in time.
+        who: Option<Arc<Party>>,
+        /// The two who would wait for each other, if both are owners.
         ring: Option<Arc<Cycle>>,
     },
     /// Its owner waits in a ring, and is the one of it that is told.

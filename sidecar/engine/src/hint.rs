@@ -33,7 +33,7 @@ impl Engine {
                 };
                 self.recalled(now, resource, ask);
             }
-            Push::Inquired { key, inquiry } => self.inquired(now, key, inquiry),
+            Push::Inquired { key, more, inquiry } => self.inquired(now, key, &more, inquiry),
             Push::Declared(declare) => self.declared(now, &declare),
             Push::Changed { key } => self.register_changed(now, &key),
             Push::Busy { key, ask: busy, free_in } => {

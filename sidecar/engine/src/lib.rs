@@ -33,6 +33,7 @@ mod inquiry;
 mod deadlock;
 mod pin;
 mod upgrade;
+mod conflict;
 mod reentry;
 mod register;
 mod register_watch;

@@ -52,11 +52,16 @@ impl<'a> Reader<'a> {
         self.take().map(u64::from_le_bytes)
     }
 
-    pub(crate) fn text(&mut self) -> Option<Arc<str>> {
+    /// What stands behind its length in two bytes.
+    pub(crate) fn bytes(&mut self) -> Option<&'a [u8]> {
         let length = usize::from(self.u16()?);
         let (head, rest) = self.0.split_at_checked(length)?;
         self.0 = rest;
-        std::str::from_utf8(head).ok().map(Arc::from)
+        Some(head)
+    }
+
+    pub(crate) fn text(&mut self) -> Option<Arc<str>> {
+        std::str::from_utf8(self.bytes()?).ok().map(Arc::from)
     }
 
     pub(crate) fn key(&mut self) -> Option<Key> {

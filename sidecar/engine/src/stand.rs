@@ -5,32 +5,38 @@
 //!
 //! Its bytes are format 1, little endian, see `packed.rs`:
 //! ```text
-//!   'SS' format:1 flags:1 (1 idle) limit:4 holders_left_out:4 waiters_left_out:4 holders:2 waiters:2
-//!   holder   party flags:1 (1 reserved, 2 timed) [ reference:4 ]
-//!   waiter   party priority:4
+//!   'SS' format:1 flags:1 (1 idle) limit:4 holders_left_out:4 waiters_left_out:4 holders:2 waiters:2 cooling:4 next:8
+//!   holder   party flags:1 (1 reserved, 2 timed, 4 upgrades) [ reference:4 ] fence:8 until:8
+//!   waiter   party flags:1 (1 upgrades) priority:4
 //!   party    app flags:1 (1 owner) [ owner ] uid:4 units:4 since:8
 //! ```
+//! An answer has a stand for each key that was asked about, in their order, each behind its length in two bytes.
 
 use crate::engine::Engine;
-use crate::model::{Key, Mode, Owner, StoreTime, Time, WHOLE};
+use crate::model::{Fence, Key, Mode, Owner, StoreTime, Time, WHOLE};
 use crate::packed::{Reader, put_text};
+use crate::view::HolderView;
 use std::sync::Arc;
 
 /// Most bytes of a stand.
 pub const STAND_BYTES_MAX: usize = 4096;
+/// Most bytes of an answer. Of many keys it says less of each: there is room for a holder or two of 128 keys.
+pub const ANSWER_BYTES_MAX: usize = 16 * 1024;
 /// Holders that a stand names at most: the oldest ones.
 pub const STAND_HOLDERS_MAX: usize = 32;
 /// Waiters that a stand names at most: the next to be served.
 pub const STAND_WAITERS_MAX: usize = 32;
 
 const FORMAT: u8 = 1;
-const HEADER_BYTES: usize = 20;
+const HEADER_BYTES: usize = 32;
 
 /// What a sidecar says of a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stand {
     /// Nobody holds it there: it is kept for the next request.
     pub idle: bool,
+    /// Units of rates that no lease stands on and that are not free yet, and when the next of them are.
+    pub cooling: Option<(u32, StoreTime)>,
     /// Units that the key has; [`WHOLE`] for a lock.
     pub limit: u32,
     /// Who holds it, oldest first.
@@ -65,8 +71,14 @@ pub struct StandHolder {
     pub who: Party,
     /// It is no lease yet: a request for several keys has this one and waits for others.
     pub reserved: bool,
+    /// It is a share that its holder keeps while it waits for all: it is among the waiters too.
+    pub upgrades: bool,
     /// A timed lease's short public name: not its secret.
     pub reference: Option<u32>,
+    /// Its token; 0 while it is reserved.
+    pub fence: Fence,
+    /// The deadline last told.
+    pub until: StoreTime,
 }
 
 /// Who waits for a key.
@@ -74,6 +86,8 @@ pub struct StandHolder {
 pub struct StandWaiter {
     /// Who.
     pub who: Party,
+    /// It has a share, keeps it, and wants all.
+    pub upgrades: bool,
     /// The priority of its request.
     pub priority: i32,
 }
@@ -83,6 +97,7 @@ impl Default for Stand {
     fn default() -> Stand {
         Stand {
             idle: false,
+            cooling: None,
             limit: WHOLE,
             holders: Vec::new(),
             waiters: Vec::new(),
@@ -100,9 +115,15 @@ impl Stand {
 
     /// The stand as bytes: the holders that fit, then as many of the waiters.
     pub fn encode(&self) -> Vec<u8> {
+        self.encode_within(STAND_BYTES_MAX)
+    }
+
+    /// … into so many bytes, of which there are always enough for the counts.
+    fn encode_within(&self, most: usize) -> Vec<u8> {
         let mut parties = Vec::new();
-        let holders = put_first(&mut parties, &self.holders, STAND_HOLDERS_MAX, StandHolder::encode);
-        let waiters = put_first(&mut parties, &self.waiters, STAND_WAITERS_MAX, StandWaiter::encode);
+        let room = most.saturating_sub(HEADER_BYTES);
+        let holders = put_first(&mut parties, room, &self.holders, STAND_HOLDERS_MAX, StandHolder::encode);
+        let waiters = put_first(&mut parties, room, &self.waiters, STAND_WAITERS_MAX, StandWaiter::encode);
         let left_out = |before: u32, all: usize, put: u16| {
             before.saturating_add(u32::try_from(all - usize::from(put)).unwrap_or(u32::MAX))
         };
@@ -112,6 +133,9 @@ impl Stand {
         out.extend_from_slice(&left_out(self.waiters_left_out, self.waiters.len(), waiters).to_le_bytes());
         out.extend_from_slice(&holders.to_le_bytes());
         out.extend_from_slice(&waiters.to_le_bytes());
+        let (cooling, next) = self.cooling.unwrap_or_default();
+        out.extend_from_slice(&cooling.to_le_bytes());
+        out.extend_from_slice(&next.0.to_le_bytes());
         debug_assert_eq!(out.len(), HEADER_BYTES);
         out.extend_from_slice(&parties);
         out
@@ -124,24 +148,53 @@ impl Stand {
         let (flags, limit) = (from.u8()?, from.u32()?);
         let (holders_left_out, waiters_left_out) = (from.u32()?, from.u32()?);
         let (holders, waiters) = (usize::from(from.u16()?), usize::from(from.u16()?));
+        let cooling = Some((from.u32()?, StoreTime(from.u64()?))).filter(|(units, _)| *units > 0);
         if holders > STAND_HOLDERS_MAX || waiters > STAND_WAITERS_MAX {
             return None;
         }
         let holders = (0..holders).map(|_| StandHolder::decode(&mut from)).collect::<Option<_>>()?;
         let waiters = (0..waiters).map(|_| StandWaiter::decode(&mut from)).collect::<Option<_>>()?;
         let idle = flags & 1 != 0;
-        let stand = Stand { idle, limit, holders, waiters, holders_left_out, waiters_left_out };
+        let stand = Stand { idle, cooling, limit, holders, waiters, holders_left_out, waiters_left_out };
         from.is_empty().then_some(stand)
     }
 }
 
-/// Writes the first of `all` that there is room for; how many those are.
-fn put_first<T>(out: &mut Vec<u8>, all: &[T], most: usize, encode: impl Fn(&T, &mut Vec<u8>)) -> u16 {
+/// An answer about several keys, as bytes. What one stand does not need is there for those after it.
+pub fn encode_all(stands: &[Stand]) -> Vec<u8> {
+    let mut out = Vec::new();
+    for (place, stand) in stands.iter().enumerate() {
+        let share = (ANSWER_BYTES_MAX - out.len()) / (stands.len() - place);
+        let bytes = stand.encode_within(share.saturating_sub(2).min(STAND_BYTES_MAX));
+        out.extend_from_slice(&(bytes.len() as u16).to_le_bytes());
+        out.extend_from_slice(&bytes);
+    }
+    out
+}
+
+/// Reads an answer; nothing if these bytes are none, or too many.
+pub fn decode_all(bytes: &[u8]) -> Option<Vec<Stand>> {
+    let mut from = Reader::new(Some(bytes).filter(|bytes| bytes.len() <= ANSWER_BYTES_MAX)?);
+    let mut stands = Vec::new();
+    while !from.is_empty() {
+        stands.push(Stand::decode(from.bytes()?)?);
+    }
+    Some(stands)
+}
+
+/// Writes the first of `all` until `out` has `room` bytes; how many those are.
+fn put_first<T>(
+    out: &mut Vec<u8>,
+    room: usize,
+    all: &[T],
+    most: usize,
+    encode: impl Fn(&T, &mut Vec<u8>),
+) -> u16 {
     let mut written = 0;
     for one in all.iter().take(most) {
         let begin = out.len();
         encode(one, out);
-        if out.len() > STAND_BYTES_MAX - HEADER_BYTES {
+        if out.len() > room {
             out.truncate(begin);
             break;
         }
@@ -153,25 +206,32 @@ fn put_first<T>(out: &mut Vec<u8>, all: &[T], most: usize, encode: impl Fn(&T, &
 impl StandHolder {
     fn encode(&self, out: &mut Vec<u8>) {
         self.who.encode(out);
-        out.push(u8::from(self.reserved) | u8::from(self.reference.is_some()) << 1);
+        let flags = [self.reserved, self.reference.is_some(), self.upgrades];
+        out.push(flags.iter().rev().fold(0, |bits, flag| bits << 1 | u8::from(*flag)));
         out.extend(self.reference.iter().flat_map(|reference| reference.to_le_bytes()));
+        out.extend_from_slice(&self.fence.to_le_bytes());
+        out.extend_from_slice(&self.until.0.to_le_bytes());
     }
 
     fn decode(from: &mut Reader<'_>) -> Option<StandHolder> {
         let (who, flags) = (Party::decode(from)?, from.u8()?);
         let reference = if flags & 2 != 0 { Some(from.u32()?) } else { None };
-        Some(StandHolder { who, reserved: flags & 1 != 0, reference })
+        let (fence, until) = (from.u64()?, StoreTime(from.u64()?));
+        let (reserved, upgrades) = (flags & 1 != 0, flags & 4 != 0);
+        Some(StandHolder { who, reserved, upgrades, reference, fence, until })
     }
 }
 
 impl StandWaiter {
     fn encode(&self, out: &mut Vec<u8>) {
         self.who.encode(out);
+        out.push(u8::from(self.upgrades));
         out.extend_from_slice(&self.priority.to_le_bytes());
     }
 
     fn decode(from: &mut Reader<'_>) -> Option<StandWaiter> {
-        Some(StandWaiter { who: Party::decode(from)?, priority: from.u32()?.cast_signed() })
+        let (who, flags) = (Party::decode(from)?, from.u8()?);
+        Some(StandWaiter { who, upgrades: flags & 1 != 0, priority: from.u32()?.cast_signed() })
     }
 }
 
@@ -203,8 +263,10 @@ impl Engine {
         let next = r.queue.iter().take(STAND_WAITERS_MAX);
         let waiters: Vec<StandWaiter> = next.map(|waiter| self.waiter(now, waiter)).collect();
         let left_out = |all: usize, named: usize| u32::try_from(all - named).unwrap_or(u32::MAX);
+        let cooling = r.cooling().map(|(units, next)| (units, self.store_time_at(now, next)));
         Stand {
-            idle: r.tenure.is_some() && r.live.is_empty(),
+            idle: r.tenure.is_some() && r.live.is_empty() && cooling.is_none(),
+            cooling,
             limit: r.limit,
             holders_left_out: left_out(r.live.len(), holders.len()),
             waiters_left_out: left_out(r.queue.len(), waiters.len()),
@@ -233,19 +295,33 @@ impl Engine {
             units: view.mode.units(),
             since: self.store_time_of(now, view.since),
         };
-        StandHolder { who, reserved: view.reserved, reference: view.reference }
+        let HolderView { reserved, reference, fence, deadline, .. } = view;
+        let until = self.store_time_at(now, deadline);
+        let upgrades = self.is_being_upgraded(self.leases[lease].resource, lease);
+        StandHolder { who, reserved, upgrades, reference, fence, until }
+    }
+
+    /// The store's clock, as we would guess it, at an instant that is to come.
+    fn store_time_at(&self, now: Time, then: Time) -> StoreTime {
+        let left = u64::try_from(then.since(now).as_micros()).unwrap_or(u64::MAX);
+        StoreTime(self.link.store_time(now).0.saturating_add(left))
     }
 
     fn waiter(&self, now: Time, waiter: usize) -> StandWaiter {
+        let (who, priority) = (self.waiter_party(now, waiter), self.waiters[waiter].priority);
+        StandWaiter { who, upgrades: self.is_upgrade(waiter), priority }
+    }
+
+    /// Who waits here.
+    pub(crate) fn waiter_party(&self, now: Time, waiter: usize) -> Party {
         let view = self.view_waiter(waiter);
-        let who = Party {
+        Party {
             app: view.app.into(),
             uid: view.uid,
             owner: view.owner,
             units: view.mode.units(),
             since: self.store_time_of(now, view.since),
-        };
-        StandWaiter { who, priority: view.priority }
+        }
     }
 }
 

@@ -16,7 +16,8 @@ mod push;
 mod register;
 
 pub use once::{Finish, RESULT_KEPT_MIN, Success};
-pub use push::{Declare, Inquire, Push, Tell, Wake};
+pub use push::{Declare, Inquire, KEYS_ASKED_BYTES_MAX, KEYS_ASKED_MAX, Push, Tell, Wake};
+pub(crate) use push::{keys_of, put_keys};
 pub use register::{ABSENT_TTL, Bound, Condition, Known, ReadRegister, Version, Watch, WriteRegister};
 
 use crate::model::{AskId, Etag, FenceRange, Incarnation, Key, Space, StoreTime};
@@ -65,7 +66,7 @@ pub enum Op {
     Withdraw(Withdraw),
     /// Tell another sidecar that its recall can not be obeyed now.
     Tell(Tell),
-    /// Ask another sidecar who holds a key there, and who waits.
+    /// Ask another sidecar who holds a key there, and who waits; or several keys.
     Inquire(Inquire),
     /// Tell a sidecar that inquired.
     Declare(Box<Declare>),

@@ -20,9 +20,14 @@ pub enum Around {
     Waits,
     /// This key, and on from there. The other sidecars that its record names are asked who has it there, or waits.
     Key(Key),
-    /// What the store knows of this key, and nothing else: one look at its record.
-    Record(Key),
+    /// This key, and nothing beyond it: its record is looked at, and those that it names are asked.
+    Alone(Key),
+    /// These keys, whose records were looked at already: those that they name are asked.
+    Listed(BTreeMap<Key, Peeked>),
 }
+
+/// What sidecars said of the keys that they were asked about.
+pub type Stands = BTreeMap<Key, BTreeMap<Incarnation, Stand>>;
 
 /// A part of the fleet, as far as one look showed it.
 #[derive(Clone, Debug, PartialEq)]
@@ -37,10 +42,9 @@ pub struct Survey {
     pub records: BTreeMap<Key, Peeked>,
     /// Who waits for whom.
     pub edges: Vec<SurveyEdge>,
-    /// The key that sidecars were asked about.
-    pub key: Option<Key>,
-    /// What they said of it in time, this one among them. Of the others that its record names nothing is known.
-    pub stands: BTreeMap<Incarnation, Stand>,
+    /// The keys that sidecars were asked about, and what they said of them in time, this one among them. Of others that a
+    /// record names nothing is known.
+    pub stands: Stands,
 }
 
 /// An owner waits for another.
@@ -60,53 +64,62 @@ pub struct SurveyEdge {
 pub(crate) struct Person {
     pub(crate) ticket: u64,
     /// What to ask other sidecars about.
-    pub(crate) about: Option<Key>,
+    pub(crate) about: Vec<Key>,
 }
 
 impl Engine {
     /// Somebody wants to see who holds a key and who waits for whom.
     pub(crate) fn survey(&mut self, now: Time, ticket: u64, around: Around) {
-        let board = self.compose_board(now);
-        let (from, about): (BTreeSet<Key>, Option<Key>) = match around {
-            Around::Waits => (board.lines.iter().map(|line| line.key.clone()).collect(), None),
-            Around::Key(key) => (BTreeSet::from([key.clone()]), Some(key)),
-            Around::Record(key) => {
-                // With no board to begin with, one hop leads to this record only.
-                let look = Look { at: self.link.store_time(now), ..Look::default() };
-                return self.set_out(now, look, BTreeSet::from([key]), 1, Person { ticket, about: None });
+        let at = self.link.store_time(now);
+        match around {
+            Around::Waits => {
+                let board = self.compose_board(now);
+                let from = board.lines.iter().map(|line| line.key.clone()).collect();
+                let look = self.look_with(now, board);
+                self.set_out(now, look, from, HOPS_MAX, Person { ticket, about: Vec::new() });
             }
-        };
-        let look = self.look_with(now, board);
-        self.set_out(now, look, from, HOPS_MAX, Person { ticket, about });
+            Around::Key(key) => {
+                let board = self.compose_board(now);
+                let look = self.look_with(now, board);
+                let about = vec![key.clone()];
+                self.set_out(now, look, BTreeSet::from([key]), HOPS_MAX, Person { ticket, about });
+            }
+            Around::Alone(key) => {
+                // With no board to begin with, one hop leads to this record only.
+                let (look, about) = (Look { at, ..Look::default() }, vec![key.clone()]);
+                self.set_out(now, look, BTreeSet::from([key]), 1, Person { ticket, about });
+            }
+            Around::Listed(records) => {
+                let about = records.keys().cloned().collect();
+                self.inquire_around(now, ticket, Look { at, records, ..Look::default() }, about);
+            }
+        }
     }
 
     /// A store with one sidecar knows nothing that this one does not; one that is away says nothing.
     fn set_out(&mut self, now: Time, look: Look, from: BTreeSet<Key>, hops: u32, person: Person) {
         match self.config.contact_every.is_some() && self.link.is_up() {
             true => self.begin_walk(now, look, from, hops, Some(person)),
-            false => self.surveyed(person.ticket, look, None, BTreeMap::new()),
+            false => self.walked(now, person, look),
         }
     }
 
     /// A person's walk is over.
     pub(crate) fn walked(&mut self, now: Time, person: Person, look: Look) {
-        match person.about {
-            Some(key) => self.inquire(now, person.ticket, key, look),
-            None => self.surveyed(person.ticket, look, None, BTreeMap::new()),
+        match person.about.is_empty() {
+            true => self.surveyed(now, person.ticket, look, Stands::new()),
+            false => self.inquire_around(now, person.ticket, look, person.about),
         }
     }
 
-    pub(crate) fn surveyed(
-        &mut self,
-        ticket: u64,
-        look: Look,
-        key: Option<Key>,
-        stands: BTreeMap<Incarnation, Stand>,
-    ) {
+    pub(crate) fn surveyed(&mut self, now: Time, ticket: u64, look: Look, mut stands: Stands) {
+        let me = self.config.incarnation;
+        for (key, said) in &mut stands {
+            said.insert(me, self.compose_stand(now, key));
+        }
         let edges = look.edges();
         let Look { boards, records, at } = look;
-        let survey =
-            Box::new(Survey { sidecar: self.config.incarnation, at, boards, records, edges, key, stands });
+        let survey = Box::new(Survey { sidecar: me, at, boards, records, edges, stands });
         self.effects.push_back(Effect::Surveyed { ticket, survey });
     }
 }

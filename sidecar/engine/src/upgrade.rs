@@ -1,22 +1,20 @@
 //! Changing the mode of a lease that is held: from shared to exclusive and back (P16).
 //!
-//! Owns both ways, and the rule that one lease of a key is upgraded at a time: two that wait for each other's share would
-//! wait for ever. The holder keeps its share while it waits, goes before everybody who waits, and has it as it was when
+//! Owns both ways, and the rule that one lease of a key is upgraded at a time (what the second is told: `conflict.rs`). The
+//! holder keeps its share while it waits, goes before everybody who waits, and has it as it was when
 //! the upgrade is refused or cancelled. Must not know how the store queues an upgrade.
 
 use crate::acquire::Waiter;
-use crate::cycle::{Cycle, Edge};
 use crate::effect::{EventKind, Refusal, Reply};
 use crate::ended::Ending;
 use crate::engine::Engine;
 use crate::input::{Change, Life, NewMode};
 use crate::lease::{End, Lease, Missing};
-use crate::model::{Fence, Incarnation, LeaseSecret, Mode, RequestId, SessionId, Time};
+use crate::model::{Fence, LeaseSecret, Mode, RequestId, SessionId, Time};
 use crate::owners::Wait;
 use crate::queue::Place;
 use crate::reentry::Handle;
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 /// The upgrades under way: one per resource at most, and few resources have one.
@@ -25,9 +23,11 @@ pub(crate) type Upgrades = BTreeMap<usize, Upgrade>;
 /// One upgrade under way. Its waiter is the first of its queue.
 #[derive(Clone, Copy)]
 pub(crate) struct Upgrade {
-    waiter: usize,
+    pub(crate) waiter: usize,
     /// The shared lease, kept meanwhile.
     pub(crate) lease: usize,
+    /// It will be refused because of another sidecar's, as soon as this inquiry says whose that is.
+    pub(crate) refused_by: Option<u64>,
 }
 
 /// What an upgraded lease was: its holder has it again if it takes the upgrade back.
@@ -148,7 +148,7 @@ impl Engine {
         let since = self.link.store_time(now);
         self.waiters[waiter].owner =
             owner.map(|owner| self.owners.waits(owner, Wait::Request(waiter), since));
-        self.upgrades.insert(resource, Upgrade { waiter, lease: index });
+        self.upgrades.insert(resource, Upgrade { waiter, lease: index, refused_by: None });
         self.begin_waiting(now, waiter, false);
         Ok(())
     }
@@ -181,32 +181,8 @@ impl Engine {
             Some(other) if other.lease == index => {
                 Err(Refusal::BadRequest("an upgrade of this lease is under way already"))
             }
-            Some(&other) => Err(Refusal::UpgradeConflict {
-                upgrader: self.config.incarnation,
-                ring: self.ring_of_upgrades(now, (session, index), other).map(Arc::new),
-            }),
+            Some(&other) => Err(self.conflict_here(now, (session, index), other)),
         }
-    }
-
-    /// Who would upgrade this lease for a session and the other upgrader, each waiting for the other's share; nothing if
-    /// one of them is no owner.
-    fn ring_of_upgrades(&self, now: Time, second: (SessionId, usize), first: Upgrade) -> Option<Cycle> {
-        let waiter = &self.waiters[first.waiter];
-        let waits_since = |session, lease: usize, other: usize, since: Time| {
-            let (lease, other) = (&self.leases[lease], &self.leases[other]);
-            Some(Edge {
-                key: self.resources[lease.resource].key.clone(),
-                mode: Mode::Exclusive,
-                owner: self.owners.name(lease.owner()?).0.clone(),
-                app: self.app_of(session),
-                sidecar: self.config.incarnation,
-                waiting_for: now.since(since),
-                held_for: Some(now.since(other.since)),
-            })
-        };
-        let told = waits_since(second.0, second.1, first.lease, now)?;
-        let other = waits_since(waiter.session, first.lease, second.1, waiter.since)?;
-        Some(Cycle { edges: vec![told, other] })
     }
 
     /// Whether the head of this queue keeps a share of the key.
@@ -220,12 +196,9 @@ impl Engine {
         upgrade.is_some_and(|upgrade| upgrade.waiter == waiter)
     }
 
-    /// The store says that another sidecar's upgrade waits for our units: ours would wait for ever.
-    pub(crate) fn ask_conflicted(&mut self, now: Time, resource: usize, upgrader: Incarnation) {
-        self.drop_ask(now, resource);
-        if let Some(upgrade) = self.upgrades.get(&resource) {
-            self.refuse_waiter(now, upgrade.waiter, Refusal::UpgradeConflict { upgrader, ring: None });
-        }
+    /// Whether this lease is the share that an upgrade keeps.
+    pub(crate) fn is_being_upgraded(&self, resource: usize, lease: usize) -> bool {
+        self.upgrades.get(&resource).is_some_and(|upgrade| upgrade.lease == lease)
     }
 
     /// A waiter leaves its queue. If it was an upgrade, its share stays as it is.

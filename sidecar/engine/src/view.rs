@@ -69,6 +69,8 @@ pub struct WaiterView {
     pub since: Time,
     /// Priority.
     pub priority: i32,
+    /// It has a share, keeps it, and wants all.
+    pub upgrades: bool,
 }
 
 /// A tenure.
@@ -227,6 +229,7 @@ impl Engine {
             owner: waiter.owner.map(|owner| self.owners.name(owner).clone()),
             since: waiter.since,
             priority: waiter.priority,
+            upgrades: self.is_upgrade(index),
         }
     }
 }

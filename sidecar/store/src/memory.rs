@@ -51,8 +51,8 @@ impl Memory {
                 let push = Push::Busy { key: tell.key.clone(), ask: tell.ask, free_in: tell.free_in };
                 return (Reply::Told, vec![Wake { to: tell.ask.incarnation, push }]);
             }
-            Op::Inquire(Inquire { key, inquiry, to }) => {
-                let push = Push::Inquired { key: key.clone(), inquiry: *inquiry };
+            Op::Inquire(Inquire { key, more, inquiry, to }) => {
+                let push = Push::Inquired { key: key.clone(), more: more.clone(), inquiry: *inquiry };
                 return (Reply::Told, vec![Wake { to: *to, push }]);
             }
             Op::Declare(declare) => {

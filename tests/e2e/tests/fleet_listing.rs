@@ -68,9 +68,25 @@ fn each_sidecar_lists_what_all_of_them_hold_and_who_waits() {
             assert_eq!((&pool["limit"], &pool["holders"][0]["permits"]), (&json!(5), &json!(2)), "{pool}");
             assert_eq!((&pool["holders"][0]["sidecar"], &pool["waiting"]), (&h, &json!(0)), "{pool}");
             assert_eq!(entry(&listing, "mail")["holders"][0]["sidecar"], t, "{listing}");
-            // Who its clients are a sidecar says of its own, and how many of them wait.
-            let (known, waiting) = if asked.socket() == there.socket() { (2, 2) } else { (0, 1) };
-            assert_eq!(lock["waiting"], waiting, "{lock}");
+            // Who its clients are each sidecar says, whichever is asked.
+            let holder = &lock["holders"][0]["holders"][0];
+            assert_eq!(
+                (&holder["sidecar"], &holder["app"], &holder["fence"].is_u64()),
+                (&h, &json!("e2e"), &true),
+                "{lock}"
+            );
+            assert_eq!(lock["waiting"], 2, "{lock}");
+            if h != t {
+                let waits = &lock["queue"][0];
+                assert_eq!((&waits["sidecar"], &waits["known"]), (&t, &json!(true)), "{lock}");
+                let waiters = waits["waiters"].as_array().map_or(0, Vec::len) as u64;
+                assert_eq!(
+                    Some(waiters + waits["waiters_left_out"].as_u64().unwrap_or(0)),
+                    Some(2),
+                    "{lock}"
+                );
+            }
+            let known = if asked.socket() == there.socket() { 2 } else { 0 };
             assert_eq!(lock["here"]["queue"].as_array().map_or(0, Vec::len), known, "{lock}");
             assert_eq!(lock["queue"].as_array().map_or(0, Vec::len), usize::from(h != t), "{lock}");
         }
@@ -78,7 +94,12 @@ fn each_sidecar_lists_what_all_of_them_hold_and_who_waits() {
         assert_eq!(keys, Some(2), "only those that begin so");
         let (code, said) = there.verb(["ls", "--fleet"]);
         assert_eq!(code, 0, "{said}");
-        for shown in ["jobs/1", "jobs/pool", "mail", "exclusive at ", "permits 2 at ", "(here: "] {
+        let elsewhere = format!(
+            "exclusive at {} ({}e2e)",
+            &h.as_str().expect("a name")[..8],
+            if h == t { "here: " } else { "" }
+        );
+        for shown in ["jobs/1", "jobs/pool", "mail", &elsewhere, "permits 2 at ", "(here: e2e)"] {
             assert!(said.contains(shown), "{shown:?} in {said}");
         }
         let (code, said) = there.verb(["ls", "jobs/", "--fleet", "-o", "json"]);
@@ -89,14 +110,54 @@ fn each_sidecar_lists_what_all_of_them_hold_and_who_waits() {
 
 #[test]
 fn what_is_only_kept_at_hand_is_shown_so_by_its_sidecar() {
-    places(|here, _| {
+    places(|here, there| {
         let lease = here.lock("k", "{}");
         here.unlock(&lease);
-        let listing = listing(here, "");
-        assert_eq!(entry(&listing, "k")["holders"][0]["idle"], true, "{listing}");
-        let (_, said) = here.verb(["ls", "--fleet"]);
-        assert!(said.contains("at hand at "), "{said}");
+        for asked in [here, there] {
+            let listing = listing(asked, "");
+            assert_eq!(entry(&listing, "k")["holders"][0]["idle"], true, "{listing}");
+            let (_, said) = asked.verb(["ls", "--fleet"]);
+            assert!(said.contains("at hand at "), "{said}");
+        }
     });
+}
+
+/// Far more keys than one question is about, at two other sidecars: all that those hold is named, but for one that is stopped.
+#[test]
+fn of_many_keys_each_holder_is_named_and_a_stopped_sidecar_is_unknown() {
+    const EACH: u64 = 300;
+    let redis = Redis::start();
+    let [asked, there, stopped] = std::array::from_fn(|_| Sidecar::connected_to(&redis));
+    let mut peers = Vec::new();
+    for (sidecar, owner) in [(&there, "task-1"), (&stopped, "task-2")] {
+        let mut peer = Peer::greeted(sidecar.socket());
+        for request in 0..EACH {
+            let key = format!("{owner}/{request}");
+            assert_eq!(
+                peer.acquires(Acquire { owner: Some(owner), ..try_lock(request + 1, &key) }),
+                "granted"
+            );
+        }
+        peers.push(peer);
+    }
+    let named = |listing: &Value, owner: &str| -> (usize, usize) {
+        let keys = listing["keys"].as_array().expect("a list").iter();
+        let of_owner = keys.filter(|key| key["key"].as_str().is_some_and(|key| key.starts_with(owner)));
+        let holders: Vec<&Value> = of_owner.map(|key| &key["holders"][0]).collect();
+        let named = holders.iter().filter(|holder| holder["holders"][0]["owner"] == owner);
+        let unknown = holders.iter().filter(|holder| holder["known"] == false);
+        (named.count(), unknown.count())
+    };
+    let all = EACH as usize;
+    let seen = listing(&asked, "");
+    assert_eq!((named(&seen, "task-1"), named(&seen, "task-2")), ((all, 0), (all, 0)));
+    stopped.signal(rustix::process::Signal::STOP);
+    let seen = listing(&asked, "");
+    assert_eq!((named(&seen, "task-1"), named(&seen, "task-2")), ((all, 0), (0, all)));
+    let (_, said) = asked.verb(["ls", "task-2/7", "--fleet"]);
+    assert!(said.contains("(unknown)"), "{said}");
+    stopped.signal(rustix::process::Signal::CONT);
+    drop(peers);
 }
 
 #[test]

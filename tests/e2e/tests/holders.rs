@@ -1,11 +1,11 @@
 //! Who has a key, asked without acquiring it: at one sidecar, and where another sidecar has it.
 
 use sidelock_client::{Client, Code, Error, Holder, Mode, blocking};
-use sidelock_e2e::frames::Peer;
+use sidelock_e2e::frames::{Peer, try_lock};
 use sidelock_e2e::redis::Redis;
 use sidelock_e2e::sidecar::Sidecar;
-use sidelock_wire::{AskHolders, ToClient, ToSidecar};
-use std::time::Duration;
+use sidelock_wire::{Acquire, AskHolders, ToClient, ToSidecar};
+use std::time::{Duration, Instant};
 
 /// Time to live of a tenure, as configured by default.
 const TENURE_TTL: Duration = Duration::from_secs(10);
@@ -60,39 +60,136 @@ fn a_holder_of_this_sidecar_is_named_with_all_that_is_known() {
 }
 
 #[test]
-fn a_holder_of_another_sidecar_is_known_by_its_sidecar() {
+fn a_holder_of_another_sidecar_is_named_with_all_that_is_known() {
     block_on(async {
         let (_redis, _sidecars, a, b) = two().await;
         let lease = a.lock("k").owner("task 3").await.expect("is free");
+        let held = Instant::now();
+        tokio::time::sleep(Duration::from_millis(200)).await; // So that there is an age to see.
         let found = holders(&b).await;
         assert_eq!(found.len(), 1, "{found:?}");
         let holder = &found[0];
-        assert!(!holder.local && holder.sidecar == incarnation(&a), "{holder:?}");
-        assert_eq!((holder.mode, holder.fence, holder.held_for), (Mode::Exclusive, None, None));
-        assert_eq!((holder.app.as_str(), holder.owner.as_deref()), ("", None));
-        assert!(!holder.expires_in.is_zero() && holder.expires_in <= TENURE_TTL, "{holder:?}");
+        assert!(!holder.local && holder.known && holder.sidecar == incarnation(&a), "{holder:?}");
+        assert_eq!((holder.mode, holder.fence), (Mode::Exclusive, Some(lease.fence())), "{holder:?}");
+        assert_eq!((holder.app.as_str(), holder.owner.as_deref()), ("billing", Some("task 3")));
+        assert_eq!(holder.uid, Some(rustix::process::getuid().as_raw()));
+        let (least, most) = (Duration::from_millis(150), held.elapsed() + Duration::from_millis(200));
+        assert!(holder.held_for.is_some_and(|span| (least..=most).contains(&span)), "{holder:?}");
+        assert!(holder.expires_in > TENURE_TTL / 2 && holder.expires_in <= TENURE_TTL, "{holder:?}");
         lease.release().await.expect("is held");
+        assert!(holders(&b).await.is_empty(), "it may be kept at hand there, which is nobody's");
         assert!(b.lock("k").wait(Duration::from_secs(5)).await.is_ok());
+    });
+}
+
+#[test]
+fn a_timed_lease_elsewhere_ends_when_it_does_and_not_with_its_sidecars_tenure() {
+    block_on(async {
+        let (_redis, sidecars, a, b) = two().await;
+        let _share = a.rwlock("k").read().await.expect("is free");
+        sidecars[0].lock("k", r#"{"mode":"shared","ttl":"60s"}"#);
+        let mut left: Vec<u64> = holders(&b).await.iter().map(|holder| holder.expires_in.as_secs()).collect();
+        left.sort_unstable();
+        assert_eq!(left.len(), 2, "{left:?}");
+        assert!((55..=60).contains(&left[1]), "{left:?}");
+    });
+}
+
+/// Nobody has it yet: but nobody else gets it either.
+#[test]
+fn what_is_reserved_elsewhere_is_a_holder_without_a_fence() {
+    block_on(async {
+        let (_redis, _sidecars, a, b) = two().await;
+        let second = b.lock("l").await.expect("is free");
+        let both = a.lock_all(["k", "l"]).wait(Duration::from_secs(5));
+        let both = tokio::task::spawn(async move { both.await });
+        let holder = loop {
+            if let Some(holder) = holders(&b).await.pop() {
+                break holder;
+            }
+        };
+        assert_eq!((holder.known, holder.fence, holder.app.as_str()), (true, None, "billing"), "{holder:?}");
+        second.release().await.expect("is held");
+        let both = both.await.expect("no panic").expect("granted");
+        assert_eq!(holders(&b).await[0].fence, both.fence("k"), "now it is a lease");
+    });
+}
+
+#[test]
+fn of_a_sidecar_that_is_stopped_it_is_known_that_it_has_the_key_and_nobody_waits_long_for_more() {
+    block_on(async {
+        let (_redis, sidecars, a, b) = two().await;
+        let _lease = a.lock("k").owner("task 3").await.expect("is free");
+        assert!(holders(&b).await[0].known);
+        sidecars[0].signal(rustix::process::Signal::STOP);
+        let since = Instant::now();
+        let found = holders(&b).await;
+        let took = since.elapsed();
+        assert!(took < Duration::from_millis(500), "100 ms, the rest is the machine's: {took:?}");
+        assert_eq!(found.len(), 1, "{found:?}");
+        let holder = &found[0];
+        assert!(!holder.local && !holder.known && holder.sidecar == incarnation(&a), "{holder:?}");
+        assert_eq!((holder.mode, holder.fence, holder.held_for), (Mode::Exclusive, None, None));
+        assert_eq!((holder.app.as_str(), holder.owner.as_deref(), holder.uid), ("", None, None));
+        assert!(!holder.expires_in.is_zero() && holder.expires_in <= TENURE_TTL, "{holder:?}");
+        sidecars[0].signal(rustix::process::Signal::CONT);
+        sidelock_e2e::process::until(Duration::from_secs(5), "it answers again", || {
+            sidecars[1].get("/v1/locks/k").json()["holders"][0]["known"].as_bool().filter(|known| *known)
+        });
     });
 }
 
 #[test]
 fn shares_and_permits_are_told_from_each_other_and_from_locks() {
     block_on(async {
-        let (_redis, _sidecars, a, b) = two().await;
+        let (_redis, sidecars, a, b) = two().await;
         let shares = [&a, &a, &b].map(|client| client.rwlock("k").read());
         let mut held = Vec::new();
         for share in shares {
             held.push(share.await.expect("shares go together"));
         }
+        let modes = |found: &[Holder]| -> Vec<(bool, Mode)> {
+            found.iter().map(|holder| (holder.local, holder.mode)).collect()
+        };
         let found = holders(&b).await;
-        let modes: Vec<(bool, Mode)> = found.iter().map(|holder| (holder.local, holder.mode)).collect();
-        assert_eq!(modes, [(true, Mode::Shared), (false, Mode::Shared)], "the two there are one holder");
+        let all = [(true, Mode::Shared), (false, Mode::Shared), (false, Mode::Shared)];
+        assert_eq!(modes(&found), all, "{found:?}");
         let pool = a.semaphore("pool", 5).permits(3).await.expect("is free");
         let found = b.holders("pool").await.expect("an answer");
         assert_eq!(found[0].mode, Mode::Permits { permits: 3, limit: 5 }, "{found:?}");
+        sidecars[0].signal(rustix::process::Signal::STOP);
+        let found = holders(&b).await;
+        assert_eq!(modes(&found), all[..2], "all that the store knows is one holder: {found:?}");
+        sidecars[0].signal(rustix::process::Signal::CONT);
         drop((held, pool));
     });
+}
+
+/// More than an answer has room for: the oldest are named, and all are counted.
+#[test]
+fn of_a_crowd_elsewhere_the_oldest_are_named() {
+    let redis = Redis::start();
+    let sidecars = [Sidecar::connected_to(&redis), Sidecar::connected_to(&redis)];
+    let mut crowd = Peer::greeted(sidecars[0].socket());
+    for request in 1..=40 {
+        let mode = Mode::Permits { permits: 1, limit: 50 };
+        assert_eq!(crowd.acquires(Acquire { mode, ..try_lock(request, "k") }), "granted");
+    }
+    let mut asks = Peer::greeted(sidecars[1].socket());
+    asks.say(&ToSidecar::Holders(AskHolders { request: 1, key: b"k" }));
+    let mut answer = None;
+    asks.hears("an answer", |message| {
+        if let ToClient::Holders(holders) = message {
+            answer = Some((holders.count, holders.named.clone()));
+        }
+        answer.is_some()
+    });
+    let (count, named) = answer.expect("was heard");
+    assert_eq!((count, named.len()), (40, 32));
+    assert!(named.is_sorted_by_key(|holder| holder.fence), "oldest first: {named:?}");
+    let key = sidecars[1].get("/v1/locks/k").json();
+    let named = key["holders"].as_array().map(Vec::len);
+    assert_eq!((named, &key["holders_left_out"]), (Some(32), &8.into()), "{key}");
 }
 
 #[test]

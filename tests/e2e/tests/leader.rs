@@ -210,7 +210,10 @@ fn the_command_line_runs_a_command_as_leader() {
 fn who_looks_on_sees_the_leader_go_and_the_next_come() {
     for (_redis, fleet) in fleets() {
         block_on(async {
-            let (first, second) = (client(&fleet, 0).await, client(&fleet, 1).await);
+            let named = |index: usize| {
+                Client::builder().app("scheduler").socket(fleet[index % fleet.len()].socket()).connect()
+            };
+            let (first, second) = (named(0).await.expect("listens"), named(1).await.expect("listens"));
             let mut observer = first.leader("e").observe();
             assert!(observer.changed().await.expect("an answer").is_none(), "told at once that nobody leads");
             let (code, said) = fleet[0].verb(["leader", "e"]);
@@ -220,11 +223,22 @@ fn who_looks_on_sees_the_leader_go_and_the_next_come() {
             assert_eq!((seen.local, seen.fence), (true, Some(leadership.term())));
             let last = fleet.last().expect("a fleet has a sidecar");
             let (code, said) = last.verb(["leader", "e"]);
-            assert_eq!((code, said.contains("leads e")), (0, true), "{said}");
+            let told = format!("scheduler leads e, term {}, at ", leadership.term());
+            assert_eq!((code, said.starts_with(&told)), (0, true), "{said}");
             leadership.resign().await.expect("resigned");
-            let _next = second.leader("e").wait(SOON).campaign().await.expect("elected");
+            let next = second.leader("e").wait(SOON).campaign().await.expect("elected");
             let seen = observer.changed().await.expect("an answer").expect("somebody leads");
             assert_eq!(seen.sidecar, second.sidecar().expect("is connected").incarnation);
+            assert_eq!((seen.local, seen.app.as_str()), (fleet.len() == 1, "scheduler"));
+            assert_eq!(
+                (seen.known, seen.fence),
+                (true, Some(next.term())),
+                "a leader elsewhere has a name and a term"
+            );
+            next.resign().await.expect("resigned");
+            let again = second.leader("e").wait(SOON).campaign().await.expect("elected");
+            let seen = observer.changed().await.expect("an answer").expect("somebody leads");
+            assert_eq!(seen.fence, Some(again.term()), "another term at the same sidecar is seen too");
             let (code, said) = fleet[0].verb(["leader", "e", "-o", "json"]);
             assert_eq!((code, said.contains("\"term\"")), (0, true), "{said}");
         });

@@ -2,9 +2,10 @@
 
 use serde_json::Value;
 use sidelock_e2e::frames::{Peer, try_lock};
+use sidelock_e2e::process::until;
 use sidelock_e2e::redis::Redis;
 use sidelock_e2e::sidecar::Sidecar;
-use sidelock_wire::{Acquire, Mode, ToClient, ToSidecar};
+use sidelock_wire::{Acquire, Align, Change, Code, LeaseName, Mode, ToClient, ToSidecar, Window};
 use std::time::{Duration, Instant};
 
 /// A look waits 100 ms for a sidecar that does not answer; the rest is the machine's.
@@ -21,6 +22,11 @@ fn look(sidecar: &Sidecar, key: &str) -> Value {
     let graph = sidecar.get(&format!("/v1/graph?key={key}")).json();
     let mut keys = graph["keys"].as_array().expect("keys").iter();
     keys.find(|found| found["key"] == key).expect("the key is there").clone()
+}
+
+/// As people read it.
+fn short(sidecar: &Sidecar) -> String {
+    incarnation(sidecar).as_str().expect("a name")[..8].to_owned()
 }
 
 fn incarnation(sidecar: &Sidecar) -> Value {
@@ -53,7 +59,8 @@ fn a_holder_elsewhere_that_named_no_owner_is_shown_with_app_and_user_and_since_w
     let key = look(&a, "k");
     let at_b = &key["holders"][0];
     assert_eq!((&at_b["sidecar"], &at_b["known"]), (&incarnation(&b), &true.into()), "{key}");
-    assert_eq!((at_b["left_out"].as_u64(), at_b.get("idle")), (Some(0), None), "{key}");
+    assert_eq!((&at_b["holders_left_out"], &at_b["waiters_left_out"]), (&0.into(), &0.into()), "{key}");
+    assert_eq!(at_b.get("idle"), None, "{key}");
     let (holders, waiters) =
         (at_b["holders"].as_array().expect("a list"), at_b["waiters"].as_array().expect("a list"));
     assert_eq!((holders.len(), waiters.len()), (1, 1), "{key}");
@@ -73,11 +80,147 @@ fn a_holder_elsewhere_that_named_no_owner_is_shown_with_app_and_user_and_since_w
     for verb in ["why", "graph"] {
         let (code, text) = a.verb([verb, "k"]);
         assert_eq!(code, 0, "{text}");
-        let (uid, b) = (uid().to_string(), incarnation(&b).as_str().expect("a name")[..8].to_owned());
+        let (uid, b) = (uid().to_string(), short(&b));
         assert!(has_row(&text, &["k", &b, "all", "holds,", "shown"]), "{text}");
-        assert!(has_row(&text, &["k", &b, "e2e", &uid, "-", "exclusive"]), "{text}");
-        assert!(has_row(&text, &["k", &b, "e2e", &uid, "task-3", "exclusive"]), "{text}");
+        assert!(has_row(&text, &[&b, "e2e", &uid, "-", "exclusive"]), "{text}");
+        assert!(has_row(&text, &[&b, "e2e", &uid, "task-3", "exclusive"]), "{text}");
     }
+}
+
+/// `GET /v1/locks/{key}`, which `why` shows: holders and queue of all sidecars, whichever is asked.
+#[test]
+fn each_sidecar_says_who_holds_a_key_and_who_waits_at_all_of_them() {
+    let (_redis, a, b) = two();
+    let (mut holder, mut waiter) = (Peer::greeted(b.socket()), Peer::greeted(a.socket()));
+    assert_eq!(holder.acquires(Acquire { owner: Some("task-1"), ..try_lock(1, "k") }), "granted");
+    queues(&mut waiter, Acquire { owner: Some("task-2"), priority: 7, ..try_lock(1, "k") });
+    let fence = b.get("/v1/locks/k").json()["holders"][0]["fence"].clone();
+    assert!(fence.as_u64() > Some(0), "{fence}");
+    for (asked, is_holders) in [(&a, false), (&b, true)] {
+        let key = asked.get("/v1/locks/k").json();
+        assert_eq!(key["sidecar"], incarnation(asked), "{key}");
+        let (holders, queue) =
+            (key["holders"].as_array().expect("a list"), key["queue"].as_array().expect("a list"));
+        assert_eq!((holders.len(), queue.len()), (1, 1), "{key}");
+        for (who, at, owner) in [(&holders[0], &b, "task-1"), (&queue[0], &a, "task-2")] {
+            assert_eq!((&who["sidecar"], &who["known"]), (&incarnation(at), &true.into()), "{key}");
+            assert_eq!(
+                (&who["app"], &who["uid"], &who["owner"]),
+                (&"e2e".into(), &uid().into(), &owner.into()),
+                "{key}"
+            );
+            assert_eq!(who["mode"], "exclusive", "{key}");
+        }
+        assert_eq!((&holders[0]["fence"], &queue[0]["priority"]), (&fence, &7.into()), "{key}");
+        assert!(holders[0]["held_for"].is_f64() && queue[0]["waiting_for"].is_f64(), "{key}");
+        let left = holders[0]["expires_in"].as_f64().expect("seconds");
+        assert!(left > 5.0 && left <= 10.0, "{key}");
+        let why = key["why"].as_str().expect("a sentence");
+        let at = if is_holders { String::new() } else { format!(" at the sidecar {}", short(&b)) };
+        let begin = format!("held (exclusive) by e2e (uid {}, owner task-1){at} for ", uid());
+        assert!(why.starts_with(&begin) && why.ends_with("; one waits"), "{why}");
+    }
+    let (_, text) = a.verb(["why", "k"]);
+    let (uid, at_a, at_b) = (uid().to_string(), short(&a), short(&b));
+    assert!(has_row(&text, &["e2e", &uid, "task-1", "exclusive", &fence.to_string(), &at_b]), "{text}");
+    assert!(has_row(&text, &["e2e", &uid, "task-2", "exclusive", "7", &at_a]), "{text}");
+}
+
+/// A turn of once elsewhere, and those who wait to follow it.
+#[test]
+fn a_turn_elsewhere_and_its_followers_are_named() {
+    let (_redis, a, b) = two();
+    let body = r#"{"per":"1h","owner":"nightly"}"#;
+    assert_eq!(b.request("POST", "/v1/once/job", body).json()["won"], true);
+    let mut follower = Peer::greeted(a.socket());
+    let window = Window { per: Duration::from_secs(3600), align: Align::Rolling };
+    queues(&mut follower, Acquire { owner: Some("task-9"), once: Some(window), ..try_lock(1, "job") });
+    for asked in [&a, &b] {
+        let turn = asked.get("/v1/locks/job?space=once").json();
+        let (winner, follows) = (&turn["holders"][0], &turn["queue"][0]);
+        assert_eq!((&winner["sidecar"], &winner["owner"]), (&incarnation(&b), &"nightly".into()), "{turn}");
+        assert_eq!((&follows["sidecar"], &follows["owner"]), (&incarnation(&a), &"task-9".into()), "{turn}");
+        assert_eq!((&winner["known"], &follows["known"]), (&true.into(), &true.into()), "{turn}");
+        let lock = asked.get("/v1/locks/job").json();
+        assert_eq!(
+            lock["holders"].as_array().map(Vec::len),
+            Some(0),
+            "the lock of that name is another: {lock}"
+        );
+        let (code, text) = asked.verb(["why", "job"]);
+        assert_eq!(code, 0, "{text}");
+        let (_, once) = text.split_once("\nonce job: held (exclusive) by ").expect("what is done once");
+        assert!(has_row(once, &["nightly", "exclusive", &short(&b)]), "{text}");
+        assert!(has_row(once, &["e2e", "task-9", "exclusive", &short(&a)]), "{text}");
+        let graph = asked.get("/v1/graph?key=job&space=once").json();
+        assert_eq!(
+            (&graph["keys"][0]["space"], &graph["keys"][0]["key"]),
+            (&"once".into(), &"job".into()),
+            "{graph}"
+        );
+        assert_eq!(graph["keys"][0]["holders"][0]["holders"][0]["owner"], "nightly", "{graph}");
+    }
+    let answer = a.get("/v1/graph?key=job&space=twice");
+    assert_eq!((answer.status, &answer.json()["field"]), (400, &"space".into()), "{answer:?}");
+}
+
+/// Units of a rate that are used up at another sidecar: nobody holds them, and it is no idle tenure either.
+#[test]
+fn a_rate_used_up_elsewhere_is_on_its_way_back() {
+    let (_redis, a, b) = two();
+    let body = r#"{"limit":2,"permits":2,"per":"1h"}"#;
+    let lease = b.request("POST", "/v1/semaphores/api", body).json();
+    b.unlock(&lease);
+    let key = a.get("/v1/locks/api").json();
+    assert_eq!(key["holders"].as_array().map(Vec::len), Some(0), "{key}");
+    assert_eq!(
+        (&key["limit"], &key["cooling"]["permits"], &key["kept_by"]),
+        (&2.into(), &2.into(), &serde_json::json!([])),
+        "{key}"
+    );
+    assert!(key["cooling"]["next_in"].as_f64() > Some(3_500.0), "{key}");
+    let why = key["why"].as_str().expect("a sentence");
+    assert!(why.starts_with("2 of 2 permits come back by the clock, the next in 3"), "{why}");
+}
+
+/// Two upgrades of a key at two sidecars: the second hears of which owner the other is.
+#[test]
+fn who_upgrades_elsewhere_is_named_to_the_second() {
+    let (_redis, a, b) = two();
+    let share = |owner| Acquire { mode: Mode::Shared, owner: Some(owner), ..try_lock(1, "k") };
+    let (mut first, mut second) = (Peer::greeted(b.socket()), Peer::greeted(a.socket()));
+    assert_eq!(first.acquires(share("task-1")), "granted");
+    assert_eq!(second.acquires(share("task-2")), "granted");
+    let upgrade = Change {
+        request: 2,
+        lease: LeaseName::Session(1),
+        mode: Mode::Exclusive,
+        wait: Some(Duration::from_secs(20)),
+    };
+    first.say(&ToSidecar::Change(upgrade));
+    until(Duration::from_secs(5), "it waits", || {
+        let waits = a.get("/v1/locks/k").json()["queue"][0].clone();
+        (waits["upgrades"] == true && waits["owner"] == "task-1").then_some(())
+    });
+    second.say(&ToSidecar::Change(upgrade));
+    let mut refused = None;
+    second.hears("that it is the second", |message| {
+        if let ToClient::Refused(no) = message {
+            refused = Some((no.code, no.message.to_string(), no.detail.cycle.clone()));
+        }
+        refused.is_some()
+    });
+    let (code, message, cycle) = refused.expect("was heard");
+    assert_eq!(code, Code::Deadlock, "{message}");
+    let named = format!("(e2e, uid {}, owner task-1, sidecar {})", uid(), short(&b));
+    assert!(message.contains(&named), "{message}");
+    let ring: Vec<(&str, u128)> = cycle.iter().map(|edge| (edge.owner.as_str(), edge.sidecar)).collect();
+    let number = |sidecar: &Sidecar| {
+        u128::from_str_radix(incarnation(sidecar).as_str().expect("a name"), 16).expect("digits")
+    };
+    assert_eq!(ring, [("task-2", number(&a)), ("task-1", number(&b))]);
+    let spans = cycle.iter().map(|edge| edge.held_for.expect("both hold a share"));
+    assert!(spans.clone().all(|span| span < Duration::from_secs(20)), "{cycle:?}");
 }
 
 #[test]
@@ -117,6 +260,38 @@ fn a_key_that_is_kept_for_the_next_request_is_nobodys() {
     let at_b = &key["holders"][0];
     assert_eq!((&at_b["known"], &at_b["idle"]), (&true.into(), &true.into()), "{key}");
     assert_eq!(at_b["holders"].as_array().map(Vec::len), Some(0), "{key}");
+    let key = a.get("/v1/locks/k").json();
+    assert_eq!(
+        (key["holders"].as_array().map(Vec::len), &key["kept_by"][0]),
+        (Some(0), &incarnation(&b)),
+        "{key}"
+    );
+    let why = key["why"].as_str().expect("a sentence");
+    assert_eq!(why, format!("free; the sidecar {} keeps it at hand for its next request", short(&b)));
+}
+
+#[test]
+fn with_the_store_away_it_is_said_that_others_are_not_known() {
+    let (mut redis, a, _b) = two();
+    let mut holder = Peer::greeted(a.socket());
+    assert_eq!(holder.acquires(try_lock(1, "mine")), "granted");
+    redis.down();
+    until(Duration::from_secs(5), "the store is missed", || {
+        (a.get("/readyz/store").status == 503).then_some(())
+    });
+    let key = a.get("/v1/locks/k").json();
+    assert_eq!(
+        (&key["store_away"], key["holders"].as_array().map(Vec::len)),
+        (&true.into(), Some(0)),
+        "{key}"
+    );
+    assert!(
+        key["why"].as_str().expect("a sentence").contains("the store is away, so others are not known"),
+        "{key}"
+    );
+    assert_eq!(a.get("/v1/locks/mine").json()["holders"][0]["app"], "e2e", "its own are");
+    let (code, text) = a.verb(["why", "k"]);
+    assert!(code == 0 && text.contains("other sidecars are not shown"), "{text}");
 }
 
 #[test]
@@ -125,6 +300,7 @@ fn a_sidecar_that_is_stopped_is_unknown_and_keeps_nobody_waiting() {
     let mut holder = Peer::greeted(b.socket());
     assert_eq!(holder.acquires(try_lock(1, "k")), "granted");
     assert_eq!(look(&a, "k")["holders"][0]["known"], true);
+    let (name, b_name) = (incarnation(&b), short(&b)); // It says nothing from now on.
     b.signal(rustix::process::Signal::STOP);
     let since = Instant::now();
     let key = look(&a, "k");
@@ -140,8 +316,20 @@ fn a_sidecar_that_is_stopped_is_unknown_and_keeps_nobody_waiting() {
     let (code, text) = a.verb(["why", "k"]);
     assert_eq!(code, 0, "{text}");
     assert!(has_row(&text, &["k", "holds,", "unknown"]), "{text}");
+    assert!(has_row(&text, &["unknown", "-", "exclusive", &b_name]), "{text}");
+    assert!(
+        text.contains(&format!("the sidecar {} has it (exclusive) and did not say for whom", b_name)),
+        "{text}"
+    );
+    let since = Instant::now();
+    let key = a.get("/v1/locks/k").json();
+    let took = since.elapsed();
+    assert!(took < UNKNOWN_WITHIN, "{took:?}");
+    let holder = &key["holders"][0];
+    assert_eq!((&holder["sidecar"], &holder["known"]), (&name, &false.into()), "{key}");
+    assert_eq!((holder.get("app"), holder.get("fence")), (None, None), "{key}");
     b.signal(rustix::process::Signal::CONT);
-    sidelock_e2e::process::until(Duration::from_secs(5), "it answers again", || {
+    until(Duration::from_secs(5), "it answers again", || {
         (look(&a, "k")["holders"][0]["holders"][0]["app"] == "e2e").then_some(())
     });
 }

@@ -5,7 +5,7 @@
 //! outcome or is sent again, and none is sent a third time; and nothing that is not an answer counts as applied.
 
 use crate::Marks;
-use sidelock_engine::stand::{Party, Stand, StandHolder, StandWaiter};
+use sidelock_engine::stand::{Party, Stand, StandHolder, StandWaiter, decode_all, encode_all};
 use sidelock_engine::store::{
     Ask, Bound, Call, CallId, Condition, Declare, Fault, Force, Inquire, Known, Op, Order, Outcome, Publish,
     Push, ReadRegister, Renew, Return, Tell, Withdraw, WriteRegister,
@@ -60,7 +60,8 @@ pub(crate) fn seeds() -> Vec<Vec<u8>> {
         message(2, "la%3Ab"),
         message(3, "\x01\0\0\0\0\0\0\0l%7Bx%7D%25"),
         message(5, "lk"),
-        message(6, "lorders/42"),
+        message(6, "\0\0lorders/42"),
+        message(6, "\x04\0\x02\0olorders/42"),
         declared(),
         one(&granted.concat()),
         one(&queued.concat()),
@@ -97,12 +98,15 @@ fn declared() -> Vec<u8> {
         units: WHOLE,
         since: StoreTime(9),
     };
-    let holder = StandHolder { who: who.clone(), reserved: true, reference: Some(7) };
-    let waiters = vec![StandWaiter { who: Party { owner: None, ..who }, priority: -1 }];
-    let stand = Stand { holders: vec![holder], waiters, waiters_left_out: 3, ..Stand::default() }.encode();
+    let (reserved, upgrades, reference) = (true, true, Some(7));
+    let holder =
+        StandHolder { who: who.clone(), reserved, upgrades, reference, fence: 9, until: StoreTime(99) };
+    let waiters = vec![StandWaiter { who: Party { owner: None, ..who }, upgrades, priority: -1 }];
+    let stand = Stand { holders: vec![holder], waiters, waiters_left_out: 3, ..Stand::default() };
+    let stands = encode_all(&[stand, Stand::default()]);
     let (id, from) = (ID.incarnation.0.to_be_bytes(), 8_u128.to_be_bytes());
-    let length = (stand.len() as u16).to_le_bytes();
-    [&[PUSH, 7][..], &id, &ID.seq.to_le_bytes(), &from, &length, &stand, b"lorders/42"].concat()
+    let length = (stands.len() as u16).to_le_bytes();
+    [&[PUSH, 7][..], &id, &ID.seq.to_le_bytes(), &from, &length, &stands, b"lorders/42"].concat()
 }
 
 /// The calls' count, then their answers in arrays that begin with the clock, 64 to a script call.
@@ -166,10 +170,13 @@ fn call(index: u8) -> Call {
             refuse_after: StoreTime(1),
             bound: None,
         }),
-        10 => Op::Inquire(Inquire { key, inquiry: ID, to: ID.incarnation }),
+        10 => {
+            let more = Arc::from(*b"\x02\0lx");
+            Op::Inquire(Inquire { key, more, inquiry: ID, to: ID.incarnation })
+        }
         11 => {
-            let stand = Arc::from(*b"SS");
-            Op::Declare(Box::new(Declare { key, inquiry: ID, from: ID.incarnation, stand }))
+            let stands = Arc::from(*b"SS");
+            Op::Declare(Box::new(Declare { key, inquiry: ID, from: ID.incarnation, stands }))
         }
         _ => Op::Tell(Tell { key, ask: ID, free_in: None }),
     };
@@ -177,19 +184,21 @@ fn call(index: u8) -> Call {
 }
 
 /// A stand that was read is written so that it is read as the same.
-fn check_stand(bytes: &[u8], marks: &mut Marks) {
-    let Some(stand) = Stand::decode(bytes) else { return marks.saw("no stand") };
-    let written = stand.encode();
-    assert!(written.len() <= bytes.len(), "{stand:?}");
-    assert_eq!(Stand::decode(&written).as_ref(), Some(&stand));
-    marks.saw(format!("a stand of {} and {}", stand.holders.len().min(2), stand.waiters.len().min(2)));
+fn check_stands(bytes: &[u8], marks: &mut Marks) {
+    let Some(stands) = decode_all(bytes) else { return marks.saw("no stands") };
+    for stand in stands {
+        let written = stand.encode();
+        assert!(written.len() <= bytes.len(), "{stand:?}");
+        assert_eq!(Stand::decode(&written).as_ref(), Some(&stand));
+        marks.saw(format!("a stand of {} and {}", stand.holders.len().min(2), stand.waiters.len().min(2)));
+    }
 }
 
 pub(crate) fn check(bytes: &[u8], marks: &mut Marks) {
     let Some((first, stream)) = bytes.split_first() else { return };
     if *first == PUSH {
         match push(stream) {
-            Some(Push::Declared(declare)) => check_stand(&declare.stand, marks),
+            Some(Push::Declared(declare)) => check_stands(&declare.stands, marks),
             Some(_) => marks.saw(format!("push {}", stream[0])),
             None => marks.saw("no push"),
         }

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use sidelock_wire::{
     Acquire, AcquireAll, Align, AskHolders, CYCLE_EDGES_MAX, Change, Code, Condition, Current, CycleEdge,
     Decoder, Detail, Done, FRAME_BYTES_MAX, FrameError, Granted, Guarantee, HOLDERS_MAX, Hello, Holder,
-    HolderLease, Holders, Known, LeaseName, Life, Limits, LostReason, MAGIC, Mode, Refused, Register,
+    HolderClient, Holders, Known, LeaseName, Life, Limits, LostReason, MAGIC, Mode, Refused, Register,
     RegisterAct, Renewed, Resume, Scope, Secret, ToClient, ToSidecar, Version, Welcome, Window,
 };
 use std::time::Duration;
@@ -265,14 +265,19 @@ fn edge() -> impl Strategy<Value = CycleEdge> {
 }
 
 fn holder() -> impl Strategy<Value = Holder> {
-    let lease = (any::<u64>(), span(), any::<String>(), option::of(any::<String>()))
-        .prop_map(|(fence, held_for, app, owner)| HolderLease { fence, held_for, app, owner });
-    (mode(), any::<u128>(), span(), option::of(lease)).prop_map(|(mode, sidecar, expires_in, lease)| Holder {
-        mode,
-        sidecar,
-        expires_in,
-        lease,
-    })
+    let client = (any::<u32>(), span(), any::<String>(), option::of(any::<String>()))
+        .prop_map(|(uid, held_for, app, owner)| HolderClient { uid, held_for, app, owner });
+    let place = (any::<u128>(), any::<bool>());
+    (mode(), place, span(), option::of(any::<u64>()), option::of(client)).prop_map(
+        |(mode, (sidecar, local), expires_in, fence, client)| Holder {
+            mode,
+            sidecar,
+            local,
+            expires_in,
+            fence,
+            client,
+        },
+    )
 }
 
 fn push() -> impl Strategy<Value = ToClient<'static>> {
@@ -371,14 +376,21 @@ fn a_frame_cut_at_any_byte_is_truncated() {
 /// As many as an answer names, with the longest names that the sidecar takes, fit into a frame; what is more is not named.
 #[test]
 fn holders_fit_into_a_frame() {
-    let lease = HolderLease {
-        fence: u64::MAX,
+    let client = HolderClient {
+        uid: u32::MAX,
         held_for: Duration::from_secs(1),
         app: "a".repeat(128),
         owner: Some("o".repeat(512)),
     };
     let mode = Mode::Permits { permits: 1, limit: 200 };
-    let holder = Holder { mode, sidecar: u128::MAX, expires_in: Duration::from_secs(1), lease: Some(lease) };
+    let holder = Holder {
+        mode,
+        sidecar: u128::MAX,
+        local: true,
+        expires_in: Duration::from_secs(1),
+        fence: Some(u64::MAX),
+        client: Some(client),
+    };
     let named = vec![holder; HOLDERS_MAX + 1];
     let bytes =
         encoded_to_client(&ToClient::Holders(Holders { request: 1, count: named.len() as u32, named }));

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use sidelock_wire::{
     Acquire, AcquireAll, Align, AskHolders, Change, Code, Condition, Current, CycleEdge, Detail, Done,
-    Granted, Guarantee, Hello, Holder, HolderLease, Holders, Known, LeaseName, Life, Limits, LostReason,
+    Granted, Guarantee, Hello, Holder, HolderClient, Holders, Known, LeaseName, Life, Limits, LostReason,
     Mode, Refused, Register, RegisterAct, Renewed, Resume, Scope, Secret, ToClient, ToSidecar, Version,
     Welcome, Window,
 };
@@ -226,33 +226,31 @@ fn holders(named: Vec<Holder>) -> ToClient<'static> {
 }
 
 fn holder_of_each_kind() -> Vec<Holder> {
-    let remote = Holder {
+    let unknown = Holder {
         mode: Mode::Permits { permits: 3, limit: 10 },
         sidecar: 0xfeed_face_cafe_beef_0123_4567_89ab_cdef,
+        local: false,
         expires_in: Duration::from_secs(9),
-        lease: None,
+        fence: None,
+        client: None,
     };
-    let lease = HolderLease {
-        fence: 1_764_000_000_000_001,
-        held_for: Duration::from_millis(1500),
-        app: "billing".into(),
-        owner: None,
-    };
-    let local = Holder {
-        mode: Mode::Permits { permits: 1, limit: 10 },
-        sidecar: 1,
-        lease: Some(lease.clone()),
-        ..remote.clone()
-    };
-    let owned = HolderLease { owner: Some("task 3".into()), ..lease };
-    vec![Holder { lease: Some(owned), ..local.clone() }, local, remote]
+    let client =
+        HolderClient { uid: 1000, held_for: Duration::from_millis(1500), app: "billing".into(), owner: None };
+    let mode = Mode::Permits { permits: 1, limit: 10 };
+    let fence = Some(1_764_000_000_000_001);
+    let remote = Holder { mode, fence, client: Some(client.clone()), ..unknown.clone() };
+    let local = Holder { sidecar: 1, local: true, ..remote.clone() };
+    let owned = HolderClient { owner: Some("task 3".into()), ..client };
+    let reserved = Holder { fence: None, ..local.clone() };
+    vec![Holder { client: Some(owned), ..local.clone() }, local, reserved, remote, unknown]
 }
 
 fn describe_holder(holder: &Holder) -> Value {
-    let lease = |lease: &HolderLease| json!({ "fence": lease.fence, "held_for_ms": millis(lease.held_for), "app": lease.app, "owner": lease.owner });
+    let client = |client: &HolderClient| json!({ "uid": client.uid, "held_for_ms": millis(client.held_for), "app": client.app, "owner": client.owner });
     json!({
-        "mode": mode(holder.mode), "sidecar": wide(holder.sidecar), "expires_in_ms": millis(holder.expires_in),
-        "lease": holder.lease.as_ref().map(lease),
+        "mode": mode(holder.mode), "sidecar": wide(holder.sidecar), "local": holder.local,
+        "expires_in_ms": millis(holder.expires_in), "fence": holder.fence,
+        "client": holder.client.as_ref().map(client),
     })
 }
 

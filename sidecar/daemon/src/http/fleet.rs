@@ -1,19 +1,21 @@
 //! The keys in use in the whole fleet: what `ls --fleet` shows.
 //!
-//! Owns the JSON, made of what the store knows of all sidecars and of what this one knows of its own clients, and how many
-//! such questions there are at a time. Of other sidecars only they themselves know who their clients are, how many of them
-//! wait, and whether a tenure is merely kept at hand (P10).
+//! Owns the JSON, made of what the store knows of all sidecars and of what each of them says of its own clients, and how many
+//! such questions there are at a time. Of a sidecar that does not answer only the store's knowledge is shown.
 
 use super::call::Caller;
+use super::parties::{Said, permits};
 use super::problem::ProblemDocument;
 use super::response::{Answer, json};
 use super::views::{KeyState, Listing};
 use crate::clock::boottime;
+use crate::elsewhere::elsewhere;
 use crate::problem::Problem;
 use crate::reply;
 use hyper::StatusCode;
 use serde::Serialize;
-use sidelock_engine::store::{Peeked, PeekedEntry};
+use sidelock_engine::store::Peeked;
+use sidelock_engine::survey::{Around, Survey};
 use sidelock_engine::view::KeyView;
 use sidelock_engine::{Incarnation, Key, Mode, Refusal, WHOLE};
 use sidelock_store::listing::{Cut, KEYS_LISTED_MAX, NAMES_SCANNED_MAX};
@@ -67,8 +69,8 @@ struct FleetKey {
     holders: Vec<FleetHolder>,
     /// Sidecars that wait for it in the store, in order.
     queue: Vec<FleetWaiter>,
-    /// Requests that wait, at least: those of this sidecar, and one for each other sidecar in the queue.
-    waiting: usize,
+    /// Requests that wait: as many as each sidecar says, and at least one of each in the queue that says nothing.
+    waiting: u64,
     /// What this sidecar knows of its own clients, if any of them has to do with it.
     here: Option<KeyState>,
 }
@@ -85,9 +87,8 @@ struct FleetHolder {
     permits: Option<u32>,
     /// Seconds until it loses them, unless they are renewed.
     expires_in: f64,
-    /// It is kept for the next request there, and nobody uses it. Absent: only that sidecar knows.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    idle: Option<bool>,
+    #[serde(flatten)]
+    said: Said,
 }
 
 /// A sidecar in the store's queue.
@@ -97,6 +98,8 @@ struct FleetWaiter {
     sidecar: String,
     /// It is its turn.
     offered: bool,
+    #[serde(flatten)]
+    said: Said,
 }
 
 /// The questions under way.
@@ -139,23 +142,24 @@ pub(crate) async fn list(caller: &Caller, prefix: &str) -> Result<Answer, Proble
         }
         None => return Err(reply::problem(&Refusal::StoreUnavailable).into()),
     };
-    let me = door.gate.place().incarnation;
-    let records = listing.keys.into_iter().map(|(key, record)| (key, (record, None)));
-    let mut keys: BTreeMap<Key, (Peeked, Option<KeyView>)> = records.collect();
-    for view in views {
-        let key = view.key.clone();
-        keys.entry(key).or_default().1 = Some(view);
+    let mut records = listing.keys;
+    for view in &views {
+        records.entry(view.key.clone()).or_default();
     }
-    let cut = if keys.len() > KEYS_LISTED_MAX { Some(Cut::Keys) } else { listing.cut };
-    let keys = keys.into_iter().take(KEYS_LISTED_MAX);
+    let cut = if records.len() > KEYS_LISTED_MAX { Some(Cut::Keys) } else { listing.cut };
+    let records: BTreeMap<Key, Peeked> = records.into_iter().take(KEYS_LISTED_MAX).collect();
+    let survey = door.handle.survey(Around::Listed(records)).await;
+    let survey = survey.ok_or_else(ProblemDocument::shutting_down)?;
     let (why_truncated, limit) = match cut {
         None => (None, None),
         Some(Cut::Keys) => (Some("keys"), Some(KEYS_LISTED_MAX)),
         Some(Cut::Names) => (Some("names"), Some(NAMES_SCANNED_MAX)),
     };
+    let mut views: BTreeMap<Key, KeyView> = views.into_iter().map(|view| (view.key.clone(), view)).collect();
+    let keys = survey.records.keys().map(|key| FleetKey::new(&survey, key, views.remove(key)));
     let listing = FleetListing {
-        sidecar: me.to_string(),
-        keys: keys.map(|(key, (record, view))| FleetKey::new(me, &key, &record, view)).collect(),
+        sidecar: survey.sidecar.to_string(),
+        keys: keys.collect(),
         truncated: cut.is_some(),
         why_truncated,
         limit,
@@ -164,54 +168,52 @@ pub(crate) async fn list(caller: &Caller, prefix: &str) -> Result<Answer, Proble
 }
 
 impl FleetKey {
-    fn new(me: Incarnation, key: &Key, record: &Peeked, view: Option<KeyView>) -> FleetKey {
+    fn new(survey: &Survey, key: &Key, view: Option<KeyView>) -> FleetKey {
+        let (me, record) = (survey.sidecar, &survey.records[key]);
         let known = !record.tenures.is_empty() || !record.queue.is_empty();
         let limit = if known { record.limit } else { view.as_ref().map_or(WHOLE, |view| view.limit) };
-        let tenure = view.as_ref().and_then(|view| view.tenure.as_ref());
+        let stand = |sidecar| survey.stands.get(key).and_then(|said| said.get(&sidecar));
+        let said = |sidecar| Said::new(sidecar, stand(sidecar), survey.at);
+        let holder = |sidecar: Incarnation, units, expires_in| {
+            let mode = Mode::of(limit, units);
+            let (mode, permits) = (mode.name(), permits(mode));
+            FleetHolder { sidecar: sidecar.to_string(), mode, permits, expires_in, said: said(sidecar) }
+        };
         let mut holders: Vec<FleetHolder> = record
             .tenures
             .iter()
-            .map(|held| {
-                let idle = tenure.filter(|tenure| tenure.id == held.id).map(|tenure| tenure.idle);
-                FleetHolder::new(held.id.incarnation, limit, held.units, held.remaining.as_secs_f64(), idle)
-            })
+            .map(|held| holder(held.id.incarnation, held.units, held.remaining.as_secs_f64()))
             .collect();
         // On the memory store this sidecar is the only one; elsewhere its record was looked at a moment before.
-        if let Some(tenure) = tenure.filter(|_| holders.iter().all(|holder| holder.sidecar != me.to_string()))
-        {
-            let left = tenure.deadline.since(boottime()).as_secs_f64();
-            holders.push(FleetHolder::new(me, limit, tenure.units, left, Some(tenure.idle)));
+        let tenure = view.as_ref().and_then(|view| view.tenure.as_ref());
+        if let Some(tenure) = tenure.filter(|_| record.tenures.iter().all(|held| held.id.incarnation != me)) {
+            holders.push(holder(me, tenure.units, tenure.deadline.since(boottime()).as_secs_f64()));
         }
-        let others = record.queue.iter().filter(|entry| entry.id.incarnation != me).count();
-        let queue = record.queue.iter().map(FleetWaiter::new).collect();
+        let queue = record.queue.iter().map(|entry| FleetWaiter {
+            sidecar: entry.id.incarnation.to_string(),
+            offered: entry.offered,
+            said: said(entry.id.incarnation),
+        });
         FleetKey {
             key: key.as_str().to_owned(),
             space: key.space().name(),
             limit: (limit != WHOLE).then_some(limit),
             holders,
-            queue,
-            waiting: others + view.as_ref().map_or(0, |view| view.waiters.len()),
-            here: view.map(|view| KeyState::new(view, boottime())),
+            queue: queue.collect(),
+            waiting: waiting(survey, key, view.as_ref()),
+            here: view.map(|view| KeyState::new(me, view, boottime())),
         }
     }
 }
 
-impl FleetHolder {
-    fn new(sidecar: Incarnation, limit: u32, units: u32, expires_in: f64, idle: Option<bool>) -> FleetHolder {
-        let mode = match (limit, units) {
-            (WHOLE, WHOLE) => Mode::Exclusive,
-            (WHOLE, _) => Mode::Shared,
-            (limit, permits) => Mode::Permits { permits, limit },
-        };
-        let permits = if let Mode::Permits { permits, .. } = mode { Some(permits) } else { None };
-        FleetHolder { sidecar: sidecar.to_string(), mode: mode.name(), permits, expires_in, idle }
-    }
-}
-
-impl FleetWaiter {
-    fn new(entry: &PeekedEntry) -> FleetWaiter {
-        FleetWaiter { sidecar: entry.id.incarnation.to_string(), offered: entry.offered }
-    }
+/// How many wait, as far as it is known.
+fn waiting(survey: &Survey, key: &Key, view: Option<&KeyView>) -> u64 {
+    let here = view.map_or(0, |view| view.waiters.len() as u64);
+    let there = elsewhere(survey, key).into_iter().map(|other| match other.said {
+        Some(stand) => stand.waiters.len() as u64 + u64::from(stand.waiters_left_out),
+        None => u64::from(other.entry.is_some()),
+    });
+    here + there.sum::<u64>()
 }
 
 #[cfg(test)]

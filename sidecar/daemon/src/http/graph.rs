@@ -4,14 +4,14 @@
 //! its clients does is listed as one that did not say: it may be dead.
 
 use super::call::Caller;
+use super::pages::in_space;
+use super::parties::{Said, permits, seconds};
 use super::path::Query;
 use super::problem::ProblemDocument;
 use super::response::{Answer, json};
-use super::views::{Waiter, Who, permits, reference};
 use hyper::StatusCode;
 use serde::Serialize;
 use sidelock_engine::board::{BoardWait, Holding, Line};
-use sidelock_engine::stand::{Party, Stand, StandHolder, StandWaiter};
 use sidelock_engine::survey::{Around, Survey};
 use sidelock_engine::{Incarnation, Key, StoreTime, WHOLE};
 use utoipa::ToSchema;
@@ -82,6 +82,8 @@ struct GraphEdge {
 struct GraphKey {
     /// The key.
     key: String,
+    /// What it names: `lock` or `once`.
+    space: &'static str,
     /// Units of a semaphore; null for a lock.
     limit: Option<u32>,
     /// Sidecars that hold it.
@@ -103,38 +105,14 @@ struct GraphSidecar {
     /// It is its turn.
     #[serde(skip_serializing_if = "Option::is_none")]
     offered: Option<bool>,
-    /// It says who of its clients holds and waits; of keys other than the one in question, which of its owners wait.
-    /// `false`: who holds or waits there is unknown here.
-    known: bool,
-    /// Nobody holds it there: the sidecar keeps it for the next request, and gives way to another sidecar at once.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    idle: bool,
-    /// Who of its clients holds it, oldest first.
-    holders: Vec<GraphHolder>,
-    /// Who of its clients waits for it, in the order of grant.
-    waiters: Vec<Waiter>,
-    /// Holders and waiters that there are besides.
-    left_out: u64,
-}
-
-/// Who holds a key at a sidecar.
-#[derive(Serialize, ToSchema)]
-struct GraphHolder {
     #[serde(flatten)]
-    who: Who,
-    /// Reserved for lock_all: a request for several keys has this one and waits for others. No lease yet.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    reserved: bool,
-    /// For how many seconds it has been held.
-    held_for: f64,
-    /// A timed lease's short public name. Its id is a secret and appears nowhere.
-    #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
-    reference: Option<String>,
+    said: Said,
 }
 
 /// `GET /v1/graph`: who waits for whom, around a key or around whatever owners of this sidecar wait for.
 pub(crate) async fn graph(caller: &Caller, query: &Query) -> Result<Answer, ProblemDocument> {
-    let key = query.get("key").map(|key| caller.door.gate.key(key.as_bytes())).transpose()?;
+    let key =
+        query.get("key").map(|key| in_space(caller.door.gate.key(key.as_bytes())?, query)).transpose()?;
     let survey = caller
         .door
         .handle
@@ -206,54 +184,23 @@ impl GraphKey {
         let queue: Vec<GraphSidecar> = queue.collect();
         let in_use = !holders.is_empty() || !queue.is_empty();
         let limit = Some(record.limit).filter(|limit| in_use && *limit != WHOLE);
-        GraphKey { key: key.to_string(), limit, holders, queue }
+        GraphKey { key: key.to_string(), space: key.space().name(), limit, holders, queue }
     }
 }
 
 impl GraphSidecar {
     fn new(survey: &Survey, key: &Key, incarnation: Incarnation, units: u32) -> GraphSidecar {
-        let was_asked = survey.key.as_ref() == Some(key);
-        let stand = survey.stands.get(&incarnation).filter(|_| was_asked);
-        let holder = |stand: &Stand, holder: &StandHolder| GraphHolder {
-            who: who(stand, &holder.who),
-            reserved: holder.reserved,
-            held_for: seconds(survey.at, holder.who.since),
-            reference: holder.reference.map(reference),
-        };
-        let waiter = |stand: &Stand, waiter: &StandWaiter| Waiter {
-            who: who(stand, &waiter.who),
-            priority: waiter.priority,
-            waiting_for: seconds(survey.at, waiter.who.since),
-        };
-        let holders = stand.iter().flat_map(|stand| stand.holders.iter().map(|one| holder(stand, one)));
-        let waiters = stand.iter().flat_map(|stand| stand.waiters.iter().map(|one| waiter(stand, one)));
-        let left_out = |stand: &Stand| u64::from(stand.holders_left_out) + u64::from(stand.waiters_left_out);
+        let asked = survey.stands.get(key);
+        let mut said = Said::new(incarnation, asked.and_then(|said| said.get(&incarnation)), survey.at);
+        if asked.is_none() {
+            said.known = survey.boards.contains_key(&incarnation);
+        }
         GraphSidecar {
             sidecar: incarnation.to_string(),
             units: (units != WHOLE).then_some(units),
             expires_in: None,
             offered: None,
-            known: if was_asked { stand.is_some() } else { survey.boards.contains_key(&incarnation) },
-            idle: stand.is_some_and(|stand| stand.idle),
-            holders: holders.collect(),
-            waiters: waiters.collect(),
-            left_out: stand.map_or(0, left_out),
+            said,
         }
     }
-}
-
-fn who(stand: &Stand, party: &Party) -> Who {
-    let mode = stand.mode(party.units);
-    Who {
-        mode: mode.name(),
-        permits: permits(mode),
-        uid: party.uid,
-        app: party.app.to_string(),
-        owner: party.owner.as_ref().map(|owner| owner.0.to_string()),
-        session: None,
-    }
-}
-
-fn seconds(now: StoreTime, then: StoreTime) -> f64 {
-    now.0.saturating_sub(then.0) as f64 / 1e6
 }

@@ -20,6 +20,7 @@ mod base64;
 mod stream;
 mod force;
 mod watch;
+mod parties;
 mod views;
 mod fleet;
 mod graph;

@@ -13,7 +13,7 @@ use super::problem::{ProblemDocument, RegisterVersion};
 use super::repeat::IDEMPOTENCY_KEY;
 use super::response::{Answer, with_type};
 use super::stream::StreamEvent;
-use super::views::{KeyState, Listing};
+use super::views::{KeyLook, KeyState, Listing};
 use super::watch::WatchEvent;
 use hyper::StatusCode;
 use sidelock_wire::Code;
@@ -215,10 +215,10 @@ const ROWS: &[Row] = &[
         parameters: &[KEY, IF_MATCH, LEASE, SCOPE], body: None, status: 204, content: &[], codes: REGISTER_WRITE_CODES },
     Row { method: HttpMethod::Get, path: "/v1/locks", id: "listKeys", summary: "The keys in use at this sidecar, or in its fleet.",
         parameters: &[PREFIX, FLEET], body: None, status: 200, content: &[(JSON, Some("AnyListing"))], codes: LIST_CODES },
-    Row { method: HttpMethod::Get, path: "/v1/locks/{key}", id: "lookAtKey", summary: "Holders and queue of a key, and why it is not free.",
-        parameters: &[KEY, SPACE], body: None, status: 200, content: &[(JSON, Some("KeyState"))], codes: LOOK_CODES },
+    Row { method: HttpMethod::Get, path: "/v1/locks/{key}", id: "lookAtKey", summary: "Who has a key and who waits for it, at all sidecars of the store, and why it is not free.",
+        parameters: &[KEY, SPACE], body: None, status: 200, content: &[(JSON, Some("KeyLook"))], codes: LOOK_CODES },
     Row { method: HttpMethod::Get, path: "/v1/graph", id: "graph", summary: "Who waits for whom, in the fleet.",
-        parameters: &[AROUND], body: None, status: 200, content: &[(JSON, Some("Graph"))], codes: LOOK_CODES },
+        parameters: &[AROUND, SPACE], body: None, status: 200, content: &[(JSON, Some("Graph"))], codes: LOOK_CODES },
     Row { method: HttpMethod::Get, path: "/v1/watch", id: "watch", summary: "What happens from now on, as lines or as server-sent events.",
         parameters: &[PREFIX], body: None, status: 200, content: &[(LINES, Some("WatchEvent")), ("text/event-stream", Some("WatchEvent"))],
         codes: &[Code::BadRequest] },
@@ -255,6 +255,7 @@ const ROWS: &[Row] = &[
         AnyListing,
         Listing,
         FleetListing,
+        KeyLook,
         KeyState,
         Graph,
         WatchEvent,

@@ -6,13 +6,14 @@ use super::call::Caller;
 use super::path::{Probe, Query};
 use super::problem::ProblemDocument;
 use super::response::{Answer, json, with_type};
-use super::views::{KeyState, LIST_MAX, Listing};
+use super::views::{KeyLook, LIST_MAX, Listing};
 use super::{Door, fleet};
 use crate::clock::boottime;
 use crate::health;
 use hyper::StatusCode;
 use serde::Serialize;
-use sidelock_engine::Space;
+use sidelock_engine::survey::Around;
+use sidelock_engine::{Key, Space};
 use utoipa::ToSchema;
 
 /// What `GET /v1/info` answers.
@@ -56,20 +57,28 @@ pub(crate) async fn list(caller: &Caller, query: &Query) -> Result<Answer, Probl
     }
     let views =
         caller.door.handle.list(prefix, LIST_MAX + 1).await.ok_or_else(ProblemDocument::shutting_down)?;
-    Ok(json(StatusCode::OK, &Listing::new(views, boottime())))
+    let me = caller.door.gate.place().incarnation;
+    Ok(json(StatusCode::OK, &Listing::new(me, views, boottime())))
 }
 
 /// `GET /v1/locks/{key}`: one key, as a lock or as what is done once, and why it is not free.
 pub(crate) async fn look(caller: &Caller, key: &[u8], query: &Query) -> Result<Answer, ProblemDocument> {
-    let key = caller.door.gate.key(key)?;
-    let key = match query.get("space") {
-        None | Some("lock") => key,
-        Some("once") => key.in_space(Space::Once),
-        Some(_) => return Err(ProblemDocument::bad_field("space", "is `lock` or `once`")),
-    };
-    let view = caller.door.handle.look(&key).await.ok_or_else(ProblemDocument::shutting_down)?;
-    let state = view.map_or_else(|| KeyState::unknown(&key), |view| KeyState::new(view, boottime()));
-    Ok(json(StatusCode::OK, &state))
+    let key = in_space(caller.door.gate.key(key)?, query)?;
+    let handle = &caller.door.handle;
+    let survey =
+        handle.survey(Around::Alone(key.clone())).await.ok_or_else(ProblemDocument::shutting_down)?;
+    let view = handle.look(&key).await.ok_or_else(ProblemDocument::shutting_down)?;
+    let scope = caller.door.gate.place().scope;
+    Ok(json(StatusCode::OK, &KeyLook::new(&key, view, &survey, scope)))
+}
+
+/// The key in the space that a look asks for: as a lock, or as what is done once.
+pub(super) fn in_space(key: Key, query: &Query) -> Result<Key, ProblemDocument> {
+    match query.get("space") {
+        None | Some("lock") => Ok(key),
+        Some("once") => Ok(key.in_space(Space::Once)),
+        Some(_) => Err(ProblemDocument::bad_field("space", "is `lock` or `once`")),
+    }
 }
 
 /// `GET /v1/info`: who answers here.

@@ -139,7 +139,7 @@ impl Resource {
             Resource::Register(_) if *method == Method::GET || *method == Method::HEAD => {
                 Some(&["watch", "wait"])
             }
-            Resource::Graph => Some(&["key"]),
+            Resource::Graph => Some(&["key", "space"]),
             Resource::Probe(_) => None,
             _ => Some(&[]),
         }

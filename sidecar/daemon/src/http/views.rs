@@ -1,11 +1,17 @@
 //! Keys, holders and queues as `ls` and `why` show them.
 //!
-//! Owns the JSON of the engine's views, and the sentence that says why a key is not free. Must not change anything, and
-//! shows no secret: a timed lease appears under its short public reference.
+//! Owns the JSON of a key, as this sidecar knows it or as all of its fleet does, and the sentence that says why it is not
+//! free. Must not change anything.
 
+use super::parties::{Cooling, Holder, Waiter, Who};
+use crate::clock::boottime;
+use crate::elsewhere::{Elsewhere, elsewhere};
 use serde::Serialize;
-use sidelock_engine::view::{AskView, HolderView, KeyView, TenureView, WaiterView};
-use sidelock_engine::{Key, Mode, Time, WHOLE};
+use sidelock_engine::stand::Stand;
+use sidelock_engine::survey::Survey;
+use sidelock_engine::view::{AskView, KeyView, TenureView};
+use sidelock_engine::{Incarnation, Key, Time, WHOLE};
+use sidelock_wire::Scope;
 use utoipa::ToSchema;
 
 /// Keys of one listing at most. More are cut, and the answer says so.
@@ -20,7 +26,26 @@ pub(crate) struct Listing {
     truncated: bool,
 }
 
-/// A key as this sidecar knows it: what `GET /v1/locks/{key}` answers.
+/// What `GET /v1/locks/{key}` answers: who has a key, at whatever sidecar.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct KeyLook {
+    /// Who holds it and who waits are those of the whole fleet: first this sidecar's, then others', by sidecar.
+    #[serde(flatten)]
+    state: KeyState,
+    /// The sidecar that looked.
+    sidecar: String,
+    /// Sidecars that keep it for their next request. Nobody holds it there, and each gives way to others at once.
+    kept_by: Vec<String>,
+    /// Holders that there are at other sidecars besides.
+    holders_left_out: u64,
+    /// Waiters that there are at other sidecars besides.
+    waiters_left_out: u64,
+    /// The store is away: what other sidecars have of the key is not known, and nobody of theirs is shown.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    store_away: bool,
+}
+
+/// A key as this sidecar knows it.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct KeyState {
     /// The key.
@@ -29,9 +54,9 @@ pub(crate) struct KeyState {
     space: &'static str,
     /// Units of a semaphore; null for a lock.
     limit: Option<u32>,
-    /// Live leases of this sidecar, oldest first.
+    /// Live leases, oldest first.
     holders: Vec<Holder>,
-    /// Those who wait at this sidecar, in the order of grant.
+    /// Those who wait, in the order of grant.
     queue: Vec<Waiter>,
     /// Units of a rate that nobody holds and that are not free yet.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -42,65 +67,6 @@ pub(crate) struct KeyState {
     ask: Option<Ask>,
     /// Why it is not free, or that it is.
     why: String,
-}
-
-/// A live lease.
-#[derive(Serialize, ToSchema)]
-struct Holder {
-    #[serde(flatten)]
-    who: Who,
-    /// Its fence token; 0 while it is reserved.
-    fence: u64,
-    /// Reserved for lock_all: a request for several keys has this one and waits for others. No lease yet.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    reserved: bool,
-    /// For how many seconds it has been held.
-    held_for: f64,
-    /// Seconds until its deadline, unless it is extended.
-    expires_in: f64,
-    /// A timed lease's short public name. Its id is a secret and appears nowhere.
-    #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
-    reference: Option<String>,
-}
-
-/// One who waits.
-#[derive(Serialize, ToSchema)]
-pub(super) struct Waiter {
-    #[serde(flatten)]
-    pub(super) who: Who,
-    /// Ahead of lower ones.
-    pub(super) priority: i32,
-    /// For how many seconds it has waited.
-    pub(super) waiting_for: f64,
-}
-
-/// What holder and waiter have in common.
-#[derive(Serialize, ToSchema)]
-pub(super) struct Who {
-    /// `exclusive`, `shared` or `permits`.
-    pub(super) mode: &'static str,
-    /// Units of a semaphore.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) permits: Option<u32>,
-    /// The process's user id, from the kernel.
-    pub(super) uid: u32,
-    /// What the client calls itself.
-    pub(super) app: String,
-    /// The sequential actor inside the client.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) owner: Option<String>,
-    /// Its session, while it lives; not of clients of another sidecar.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) session: Option<u64>,
-}
-
-/// Units of a rate on their way back.
-#[derive(Serialize, ToSchema)]
-struct Cooling {
-    /// So many.
-    permits: u32,
-    /// Seconds until the next of them are free.
-    next_in: f64,
 }
 
 /// What the sidecar holds in the store.
@@ -127,34 +93,69 @@ struct Ask {
 
 impl Listing {
     /// A listing of `views`, which are one more than [`LIST_MAX`] if there are too many.
-    pub(crate) fn new(mut views: Vec<KeyView>, now: Time) -> Listing {
+    pub(crate) fn new(me: Incarnation, mut views: Vec<KeyView>, now: Time) -> Listing {
         let truncated = views.len() > LIST_MAX;
         views.truncate(LIST_MAX);
-        let keys = views.into_iter().map(|view| KeyState::new(view, now)).collect();
+        let keys = views.into_iter().map(|view| KeyState::new(me, view, now)).collect();
         Listing { keys, truncated }
     }
 }
 
+impl KeyLook {
+    /// A key as the fleet of a sidecar with this scope knows it: its own view of it, and what others said.
+    pub(crate) fn new(key: &Key, view: Option<KeyView>, survey: &Survey, scope: Scope) -> KeyLook {
+        let store_away = scope == Scope::Fleet && !survey.records.contains_key(key);
+        let (me, now, others) = (survey.sidecar, boottime(), elsewhere(survey, key));
+        let mut state = view.map_or_else(|| KeyState::free(key), |view| KeyState::new(me, view, now));
+        for other in &others {
+            state.add(other, survey);
+        }
+        let record = survey.records.get(key).filter(|_| !others.is_empty());
+        let limit = record.map(|record| (record.limit != WHOLE).then_some(record.limit));
+        state.limit = limit.unwrap_or(state.limit);
+        let kept = others.iter().filter(|other| other.said.is_some_and(|stand| stand.idle));
+        let kept_by: Vec<String> = kept.map(|other| other.sidecar.to_string()).collect();
+        let mine = me.to_string();
+        state.why = why(
+            &state,
+            &match scope {
+                Scope::Fleet if store_away => Place::HereAlone,
+                Scope::Fleet => Place::Fleet { me: &mine, kept_by: kept_by.first() },
+                Scope::Host | Scope::Process => Place::Here,
+            },
+        );
+        let left_out = |count: fn(&Stand) -> u32| {
+            others.iter().filter_map(|other| other.said).map(|stand| u64::from(count(stand))).sum()
+        };
+        KeyLook {
+            state,
+            sidecar: mine,
+            kept_by,
+            holders_left_out: left_out(|stand| stand.holders_left_out),
+            waiters_left_out: left_out(|stand| stand.waiters_left_out),
+            store_away,
+        }
+    }
+}
+
 impl KeyState {
-    /// A key's state at `now`.
-    pub(crate) fn new(view: KeyView, now: Time) -> KeyState {
-        KeyState {
-            why: why(&view, now),
-            key: view.key.as_str().to_owned(),
-            space: view.key.space().name(),
+    /// A key's state at `now`, at this sidecar.
+    pub(crate) fn new(me: Incarnation, view: KeyView, now: Time) -> KeyState {
+        let mut state = KeyState {
             limit: (view.limit != WHOLE).then_some(view.limit),
-            holders: view.holders.into_iter().map(|holder| Holder::new(holder, now)).collect(),
-            queue: view.waiters.into_iter().map(|waiter| Waiter::new(waiter, now)).collect(),
-            cooling: view
-                .cooling
-                .map(|(permits, next)| Cooling { permits, next_in: next.since(now).as_secs_f64() }),
+            holders: view.holders.into_iter().map(|holder| Holder::here(me, holder, now)).collect(),
+            queue: view.waiters.into_iter().map(|waiter| Waiter::here(me, waiter, now)).collect(),
+            cooling: view.cooling.map(|cooling| Cooling::here(cooling, now)),
             tenure: view.tenure.map(|tenure| Tenure::new(&tenure, now)),
             ask: view.ask.map(|ask| Ask::new(&ask, now)),
-        }
+            ..KeyState::free(&view.key)
+        };
+        state.why = why(&state, &Place::Here);
+        state
     }
 
     /// The state of a key that this sidecar knows nothing about.
-    pub(crate) fn unknown(key: &Key) -> KeyState {
+    fn free(key: &Key) -> KeyState {
         KeyState {
             key: key.as_str().to_owned(),
             space: key.space().name(),
@@ -164,45 +165,25 @@ impl KeyState {
             cooling: None,
             tenure: None,
             ask: None,
-            why: "nobody holds it or waits for it at this sidecar".to_owned(),
+            why: String::new(),
         }
     }
-}
 
-impl Holder {
-    fn new(view: HolderView, now: Time) -> Holder {
-        Holder {
-            fence: view.fence,
-            reserved: view.reserved,
-            held_for: now.since(view.since).as_secs_f64(),
-            expires_in: view.deadline.since(now).as_secs_f64(),
-            reference: view.reference.map(reference),
-            who: Who {
-                mode: view.mode.name(),
-                permits: permits(view.mode),
-                uid: view.uid,
-                app: view.app,
-                owner: view.owner.map(|owner| owner.0.to_string()),
-                session: view.session.map(|session| session.0),
-            },
-        }
-    }
-}
-
-impl Waiter {
-    fn new(view: WaiterView, now: Time) -> Waiter {
-        Waiter {
-            priority: view.priority,
-            waiting_for: now.since(view.since).as_secs_f64(),
-            who: Who {
-                mode: view.mode.name(),
-                permits: permits(view.mode),
-                uid: view.uid,
-                app: view.app,
-                owner: view.owner.map(|owner| owner.0.to_string()),
-                session: Some(view.session.0),
-            },
-        }
+    /// Those of another sidecar, too.
+    fn add(&mut self, other: &Elsewhere<'_>, survey: &Survey) {
+        let held = other.holders().into_iter().map(|held| Holder::there(other.sidecar, held, survey.at));
+        self.holders.extend(held);
+        let waits = other.waiters().into_iter().map(|waits| Waiter::there(other.sidecar, waits, survey.at));
+        self.queue.extend(waits);
+        let there = other.said.and_then(|stand| stand.cooling);
+        let there = there.map(|cooling| Cooling::there(cooling, survey.at));
+        self.cooling = match (self.cooling, there) {
+            (Some(here), Some(there)) => Some(Cooling {
+                permits: here.permits.saturating_add(there.permits),
+                next_in: here.next_in.min(there.next_in),
+            }),
+            (here, there) => here.or(there),
+        };
     }
 }
 
@@ -226,75 +207,100 @@ impl Ask {
     }
 }
 
-/// The short public name of a timed lease.
-pub(super) fn reference(number: u32) -> String {
-    format!("{number:08x}")
-}
-
-pub(super) fn permits(mode: Mode) -> Option<u32> {
-    match mode {
-        Mode::Permits { permits, .. } => Some(permits),
-        Mode::Exclusive | Mode::Shared => None,
-    }
+/// Whose holders and waiters a state shows.
+enum Place<'a> {
+    /// This sidecar's: there are no others, or nobody asked about them.
+    Here,
+    /// This sidecar's; those of others are not known.
+    HereAlone,
+    /// Those of all, `me` among them; and one of the others that keeps the key at hand.
+    Fleet { me: &'a str, kept_by: Option<&'a String> },
 }
 
 /// One sentence for the person who waits. A retained tenure is no holder (P10).
-fn why(view: &KeyView, now: Time) -> String {
-    let waiting = match view.waiters.len() {
+fn why(state: &KeyState, place: &Place<'_>) -> String {
+    let waiting = match state.queue.len() {
         0 => String::new(),
         1 => "; one waits".to_owned(),
         n => format!("; {n} wait"),
     };
-    if let Some(first) = view.holders.first() {
-        let others = match view.holders.len() - 1 {
+    let known = state.holders.iter().find(|holder| holder.who.known);
+    if let Some(first) = known.or(state.holders.first()) {
+        let others = match state.holders.len() - 1 {
             0 => String::new(),
             n => format!(" and {n} more"),
         };
-        let span = now.since(first.since).as_secs_f64();
+        let (who, mode) = (&first.who, first.who.mode);
+        let Some(span) = first.held_for else {
+            let sidecar = &who.sidecar;
+            return format!(
+                "the sidecar {sidecar:.8}{others} has it ({mode}) and did not say for whom{waiting}"
+            );
+        };
         let how = if first.reserved { "reserved for lock_all" } else { "held" };
+        return format!("{how} ({mode}) by {}{others} for {span:.1} s{waiting}", name_of(who, place));
+    }
+    if let Some(Cooling { permits, next_in }) = state.cooling {
+        let limit = state.limit.unwrap_or(permits);
         return format!(
-            "{how} ({}) by {}{others} for {span:.1} s{waiting}",
-            first.mode.name(),
-            name_of(first)
+            "{permits} of {limit} permits come back by the clock, the next in {next_in:.1} s{waiting}"
         );
     }
-    if let Some((permits, next)) = view.cooling {
-        let span = next.since(now).as_secs_f64();
-        return format!(
-            "{permits} of {} permits come back by the clock, the next in {span:.1} s{waiting}",
-            view.limit
-        );
+    if let Some(ask) = &state.ask {
+        return format!("{}{waiting}", asked(ask, place));
     }
-    if let Some(ask) = &view.ask {
-        let place = match ask.ahead {
-            Some(0) => ", and this sidecar is next in the store's queue".to_owned(),
-            Some(n) => format!(", and {n} are ahead of this sidecar in the store's queue"),
-            None => String::new(),
-        };
-        return match ask.holder {
-            Some(holder) => format!("the sidecar {holder} holds it{place}{waiting}"),
-            None => format!("asked of the store, which has not granted it yet{place}{waiting}"),
-        };
-    }
-    match &view.tenure {
-        Some(tenure) if tenure.idle => "free; this sidecar keeps it at hand for its next request".to_owned(),
-        _ => format!("nobody holds it at this sidecar{waiting}"),
+    match (&state.tenure, place) {
+        (Some(tenure), _) if tenure.idle => {
+            "free; this sidecar keeps it at hand for its next request".to_owned()
+        }
+        (_, Place::Fleet { kept_by: Some(sidecar), .. }) => {
+            format!("free; the sidecar {sidecar:.8} keeps it at hand for its next request{waiting}")
+        }
+        (_, Place::Fleet { kept_by: None, .. }) => format!("nobody holds it{waiting}"),
+        (_, Place::Here) => format!("nobody holds it at this sidecar{waiting}"),
+        (_, Place::HereAlone) => {
+            format!("nobody holds it at this sidecar; the store is away, so others are not known{waiting}")
+        }
     }
 }
 
-fn name_of(holder: &HolderView) -> String {
-    let app = if holder.app.is_empty() { "a client" } else { &holder.app };
-    match &holder.owner {
-        Some(owner) => format!("{app} (uid {}, owner {})", holder.uid, owner.0),
-        None => format!("{app} (uid {})", holder.uid),
+/// Nobody is known to hold it, and the sidecar waits for it.
+fn asked(ask: &Ask, place: &Place<'_>) -> String {
+    let queue = match ask.ahead {
+        Some(0) => ", and this sidecar is next in the store's queue".to_owned(),
+        Some(n) => format!(", and {n} are ahead of this sidecar in the store's queue"),
+        None => String::new(),
+    };
+    match (&ask.holder, place) {
+        // It was in the way when the store was asked, and has said since that it is not.
+        (_, Place::Fleet { .. }) | (None, _) => {
+            format!("asked of the store, which has not granted it yet{queue}")
+        }
+        (Some(holder), _) => format!("the sidecar {holder} holds it{queue}"),
+    }
+}
+
+fn name_of(who: &Who, place: &Place<'_>) -> String {
+    let at = match place {
+        Place::Fleet { me, .. } if *me != who.sidecar => format!(" at the sidecar {:.8}", who.sidecar),
+        _ => String::new(),
+    };
+    let app = who.app.as_deref().filter(|app| !app.is_empty()).unwrap_or("a client");
+    let uid = who.uid.unwrap_or_default();
+    match &who.owner {
+        Some(owner) => format!("{app} (uid {uid}, owner {owner}){at}"),
+        None => format!("{app} (uid {uid}){at}"),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use sidelock_engine::{Incarnation, SessionId};
+    use sidelock_engine::view::HolderView;
+    use sidelock_engine::{Mode, SessionId};
     use std::time::Duration;
+
+    const ME: Incarnation = Incarnation(1);
 
     fn free() -> KeyView {
         KeyView {
@@ -327,7 +333,7 @@ mod tests {
     #[test]
     fn a_holder_is_shown_without_its_secret() {
         let now = Time::ZERO + Duration::from_secs(4);
-        let json = serde_json::to_value(KeyState::new(held(), now)).expect("is plain data");
+        let json = serde_json::to_value(KeyState::new(ME, held(), now)).expect("is plain data");
         assert_eq!(json["holders"][0]["ref"], "000000ab");
         assert_eq!(json["holders"][0]["held_for"], 4.0);
         assert_eq!(json["holders"][0]["expires_in"], 6.0);
@@ -339,7 +345,7 @@ mod tests {
     fn a_retained_tenure_is_no_holder() {
         let id = sidelock_engine::AskId { incarnation: Incarnation(1), seq: 1 };
         let tenure = TenureView { id, units: WHOLE, deadline: Time::ZERO, idle: true, recalled: false };
-        let state = KeyState::new(KeyView { tenure: Some(tenure), ..free() }, Time::ZERO);
+        let state = KeyState::new(ME, KeyView { tenure: Some(tenure), ..free() }, Time::ZERO);
         assert!(state.holders.is_empty());
         assert!(state.why.starts_with("free"), "{}", state.why);
     }
@@ -348,7 +354,7 @@ mod tests {
     fn a_reservation_is_shown_as_one() {
         let mut view = held();
         view.holders[0].reserved = true;
-        let json = serde_json::to_value(KeyState::new(view, Time::ZERO)).expect("is plain data");
+        let json = serde_json::to_value(KeyState::new(ME, view, Time::ZERO)).expect("is plain data");
         assert_eq!(json["holders"][0]["reserved"], true);
         assert!(
             json["why"].as_str().expect("a sentence").starts_with("reserved for lock_all (exclusive) by")
@@ -359,7 +365,7 @@ mod tests {
     fn units_of_a_rate_are_shown_on_their_way_back() {
         let next = Time::ZERO + Duration::from_secs(5);
         let view = KeyView { limit: 9, cooling: Some((3, next)), ..free() };
-        let json = serde_json::to_value(KeyState::new(view, Time::ZERO)).expect("is plain data");
+        let json = serde_json::to_value(KeyState::new(ME, view, Time::ZERO)).expect("is plain data");
         assert_eq!(json["cooling"], serde_json::json!({"permits": 3, "next_in": 5.0}));
         assert_eq!(json["why"], "3 of 9 permits come back by the clock, the next in 5.0 s");
     }
@@ -368,7 +374,7 @@ mod tests {
     fn a_remote_holder_is_named() {
         let id = sidelock_engine::AskId { incarnation: Incarnation(1), seq: 1 };
         let ask = AskView { id, ahead: Some(2), holder: Some(Incarnation(0xbeef)), since: Time::ZERO };
-        let why = why(&KeyView { ask: Some(ask), ..free() }, Time::ZERO);
+        let why = KeyState::new(ME, KeyView { ask: Some(ask), ..free() }, Time::ZERO).why;
         assert!(why.contains("beef holds it") && why.contains("2 are ahead"), "{why}");
     }
 }

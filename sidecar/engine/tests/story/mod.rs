@@ -3,8 +3,8 @@
 mod registers;
 mod words;
 
-use sidelock_engine::store::{Call, CallId, Outcome, Push};
-use sidelock_engine::{Config, Effect, Engine, Incarnation, Input, StoreTime, Time};
+use sidelock_engine::store::{Call, CallId, Op, Outcome, Peeked, Push, Reply};
+use sidelock_engine::{Config, Effect, Engine, Incarnation, Input, Key, StoreTime, Time};
 use sidelock_store::Memory;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -82,6 +82,13 @@ impl World {
         });
     }
 
+    /// What a walk through the store's names would show of this key.
+    fn peek(&mut self, key: Key) -> (Key, Peeked) {
+        let (reply, _) = self.store.apply(self.store_time(), &Op::Peek { key: key.clone() });
+        let Reply::Record(record) = reply else { panic!("{reply:?}") };
+        (key, record)
+    }
+
     fn store_time(&self) -> StoreTime {
         StoreTime(STORE_EPOCH + self.now.0 / 1_000)
     }
@@ -109,8 +116,12 @@ impl World {
                         survey.boards.values().flat_map(|board| &board.lines).map(|line| line.waits.len());
                     let (waits, edges) = (waits.sum::<usize>(), survey.edges.len());
                     self.say(format!("{}: {waits} wait, {edges} edges", self.sidecars[sidecar].name));
-                    for (other, stand) in &survey.stands {
-                        self.say(format!("at {}: {}", { other.0 }, words::stand(stand)));
+                    let several = survey.stands.len() > 1;
+                    for (key, said) in &survey.stands {
+                        let of = if several { format!(" ({key})") } else { String::new() };
+                        for (other, stand) in said {
+                            self.say(format!("at {}: {}{of}", { other.0 }, words::stand(stand)));
+                        }
                     }
                 }
                 Effect::AlarmStoreClock { key } => self.say(format!("alarm: store clock regressed at {key}")),

@@ -1,7 +1,7 @@
 //! The words of the scenario files: how what is done is read, and what followed is written.
 
 use super::{STORE_EPOCH, World, registers};
-use sidelock_engine::stand::{Party, Stand};
+use sidelock_engine::stand::{Party, Stand, decode_all};
 use sidelock_engine::store::{Call, Op, Order, Outcome, Push, Reply as StoreReply, Success};
 use sidelock_engine::survey::Around;
 use sidelock_engine::{
@@ -54,6 +54,13 @@ fn act_at(world: &mut World, sidecar: usize, words: &[&str], line: &str) {
         ["looks", "around"] => world.input(sidecar, Input::Survey { ticket: 1, around: Around::Waits }),
         ["looks", "around", key] => {
             world.input(sidecar, Input::Survey { ticket: 1, around: Around::Key(Key::new(key).unwrap()) });
+        }
+        ["looks", "at", key] => {
+            world.input(sidecar, Input::Survey { ticket: 1, around: Around::Alone(Key::new(key).unwrap()) });
+        }
+        ["lists", keys] => {
+            let records = keys.split(',').map(|key| world.peek(Key::new(key).unwrap())).collect();
+            world.input(sidecar, Input::Survey { ticket: 1, around: Around::Listed(records) });
         }
         ["drains"] => world.input(sidecar, Input::Drain),
         ["counts"] => {
@@ -266,8 +273,9 @@ pub(super) fn reply(reply: &Reply, now: Time) -> String {
         | Reply::Deleted
         | Reply::Refused(Refusal::Exists(_) | Refusal::Conflict(_)) => registers::reply(reply),
         Reply::Refused(Refusal::Deadlock(cycle)) => format!("refused deadlock: {}", ring(cycle)),
-        Reply::Refused(Refusal::UpgradeConflict { upgrader, ring: None }) => {
-            format!("refused, sidecar {} upgrades", { upgrader.0 })
+        Reply::Refused(Refusal::UpgradeConflict { upgrader, who, ring: None }) => {
+            let who = who.as_ref().map_or(String::new(), |who| format!("{} at ", who.app));
+            format!("refused, {who}sidecar {} upgrades", { upgrader.0 })
         }
         Reply::Refused(Refusal::UpgradeConflict { ring: Some(cycle), .. }) => {
             format!("refused, another upgrades: {}", ring(cycle))
@@ -342,13 +350,14 @@ pub(super) fn call(name: &str, call: &Call) -> String {
         Op::Peek { .. } => "look at the record".into(),
         Op::Finish(finish) => format!("finish #{}", finish.tenure.seq),
         Op::Tell(tell) => format!("tell {} busy", { tell.ask.incarnation.0 }),
-        Op::Inquire(inquire) => format!("ask {} how it stands", { inquire.to.0 }),
+        Op::Inquire(inquire) => {
+            let more = if inquire.more.is_empty() { "" } else { ", and more" };
+            format!("ask {} how it stands{more}", { inquire.to.0 })
+        }
         Op::Declare(declare) => {
-            format!(
-                "declare to {}: {}",
-                { declare.inquiry.incarnation.0 },
-                stand(&Stand::decode(&declare.stand).unwrap())
-            )
+            let stands = decode_all(&declare.stands).unwrap();
+            let stands: Vec<String> = stands.iter().map(stand).collect();
+            format!("declare to {}: {}", { declare.inquiry.incarnation.0 }, stands.join("; "))
         }
         Op::Force(force) => format!("force, because {}", force.order.reason),
         Op::ReadRegister(_) | Op::WriteRegister(_) => registers::call(&call.op),
@@ -399,7 +408,10 @@ pub(super) fn stand(stand: &Stand) -> String {
         let reserved = if holder.reserved { ", reserved" } else { "" };
         format!("{} holds{reserved}", party(&holder.who))
     });
-    let waiters = stand.waiters.iter().map(|waiter| format!("{} waits", party(&waiter.who)));
+    let waiters = stand.waiters.iter().map(|waiter| {
+        let what = if waiter.upgrades { "upgrades" } else { "waits" };
+        format!("{} {what}", party(&waiter.who))
+    });
     let kept = if stand.idle { Some("kept".to_owned()) } else { None };
     let all: Vec<String> = kept.into_iter().chain(holders).chain(waiters).collect();
     if all.is_empty() { "nobody".into() } else { all.join(", ") }
@@ -411,7 +423,7 @@ pub(super) fn push(push: &Push) -> String {
         Push::Recall { key, ask } => format!("sidecar {} waits ({key})", { ask.incarnation.0 }),
         Push::Forced { key, tenure } => format!("#{} was taken ({key})", tenure.seq),
         Push::Changed { key } => format!("{key} changed"),
-        Push::Inquired { key, inquiry } => {
+        Push::Inquired { key, inquiry, .. } => {
             format!("{} asks how it stands ({key})", { inquiry.incarnation.0 })
         }
         Push::Declared(declare) => format!("how {} stands ({})", { declare.from.0 }, declare.key),

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 /// Kinds of pushes that have fields more, see `scripts/turn.lua`.
 const BUSY: u8 = 3;
+const INQUIRED: u8 = 6;
 const DECLARED: u8 = 7;
 
 /// One operation as the script's argument: a verb and its fields, little endian, times in microseconds.
@@ -78,14 +79,15 @@ pub(super) fn argument(op: &Op) -> Vec<u8> {
             put32(&mut out, &[order.by]);
             out.extend_from_slice(order.reason.as_bytes());
         }
-        Op::Inquire(Inquire { inquiry, to, key: _ }) => {
+        Op::Inquire(Inquire { more, inquiry, to, key: _ }) => {
             begin(&mut out, 14, inquiry);
             out.extend_from_slice(&to.0.to_be_bytes());
+            out.extend_from_slice(more);
         }
         Op::Declare(declare) => {
             begin(&mut out, 15, &declare.inquiry);
             out.extend_from_slice(&declare.from.0.to_be_bytes());
-            out.extend_from_slice(&declare.stand);
+            out.extend_from_slice(&declare.stands);
         }
         Op::ReadRegister(read) => put_read(&mut out, read),
         Op::WriteRegister(write) => put_write(&mut out, write),
@@ -262,7 +264,8 @@ pub(super) fn push(message: &[u8]) -> Option<Push> {
     let mut from = Fields(fields);
     let ask = AskId { incarnation: from.incarnation()?, seq: from.u64()? };
     let free_in = if *kind == BUSY { Some(Duration::from_micros(from.u64()?)) } else { None };
-    let declared = if *kind == DECLARED { Some(from.declared()?) } else { None };
+    let declares = if *kind == DECLARED { Some(from.incarnation()?) } else { None };
+    let more = if matches!(*kind, INQUIRED | DECLARED) { from.lengthy()? } else { Arc::default() };
     let [letter] = from.take()?;
     let escaped = std::str::from_utf8(from.0).ok()?;
     let key = Key::of(Space::from_letter(letter)?, &unescape(escaped)?).ok()?;
@@ -272,9 +275,9 @@ pub(super) fn push(message: &[u8]) -> Option<Push> {
         BUSY => Some(Push::Busy { key, ask, free_in: free_in.filter(|span| !span.is_zero()) }),
         5 => Some(Push::Forced { key, tenure: ask }),
         4 => Some(Push::Changed { key }),
-        6 => Some(Push::Inquired { key, inquiry: ask }),
+        INQUIRED => Some(Push::Inquired { key, more, inquiry: ask }),
         DECLARED => {
-            declared.map(|(from, stand)| Push::Declared(Box::new(Declare { key, inquiry: ask, from, stand })))
+            declares.map(|from| Push::Declared(Box::new(Declare { key, inquiry: ask, from, stands: more })))
         }
         _ => None,
     }
@@ -314,13 +317,12 @@ impl Fields<'_> {
         self.take().map(u128::from_be_bytes).map(Incarnation)
     }
 
-    /// Who declares, and its stand.
-    fn declared(&mut self) -> Option<(Incarnation, Arc<[u8]>)> {
-        let from = self.incarnation()?;
+    /// Bytes behind their length.
+    fn lengthy(&mut self) -> Option<Arc<[u8]>> {
         let length = self.take().map(u16::from_le_bytes)?;
-        let (stand, rest) = self.0.split_at_checked(length.into())?;
+        let (bytes, rest) = self.0.split_at_checked(length.into())?;
         self.0 = rest;
-        Some((from, stand.into()))
+        Some(bytes.into())
     }
 
     /// All that is left, as text.
@@ -373,12 +375,23 @@ mod tests {
         assert_eq!(push(&busy(0)[..33]), None, "cut before its key");
         let declared = [&message(DECLARED, "")[..25], &8u128.to_be_bytes(), b"\x02\0SSla%3Ab"].concat();
         let (inquiry, from) = (ask, Incarnation(8));
-        let declare = Declare { key: key.clone(), inquiry, from, stand: Arc::from(*b"SS") };
+        let declare = Declare { key: key.clone(), inquiry, from, stands: Arc::from(*b"SS") };
         assert_eq!(push(&declared), Some(Push::Declared(Box::new(declare))));
         for cut in 0..=declared.len() - b"a%3Ab".len() {
             assert_eq!(push(&declared[..cut]), None, "cut after {cut} bytes");
         }
-        assert_eq!(push(&message(6, "a%3Ab")), Some(Push::Inquired { key, inquiry }));
+        let inquired = |more: &[u8]| {
+            let length = (more.len() as u16).to_le_bytes();
+            [&message(INQUIRED, "")[..25], &length, more, b"la%3Ab"].concat()
+        };
+        for more in [&b""[..], b"\x02\0lk"] {
+            let inquired = inquired(more);
+            let heard = Push::Inquired { key: key.clone(), more: more.into(), inquiry };
+            assert_eq!(push(&inquired), Some(heard));
+            for cut in 0..=inquired.len() - b"a%3Ab".len() {
+                assert_eq!(push(&inquired[..cut]), None, "cut after {cut} bytes");
+            }
+        }
         let whole = message(1, "k");
         for cut in 0..whole.len() {
             assert_eq!(push(&whole[..cut]), None, "cut after {cut} bytes");

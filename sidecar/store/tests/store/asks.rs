@@ -2,9 +2,12 @@
 
 use crate::cases;
 use crate::subject::*;
-use sidelock_engine::stand::STAND_BYTES_MAX;
-use sidelock_engine::store::{CLOCK_REGRESSION_MAX, Declare, Inquire, Op, Push, Reply, Tell, Wake};
+use sidelock_engine::stand::ANSWER_BYTES_MAX;
+use sidelock_engine::store::{
+    CLOCK_REGRESSION_MAX, Declare, Inquire, KEYS_ASKED_BYTES_MAX, Op, Push, Reply, Tell, Wake,
+};
 use sidelock_engine::{StoreTime, WHOLE};
+use std::sync::Arc;
 use std::time::Duration;
 
 pub(crate) const CASES: &[Case] = cases![
@@ -152,12 +155,14 @@ fn a_clock_set_back_on_a_free_key_is_refused(store: &mut dyn Subject) {
 
 fn a_question_reaches_who_is_asked_and_the_answer_who_asked(store: &mut dyn Subject) {
     let inquiry = id(A, 1 << 40);
-    let done = store.apply(&Op::Inquire(Inquire { key: key(), inquiry, to: B }));
-    assert_eq!(done.reply, Reply::Told);
-    done.wakes(&[Wake { to: B, push: Push::Inquired { key: key(), inquiry } }]);
-    for length in [0, 1, STAND_BYTES_MAX] {
-        let stand = (0..=255).cycle().take(length).collect();
-        let declare = Box::new(Declare { key: key(), inquiry, from: B, stand });
+    let bytes = |length: usize| -> Arc<[u8]> { (0..=255).cycle().take(length).collect() };
+    for more in [0, 1, KEYS_ASKED_BYTES_MAX].map(bytes) {
+        let done = store.apply(&Op::Inquire(Inquire { key: key(), more: more.clone(), inquiry, to: B }));
+        assert_eq!(done.reply, Reply::Told);
+        done.wakes(&[Wake { to: B, push: Push::Inquired { key: key(), more, inquiry } }]);
+    }
+    for stands in [0, 1, ANSWER_BYTES_MAX].map(bytes) {
+        let declare = Box::new(Declare { key: key(), inquiry, from: B, stands });
         let done = store.apply(&Op::Declare(declare.clone()));
         assert_eq!(done.reply, Reply::Told);
         done.wakes(&[Wake { to: A, push: Push::Declared(declare) }]);

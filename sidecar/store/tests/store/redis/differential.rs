@@ -121,14 +121,17 @@ fn operation() -> impl Strategy<Value = Op> {
         .prop_map(|(k, ask, free_in)| {
             Op::Tell(Tell { key: key(k), ask, free_in: free_in.map(Duration::from_micros) })
         });
-    let inquire = (prop::sample::select(&KEYS[..]), ask_id(), ask_id())
-        .prop_map(|(k, inquiry, to)| Op::Inquire(Inquire { key: key(k), inquiry, to: to.incarnation }));
-    let declare =
-        (prop::sample::select(&KEYS[..]), ask_id(), ask_id(), prop::collection::vec(any::<u8>(), 0..300))
-            .prop_map(|(k, inquiry, from, stand)| {
-                let (key, from, stand) = (key(k), from.incarnation, stand.into());
-                Op::Declare(Box::new(Declare { key, inquiry, from, stand }))
-            });
+    let bytes = || prop::collection::vec(any::<u8>(), 0..300);
+    let inquire =
+        (prop::sample::select(&KEYS[..]), ask_id(), ask_id(), bytes()).prop_map(|(k, inquiry, to, more)| {
+            Op::Inquire(Inquire { key: key(k), more: more.into(), inquiry, to: to.incarnation })
+        });
+    let declare = (prop::sample::select(&KEYS[..]), ask_id(), ask_id(), bytes()).prop_map(
+        |(k, inquiry, from, stands)| {
+            let (key, from, stands) = (key(k), from.incarnation, stands.into());
+            Op::Declare(Box::new(Declare { key, inquiry, from, stands }))
+        },
+    );
     let length = prop_oneof![1..2_000u64, Just(3_600_000_000)].prop_map(Duration::from_micros);
     let finish = (ask_id(), length, any::<bool>(), 0..70usize).prop_map(|(tenure, per, utc, bytes)| {
         let (granted_at, refuse_after) = (StoreTime(0), StoreTime(0));

@@ -125,6 +125,7 @@ fn wake(info: &PushInfo) -> Option<Wake> {
     let ask = AskId { incarnation, seq: u64::from_le_bytes(message[17..25].try_into().unwrap()) };
     let more = match message[0] {
         3 => 8,
+        6 => 2 + usize::from(u16::from_le_bytes(message[25..27].try_into().unwrap())),
         7 => 18 + usize::from(u16::from_le_bytes(message[41..43].try_into().unwrap())),
         _ => 0,
     };
@@ -142,10 +143,10 @@ fn wake(info: &PushInfo) -> Option<Wake> {
             Push::Busy { key, ask, free_in: Some(free_in).filter(|span| !span.is_zero()) }
         }
         5 => Push::Forced { key, tenure: ask },
-        6 => Push::Inquired { key, inquiry: ask },
+        6 => Push::Inquired { key, more: more[2..].into(), inquiry: ask },
         7 => {
             let from = Incarnation(u128::from_be_bytes(more[..16].try_into().unwrap()));
-            Push::Declared(Box::new(Declare { key, inquiry: ask, from, stand: more[18..].into() }))
+            Push::Declared(Box::new(Declare { key, inquiry: ask, from, stands: more[18..].into() }))
         }
         other => panic!("a push of kind {other}"),
     };
