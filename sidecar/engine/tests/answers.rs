@@ -1,90 +1,17 @@
 //! What an engine makes of a store's answers that no story can have: late ones, and none at all.
 
+mod world;
+
 use sidelock_engine::store::{
-    Ask, Call, Condition, Fault, Known, Op, Order, Outcome, Queued, Reply as Answer, Success, Tenancy,
-    Version, WriteRegister,
+    Ask, Call, Condition, Fault, Known, Op, Order, Outcome, Queued, Reply as Answer, Success, Version,
+    WriteRegister,
 };
 use sidelock_engine::{
-    Acquire, AcquireAll, Align, AskId, Config, Effect, Engine, Etag, FenceRange, INNER_HANDLES_MAX,
-    Incarnation, Input, Key, Life, Mode, Owner, Refusal, RegisterAct, RegisterRequest, Reply, RequestId,
-    SessionId, SessionOpened, Space, StoreTime, Time, WHOLE, Window,
+    Acquire, AcquireAll, Align, AskId, Config, Etag, INNER_HANDLES_MAX, Incarnation, Input, Mode, Refusal,
+    RegisterAct, RegisterRequest, Reply, RequestId, Space, StoreTime, Time, WHOLE, Window,
 };
-use std::collections::VecDeque;
 use std::time::Duration;
-
-const SESSION: SessionId = SessionId(1);
-
-struct World {
-    now: Time,
-    engine: Engine,
-    calls: VecDeque<Call>,
-    replies: Vec<Reply>,
-}
-
-impl World {
-    fn new(config: Config) -> World {
-        let engine = Engine::new(config);
-        let mut world =
-            World { now: Time(1_000_000_000), engine, calls: VecDeque::new(), replies: Vec::new() };
-        world.input(Input::StoreUp { at: world.store_time() });
-        world.input(Input::SessionOpened(SessionOpened {
-            session: SESSION,
-            uid: 1,
-            app: "test".into(),
-            ping_within: None,
-            owners_by_uid: false,
-        }));
-        world
-    }
-
-    fn store_time(&self) -> StoreTime {
-        StoreTime(1_000_000_000_000 + self.now.0 / 1000)
-    }
-
-    fn input(&mut self, input: Input) {
-        self.engine.handle(self.now, input);
-        while let Some(effect) = self.engine.poll_effect() {
-            match effect {
-                Effect::Store(call) => self.calls.push_back(call),
-                Effect::Reply { reply, .. } => self.replies.push(reply),
-                _ => {}
-            }
-        }
-    }
-
-    fn answer(&mut self, call: &Call, reply: Answer) {
-        let outcome = Outcome::Applied { at: self.store_time(), reply };
-        self.input(Input::Store { call: call.id, outcome });
-    }
-}
-
-fn key(text: &str) -> Key {
-    Key::new(text).expect("a short text is a key")
-}
-
-fn acquire(number: u64, text: &str) -> Acquire {
-    Acquire {
-        session: SESSION,
-        request: RequestId(number),
-        key: key(text),
-        mode: Mode::Exclusive,
-        wait: None,
-        life: Life::Session { ttl: None },
-        max_hold: None,
-        owner: Some(Owner("o".into())),
-        find_deadlocks: true,
-        priority: 0,
-        notify_queued: false,
-        per: None,
-        once: None,
-        reentrant: false,
-    }
-}
-
-fn granted(units: u32) -> Answer {
-    let range = FenceRange { first: 5, last: 4_000 };
-    Answer::Granted(Tenancy { units, remaining: Duration::from_secs(10), range, contended: false })
-}
+use world::{SESSION, World, acquire, granted, key};
 
 /// Whoever has seen board 1 takes board 3 for one that was composed after that: so no number is left out (P15).
 #[test]

@@ -1,12 +1,41 @@
-//! What the fuzz targets hold on to: bytes of Redis as the store reads them, without a Redis.
+//! What tests hold on to: bytes of Redis as the store reads them, without a Redis; and the script as a program on a clock
+//! that stands still.
 //!
-//! Owns nothing and decides nothing: it makes reachable what is private, for `tests/fuzz`. No release has the feature that
-//! compiles this.
+//! Owns nothing and decides nothing: it makes reachable what is private, for `tests/fuzz` and for the tests of exact
+//! instants. No release has the feature that compiles this.
 
-use super::codec;
+use super::codec::{self, Answer};
+use super::script::TURN;
 use super::turn::Turn;
 use redis::Parser;
-use sidelock_engine::store::{Call, CallId, Outcome, Push};
+use sidelock_engine::StoreTime;
+use sidelock_engine::store::{Call, CallId, Op, Outcome, Push, Reply};
+
+/// How the script reads the clock, once.
+const CLOCK: &str = "redis.call('TIME')";
+
+/// The script, which takes this for the instant at which it runs.
+///
+/// # Panics
+/// If it does not read the clock exactly once.
+pub fn program_at(now: StoreTime) -> String {
+    let (before, after) = TURN.split_once(CLOCK).expect("the script reads the clock");
+    assert!(!after.contains(CLOCK), "the script reads the clock twice");
+    format!("{before}{{ {}, {} }}{after}", now.0 / 1_000_000, now.0 % 1_000_000)
+}
+
+/// An operation as the script's argument.
+pub fn argument(op: &Op) -> Vec<u8> {
+    codec::argument(op)
+}
+
+/// What the script answered to it; nothing if the record can not be read.
+pub fn reply(answer: &[u8]) -> Option<Reply> {
+    match codec::answer(answer)? {
+        Answer::Reply(reply) => Some(reply),
+        Answer::Fault(_) => None,
+    }
+}
 
 /// Reads a message of the inbox; nothing if it is none of ours.
 pub fn push(message: &[u8]) -> Option<Push> {

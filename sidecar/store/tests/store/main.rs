@@ -13,6 +13,7 @@ mod upgrades;
 mod force;
 mod registers;
 mod once;
+mod instants;
 #[cfg(feature = "redis")]
 mod redis;
 

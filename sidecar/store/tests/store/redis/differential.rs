@@ -21,7 +21,7 @@ const ONCE: u8 = 2;
 
 /// An operation of which times are only known when it is its turn.
 #[derive(Clone, Debug)]
-struct Draft {
+pub(super) struct Draft {
     op: Op,
     /// Counted from the store's clock: refuse-after, floor and tombstone, in microseconds.
     refuse_after: i64,
@@ -36,6 +36,17 @@ struct Draft {
 }
 
 impl Draft {
+    /// What it is about.
+    pub(super) fn key(&self) -> &Key {
+        self.op.key()
+    }
+
+    /// The operation at this instant, on what stands then.
+    pub(super) fn aimed_at(self, now: StoreTime, memory: &Memory) -> Op {
+        let aim = self.aim;
+        aimed(self.at(now), aim, memory)
+    }
+
     fn at(self, now: StoreTime) -> Op {
         let when = |offset: i64| StoreTime(now.0.saturating_add_signed(offset));
         let (refuse_after, floor) = (when(self.refuse_after), when(self.floor).0);
@@ -156,7 +167,7 @@ fn operation() -> impl Strategy<Value = Op> {
     prop_oneof![36 => ask, 9 => renew, 18 => back, 9 => withdraw, 3 => tell, 1 => inquire, 1 => declare, 4 => finish, 6 => publish, 3 => read, 6 => peek, 1 => force]
 }
 
-fn draft() -> impl Strategy<Value = Draft> {
+pub(super) fn draft() -> impl Strategy<Value = Draft> {
     let refuse_after = prop_oneof![12 => Just(2_000_000i64), 1 => Just(-1_000i64)];
     // None to speak of, a little ahead of what was reserved, and more than a day ahead.
     let floor = prop_oneof![10 => Just(-50_000_000i64), 3 => 0..500_000i64, 1 => Just(90_000_000_000i64)];
@@ -257,7 +268,7 @@ fn memory_and_redis_answer_alike() {
         let mut memory = Memory::default();
         for draft in drafts {
             redis.wait(draft.pause);
-            let op = aimed(draft.clone().at(redis.now()), draft.aim, &memory);
+            let op = draft.aimed_at(redis.now(), &memory);
             let done = redis.apply(&op);
             let (reply, wakes) = memory.apply(done.at, &op);
             prop_assert_eq!((&done.reply, &done.wakes), (&reply, &wakes), "{:?}", op);

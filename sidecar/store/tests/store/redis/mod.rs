@@ -8,3 +8,5 @@ mod faults;
 mod link;
 mod listing;
 mod transport;
+#[cfg(feature = "fuzz")]
+mod stopped;

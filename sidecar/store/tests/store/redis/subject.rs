@@ -79,6 +79,26 @@ impl RedisSubject {
         self.runtime.block_on(command.query_async(&mut self.admin)).unwrap()
     }
 
+    /// What the script does with an operation at this very instant, whatever Redis' own clock says.
+    #[cfg(feature = "fuzz")]
+    pub(crate) fn apply_at(&mut self, now: StoreTime, op: &Op) -> (sidelock_engine::store::Reply, Vec<Wake>) {
+        use sidelock_store::redis::fuzz::{argument, program_at, reply};
+        let escaped = |key: &Key| {
+            let marks = [("%", "%25"), ("{", "%7B"), ("}", "%7D"), (":", "%3A")];
+            marks.iter().fold(key.as_str().to_owned(), |text, (mark, escaped)| text.replace(mark, escaped))
+        };
+        let name = |key: &Key| format!("sl:1:default:{{{}}}:{}", escaped(key), key.space().name());
+        let names: Vec<String> =
+            std::iter::once(op.key().clone()).chain(op.bound_to()).map(|key| name(&key)).collect();
+        let (program, count, argument) = (program_at(now), names.len().to_string(), argument(op));
+        let mut words: Vec<&[u8]> = vec![b"EVAL", program.as_bytes(), count.as_bytes()];
+        words.extend(names.iter().map(|name| name.as_bytes()));
+        words.push(&argument);
+        let (at, answer): (u64, Vec<u8>) = self.command(&words);
+        assert_eq!(at, now.0, "the clock stands still");
+        (reply(&answer).unwrap_or_else(|| panic!("{op:?}: {answer:?}")), self.wakes())
+    }
+
     /// What was published so far: an answer on the listening connection comes after everything published before.
     fn wakes(&mut self) -> Vec<Wake> {
         let _: String = self.command(&[b"PING"]);

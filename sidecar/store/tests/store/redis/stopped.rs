@@ -1,0 +1,99 @@
+//! The script on a clock that stands still: every case of `instants.rs`, and random operations at the very instants at which
+//! something ends, beside the memory store.
+
+use super::differential::draft;
+use super::subject::RedisSubject;
+use crate::instants::{At, CASES, Stopped};
+use crate::subject::Subject;
+use proptest::prelude::*;
+use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
+use sidelock_engine::store::{Op, Reply, Wake};
+use sidelock_engine::{Key, Space, StoreTime};
+use sidelock_store::Memory;
+use std::cell::RefCell;
+
+const SEQUENCES: u32 = 120;
+const OPERATIONS: usize = 40;
+
+/// Both stores do the same.
+struct Both {
+    redis: RedisSubject,
+    memory: Memory,
+}
+
+impl Stopped for Both {
+    fn apply(&mut self, now: StoreTime, op: &Op) -> (Reply, Vec<Wake>) {
+        let expected = self.memory.apply(now, op);
+        let done = self.redis.apply_at(now, op);
+        assert_eq!(done, expected, "at {now:?}: {op:?}");
+        done
+    }
+
+    fn flush(&mut self) {
+        self.redis.flush();
+        self.memory.flush();
+    }
+}
+
+#[test]
+fn the_script_decides_each_at_its_instant() {
+    let mut both = Both { redis: RedisSubject::start(), memory: Memory::default() };
+    for (name, case) in CASES {
+        println!("{name}");
+        Stopped::flush(&mut both);
+        case(&mut At(&mut both));
+    }
+}
+
+/// The instants at which something ends of what is known of this key.
+fn ends(memory: &Memory, key: &Key) -> Vec<StoreTime> {
+    let Some(record) = memory.record(key) else { return Vec::new() };
+    let tenures = record.tenures.iter().map(|tenure| tenure.until);
+    let queue = record.queue.iter().map(|entry| entry.until);
+    let done = record.done.iter().map(|done| done.until);
+    let forced = record.forced.iter().map(|forced| forced.until);
+    let kept = record.kept.iter().flat_map(|kept| [kept.success.window_end, kept.success.kept_until()]);
+    tenures.chain(queue).chain(done).chain(forced).chain(kept).collect()
+}
+
+/// When it is done: some microseconds later, or just before something ends, or at that instant, or just after it.
+fn when(now: StoreTime, ends: &[StoreTime], pick: usize, offset: u64) -> StoreTime {
+    let ahead: Vec<StoreTime> = ends.iter().copied().filter(|end| *end > now).collect();
+    // One of the choices is no end: time passes, too.
+    match ahead.get(pick % (ahead.len() + 1)) {
+        Some(end) => StoreTime((end.0 + offset).saturating_sub(1)),
+        None => StoreTime(now.0 + offset),
+    }
+}
+
+#[test]
+fn memory_and_the_script_answer_alike_where_something_ends() {
+    let both = RefCell::new(Both { redis: RedisSubject::start(), memory: Memory::default() });
+    let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &[11; 32]);
+    let config = Config { cases: SEQUENCES, failure_persistence: None, ..Config::default() };
+    let offset = prop_oneof![1 => Just(0u64), 3 => Just(1), 1 => Just(2)];
+    let drafts = prop::collection::vec((draft(), 0..8usize, offset), OPERATIONS);
+    let at_an_end = RefCell::new(0_u32);
+    let compared = TestRunner::new_with_rng(config, rng).run(&drafts, |drafts| {
+        let mut both = both.borrow_mut();
+        Stopped::flush(&mut *both);
+        let mut now = StoreTime(1_700_000_000_000_000);
+        // A board is forgotten by Redis' own clock.
+        let drafts = drafts.into_iter().filter(|(draft, ..)| draft.key().space() != Space::Board);
+        for (draft, pick, offset) in drafts {
+            let ends = ends(&both.memory, draft.key());
+            now = when(now, &ends, pick, offset);
+            *at_an_end.borrow_mut() += u32::from(ends.contains(&now));
+            let op = draft.aimed_at(now, &both.memory);
+            let expected = both.memory.apply(now, &op);
+            prop_assert_eq!(both.redis.apply_at(now, &op), expected, "at {:?}: {:?}", now, op);
+        }
+        Ok(())
+    });
+    if let Err(difference) = compared {
+        panic!("{difference}");
+    }
+    let at_an_end = at_an_end.into_inner();
+    println!("{at_an_end} operations at an end");
+    assert!(at_an_end > 500, "only {at_an_end} operations at an end: the test lost its worth");
+}
