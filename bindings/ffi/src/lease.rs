@@ -40,7 +40,8 @@ pub struct Lease {
     key: String,
     /// One of each key. Only an upgrade changes it, which is for leases of one key.
     fences: Vec<(String, AtomicU64)>,
-    holding: OwnProcess<Mutex<Holding>>,
+    /// Apart, so that who waits for its end refers to nothing of the other language's.
+    holding: Arc<OwnProcess<Mutex<Holding>>>,
     listener: Option<Arc<dyn LossListener>>,
 }
 
@@ -141,12 +142,15 @@ impl Lease {
 
     /// Tells the client's listener under this number should it be lost, once.
     pub fn watch(self: Arc<Self>, number: u64) -> Result<()> {
-        let Some(listener) = self.listener.clone() else {
+        // Not kept by the task: its end would be the other language's business, on this thread, maybe while that language ends.
+        let Some(listener) = self.listener.as_ref().map(Arc::downgrade) else {
             return Err(Failure::invalid(&self.key, "this client was made without a listener"));
         };
         let (runtime, ended) = (runtime::handle()?, self.ending());
         runtime.spawn(async move {
-            if let Some(reason) = ended.await {
+            if let Some(reason) = ended.await
+                && let Some(listener) = listener.upgrade()
+            {
                 // Elsewhere: the other language may be busy, and this thread has all connections to look after.
                 tokio::task::spawn_blocking(move || listener.lost(number, reason));
             }
@@ -172,7 +176,7 @@ impl Lease {
         let fence = |view: &LeaseView| (view.key().to_owned(), AtomicU64::new(view.fence()));
         let fences = views.iter().map(fence).collect();
         let key = views.iter().map(LeaseView::key).collect::<Vec<_>>().join(", ");
-        let holding = OwnProcess::new(Mutex::new(Holding { views, place: Place::Here(held) }));
+        let holding = Arc::new(OwnProcess::new(Mutex::new(Holding { views, place: Place::Here(held) })));
         Arc::new(Lease { key, fences, holding, listener })
     }
 
@@ -202,8 +206,7 @@ impl Lease {
 
     /// What there is to hold, for a moment; an error if it was inherited.
     pub(crate) fn holding(&self) -> Result<MutexGuard<'_, Holding>> {
-        let holding = self.holding.get().ok_or_else(|| Failure::inherited(&self.key))?;
-        Ok(holding.lock().unwrap_or_else(PoisonError::into_inner))
+        look_at(&self.holding).ok_or_else(|| Failure::inherited(&self.key))
     }
 
     /// It has another name from now on.
@@ -219,14 +222,6 @@ impl Lease {
         match self.holding() {
             Ok(holding) => look(&holding.views),
             Err(_) => look(&[]),
-        }
-    }
-
-    /// The change that is under way.
-    fn change(&self) -> Option<Arc<Change>> {
-        match &self.holding().ok()?.place {
-            Place::Changing(change) => Some(change.clone()),
-            Place::Here(_) | Place::GivenBack => None,
         }
     }
 
@@ -255,7 +250,7 @@ impl Lease {
 
     /// Does not keep it: who waits for the end of a lease that nobody refers to any more hears that it was given back.
     fn ending(self: &Arc<Self>) -> impl Future<Output = Option<LossReason>> + Send + use<> {
-        let (lease, views) = (Arc::downgrade(self), self.look(<[LeaseView]>::to_vec));
+        let (holding, views) = (Arc::downgrade(&self.holding), self.look(<[LeaseView]>::to_vec));
         async move {
             if views.is_empty() {
                 return Some(LossReason::Session);
@@ -266,14 +261,29 @@ impl Lease {
                     return Some(LossReason::from(reason));
                 }
                 // Given back; or it was a share, and is upgraded.
-                if let Some(change) = lease.upgrade().and_then(|lease| lease.change()) {
+                if let Some(change) = holding.upgrade().and_then(|holding| look_at(&holding)?.change()) {
                     change.settled.given().await;
                 }
-                views = match &*lease.upgrade()?.holding().ok()? {
+                views = match &*look_at(&*holding.upgrade()?)? {
                     Holding { place: Place::GivenBack, .. } => return None,
                     Holding { views, .. } => views.clone(),
                 };
             }
+        }
+    }
+}
+
+/// What there is to hold, for a moment; nothing if it was inherited.
+fn look_at(holding: &OwnProcess<Mutex<Holding>>) -> Option<MutexGuard<'_, Holding>> {
+    Some(holding.get()?.lock().unwrap_or_else(PoisonError::into_inner))
+}
+
+impl Holding {
+    /// The change that is under way.
+    fn change(&self) -> Option<Arc<Change>> {
+        match &self.place {
+            Place::Changing(change) => Some(change.clone()),
+            Place::Here(_) | Place::GivenBack => None,
         }
     }
 }
