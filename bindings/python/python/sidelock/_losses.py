@@ -5,6 +5,7 @@ Owns the numbers under which leases are watched. Must not keep a lease alive: on
 
 from __future__ import annotations
 
+import atexit
 import itertools
 import weakref
 from typing import Protocol
@@ -13,6 +14,8 @@ from . import _native
 from ._errors import reason_name
 
 _numbers = itertools.count(1)
+# The interpreter must not end under a thread that has just told it something.
+atexit.register(_native.quiet)
 
 
 class Loser(Protocol):
