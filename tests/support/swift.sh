@@ -1,5 +1,5 @@
 # The Swift SDK: built without a warning, tested against the real sidecar, used as a stranger's package would use it.
-# Sourced by `tests/support/languages.sh`, whose `step` and `players` it uses.
+# Sourced by `tests/support/languages.sh`, whose `step`, `players` and `turners` it uses.
 #
 # Owns where the compiler comes from: Debian 12 has none, so it lives in a Debian 13 root of its own, which is kept.
 
@@ -33,6 +33,7 @@ swift_sdk() {
             "${swift_in[@]}" bindings/swift build --build-tests --scratch-path "$swift_dir" "${strict[@]}" || return 1
     swift_docs "$symbols" || return 1
     players+=(--player "swift=${in_swift_root[*]} $swift_dir/debug/player")
+    turners+=(--program "swift=${in_swift_root[*]} $swift_dir/debug/turns")
     folders=$(mktemp -d)
     TMPDIR=$folders SIDELOCK_BIN=$bin/sidelock limited "${swift_in[@]}" bindings/swift test --skip-build --disable-xctest \
         --scratch-path "$swift_dir" "${strict[@]}" 2>&1 | tee "$outcome" | grep -vE 'started\.|passed after'

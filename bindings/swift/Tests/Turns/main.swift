@@ -3,8 +3,12 @@
 import Foundation
 import Sidelock
 
-let (socket, key, times) = (CommandLine.arguments[1], CommandLine.arguments[2], Int(CommandLine.arguments[3])!)
-let sl = try Sidelock(socket: socket, app: "swift")
+let arguments = CommandLine.arguments
+let (key, times) = (arguments[2], Int(arguments[3]) ?? 0)
+let sl = try Sidelock(socket: arguments[1], app: "swift")
 for _ in 0..<times {
-    try await sl.withLock(key) { lease in FileHandle.standardOutput.write(Data("\(lease.fence)\n".utf8)) }
+    try await sl.withLock(key) { lease in
+        // Not `print`, which keeps what it is told for later.
+        FileHandle.standardOutput.write(Data("swift \(lease.fence)\n".utf8))
+    }
 }
