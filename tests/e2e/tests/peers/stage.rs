@@ -2,6 +2,7 @@
 //!
 //! Owns sidecars and clients, and the look at a key's holders and queue. Must not know what a case asserts.
 
+use serde_json::Value;
 use sidelock_client::{Client, Lease, Request};
 use sidelock_e2e::PATIENCE;
 use sidelock_e2e::redis::Redis;
@@ -58,7 +59,12 @@ impl Stage {
     pub(crate) fn crowd(&self, key: &str) -> Crowd {
         let mut crowd = Crowd { holders: 0, waiters: 0 };
         for sidecar in &self.sidecars {
-            let state = sidecar.get(&format!("/v1/locks/{key}")).json();
+            // Its own: a look at the one key shows those of all sidecars.
+            let listing = sidecar.get(&format!("/v1/locks?prefix={key}")).json();
+            let is_it = |state: &&Value| state["key"] == key && state["space"] == "lock";
+            let Some(state) = listing["keys"].as_array().expect("a list").iter().find(is_it) else {
+                continue;
+            };
             let length = |list: &str| state[list].as_array().expect("a list").len();
             crowd.holders += length("holders");
             crowd.waiters += length("queue");
