@@ -52,15 +52,19 @@ pub struct Sidecar {
 pub struct Holder {
     /// How much of the key: `exclusive`, `shared` or `permits`.
     pub mode: String,
-    /// It is a lease of the sidecar that this client talks to; of another one no more is known than that it has the key.
+    /// It is a lease of the sidecar that this client talks to.
     pub local: bool,
+    /// Its sidecar said whose the lease is. If not, because it is stopped or busy, no more is known than that it has the key.
+    pub known: bool,
     /// What the program with the lease calls itself; empty if that is not known.
     pub app: String,
+    /// The user id of that program, if that is known.
+    pub uid: Option<u32>,
     /// The owner that asked for it, if one was named and is known.
     pub owner: Option<String>,
-    /// The lease's fence token, if it is local.
+    /// The lease's fence token, if it is known. What is only reserved for a request for several keys has none yet.
     pub fence: Option<u64>,
-    /// Since its grant, in milliseconds, if it is local.
+    /// Since its grant, in milliseconds, if that is known.
     pub held_for_ms: Option<u64>,
     /// Until it ends, unless it is extended before, in milliseconds.
     pub expires_in_ms: u64,
@@ -246,7 +250,9 @@ impl From<sdk::Holder> for Holder {
         Holder {
             mode: holder.mode.name().to_owned(),
             local: holder.local,
+            known: holder.known,
             app: holder.app,
+            uid: holder.uid,
             owner: holder.owner,
             fence: holder.fence,
             held_for_ms: holder.held_for.map(in_ms),

@@ -83,6 +83,7 @@ fun Tests.locks() {
             assertEquals(Mode.EXCLUSIVE, holder.mode)
             assertEquals("shop", holder.app)
             assertEquals(lease.fence, holder.fence)
+            assertTrue(holder.isKnown && holder.uid != null)
             assertTrue(holder.isLocal && holder.owner != null && holder.expiresIn > Duration.ZERO)
         }
         assertEquals(if (place.store == "redis") Scope.FLEET else Scope.HOST, sl.sidecar()?.scope)

@@ -18,15 +18,19 @@ class Holder:
     mode: str
     """How much of it: `exclusive`, `shared` or `permits`."""
     local: bool
-    """It is a lease of this client's sidecar; of another one no more is known than that it has the key."""
+    """It is a lease of this client's sidecar."""
+    known: bool
+    """Its sidecar said whose it is. If not, because it is stopped or busy, no more is known than that it has the key."""
     app: str
     """What the program with the lease calls itself; empty if that is not known."""
+    uid: int | None
+    """That program's user id, if that is known."""
     owner: str | None
     """The owner that asked for it, if that is known."""
     fence: int | None
-    """The lease's fence token, if it is local."""
+    """The lease's fence token, if it is known; what is only reserved has none yet."""
     held_for: float | None
-    """Seconds since its grant, if it is local."""
+    """Seconds since its grant, if that is known."""
     expires_in: float
     """Seconds until it ends, unless it is extended before."""
 
@@ -47,7 +51,9 @@ def to_holder(holder: _native.Holder) -> Holder:
     return Holder(
         mode=holder.mode,
         local=holder.local,
+        known=holder.known,
         app=holder.app,
+        uid=holder.uid,
         owner=holder.owner,
         fence=holder.fence,
         held_for=to_seconds(holder.held_for_ms),

@@ -57,15 +57,19 @@ public struct Sidecar: Sendable, Hashable {
 public struct Holder: Sendable, Hashable {
     /// How much of the key: `exclusive`, `shared` or `permits`.
     public let mode: String
-    /// It is a lease of the sidecar that this client talks to; of another one no more is known than that it has the key.
+    /// It is a lease of the sidecar that this client talks to.
     public let isLocal: Bool
+    /// Its sidecar said whose it is. If not, because it is stopped or busy, no more is known than that it has the key.
+    public let isKnown: Bool
     /// What the program with the lease calls itself; empty if that is not known.
     public let app: String
+    /// The user id of that program, if that is known.
+    public let uid: UInt32?
     /// The owner that asked for it, if one was named and is known.
     public let owner: String?
-    /// The lease's fence token, if it is local.
+    /// The lease's fence token, if it is known. What is only reserved for a request for several keys has none yet.
     public let fence: UInt64?
-    /// Since its grant, if it is local.
+    /// Since its grant, if that is known.
     public let heldFor: Duration?
     /// Until it ends, unless it is extended before.
     public let expiresIn: Duration
@@ -144,7 +148,8 @@ extension Sidecar {
 extension Holder {
     init(_ native: SidelockNative.Holder) {
         self.init(
-            mode: native.mode, isLocal: native.local, app: native.app, owner: native.owner, fence: native.fence,
+            mode: native.mode, isLocal: native.local, isKnown: native.known, app: native.app, uid: native.uid,
+            owner: native.owner, fence: native.fence,
             heldFor: native.heldForMs.map { .milliseconds($0) }, expiresIn: .milliseconds(native.expiresInMs))
     }
 }

@@ -206,6 +206,7 @@ struct LockTests {
         let holders = try await sl.holders(key())
         #expect(holders.map(\.fence) == [lease.fence] && holders[0].app == "other" && holders[0].owner == "somebody")
         #expect(holders[0].mode == "exclusive" && holders[0].isLocal && holders[0].expiresIn > .zero)
+        #expect(holders[0].isKnown && holders[0].uid == getuid())
         try await lease.release()
         #expect(try await sl.holders(key()).isEmpty)
     }

@@ -50,17 +50,21 @@ public enum class Guarantee {
  * One of those who have a key.
  *
  * @property mode how much of it.
- * @property isLocal it is a lease of this client's sidecar; of another one no more is known than that it has the key.
+ * @property isLocal it is a lease of this client's sidecar.
+ * @property isKnown its sidecar said whose it is. If not, because it is stopped or busy, no more is known than that it has the key.
  * @property app what the program with the lease calls itself; empty if that is not known.
+ * @property uid that program's user id, if that is known.
  * @property owner the owner that asked for it, if that is known.
- * @property fence the lease's fence token, if it is local.
- * @property heldFor since its grant, if it is local.
+ * @property fence the lease's fence token, if it is known; what is only reserved has none yet.
+ * @property heldFor since its grant, if that is known.
  * @property expiresIn until it ends, unless it is extended before.
  */
 public class Holder internal constructor(
     public val mode: Mode,
     public val isLocal: Boolean,
+    public val isKnown: Boolean,
     public val app: String,
+    public val uid: Int?,
     public val owner: String?,
     public val fence: Long?,
     public val heldFor: Duration?,
@@ -82,7 +86,9 @@ internal fun dev.sidelock.ffi.Holder.toHolder() =
     Holder(
         mode = Mode.named(mode),
         isLocal = local,
+        isKnown = known,
         app = app,
+        uid = uid?.toInt(),
         owner = owner,
         fence = fence?.toLong(),
         heldFor = heldForMs?.toLong()?.milliseconds,
