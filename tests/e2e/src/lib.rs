@@ -6,6 +6,8 @@
 //!
 //! These tests measure how long things take: run them one at a time (`--test-threads=1`, as `tests/run` does).
 
+pub mod certificates;
+pub mod doctor;
 pub mod frames;
 pub mod http;
 pub mod process;

@@ -2,13 +2,14 @@
 //!
 //! Owns its start, its pauses, its end, and plain commands to it. Must not know what is stored there.
 
+use crate::certificates::Identity;
 use crate::folder;
 use crate::process::Process;
 use rustix::process::Signal;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use tempfile::TempDir;
 
@@ -54,9 +55,19 @@ impl Redis {
 
     /// A server that is up and reached over loopback, as a Redis usually is over a network.
     pub fn on_loopback() -> Redis {
-        let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|listener| listener.local_addr());
-        let port = free.expect("loopback has a free port").port().to_string();
-        Redis::with(&["--bind", "127.0.0.1", "--port", &port])
+        Redis::with(&["--bind", "127.0.0.1", "--port", &free_port()])
+    }
+
+    /// A server that is up, reached over loopback by TLS, and shows this certificate. `clients` says whether it wants to see
+    /// theirs, from an authority in this file.
+    pub fn with_tls(identity: &Identity, authorities: &Path, clients: bool) -> Redis {
+        let (cert, key) = (identity.cert.to_string_lossy(), identity.key.to_string_lossy());
+        let (authorities, asked) = (authorities.to_string_lossy(), if clients { "yes" } else { "no" });
+        let mut arguments = vec!["--bind", "127.0.0.1", "--tls-port"];
+        let port = free_port();
+        arguments.extend([&port, "--tls-cert-file", &cert, "--tls-key-file", &key]);
+        arguments.extend(["--tls-ca-cert-file", &authorities, "--tls-auth-clients", asked]);
+        Redis::with(&arguments)
     }
 
     /// A place where a server may come up later.
@@ -111,9 +122,11 @@ impl Redis {
 
     /// What `--redis` wants to hear.
     pub fn url(&self) -> String {
-        match self.argument("--port") {
-            Some(port) => format!("redis://127.0.0.1:{port}"),
-            None => format!("unix://{}", self.socket().display()),
+        match (self.argument("--tls-port"), self.argument("--port")) {
+            // By the name that certificates have.
+            (Some(port), _) => format!("rediss://localhost:{port}"),
+            (None, Some(port)) => format!("redis://127.0.0.1:{port}"),
+            (None, None) => format!("unix://{}", self.socket().display()),
         }
     }
 
@@ -151,6 +164,11 @@ impl Redis {
     pub fn running(&self) -> &Process {
         self.process.as_ref().expect("the server is up")
     }
+}
+
+fn free_port() -> String {
+    let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|listener| listener.local_addr());
+    free.expect("loopback has a free port").port().to_string()
 }
 
 fn exchange(reader: &mut BufReader<UnixStream>, words: &[&str]) -> String {

@@ -1,55 +1,10 @@
 //! `sidelock doctor` in front of Redis servers that were set up wrong on purpose.
 
-use serde_json::Value;
+use sidelock_e2e::doctor::Verdicts;
 use sidelock_e2e::process::{Process, run};
 use sidelock_e2e::redis::Redis;
 use sidelock_e2e::sidecar::{Sidecar, command};
 use std::io::Write;
-
-/// What doctor found: its exit code, and the findings.
-struct Verdicts {
-    code: i32,
-    document: Value,
-    text: String,
-}
-
-impl Verdicts {
-    fn of(flags: &[&str]) -> Verdicts {
-        let (code, text) = run(command(["doctor", "-o", "json"].iter().chain(flags)));
-        // The document is standard output; what begins with our name is the other stream.
-        let lines: Vec<_> = text.lines().filter(|line| !line.starts_with("sidelock:")).collect();
-        let document = serde_json::from_str(&lines.join("\n")).unwrap_or_else(|e| panic!("{e} in {text}"));
-        Verdicts { code, document, text }
-    }
-
-    fn on(redis: &Redis) -> Verdicts {
-        Verdicts::of(&["--redis", &redis.url()])
-    }
-
-    /// The verdict of a check, and all that is said about it.
-    fn check(&self, name: &str) -> (String, String) {
-        let checks = self.document["checks"].as_array().expect("a list");
-        let found = checks.iter().find(|check| check["check"] == name);
-        let found = found.unwrap_or_else(|| panic!("{name} was not checked: {}", self.text));
-        let text = |field: &str| found[field].as_str().unwrap_or_default().to_owned();
-        (text("verdict"), format!("{}: {}", text("says"), text("remedy")))
-    }
-
-    /// Asserts the verdict of a check, and that it says this.
-    fn expect(&self, name: &str, verdict: &str, says: &str) {
-        let (found, text) = self.check(name);
-        assert!(
-            found == verdict && text.contains(says),
-            "{name} is {found}: {text}, not {verdict} with {says}"
-        );
-        let fit = !self.document["checks"]
-            .as_array()
-            .expect("a list")
-            .iter()
-            .any(|check| check["verdict"] == "fail");
-        assert_eq!((self.code == 0, self.document["fit"] == true), (fit, fit), "{}", self.text);
-    }
-}
 
 #[test]
 fn a_redis_in_order_is_fit() {

@@ -4,18 +4,16 @@
 
 use serde::{Deserialize, Serialize, Serializer};
 use std::fmt;
+use std::ops::Range;
 use std::path::PathBuf;
-
-/// Settings of the section that are known and refused: TLS is not supported yet.
-#[cfg(test)]
-pub(crate) const REFUSED: [&str; 3] = ["ca_file", "cert_file", "key_file"];
 
 /// The `[redis]` section.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct Redis {
-    /// Where: `redis://host:port/db` or `unix:///path`. Exactly one so far; TLS, Sentinel and Cluster are not supported.
+    /// Where: `redis://host:port/db`, `rediss://…` with TLS, or `unix:///path`. Exactly one so far; Sentinel and Cluster are
+    /// not supported.
     pub url: Vec<Url>,
     /// What is there.
     pub mode: Mode,
@@ -24,16 +22,17 @@ pub struct Redis {
     /// The ACL user.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub username: Option<String>,
-    /// A file whose first line is the password.
+    /// A file whose first line is the password. Read anew for each connection, and on SIGHUP.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub password_file: Option<PathBuf>,
-    /// Authorities that the server's certificate must come from, PEM. TLS is not supported yet.
+    /// For TLS: authorities that the server's certificate must come from, PEM. Not said: those that the system trusts. This
+    /// and the two below are read anew for each connection, and on SIGHUP.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ca_file: Option<PathBuf>,
-    /// Our own certificate, PEM. TLS is not supported yet.
+    /// For TLS: our own certificate, PEM, if the server asks for one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cert_file: Option<PathBuf>,
-    /// Its key, PEM. TLS is not supported yet.
+    /// Its key, PEM.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub key_file: Option<PathBuf>,
     /// What a failover of the store may do to exclusion.
@@ -96,12 +95,17 @@ impl Url {
 
     /// Whether it carries a password, which is a warning: arguments and files like these are read by many.
     pub fn has_password(&self) -> bool {
-        self.password().is_some()
+        !self.passwords().is_empty()
     }
 
-    /// The password between `scheme://user:` and the last `@` before the path.
-    fn password(&self) -> Option<std::ops::Range<usize>> {
-        let start = self.0.find("://")? + 3;
+    /// Where passwords stand in it, in order.
+    fn passwords(&self) -> Vec<Range<usize>> {
+        let Some(start) = self.0.find("://").map(|at| at + 3) else { return Vec::new() };
+        self.before_host(start).into_iter().chain(self.in_query(start)).collect()
+    }
+
+    /// Between `scheme://user:` and the last `@` before the path.
+    fn before_host(&self, start: usize) -> Option<Range<usize>> {
         let end = self.0[start..].find(['/', '?', '#']).map_or(self.0.len(), |at| start + at);
         // A password may hold a raw slash against the rules: better to hide too much.
         let at = match self.0[start..end].rfind('@') {
@@ -110,6 +114,19 @@ impl Url {
         };
         let colon = start + self.0[start..at].find(':')?;
         Some(colon + 1..at)
+    }
+
+    /// `pass=…` after the question mark, where a socket's URL has it.
+    fn in_query(&self, start: usize) -> Option<Range<usize>> {
+        let query = start + self.0[start..].find('?')? + 1;
+        let name = self.0[query..].split('&').scan(query, |at, pair| {
+            let here = *at;
+            *at += pair.len() + 1;
+            Some((here, pair))
+        });
+        let (at, pair) = name.into_iter().find(|(_, pair)| pair.starts_with("pass"))?;
+        let value = at + pair.find('=')? + 1;
+        Some(value..at + pair.len())
     }
 }
 
@@ -121,10 +138,12 @@ impl From<&str> for Url {
 
 impl fmt::Display for Url {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.password() {
-            Some(range) => write!(f, "{}***{}", &self.0[..range.start], &self.0[range.end..]),
-            None => f.write_str(&self.0),
+        let mut shown = 0;
+        for secret in self.passwords() {
+            write!(f, "{}***", &self.0[shown..secret.start])?;
+            shown = secret.end;
         }
+        f.write_str(&self.0[shown..])
     }
 }
 
@@ -151,6 +170,9 @@ mod tests {
             ("redis://u:hunter2@h", "redis://u:***@h"),
             ("redis://u:hunt/er@2@h/0", "redis://u:***@h/0"),
             ("redis://u:p@hunter2@h/0", "redis://u:***@h/0"),
+            ("rediss://u:hunter2@h:6379/0", "rediss://u:***@h:6379/0"),
+            ("unix:///run/r.sock?user=u&pass=hunter2&db=1", "unix:///run/r.sock?user=u&pass=***&db=1"),
+            ("unix:///run/r.sock?pass=hunter2", "unix:///run/r.sock?pass=***"),
             ("redis://h:6379/0", "redis://h:6379/0"),
             ("unix:///run/redis.sock", "unix:///run/redis.sock"),
         ] {

@@ -77,19 +77,16 @@ impl StoreLink {
         }
     }
 
-    /// Takes what may change in a life from new settings: credentials. What the engine has to know of it.
+    /// Takes what may change in a life from new settings: credentials and certificates.
     #[cfg_attr(
         not(feature = "redis"),
         expect(unused_variables, reason = "the memory store has no credentials")
     )]
-    pub(crate) fn reload(&mut self, config: &Config) -> Option<Input> {
+    pub(crate) fn reload(&mut self, config: &Config) {
         match self {
-            StoreLink::Memory(_) => None,
+            StoreLink::Memory(_) => {}
             #[cfg(feature = "redis")]
-            StoreLink::Redis(link) => link.reload(config).unwrap_or_else(|error| {
-                tracing::error!(error, "the old credentials stay in use");
-                None
-            }),
+            StoreLink::Redis(link) => link.reload(config),
         }
     }
 

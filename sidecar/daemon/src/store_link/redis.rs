@@ -9,9 +9,9 @@ use sidelock_engine::store::Call;
 use sidelock_engine::{Incarnation, Input};
 use sidelock_store::finding::Finding;
 use sidelock_store::listing::Listing;
-use sidelock_store::redis::{RedisConfig, RedisHandle, RedisStore, StoreEvent, Survey};
-use std::future::poll_fn;
-use std::task::Poll;
+use sidelock_store::redis::{
+    Access, Credentials, RedisConfig, RedisHandle, RedisStore, StoreEvent, Survey, TlsFiles,
+};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
@@ -30,14 +30,7 @@ pub(crate) struct RedisLink {
     events: mpsc::Receiver<StoreEvent>,
     gathered: Vec<Call>,
     metrics: StoreMetrics,
-    incarnation: Incarnation,
-    /// User and password in use.
-    credentials: Credentials,
-    /// Connections with older credentials, until each call that left on them has its outcome.
-    leaving: Vec<mpsc::Receiver<StoreEvent>>,
 }
-
-type Credentials = (Option<String>, Option<String>);
 
 impl RedisLink {
     /// Starts to connect; the store is away until the first news says otherwise.
@@ -46,27 +39,16 @@ impl RedisLink {
         incarnation: Incarnation,
         metrics: StoreMetrics,
     ) -> Result<RedisLink, String> {
-        let settings = adapter_config(config)?;
-        let credentials = (settings.username.clone(), settings.password.clone());
-        let (handle, events) = connect(settings, incarnation)?;
-        let (gathered, leaving) = (Vec::new(), Vec::new());
-        Ok(RedisLink { handle, events, gathered, metrics, incarnation, credentials, leaving })
+        let (events, told) = mpsc::channel(EVENTS_MAX);
+        let started = RedisStore::start(adapter_config(config)?, incarnation, events);
+        let handle = started.map_err(|error| error.to_string())?;
+        Ok(RedisLink { handle, events: told, gathered: Vec::new(), metrics })
     }
 
-    /// Connects anew if user or password changed; the rest of the settings is fixed for a life. What the engine has to
-    /// know: until the new connection stands, the store is away.
-    pub(super) fn reload(&mut self, config: &Config) -> Result<Option<Input>, String> {
-        let settings = adapter_config(config)?;
-        let credentials = (settings.username.clone(), settings.password.clone());
-        if credentials == self.credentials {
-            return Ok(None);
-        }
-        let (handle, events) = connect(settings, self.incarnation)?;
-        tracing::info!("connecting to the store with new credentials");
-        self.depart();
-        self.leaving.push(std::mem::replace(&mut self.events, events));
-        (self.handle, self.credentials) = (handle, credentials);
-        Ok(Some(Input::StoreDown))
+    /// Takes user, password and certificates as they are now; the rest of the settings is fixed for a life. The connection
+    /// stays.
+    pub(super) fn reload(&mut self, config: &Config) {
+        self.handle.renew(access(config));
     }
 
     pub(super) fn send(&mut self, call: Call) {
@@ -85,10 +67,8 @@ impl RedisLink {
 
     pub(super) async fn news(&mut self) -> Input {
         loop {
-            let event = tokio::select! {
-                event = self.events.recv() => event.expect("the adapter runs as long as its handle, which is ours"),
-                answer = last_answer(&mut self.leaving), if !self.leaving.is_empty() => return answer,
-            };
+            let event = self.events.recv().await;
+            let event = event.expect("the adapter runs as long as its handle, which is ours");
             if let Some(input) = self.hear(event) {
                 return input;
             }
@@ -122,6 +102,17 @@ impl RedisLink {
                 tracing::warn!("{warning}");
                 None
             }
+            StoreEvent::Renewed(Ok(())) => {
+                tracing::info!("the store takes the credentials that are configured now");
+                None
+            }
+            StoreEvent::Renewed(Err(reason)) => {
+                tracing::error!(
+                    reason,
+                    "the store does not take the new credentials; a connection that stands goes on without them"
+                );
+                None
+            }
             StoreEvent::Pipeline { calls, requests, took } => {
                 self.metrics.batch_size.observe(calls as f64);
                 self.metrics.commands.inc_by(requests as u64);
@@ -134,7 +125,7 @@ impl RedisLink {
 
 /// Whether the adapter takes these settings. Connects to nothing.
 pub(super) fn check(config: &Config) -> Result<(), String> {
-    adapter_config(config)?.check().map_err(|error| format!("redis.url: {error}"))
+    adapter_config(config)?.check().map_err(|error| error.to_string())
 }
 
 /// Looks at the Redis that these settings name.
@@ -152,39 +143,6 @@ pub(crate) async fn survey(config: &Config) -> Result<Survey, String> {
     Ok(survey)
 }
 
-fn connect(
-    settings: RedisConfig,
-    incarnation: Incarnation,
-) -> Result<(RedisHandle, mpsc::Receiver<StoreEvent>), String> {
-    let (events, told) = mpsc::channel(EVENTS_MAX);
-    let started = RedisStore::start(settings, incarnation, events);
-    Ok((started.map_err(|error| format!("redis.url: {error}"))?, told))
-}
-
-/// The next outcome from a connection that was given up. What else it says is no longer true.
-async fn last_answer(leaving: &mut Vec<mpsc::Receiver<StoreEvent>>) -> Input {
-    poll_fn(|context| {
-        let mut answer = None;
-        leaving.retain_mut(|events| {
-            loop {
-                if answer.is_some() {
-                    return true;
-                }
-                match events.poll_recv(context) {
-                    Poll::Ready(Some(StoreEvent::Answer { call, outcome })) => {
-                        answer = Some(Input::Store { call, outcome });
-                    }
-                    Poll::Ready(Some(_)) => {}
-                    Poll::Ready(None) => return false,
-                    Poll::Pending => return true,
-                }
-            }
-        });
-        answer.map_or(Poll::Pending, Poll::Ready)
-    })
-    .await
-}
-
 fn adapter_config(config: &Config) -> Result<RedisConfig, String> {
     let redis = &config.redis;
     let [url] = redis.url.as_slice() else {
@@ -196,26 +154,28 @@ fn adapter_config(config: &Config) -> Result<RedisConfig, String> {
     if redis.guarantee != Guarantee::Bounded {
         return Err("redis.guarantee: this version promises \"bounded\" only".into());
     }
-    if redis.ca_file.is_some() || redis.cert_file.is_some() || redis.key_file.is_some() {
-        return Err("redis.ca_file, cert_file and key_file: TLS is not built into this version".into());
-    }
-    let password = match &redis.password_file {
-        Some(path) => {
-            let text = std::fs::read_to_string(path)
-                .map_err(|error| format!("redis.password_file: {}: {error}", path.display()))?;
-            Some(text.lines().next().unwrap_or_default().to_owned())
-        }
-        None => None,
-    };
     Ok(RedisConfig {
-        username: redis.username.clone(),
-        password,
+        access: access(config),
         prefix: redis.prefix.clone(),
         namespace: config.namespace.clone(),
         response_timeout: config.tenure.ttl / RESPONSE_PARTS,
         ping_interval: (config.tenure.ttl / PING_PARTS).min(PING_INTERVAL_MAX),
         ..RedisConfig::new(url.expose())
     })
+}
+
+/// What is read anew for each connection.
+fn access(config: &Config) -> Access {
+    let redis = &config.redis;
+    let (username, password_file) = (redis.username.clone(), redis.password_file.clone());
+    Access {
+        credentials: Credentials { username, password_file },
+        tls: TlsFiles {
+            ca_file: redis.ca_file.clone(),
+            cert_file: redis.cert_file.clone(),
+            key_file: redis.key_file.clone(),
+        },
+    }
 }
 
 #[cfg(test)]
@@ -230,17 +190,37 @@ mod tests {
     }
 
     #[test]
-    fn the_password_comes_from_the_first_line_of_its_file() {
+    fn files_that_can_not_be_used_are_said_before_a_start() {
         let dir = tempfile::tempdir().unwrap();
-        let mut config = config(&["redis://h"]);
-        config.redis.password_file = Some(dir.path().join("password"));
-        let error = adapter_config(&config).unwrap_err();
-        assert!(error.contains("password_file"), "{error}");
-        std::fs::write(dir.path().join("password"), "hunter2\n# rotated in May\n").unwrap();
+        let file = |name: &str, text: &str| {
+            std::fs::write(dir.path().join(name), text).unwrap();
+            Some(dir.path().join(name))
+        };
+        let refused = |url: &str, change: &dyn Fn(&mut Config)| {
+            let mut config = config(&[url]);
+            change(&mut config);
+            check(&config).unwrap_err()
+        };
+        let absent = dir.path().join("absent");
+        let said = refused("redis://h", &|c| c.redis.password_file = Some(absent.clone()));
+        assert!(said.starts_with("redis.password_file: ") && said.contains("absent"), "{said}");
+        let said = refused("redis://h", &|c| c.redis.ca_file = Some(absent.clone()));
+        assert!(said.contains("write rediss://"), "{said}");
+        let said = refused("rediss://h", &|c| c.redis.ca_file = file("ca", "none"));
+        assert!(said.starts_with("redis.ca_file: ") && said.contains("no certificate"), "{said}");
+        let said = refused("rediss://h", &|c| c.redis.cert_file = file("cert", "none"));
+        assert!(said.contains("redis.key_file"), "{said}");
+        assert!(refused("rediss://h/#insecure", &|_| {}).contains("redis.ca_file"));
+    }
+
+    #[test]
+    fn settings_of_the_connection_follow_from_those_of_tenures() {
+        let mut config = config(&["redis://:hunter2@h"]);
+        config.tenure.ttl = Duration::from_secs(10);
         let adapter = adapter_config(&config).unwrap();
-        assert_eq!(adapter.password.as_deref(), Some("hunter2"));
-        assert!(!format!("{adapter:?} {config:?}").contains("hunter2"));
         assert_eq!(adapter.response_timeout, Duration::from_millis(1250));
+        assert_eq!(adapter.ping_interval, Duration::from_secs(1));
+        assert!(!format!("{adapter:?} {config:?}").contains("hunter2"));
     }
 
     #[test]
@@ -252,9 +232,7 @@ mod tests {
         };
         assert!(refused(|c| c.redis.mode = RedisMode::Cluster).contains("redis.mode"));
         assert!(refused(|c| c.redis.guarantee = Guarantee::Strict).contains("redis.guarantee"));
-        assert!(refused(|c| c.redis.ca_file = Some("x".into())).contains("redis.ca_file"));
         assert!(refused(|c| c.redis.url.push(Url::from("redis://i"))).contains("redis.url"));
-        assert!(check(&config(&["rediss://h"])).unwrap_err().contains("TLS"));
         assert_eq!(check(&config(&["redis://h"])), Ok(()));
     }
 }

@@ -1,36 +1,39 @@
 //! Getting a connection that can be used.
 //!
-//! Owns what must be true of a Redis before it is used, and the words for what is not (H20). Must not know calls.
+//! Owns what must be true of a Redis before it is used, and the words for what is not (H20). Must not know calls, nor how
+//! Redis is reached: `dial` does.
 
+use super::address::{self, Address};
 use super::codec;
+use super::dial::{Access, Dialer, Wire};
 use super::fitness::{self, Info, MAJOR_MIN};
 use super::names::Names;
 use super::script::{TURN, TURN_UNDER_OOM};
 use super::{RedisConfig, RedisConfigError};
 use crate::finding::Verdict;
 use redis::aio::MultiplexedConnection;
-use redis::{
-    AsyncConnectionConfig, ConnectionInfo, ErrorKind, IntoConnectionInfo, ProtocolVersion, PushInfo,
-    PushKind, RedisError, Value,
-};
+use redis::{AsyncConnectionConfig, Cmd, ErrorKind, PushInfo, PushKind, RedisError, Value};
 use sidelock_engine::store::Push;
 use sidelock_engine::{Incarnation, StoreTime};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
+use tokio::time::timeout_at;
 
 /// Knows how to connect.
 pub(super) struct Connector {
-    client: redis::Client,
+    address: Address,
+    dialer: Dialer,
     names: Names,
     inbox: String,
     response_timeout: Duration,
-    connect_timeout: Duration,
 }
 
 /// A connection in use.
 pub(super) struct Connection {
     pub(super) wire: MultiplexedConnection,
+    /// Keeps it open.
+    _line: Wire,
     pub(super) names: Names,
     pub(super) scripts: Arc<Scripts>,
     /// Messages of the inbox.
@@ -54,62 +57,62 @@ pub(super) struct Scripts {
 
 impl Connector {
     pub(super) fn new(config: &RedisConfig, incarnation: Incarnation) -> Result<Connector, RedisConfigError> {
-        if config.url.starts_with("rediss:") || config.url.starts_with("valkeys:") {
-            return Err(RedisConfigError::Tls);
+        let (address, settings) = address::read(&config.url)?;
+        // Whoever names an authority believes that nobody else can listen.
+        match config.access.tls.first_named() {
+            Some(setting) if !address.has_tls() => return Err(RedisConfigError::NoTls { setting }),
+            _ => {}
         }
-        let misunderstood = |error: RedisError| RedisConfigError::Url(error.to_string());
-        let info: ConnectionInfo = config.url.as_str().into_connection_info().map_err(misunderstood)?;
-        let mut settings = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
-        settings = settings.set_lib_name("sidelock", env!("CARGO_PKG_VERSION"));
-        if let Some(username) = &config.username {
-            settings = settings.set_username(username);
-        }
-        if let Some(password) = &config.password {
-            settings = settings.set_password(password);
-        }
-        let tcp = info.tcp_settings().clone().set_nodelay(true);
-        let info = info.set_redis_settings(settings).set_tcp_settings(tcp);
+        let dialer = Dialer::new(settings, config.access.clone(), config.connect_timeout);
+        dialer.check(&address).map_err(RedisConfigError::Access)?;
         let names = Names::new(&config.prefix, &config.namespace);
-        Ok(Connector {
-            client: redis::Client::open(info).map_err(misunderstood)?,
-            inbox: names.inbox(incarnation),
-            names,
-            response_timeout: config.response_timeout,
-            connect_timeout: config.connect_timeout,
-        })
+        let inbox = names.inbox(incarnation);
+        Ok(Connector { address, dialer, names, inbox, response_timeout: config.response_timeout })
     }
 
     /// One attempt. What is wrong, in words for the log, if it fails.
     pub(super) async fn connect(&self) -> Result<Connection, String> {
-        match tokio::time::timeout(self.connect_timeout, self.prepare()).await {
+        let (pushes, inbox) = mpsc::unbounded_channel();
+        let config =
+            self.habits().set_push_sender(move |info| news(&info).map_or(Ok(()), |news| pushes.send(news)));
+        let deadline = self.dialer.deadline();
+        let wire = self.dialer.dial(&self.address, config, deadline).await?;
+        match timeout_at(deadline, self.prepare(wire, inbox)).await {
             Ok(Ok(connection)) => Ok(connection),
             Ok(Err(NotReady::Redis(error))) => Err(reason(&error)),
             Ok(Err(NotReady::Unfit(why))) => Err(why),
-            Err(_) => Err(format!("Redis did not answer within {} ms", self.connect_timeout.as_millis())),
+            Err(_) => Err(self.dialer.overdue()),
         }
     }
 
     /// A connection of its own for looking around, on which no scripts are loaded and no inbox is heard.
-    pub(super) async fn visit(&self) -> Result<MultiplexedConnection, String> {
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(None)
-            .set_response_timeout(Some(self.response_timeout));
-        let opened = self.client.get_multiplexed_async_connection_with_config(&config);
-        match tokio::time::timeout(self.connect_timeout, opened).await {
-            Ok(opened) => opened.map_err(|error| reason(&error)),
-            Err(_) => Err(format!("Redis did not answer within {} ms", self.connect_timeout.as_millis())),
-        }
+    pub(super) async fn visit(&self) -> Result<Wire, String> {
+        self.dialer.dial(&self.address, self.habits(), self.dialer.deadline()).await
     }
 
-    async fn prepare(&self) -> Result<Connection, NotReady> {
-        let (pushes, inbox) = mpsc::unbounded_channel();
-        // The crate's defaults are for caches: half a second to answer, Nagle on, retries that know nothing of
-        // outcomes. Retrying is the engine's business.
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(self.connect_timeout))
-            .set_response_timeout(Some(self.response_timeout))
-            .set_push_sender(move |info| news(&info).map_or(Ok(()), |news| pushes.send(news)));
-        let mut wire = self.client.get_multiplexed_async_connection_with_config(&config).await?;
+    pub(super) fn has_tls(&self) -> bool {
+        self.address.has_tls()
+    }
+
+    /// The crate's defaults are for caches: half a second to answer, retries that know nothing of outcomes. Retrying is the
+    /// engine's business.
+    fn habits(&self) -> AsyncConnectionConfig {
+        AsyncConnectionConfig::new().set_response_timeout(Some(self.response_timeout))
+    }
+
+    /// Takes these for the next connection. For one that stands: what it has to say, if there is something.
+    pub(super) fn renew(&self, access: Access) -> Result<Option<Cmd>, String> {
+        self.dialer.renew(access);
+        self.dialer.check(&self.address)?;
+        self.dialer.introduction()
+    }
+
+    async fn prepare(
+        &self,
+        line: Wire,
+        pushes: mpsc::UnboundedReceiver<News>,
+    ) -> Result<Connection, NotReady> {
+        let mut wire = line.commands.clone();
         let warning = check(&mut wire).await?;
         let (turn, turn_under_oom, (seconds, micros)): (String, String, (u64, u64)) = redis::pipe()
             .cmd("SCRIPT")
@@ -124,9 +127,10 @@ impl Connector {
         wire.subscribe(&self.inbox).await?;
         Ok(Connection {
             wire,
+            _line: line,
             names: self.names.clone(),
             scripts: Arc::new(Scripts { turn, turn_under_oom }),
-            pushes: inbox,
+            pushes,
             at: StoreTime(seconds * 1_000_000 + micros),
             warning,
         })
@@ -179,7 +183,7 @@ pub(super) fn reason(error: &RedisError) -> String {
     let detail = error.detail().unwrap_or(&whole);
     match (code, error.kind()) {
         ("WRONGPASS", _) | (_, ErrorKind::AuthenticationFailed) => {
-            "WRONGPASS: Redis refuses this user or password; correct them, then SIGHUP".into()
+            "WRONGPASS: Redis refuses this user or password; correct them: their file is read anew for the next attempt".into()
         }
         ("NOAUTH", _) => "Redis wants a password and none is configured".into(),
         ("NOPERM", _) => format!("Redis does not let this user do what Sidelock needs: {detail}"),

@@ -3,7 +3,8 @@
 //! Owns reconnecting, natural batching, the sign of life, and that every call gets exactly one outcome. Must not know
 //! what calls mean.
 
-use super::connect::{Connection, Connector, News};
+use super::connect::{Connection, Connector, News, reason};
+use super::dial::Access;
 use super::outbox::Outbox;
 use super::turn::{Answered, Turn};
 use super::{RedisConfig, Request, StoreEvent, listing};
@@ -12,6 +13,7 @@ use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::ops::ControlFlow;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -30,10 +32,12 @@ pub(super) async fn run(
     requests: mpsc::UnboundedReceiver<Request>,
     events: mpsc::Sender<StoreEvent>,
 ) {
-    let mut link = Link { ping_interval: config.ping_interval, requests, events, last_reason: None };
+    let connector = Arc::new(connector);
+    let mut link =
+        Link { ping_interval: config.ping_interval, connector, requests, events, last_reason: None };
     let mut backoff = BACKOFF_MIN;
     // Breaks where nobody is left to serve.
-    while let ControlFlow::Continue(attempt) = link.connect(&connector).await {
+    while let ControlFlow::Continue(attempt) = link.connect().await {
         let served = match attempt {
             Ok(connection) => {
                 backoff = BACKOFF_MIN;
@@ -50,6 +54,7 @@ pub(super) async fn run(
 
 struct Link {
     ping_interval: Duration,
+    connector: Arc<Connector>,
     requests: mpsc::UnboundedReceiver<Request>,
     events: mpsc::Sender<StoreEvent>,
     /// Why it is down, as last told.
@@ -58,7 +63,8 @@ struct Link {
 
 impl Link {
     /// Connects; calls that come meanwhile are refused.
-    async fn connect(&mut self, connector: &Connector) -> ControlFlow<(), Result<Connection, String>> {
+    async fn connect(&mut self) -> ControlFlow<(), Result<Connection, String>> {
+        let connector = self.connector.clone();
         let attempt = connector.connect();
         tokio::pin!(attempt);
         loop {
@@ -86,6 +92,10 @@ impl Link {
             None => return ControlFlow::Break(()),
             // Dropped, which is its answer.
             Some(Request::List(_)) => return ControlFlow::Continue(()),
+            Some(Request::Renew(access)) => {
+                let renewed = self.connector.renew(*access).map(drop);
+                return self.tell(StoreEvent::Renewed(renewed)).await;
+            }
             Some(Request::Calls(calls)) => calls,
         };
         let refused = |call: Call| (call.id, Outcome::NotApplied(Fault::Down));
@@ -150,6 +160,7 @@ impl Link {
                         match request {
                             Request::Calls(calls) => outbox.extend(calls),
                             Request::List(wish) => listing::start(&connection, wish),
+                            Request::Renew(access) => self.renew(&connection, *access),
                         }
                         next = self.requests.try_recv().ok();
                     }
@@ -166,6 +177,21 @@ impl Link {
             .await?;
         let refused = |call: Call| (call.id, Outcome::NotApplied(Fault::Down));
         self.answer(outbox.take_all().map(refused).collect()).await
+    }
+
+    /// Takes a new access, and says the password of it on this connection, beside all else that it does.
+    fn renew(&self, connection: &Connection, access: Access) {
+        let (introduction, events) = (self.connector.renew(access), self.events.clone());
+        let mut wire = connection.wire.clone();
+        tokio::spawn(async move {
+            let renewed = match introduction {
+                Ok(Some(auth)) => auth.query_async(&mut wire).await.map_err(|error| reason(&error)),
+                Ok(None) => Ok(()),
+                Err(why) => Err(why),
+            };
+            // Who no longer listens need not know.
+            drop(events.send(StoreEvent::Renewed(renewed)).await);
+        });
     }
 
     /// A turn is answered. Why the connection is lost, if it is.

@@ -7,6 +7,10 @@
 //! One connection, in RESP3: pushes of the inbox arrive on it between the answers, so that there is no subscriber that
 //! can be half dead while commands work, nothing to ping besides, and no order to restore between the two.
 
+mod address;
+mod credentials;
+mod tls;
+mod dial;
 mod connect;
 mod fitness;
 mod survey;
@@ -22,7 +26,10 @@ mod listing;
 #[cfg(feature = "fuzz")]
 pub mod fuzz;
 
+pub use credentials::Credentials;
+pub use dial::Access;
 pub use survey::{Survey, survey};
+pub use tls::TlsFiles;
 
 use crate::listing::Listing;
 use sidelock_engine::store::{Call, CallId, Outcome, Push};
@@ -34,12 +41,11 @@ use tokio::sync::{mpsc, oneshot};
 /// How to reach Redis, and what to call things there.
 #[derive(Clone)]
 pub struct RedisConfig {
-    /// `redis://[user[:password]@]host[:port][/db]` or `unix:///path/to/socket[?db=…&user=…&pass=…]`.
+    /// `redis://[user[:password]@]host[:port][/db]`, `rediss://…` for TLS, or
+    /// `unix:///path/to/socket[?db=…&user=…&pass=…]`.
     pub url: String,
-    /// Goes before the one in the URL.
-    pub username: Option<String>,
-    /// Goes before the one in the URL.
-    pub password: Option<String>,
+    /// Files that are read anew for each connection.
+    pub access: Access,
     /// First part of every name in Redis.
     pub prefix: String,
     /// Keeps apart those who share a Redis.
@@ -58,8 +64,7 @@ impl RedisConfig {
     pub fn new(url: impl Into<String>) -> RedisConfig {
         RedisConfig {
             url: url.into(),
-            username: None,
-            password: None,
+            access: Access::default(),
             prefix: "sl".into(),
             namespace: "default".into(),
             response_timeout: Duration::from_millis(1250),
@@ -68,7 +73,8 @@ impl RedisConfig {
         }
     }
 
-    /// Whether the store could be started with this, as far as that shows without a network.
+    /// Whether the store could be started with this, as far as that shows without a network: the files are there, and make
+    /// sense.
     pub fn check(&self) -> Result<(), RedisConfigError> {
         connect::Connector::new(self, Incarnation(0)).map(drop)
     }
@@ -92,11 +98,24 @@ impl fmt::Debug for RedisConfig {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RedisConfigError {
     /// Not understood.
-    #[error("the Redis URL is not understood ({0}); write redis://host:6379/0 or unix:///path/to/socket")]
+    #[error(
+        "redis.url is not understood ({0}); write redis://host:6379/0, rediss://host:6379/0 for TLS, or unix:///path/to/socket"
+    )]
     Url(String),
-    /// TLS is asked for.
-    #[error("rediss:// (TLS) is not built in; use redis:// or unix://")]
-    Tls,
+    /// TLS without a proof of whom it speaks with.
+    #[error("redis.url: #insecure is not offered; name the authority of Redis' certificate in redis.ca_file")]
+    Insecure,
+    /// There are files for TLS, and no TLS.
+    #[error(
+        "redis.{setting} is for TLS, and redis.url asks for none: write rediss://, or drop redis.{setting}"
+    )]
+    NoTls {
+        /// One of those that are there.
+        setting: &'static str,
+    },
+    /// A file can not be read, or makes no sense.
+    #[error("{0}")]
+    Access(String),
 }
 
 /// What the store tells its driver.
@@ -125,6 +144,8 @@ pub enum StoreEvent {
     Push(Push),
     /// Redis is not set up as locks need it; what to do about it. Precedes an `Up`.
     Warning(String),
+    /// What [`RedisHandle::renew`] came to: why the new access can not be used, if so. A connection that stands goes on.
+    Renewed(Result<(), String>),
     /// A pipeline was answered: for the metrics.
     Pipeline {
         /// Calls in it.
@@ -168,6 +189,7 @@ pub struct RedisHandle {
 enum Request {
     Calls(Vec<Call>),
     List(listing::Wish),
+    Renew(Box<Access>),
 }
 
 impl RedisHandle {
@@ -183,5 +205,12 @@ impl RedisHandle {
     pub fn list(&self, prefix: String, answer: oneshot::Sender<Result<Listing, String>>) {
         // As above.
         let _ = self.requests.send(Request::List(listing::Wish { prefix, answer }));
+    }
+
+    /// Takes this access from now on, and reads its files again. A connection that stands stays, and says the new password
+    /// to Redis: no call is lost, whatever comes of it.
+    pub fn renew(&self, access: Access) {
+        // As above.
+        let _ = self.requests.send(Request::Renew(Box::new(access)));
     }
 }

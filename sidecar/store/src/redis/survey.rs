@@ -4,7 +4,9 @@
 //! Sidelock does. Must not judge: `fitness` does.
 
 use super::RedisConfig;
+use super::address;
 use super::connect::{Connector, reason};
+use super::dial::Wire;
 use super::fitness::{self, Info, Settings};
 use super::names::Names;
 use crate::finding::Finding;
@@ -32,25 +34,32 @@ pub struct Survey {
 pub async fn survey(config: &RedisConfig) -> Survey {
     let names = Names::new(&config.prefix, &config.namespace);
     let needs = Needs::new(&names);
-    let acl_rule = needs.rule(config.username.as_deref(), &names);
+    let user = user_of(config);
+    let acl_rule = needs.rule(user.as_deref(), &names);
     let mut findings = Vec::new();
     match open(config).await {
-        Ok(mut wire) => look_around(&mut wire, config, &needs, &acl_rule, &mut findings).await,
+        Ok((mut line, reachable)) => {
+            findings.push(reachable);
+            look_around(&mut line.commands, config, &needs, &acl_rule, &mut findings).await;
+        }
         Err(unreachable) => findings.push(unreachable),
     }
     Survey { findings, acl_rule }
 }
 
-async fn open(config: &RedisConfig) -> Result<MultiplexedConnection, Finding> {
+/// A connection, and that there is one; or why not.
+async fn open(config: &RedisConfig) -> Result<(Wire, Finding), Finding> {
     let connector = Connector::new(config, Incarnation(0))
-        .map_err(|error| Finding::fail("redis", error.to_string(), "correct redis.url"))?;
-    connector.visit().await.map_err(|why| {
+        .map_err(|error| Finding::fail("redis", error.to_string(), "correct it, then ask again"))?;
+    let line = connector.visit().await.map_err(|why| {
         Finding::fail(
             "redis",
             format!("can not be used: {why}"),
-            "is it running there, and are user and password right?",
+            "nothing more was looked at: ask again then",
         )
-    })
+    })?;
+    let tls = if connector.has_tls() { ", over TLS" } else { "" };
+    Ok((line, Finding::ok("redis", format!("is reachable{tls}"))))
 }
 
 async fn look_around(
@@ -60,7 +69,6 @@ async fn look_around(
     rule: &str,
     findings: &mut Vec<Finding>,
 ) {
-    findings.push(Finding::ok("redis", "is reachable"));
     match cmd("INFO").query_async::<String>(wire).await {
         Ok(text) => {
             let info = Info::read(&text);
@@ -79,7 +87,10 @@ async fn look_around(
             "let this user run INFO",
         )),
     }
-    let user: String = cmd("ACL").arg("WHOAMI").query_async(wire).await.unwrap_or_else(|_| user_of(config));
+    let user: String = cmd("ACL").arg("WHOAMI").query_async(wire).await.unwrap_or_else(|_| {
+        // It may not ask.
+        user_of(config).unwrap_or_else(|| "of this connection".into())
+    });
     findings.push(needs.denied(wire).await.map_or_else(
         |error| Finding::fail("rights", reason(&error), format!("let an operator of Redis run: {rule}")),
         |denied| fitness::rights(&user, &denied, rule),
@@ -91,8 +102,9 @@ async fn look_around(
 }
 
 /// The user as far as we know without asking.
-fn user_of(config: &RedisConfig) -> String {
-    config.username.clone().unwrap_or_else(|| "of this connection".into())
+fn user_of(config: &RedisConfig) -> Option<String> {
+    let in_url = || Some(address::read(&config.url).ok()?.1.username()?.to_owned());
+    config.access.credentials.username.clone().or_else(in_url)
 }
 
 /// What only CONFIG GET tells. A user for Sidelock need not be allowed to ask.

@@ -8,5 +8,6 @@ mod faults;
 mod link;
 mod listing;
 mod transport;
+mod access;
 #[cfg(feature = "fuzz")]
 mod stopped;
