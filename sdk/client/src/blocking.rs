@@ -124,7 +124,7 @@ impl Client {
     /// # Errors
     /// As [`crate::Client::connect_default`].
     pub fn connect_with(builder: Builder) -> Result<Client> {
-        Client::start(builder.connect())
+        Client::start(builder.write_through().connect())
     }
 
     /// See [`crate::Client::embedded`].

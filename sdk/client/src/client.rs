@@ -62,6 +62,7 @@ pub struct Builder {
     default_wait: Option<Duration>,
     require_scope: Option<Scope>,
     unreachable_after: Duration,
+    write_through: bool,
 }
 
 /// What the sidecar says of itself.
@@ -143,6 +144,7 @@ impl Builder {
             default_wait: None,
             require_scope: None,
             unreachable_after: UNREACHABLE_AFTER,
+            write_through: false,
         }
     }
 
@@ -173,6 +175,13 @@ impl Builder {
     /// Requests fail when there was no connection for so long, even if their wait is longer. Without this: 30 s.
     pub fn unreachable_after(mut self, span: Duration) -> Builder {
         self.unreachable_after = span;
+        self
+    }
+
+    /// Requests are written by the thread that makes them, a system call each, instead of by the connection's task, as many
+    /// at a time as there are. For threads that are not the runtime's: to wake a thread costs more than to write.
+    pub fn write_through(mut self) -> Builder {
+        self.write_through = true;
         self
     }
 
@@ -213,7 +222,12 @@ impl Builder {
 
     fn start(&self, target: Target, introduction: Introduction, welcomed: Welcomed) -> Handle {
         let alive_until_ns = clock::after(welcomed.said_hello_ns, welcomed.session.session_ttl);
-        let shared = Arc::new(Shared::new(welcomed.session.clone(), alive_until_ns, self.unreachable_after));
+        let shared = Arc::new(Shared::new(
+            welcomed.session.clone(),
+            alive_until_ns,
+            self.unreachable_after,
+            self.write_through,
+        ));
         tokio::spawn(link::keep(shared.clone(), target, introduction, welcomed));
         Handle {
             shared,

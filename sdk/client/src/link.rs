@@ -8,7 +8,7 @@ use crate::discover::Target;
 use crate::error::Error;
 use crate::fork::LetGoInChild;
 use crate::handshake::{self, Introduction, Welcomed};
-use crate::shared::{Ended, Shared, Wakes};
+use crate::shared::{Ended, Idle, Shared, Wakes};
 use sidelock_socket::{Socket, is_hang_up};
 use sidelock_wire::{Decoder, Resume, ToClient, ToSidecar};
 use std::future::{Future, poll_fn};
@@ -233,7 +233,8 @@ impl Link {
         let mut state = self.shared.lock();
         std::mem::swap(&mut state.outbox, &mut self.outgoing);
         if self.outgoing.is_empty() {
-            state.link = Some(cx.waker().clone());
+            let writer = self.shared.write_through.then(|| self.stream.writer());
+            state.link = Some(Idle { waker: cx.waker().clone(), writer });
         }
         !self.outgoing.is_empty()
     }

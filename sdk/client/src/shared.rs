@@ -8,6 +8,7 @@ use crate::error::Error;
 use crate::fork::ProcessMark;
 use crate::hold::{End, Hold};
 use crate::slots::{Answer, Slot, Slots};
+use sidelock_socket::Writer;
 use sidelock_wire::{
     Code, Guarantee, LeaseName, Limits, LostReason, NOBODY, Resume, Scope, Secret, ToSidecar, Welcome,
 };
@@ -29,6 +30,8 @@ pub(crate) struct Shared {
     mark: ProcessMark,
     /// A request gives up after so long without a connection, however long it may wait.
     pub(crate) unreachable_after: Duration,
+    /// Who asks writes, instead of waking the connection for it.
+    pub(crate) write_through: bool,
 }
 
 /// What the lock guards.
@@ -38,8 +41,17 @@ pub(crate) struct State {
     pub(crate) slots: Slots,
     /// Frames to be written; empty unless the phase is `Up`.
     pub(crate) outbox: Vec<u8>,
-    /// Wakes the connection when there is something to write; absent while it is awake anyway.
-    pub(crate) link: Option<Waker>,
+    /// Absent while the connection writes, or was woken to write.
+    pub(crate) link: Option<Idle>,
+}
+
+/// A connection that has written all there was.
+#[derive(Debug)]
+pub(crate) struct Idle {
+    /// Wakes it.
+    pub(crate) waker: Waker,
+    /// For who would rather write than wake it.
+    pub(crate) writer: Option<Writer>,
 }
 
 /// Where the connection stands.
@@ -131,7 +143,12 @@ impl Session {
 }
 
 impl Shared {
-    pub(crate) fn new(session: Session, alive_until_ns: u64, unreachable_after: Duration) -> Shared {
+    pub(crate) fn new(
+        session: Session,
+        alive_until_ns: u64,
+        unreachable_after: Duration,
+        write_through: bool,
+    ) -> Shared {
         let state =
             State { phase: Phase::Up(session), slots: Slots::default(), outbox: Vec::new(), link: None };
         Shared {
@@ -140,6 +157,7 @@ impl Shared {
             closing: Notify::new(),
             mark: ProcessMark::here(),
             unreachable_after,
+            write_through,
         }
     }
 
@@ -148,14 +166,14 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Changes the state, then wakes the connection if that left it something to write.
+    /// Changes the state. What that left to write is written now, or the connection woken to do it.
     pub(crate) fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
         let mut state = self.lock();
         let result = change(&mut state);
-        let link = if state.outbox.is_empty() { None } else { state.link.take() };
+        let link = if state.is_all_written() { None } else { state.link.take() };
         drop(state);
         if let Some(link) = link {
-            link.wake();
+            link.waker.wake();
         }
         result
     }
@@ -200,6 +218,7 @@ impl Shared {
             Ended::ByUs(error) => (error, false),
         };
         state.outbox = Vec::new();
+        state.link = None;
         if !matches!(state.phase, Phase::Closed(_)) {
             state.phase = Phase::Away { error, since_ns: clock::boottime_ns() };
         }
@@ -270,6 +289,7 @@ impl Shared {
         let mut wakes = Wakes::default();
         let mut state = self.lock();
         state.outbox = Vec::new();
+        state.link = None;
         state.interrupt(&mut wakes);
         state.lose_leases(LostReason::Session, &mut wakes);
         state.give_up(|_| true, &error, &mut wakes);
@@ -287,6 +307,18 @@ impl State {
         if matches!(self.phase, Phase::Up(_)) {
             message.encode(&mut self.outbox);
         }
+    }
+
+    /// Whether nothing is left to write, be it that this thread could just write it.
+    fn is_all_written(&mut self) -> bool {
+        if let Some(Idle { writer: Some(writer), .. }) = &self.link
+            && !self.outbox.is_empty()
+        {
+            // What is wrong, if something is, the connection will find.
+            let written = writer.try_write(&self.outbox).unwrap_or(0);
+            self.outbox.drain(..written);
+        }
+        self.outbox.is_empty()
     }
 
     /// Gives a session lease back without waiting for the answer. An orphan's name says nothing to the session of now.

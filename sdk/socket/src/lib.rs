@@ -77,13 +77,12 @@ impl Socket {
     /// # Errors
     /// `WouldBlock` if nothing fits; the system's own.
     pub fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
-        loop {
-            match send(&self.stream, bytes, SendFlags::NOSIGNAL) {
-                Ok(count) => return Ok(count),
-                Err(Errno::INTR) => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
+        try_write(&self.stream, bytes)
+    }
+
+    /// For other threads.
+    pub fn writer(&self) -> Writer {
+        Writer(self.stream.clone())
     }
 
     /// Writes as much as fits, once something does. Who has nothing left to write says so by [`Socket::settle`].
@@ -153,6 +152,30 @@ impl Socket {
 impl AsRawFd for Socket {
     fn as_raw_fd(&self) -> RawFd {
         self.stream.as_raw_fd()
+    }
+}
+
+/// Writes to a stream from any thread, and keeps it open.
+#[derive(Clone, Debug)]
+pub struct Writer(Arc<UnixStream>);
+
+impl Writer {
+    /// As [`Socket::try_write`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
+        try_write(&self.0, bytes)
+    }
+}
+
+fn try_write(stream: &UnixStream, bytes: &[u8]) -> io::Result<usize> {
+    loop {
+        match send(stream, bytes, SendFlags::NOSIGNAL) {
+            Ok(count) => return Ok(count),
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
     }
 }
 

@@ -14,3 +14,4 @@ mod reconnect;
 mod registers;
 mod requests;
 mod several;
+mod write_through;

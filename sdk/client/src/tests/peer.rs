@@ -6,6 +6,9 @@ use sidelock_wire::{
     Acquire, Decoder, FRAME_BYTES_MAX, Granted, Guarantee, Hello, LeaseName, Limits, Register, RegisterAct,
     Resume, Scope, Secret, ToClient, ToSidecar, Welcome,
 };
+use std::io::{ErrorKind, Read};
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream as StdStream;
 use std::path::PathBuf;
 use std::time::Duration;
 use tempfile::TempDir;
@@ -97,14 +100,26 @@ impl Peer {
 
     /// The number of the acquire that is due, and its wait.
     pub(super) async fn acquire(&mut self, key: &str) -> (u64, Option<Duration>) {
-        self.next(|message| match message {
-            ToSidecar::Acquire(Acquire { request, key: asked, wait, .. }) => {
-                assert_eq!(asked, key.as_bytes());
-                (request, wait)
-            }
-            other => panic!("an acquire was due, got {other:?}"),
-        })
-        .await
+        self.next(|message| acquire_of(message, key)).await
+    }
+
+    /// The same of one that has arrived, without letting anybody run meanwhile.
+    pub(super) fn acquire_already_here(&mut self, key: &str) -> (u64, Option<Duration>) {
+        self.take_in_already_here();
+        let payload = self.decoder.next_frame().unwrap().expect("nothing has arrived");
+        acquire_of(ToSidecar::decode(payload).unwrap().unwrap(), key)
+    }
+
+    /// Takes in what has arrived, without letting anybody run meanwhile; tells how many bytes.
+    pub(super) fn take_in_already_here(&mut self) -> usize {
+        let mut stream = StdStream::from(self.stream.as_fd().try_clone_to_owned().unwrap());
+        let mut bytes = vec![0; 1 << 22];
+        let count = match stream.read(&mut bytes) {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => 0,
+            read => read.unwrap(),
+        };
+        self.decoder.space().extend_from_slice(&bytes[..count]);
+        count
     }
 
     /// The number of the acquire whose cancel is due.
@@ -216,6 +231,16 @@ impl Peer {
         self.grant(request, 1).await;
         drop(probe.await.unwrap().unwrap());
         assert_eq!(self.release().await.1, request);
+    }
+}
+
+fn acquire_of(message: ToSidecar<'_>, key: &str) -> (u64, Option<Duration>) {
+    match message {
+        ToSidecar::Acquire(Acquire { request, key: asked, wait, .. }) => {
+            assert_eq!(asked, key.as_bytes());
+            (request, wait)
+        }
+        other => panic!("an acquire was due, got {other:?}"),
     }
 }
 
