@@ -5,10 +5,10 @@
 //! [`Failure::Stopped`]; the operation stays where it is, its place in the queue included, and the same call with the same
 //! *ticket*, a number that the caller chose, goes on with it. A handler may also throw, at any moment after the call has
 //! returned and before its caller has seen what: [`forget`] then gives up the operation, and gives back what it got.
-//! Nothing spins: the thread sleeps in one read, which a signal interrupts.
+//! Nothing spins: the thread drives the runtime for a moment, and then sleeps in one read; a signal interrupts either.
 
 use crate::error::{Failure, Result};
-use crate::runtime;
+use crate::runtime::{Driven, runtime};
 use sidelock_client::ProcessMark;
 use std::any::Any;
 use std::cell::RefCell;
@@ -22,7 +22,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
-/// A signal that comes between the caller's last look and the read interrupts nothing: so late at most it is seen.
+/// A signal that comes while the thread does not sleep interrupts nothing: so late at most it is seen.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 type Operation<T> = Pin<Box<dyn Future<Output = Result<T>>>>;
@@ -33,13 +33,24 @@ where
     T: Delivery,
     F: Future<Output = Result<T>> + 'static,
 {
-    let mut operation: Operation<T> = match PARKED.with_borrow_mut(|parked| parked.take(ticket)) {
-        Some(operation) => operation,
-        None => Box::pin(begin()),
+    let runtime = runtime()?;
+    let (mut operation, driven): (Operation<T>, _);
+    match PARKED.with_borrow_mut(|parked| parked.take(ticket)) {
+        None => {
+            operation = Box::pin(begin());
+            driven = runtime.drive(operation.as_mut())?;
+        }
+        Some(parked) => (operation, driven) = (parked, Driven::TooLong),
+    }
+    let polled = match driven {
+        Driven::Done(outcome) => Poll::Ready(outcome),
+        Driven::Interrupted => Poll::Pending,
+        Driven::TooLong => {
+            let _ride = runtime.ride();
+            let _context = runtime.handle().enter();
+            bell()?.poll_until_signal(operation.as_mut())
+        }
     };
-    let runtime = runtime::handle()?;
-    let _context = runtime.enter();
-    let polled = bell()?.poll_until_signal(operation.as_mut());
     PARKED.with_borrow_mut(|parked| match polled {
         Poll::Ready(outcome) => {
             parked.delivering = outcome.as_ref().ok().and_then(Delivery::way_back).map(|back| (ticket, back));
@@ -75,7 +86,7 @@ pub(crate) trait Delivery: 'static {
     }
 }
 
-pub(crate) type WayBack = Box<dyn FnOnce()>;
+pub(crate) type WayBack = Box<dyn FnOnce() + Send>;
 
 impl Delivery for () {}
 impl Delivery for String {}

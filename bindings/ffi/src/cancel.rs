@@ -4,7 +4,7 @@
 //! said explicitly and heard here.
 
 use crate::error::{Failure, Result};
-use crate::runtime::Guest;
+use crate::guest::Guest;
 use crate::signal::Signal;
 use std::future::Future;
 use std::sync::Arc;

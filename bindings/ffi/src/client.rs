@@ -142,6 +142,11 @@ impl Client {
         blocking::wait(ticket, || self.connecting())
     }
 
+    /// See `plain`.
+    pub fn address(&self) -> u64 {
+        std::ptr::from_ref(self) as u64
+    }
+
     /// The register of this key.
     pub fn register(self: Arc<Self>, key: String) -> Arc<Register> {
         Register::new(self, key)
@@ -164,7 +169,8 @@ impl Client {
 
 impl Client {
     fn with(options: &Options, embedded: bool, listener: Option<Arc<dyn LossListener>>) -> Arc<Client> {
-        let mut builder = sdk::Client::builder();
+        // An event loop's thread, or one that blocks: none of them the runtime's.
+        let mut builder = sdk::Client::builder().write_through();
         if let Some(socket) = &options.socket {
             builder = builder.socket(socket);
         }
@@ -206,7 +212,7 @@ impl Client {
         }
     }
 
-    fn acquiring(&self, wish: Wish) -> impl Future<Output = Result<Arc<Lease>>> + Send + use<> {
+    pub(crate) fn acquiring(&self, wish: Wish) -> impl Future<Output = Result<Arc<Lease>>> + Send + use<> {
         let (client, listener) = (self.sdk(), self.listener());
         async move {
             let client = client.await?;

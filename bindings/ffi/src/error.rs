@@ -237,6 +237,14 @@ impl Failure {
         Failure::Unreachable { code: None, text }
     }
 
+    /// A blocking call on a thread that moves bytes for all: it would wait for itself.
+    pub(crate) fn inside_a_callback() -> Failure {
+        Failure::invalid(
+            "",
+            "this blocks, and runs inside a callback of Sidelock's: do it on a thread of your own",
+        )
+    }
+
     /// An inherited lease: what it says is not this process's to say.
     pub(crate) fn inherited(key: &str) -> Failure {
         let text = format!(

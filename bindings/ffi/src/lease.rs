@@ -8,7 +8,7 @@ use crate::cancel::{self, Cancel};
 use crate::error::{Failure, Result};
 use crate::mode::Change;
 use crate::own_process::OwnProcess;
-use crate::runtime;
+use crate::runtime::runtime;
 use crate::wish::LossReason;
 use sidelock_client::{self as sdk, LeaseView};
 use std::fmt;
@@ -140,19 +140,22 @@ impl Lease {
         cancel::run(cancel, async { Ok(ended.await) }).await
     }
 
+    /// See `plain`.
+    pub fn address(&self) -> u64 {
+        std::ptr::from_ref(self) as u64
+    }
+
     /// Tells the client's listener under this number should it be lost, once.
     pub fn watch(self: Arc<Self>, number: u64) -> Result<()> {
         // Not kept by the task: its end would be the other language's business, on this thread, maybe while that language ends.
         let Some(listener) = self.listener.as_ref().map(Arc::downgrade) else {
             return Err(Failure::invalid(&self.key, "this client was made without a listener"));
         };
-        let (runtime, ended) = (runtime::handle()?, self.ending());
-        runtime.spawn(async move {
-            if let Some(reason) = ended.await
-                && let Some(listener) = listener.upgrade()
-            {
+        let ended = self.ending();
+        runtime()?.handle().spawn(async move {
+            if let Some(reason) = ended.await {
                 // Elsewhere: the other language may be busy, and this thread has all connections to look after.
-                tokio::task::spawn_blocking(move || listener.lost(number, reason));
+                tokio::task::spawn_blocking(move || listener.upgrade().map(|told| told.lost(number, reason)));
             }
         });
         Ok(())
@@ -178,6 +181,10 @@ impl Lease {
         let key = views.iter().map(LeaseView::key).collect::<Vec<_>>().join(", ");
         let holding = Arc::new(OwnProcess::new(Mutex::new(Holding { views, place: Place::Here(held) })));
         Arc::new(Lease { key, fences, holding, listener })
+    }
+
+    pub(crate) fn into_address(self: Arc<Self>) -> u64 {
+        Arc::into_raw(self) as u64
     }
 
     /// What is locked; of several keys all, with commas between.
@@ -236,7 +243,7 @@ impl Lease {
     }
 
     /// Gives it back now; the future is only about hearing of it.
-    fn releasing(&self) -> impl Future<Output = Result<()>> + Send + use<> {
+    pub(crate) fn releasing(&self) -> impl Future<Output = Result<()>> + Send + use<> {
         let release: Result<Giving> = self.take().map(|taken| match taken {
             Taken::Held(held) => held.give_back(),
             Taken::GivenBackBy(change) => Box::pin(async move {

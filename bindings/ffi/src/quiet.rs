@@ -1,6 +1,7 @@
 //! Before the other language ends.
 
 use crate::runtime;
+use std::pin::pin;
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
@@ -11,9 +12,11 @@ const QUIET_WITHIN: Duration = Duration::from_secs(1);
 /// thread of somebody else's is in it aborts the program. To be called when nothing is under way any more.
 #[uniffi::export]
 pub fn quiet() {
-    let Ok(runtime) = runtime::handle() else { return };
+    let Some(runtime) = runtime::started() else { return };
     let (back, came_back) = channel();
-    runtime.spawn(async move { back.send(()) });
+    let turn = runtime.handle().spawn(async move { back.send(()) });
+    // Here, as soon as that thread has left the driver's seat to this one; or there.
+    let _ = runtime.drive(pin!(turn));
     // Late is as good as never: there is nothing else to do about it.
     let _ = came_back.recv_timeout(QUIET_WITHIN);
 }

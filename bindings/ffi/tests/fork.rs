@@ -1,44 +1,10 @@
 //! A forked child: what it inherits is dead, and it gets on with a connection of its own.
 #![allow(unsafe_code, reason = "to fork is what is tested")]
 
-use sidelock_ffi::{Client, Failure, Lease, LossReason, Options, Units, Wish};
-use std::sync::Arc;
+mod child;
 
-fn lock(client: &Client, ticket: u64) -> Result<Arc<Lease>, Failure> {
-    let wish = Wish {
-        keys: vec!["k".into()],
-        units: Units::Exclusive,
-        wait_ms: Some(0),
-        ttl_ms: None,
-        max_hold_ms: None,
-        owner: None,
-        priority: 0,
-        reentrant: false,
-    };
-    client.acquire_blocking(wish, ticket)
-}
-
-/// Runs `check` in a forked child, and says whether it returned true there.
-fn in_child(check: impl FnOnce() -> bool) -> bool {
-    // SAFETY: this test is alone in its process; its other threads are the runtime's and the embedded sidecar's, which hold
-    // no lock that the child takes. It leaves without running anything of its parent.
-    unsafe {
-        match libc::fork() {
-            0 => {
-                // A child that hangs is a child that failed.
-                libc::alarm(20);
-                let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(check));
-                libc::_exit(if matches!(outcome, Ok(true)) { 0 } else { 1 })
-            }
-            child => {
-                assert!(child > 0, "fork failed");
-                let mut status = 0;
-                assert_eq!(libc::waitpid(child, &mut status, 0), child);
-                libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 0
-            }
-        }
-    }
-}
+use child::{in_child, lock};
+use sidelock_ffi::{Client, Failure, LossReason, Options};
 
 #[test]
 fn what_a_child_inherits_is_dead_and_what_it_makes_is_its_own() {

@@ -3,7 +3,9 @@
 mod blocking;
 mod cancel;
 mod close;
+mod driving;
 mod errors;
+mod event_loop;
 mod leader;
 mod leases;
 mod modes;

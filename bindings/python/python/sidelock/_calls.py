@@ -7,20 +7,18 @@ leaves its queue, and a lease that was granted in that moment is given back.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from . import _native
+from . import _native, _plain
 from ._errors import failures, translate
 
 _T = TypeVar("_T")
-_tickets = itertools.count(1)
 
 
 def blocking(call: Callable[..., _T], *arguments: Any) -> _T:
     """What `call` returns; its last parameter is the ticket."""
-    ticket = next(_tickets)
+    ticket = next(_plain.tickets)
     try:
         while True:
             try:
@@ -35,3 +33,25 @@ def blocking(call: Callable[..., _T], *arguments: Any) -> _T:
         _native.forget(ticket)
         raise
     raise error
+
+
+def acquire(finish: Callable[[int], _T], client: int, arguments: tuple[bytes, int, bytes, int, int]) -> _T:
+    """What `finish` makes of the address of the lease: from then on that looks after it."""
+    lease: _T = blocking(_acquire, finish, client, *arguments)
+    return lease
+
+
+def release(lease: int) -> None:
+    blocking(_release, lease)
+
+
+def _acquire(finish: Callable[[int], _T], *arguments: Any) -> _T:
+    lease = _plain.acquire(*arguments)
+    if lease == _plain.FAILED:
+        _native.failed()
+    return finish(lease)
+
+
+def _release(*arguments: Any) -> None:
+    if _plain.release(*arguments) == _plain.FAILED:
+        _native.failed()

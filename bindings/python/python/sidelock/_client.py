@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Any, ParamSpec, Self, TypeVar, Unpack, cast
 
 from . import _native
-from ._calls import blocking
+from ._calls import acquire, blocking
 from ._entries import Entries
 from ._errors import Invalid, Versioned, WaitTimeout
 from ._leader import Leader
@@ -42,8 +42,10 @@ class Lock:
 
         Raises `WaitTimeout` if the wait is over, and any other `SidelockError`.
         """
-        native = blocking(self._client._native.acquire_blocking, self._ask.wish(wait))
-        return Lease(native, ", ".join(self._ask.keys), self._client._losses)
+        client, ask = self._client, self._ask
+        return acquire(
+            lambda address: Lease(address, ask.key, client._losses), client._address, ask.arguments(wait)
+        )
 
     def try_acquire(self, wait: Seconds = 0) -> Lease | None:
         """Acquires it if it is free, or becomes free within `wait` seconds; else `None`."""

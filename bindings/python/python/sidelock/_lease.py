@@ -11,37 +11,54 @@ import time
 from collections.abc import Callable
 from datetime import datetime, timezone
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeAlias
 
-from . import _native
-from ._calls import blocking
+from . import _native, _plain
+from ._calls import blocking, release
 from ._errors import Conflict, Invalid, LeaseLost, OutcomeUnknown, SidecarUnreachable, SidelockError
 from ._losses import Losses
 from ._span import Seconds, to_ms, wait_ms
 
 _log = logging.getLogger("sidelock")
+_NativeLease: TypeAlias = _native.Lease
 
 
 class BaseLease:
     """What can be seen of a lease without asking anybody."""
 
-    __slots__ = ("__weakref__", "_fence", "_losses", "_native", "key")
+    __slots__ = ("__weakref__", "_address", "_losses", "_object", "_owned", "key")
 
-    def __init__(self, native: _native.Lease, key: str, losses: Losses) -> None:
-        self._native = native
+    def __init__(self, lease: int | _NativeLease, key: str, losses: Losses) -> None:
+        """`lease`: an address that is this one's to free, or the object of the generated code."""
+        self._owned = 0
+        if isinstance(lease, int):
+            self._owned = self._address = lease
+            self._object: _NativeLease | None = None
+        else:
+            self._address, self._object = lease.address(), lease
         self._losses = losses
-        self._fence: int | None = None
         self.key = key
         """What is locked; of several keys all, with commas between."""
+
+    def __del__(self, free: Callable[[int], None] = _plain.free_lease) -> None:
+        # It may have been interrupted before it knew.
+        if owned := getattr(self, "_owned", 0):
+            free(owned)
+
+    @property
+    def _native(self) -> _NativeLease:
+        """What the generated code knows it by: for what is done rarely."""
+        if self._object is None:
+            self._object = _native.lease_at(self._address)
+        return self._object
 
     @property
     def fence(self) -> int:
         """The fence token: strictly rising per key, below 2**53. Send it along with every write to what the lock protects, and
         let the receiver refuse a lower one than it has seen: that holds even while a process is paused beyond its lease.
         Of several keys: that of the first in the order of their bytes; see `fences`."""
-        if self._fence is None:
-            self._fence = self._native.fence()
-        return self._fence
+        fence: int = _plain.fence(self._address)
+        return fence
 
     @property
     def fences(self) -> dict[str, int]:
@@ -60,7 +77,7 @@ class BaseLease:
 
     def is_valid(self) -> bool:
         """Whether it is still yours, by a look at the clock, without asking anybody. False in a forked child."""
-        return self._native.is_valid()
+        return bool(_plain.is_valid(self._address))
 
     def is_at_risk(self) -> bool:
         """Whether the sidecar fails to extend it at the moment: it will be lost at its deadline unless that succeeds."""
@@ -88,8 +105,8 @@ class Lease(BaseLease):
 
     __slots__ = ("_callbacks", "_loss")
 
-    def __init__(self, native: _native.Lease, key: str, losses: Losses) -> None:
-        super().__init__(native, key, losses)
+    def __init__(self, lease: int | _NativeLease, key: str, losses: Losses) -> None:
+        super().__init__(lease, key, losses)
         self._loss: Loss | None = None
         self._callbacks: list[Callable[[LeaseLost], None]] = []
 
@@ -109,7 +126,6 @@ class Lease(BaseLease):
         `Conflict` if it is no share.
         """
         blocking(self._native.upgrade_blocking, wait_ms(wait))
-        self._fence = None
 
     def downgrade(self) -> None:
         """Lets readers in beside it: a share from now on, without anybody coming in between. The fence stays.
@@ -124,7 +140,7 @@ class Lease(BaseLease):
         Raises `LeaseLost` if it was lost before. `OutcomeUnknown` if the connection broke: it is then free when its deadline
         passes, at the latest.
         """
-        blocking(self._native.release_blocking)
+        release(self._address)
 
     @property
     def lost(self) -> Loss:

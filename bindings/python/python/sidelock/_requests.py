@@ -8,9 +8,9 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable
-from typing import Any, Generic, Literal, Self, TypedDict, TypeVar, Unpack
+from typing import Generic, Literal, Self, TypedDict, TypeVar, Unpack
 
-from . import _native
+from . import _native, _plain
 from ._losses import Losses
 from ._owner import actor_name
 from ._span import Seconds, optional_ms, to_ms, wait_ms
@@ -18,10 +18,10 @@ from ._span import Seconds, optional_ms, to_ms, wait_ms
 Scope = Literal["process", "host", "fleet"]
 """How far locks reach: this process (embedded), this host (a sidecar on its memory store), all sidecars of a Redis."""
 
-# The generator makes its variants in a way that type checkers do not follow.
-_units: Any = _native.Units
-_EXCLUSIVE: _native.Units = _units.EXCLUSIVE()
-_SHARED: _native.Units = _units.SHARED()
+# Kind, permits, limit, window.
+Units = tuple[int, int, int, int]
+_EXCLUSIVE: Units = (_plain.EXCLUSIVE, 0, 0, 0)
+_SHARED: Units = (_plain.SHARED, 0, 0, 0)
 
 _SCOPES = {
     "process": _native.Scope.PROCESS,
@@ -53,32 +53,31 @@ class LeaseOptions(TurnOptions, total=False):
 class Ask:
     """A request for leases, before it is known how long it waits and who asks."""
 
-    __slots__ = ("keys", "_max_hold", "_owner", "_priority", "_reentrant", "_ttl", "_units", "_wait")
+    __slots__ = ("key", "_order", "_owner", "_wait")
 
-    def __init__(
-        self, keys: list[str], units: _native.Units, wait: Seconds | None, options: LeaseOptions
-    ) -> None:
-        self.keys = keys
-        self._units = units
-        self._wait = wait_ms(wait)
-        self._ttl = optional_ms(options.get("ttl"), "ttl")
-        self._max_hold = optional_ms(options.get("max_hold"), "max_hold")
-        self._priority = options.get("priority", 0)
-        self._owner = options.get("owner")
-        self._reentrant = options.get("reentrant", False)
-
-    def wish(self, wait: Seconds | None) -> _native.Wish:
-        """For the owner that runs now; `None` waits as was said before."""
-        return _native.Wish(
-            keys=self.keys,
-            units=self._units,
-            wait_ms=self._wait if wait is None else wait_ms(wait),
-            ttl_ms=self._ttl,
-            max_hold_ms=self._max_hold,
-            owner=self._owner or actor_name(),
-            priority=self._priority,
-            reentrant=self._reentrant,
+    def __init__(self, keys: list[str], units: Units, wait: Seconds | None, options: LeaseOptions) -> None:
+        self.key = ", ".join(keys)
+        self._order = _plain.order(
+            keys,
+            units,
+            options.get("reentrant", False),
+            options.get("priority", 0),
+            optional_ms(options.get("ttl"), "ttl"),
+            optional_ms(options.get("max_hold"), "max_hold"),
         )
+        self._wait = _plain_wait(wait)
+        self._owner = options.get("owner")
+
+    def arguments(self, wait: Seconds | None) -> tuple[bytes, int, bytes, int, int]:
+        """Of a native call, for the owner that runs now; `None` waits as was said before."""
+        owner = (self._owner or actor_name()).encode()
+        order = self._order
+        return order, len(order), owner, len(owner), self._wait if wait is None else _plain_wait(wait)
+
+
+def _plain_wait(wait: Seconds | None) -> int:
+    ms = wait_ms(wait)
+    return _plain.AS_DEFAULT_MS if ms is None else ms
 
 
 class TurnAsk:
@@ -164,6 +163,7 @@ class Requests(Generic[_Lock, _RwLock, _Once, _Register, _Leader]):
         """
         self._losses = Losses()
         self._native = _native.Client(_options(socket, app, default_wait, require_scope), self._losses)
+        self._address = self._native.address()
 
     @classmethod
     def embedded(cls, default_wait: Seconds | None = None) -> Self:
@@ -172,6 +172,7 @@ class Requests(Generic[_Lock, _RwLock, _Once, _Register, _Leader]):
         client = cls.__new__(cls)
         client._losses = Losses()
         client._native = _native.Client.embedded(_options(None, None, default_wait, None), client._losses)
+        client._address = client._native.address()
         return client
 
     def lock(self, key: str, *, wait: Seconds | None = None, **options: Unpack[LeaseOptions]) -> _Lock:
@@ -191,7 +192,7 @@ class Requests(Generic[_Lock, _RwLock, _Once, _Register, _Leader]):
         **options: Unpack[LeaseOptions],
     ) -> _Lock:
         """`permits` of the semaphore `key`, which has `limit` of them. All who use it at a time agree on the limit."""
-        return self._lock(Ask([key], _units.PERMITS(permits, limit), wait, options))
+        return self._lock(Ask([key], (_plain.PERMITS, permits, limit, 0), wait, options))
 
     def rate(
         self,
@@ -205,8 +206,7 @@ class Requests(Generic[_Lock, _RwLock, _Once, _Register, _Leader]):
     ) -> _Lock:
         """`permits` of a rate: at most `limit` in any window of `per` seconds, whoever asks. A permit comes back that long
         after its grant, whatever becomes of its lease."""
-        units = _units.RATE(permits, limit, to_ms(per, "per"))
-        return self._lock(Ask([key], units, wait, options))
+        return self._lock(Ask([key], (_plain.RATE, permits, limit, to_ms(per, "per")), wait, options))
 
     def rwlock(self, key: str, *, wait: Seconds | None = None, **options: Unpack[LeaseOptions]) -> _RwLock:
         """The readers/writer lock `key`: many readers or one writer. `lock` on the same key is its writer."""

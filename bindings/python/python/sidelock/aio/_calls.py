@@ -1,17 +1,19 @@
 """Native calls of an event loop.
 
-Owns their errors, and what becomes of one that is cancelled: its native future is dropped. A wait leaves its queue, and a lease
-that was granted in that moment is given back.
+Owns how the task that made one waits for it, its errors, and what becomes of one that is cancelled: a wait leaves its queue, and
+a lease that was granted in that moment is given back. The calls that are made most have a way of their own.
 """
 
 from __future__ import annotations
 
+from asyncio import get_running_loop
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any, TypeVar
 
-from .. import _native
+from .. import _native, _plain
 from .._errors import failures, translate
+from ._loop import here
 
 _T = TypeVar("_T")
 
@@ -22,6 +24,29 @@ async def call(operation: Awaitable[_T]) -> _T:
         return await operation
     except failures as failure:
         error = translate(failure)
+    raise error
+
+
+async def run(finish: Callable[[int], _T], begin: Callable[..., int], *arguments: Any) -> _T:
+    """What `finish` makes of what came of an operation; from then on that looks after it. `begin` is a plain function whose
+    first parameter is the event loop, and whose last is the ticket."""
+    loop = get_running_loop()
+    place, ticket = here(loop), next(_plain.tickets)
+    try:
+        outcome = begin(place.address, *arguments, ticket)
+        while outcome == _plain.PENDING:
+            place.waiting[ticket] = waiter = loop.create_future()
+            await waiter
+            outcome = _plain.go_on(place.address, ticket)
+        if outcome == _plain.FAILED:
+            _native.failed()
+        return finish(outcome)
+    except failures as failure:
+        error = translate(failure)
+    except BaseException:
+        place.waiting.pop(ticket, None)
+        _plain.give_up(place.address, ticket)
+        raise
     raise error
 
 

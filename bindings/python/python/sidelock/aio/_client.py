@@ -16,10 +16,11 @@ from .._client import put_condition
 from .._entries import Entries
 from .._errors import Invalid, Versioned, WaitTimeout
 from .._locked import KeyTemplate
+from .._plain import begin_acquire
 from .._requests import Ask, Candidate, LeaseOptions, Requests, TurnAsk
 from .._seen import Holder, Sidecar, to_holder, to_sidecar
 from .._span import Seconds
-from ._calls import call
+from ._calls import call, run
 from ._leader import Leader
 from ._lease import Lease, Turn
 
@@ -43,8 +44,13 @@ class Lock:
 
         Raises `WaitTimeout` if the wait is over, and any other `SidelockError`.
         """
-        native = await call(self._client._native.acquire(self._ask.wish(wait), None))
-        return Lease(native, ", ".join(self._ask.keys), self._client._losses)
+        client, ask = self._client, self._ask
+        return await run(
+            lambda address: Lease(address, ask.key, client._losses),
+            begin_acquire,
+            client._address,
+            *ask.arguments(wait),
+        )
 
     async def try_acquire(self, wait: Seconds = 0) -> Lease | None:
         """Acquires it if it is free, or becomes free within `wait` seconds; else `None`."""

@@ -16,8 +16,9 @@ from .. import _native
 from .._errors import LeaseLost, OutcomeUnknown, SidecarUnreachable, SidelockError
 from .._lease import BaseLease, BaseTurn
 from .._losses import Losses
+from .._plain import begin_release
 from .._span import Seconds, to_ms, wait_ms
-from ._calls import call
+from ._calls import call, run
 
 _log = logging.getLogger("sidelock")
 
@@ -59,8 +60,8 @@ class Lease(BaseLease):
 
     __slots__ = ("_callbacks", "_guard", "_loop", "_loss")
 
-    def __init__(self, native: _native.Lease, key: str, losses: Losses) -> None:
-        super().__init__(native, key, losses)
+    def __init__(self, lease: int | _native.Lease, key: str, losses: Losses) -> None:
+        super().__init__(lease, key, losses)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._loss: Loss | None = None
         self._guard: _Guard | None = None
@@ -82,7 +83,6 @@ class Lease(BaseLease):
         `Conflict` if it is no share.
         """
         await call(self._native.upgrade(wait_ms(wait), None))
-        self._fence = None
 
     async def downgrade(self) -> None:
         """Lets readers in beside it: a share from now on, without anybody coming in between. The fence stays.
@@ -98,11 +98,14 @@ class Lease(BaseLease):
         Raises `LeaseLost` if it was lost before. `OutcomeUnknown` if the connection broke: it is then free when its deadline
         passes, at the latest.
         """
-        await call(self._native.release())
+        await run(bool, begin_release, self._address)
 
     @property
     def lost(self) -> Loss:
         """An event that is set when it is lost: `await lease.lost.wait()`, `lease.lost.is_set()`."""
+        return self._watched()
+
+    def _watched(self) -> Loss:
         if self._loss is None:
             self._loss = Loss()
             self._loop = asyncio.get_running_loop()
@@ -150,11 +153,16 @@ class Lease(BaseLease):
         task = asyncio.current_task()
         if task is None:
             raise RuntimeError("a lease guards a block that runs in a task")
-        self._guard = _Guard(task)
-        if self.lost.is_set():
-            self._guard = None
+        if self._loss is not None and self._loss.is_set():
             raise self._loss_error()
+        self._guard = _Guard(task)
+        # Not at once: a block that ends before it waits for anything can not be cancelled, and needs no watch.
+        asyncio.get_running_loop().call_soon(self._watch_block)
         return self
+
+    def _watch_block(self) -> None:
+        if self._guard is not None:
+            self._watched()
 
     async def __aexit__(
         self,
