@@ -24,6 +24,15 @@ step() {
     return $code
 }
 
+# The wheel as users install it, into the virtual environment of the benchmarks.
+python_for_bench() {
+    local venv=$1 build=$languages_dir/python-build wheels=$target_dir/bench/wheels
+    mkdir -p "$languages_dir" && rm -rf "$wheels" &&
+        python3 -m venv "$build" && "$build/bin/pip" install --quiet 'maturin>=1.16,<2' &&
+        (cd bindings/python && PATH="$build/bin:$PATH" maturin build --quiet --out "$wheels") &&
+        "$venv/bin/pip" install --quiet --no-index --force-reinstall "$wheels"/*.whl
+}
+
 # The profile `dev` for library and generator alike: one build of what they share.
 python_sdk() {
     local venv=$languages_dir/python tests=bindings/python/tests outcome code passed failed

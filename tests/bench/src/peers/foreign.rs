@@ -1,4 +1,5 @@
-//! Peers that are processes: a small program around each library, which `tests/run bench` builds or installs.
+//! Peers that are processes: a small program around each library, which `tests/run bench` builds or installs. So are the
+//! users of our own SDKs in other languages.
 //!
 //! Owns the processes and what is said to them. Must not know what their libraries do.
 
@@ -6,7 +7,7 @@ use crate::Outcome;
 use crate::load::Crowd;
 use crate::measure::Latency;
 use sidelock_e2e::process::Process;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -18,6 +19,16 @@ pub(crate) struct Peers {
     pub(crate) redis_py: Option<Peer>,
     /// node's `redlock`.
     pub(crate) redlock: Option<Peer>,
+    folder: PathBuf,
+}
+
+/// One user of a lock in another language.
+pub(crate) struct Single {
+    /// As in its figures.
+    pub(crate) name: &'static str,
+    /// Of our SDK for that language, and not of another library.
+    pub(crate) is_ours: bool,
+    pub(crate) peer: Peer,
 }
 
 /// One library's processes, started once and used in every round.
@@ -37,7 +48,7 @@ impl Peers {
     /// Those that are installed below this folder.
     pub(crate) fn start(folder: &Path) -> Peers {
         let rslock = folder.join("rslock/release/rslock-peer");
-        let python = folder.join("python/bin/python");
+        let python = python(folder);
         let node = folder.join("node");
         let redlock = node.join("node_modules/redlock");
         Peers {
@@ -49,6 +60,7 @@ impl Peers {
                     command
                 })
             }),
+            folder: folder.to_owned(),
             redlock: redlock.is_dir().then(|| {
                 Peer::start(16, || {
                     let mut command = Command::new("node");
@@ -58,20 +70,56 @@ impl Peers {
             }),
         }
     }
+
+    /// Those of whom there is one, to be started where they are measured. Each reads an order a line, `NUMBER SERVER KEY
+    /// SECONDS 1`, and answers `NUMBER WAIT:CYCLE …`, in microseconds; first it says `ready`. A program `swift` or `kotlin` in
+    /// the peers' folder takes part if it is there.
+    pub(crate) fn singles(&self) -> Vec<Single> {
+        let python = python(&self.folder);
+        let ours = include_str!("../../peers/sidelock_py.py");
+        let theirs = include_str!("../../peers/redis_py.py");
+        let scripts = [
+            ("redis_py", theirs, ""),
+            ("redis_aio", theirs, "asyncio"),
+            ("python", ours, ""),
+            ("aio", ours, "asyncio"),
+        ];
+        let scripts = scripts.into_iter().filter(|_| python.exists()).map(|(name, script, mode)| {
+            let mut command = Command::new(&python);
+            command.args(["-c", script, mode]);
+            (name, command)
+        });
+        let programs = ["swift", "kotlin"].into_iter().map(|name| (name, self.folder.join(name)));
+        let programs =
+            programs.filter(|(_, path)| path.is_file()).map(|(name, path)| (name, Command::new(path)));
+        let start = |(name, command): (&'static str, Command)| Single {
+            name,
+            is_ours: !name.starts_with("redis"),
+            peer: Peer::of(vec![Process::spawn(command)]),
+        };
+        scripts.chain(programs).map(start).collect()
+    }
+}
+
+fn python(folder: &Path) -> PathBuf {
+    folder.join("python/bin/python")
 }
 
 impl Peer {
-    fn start(processes: usize, command: impl Fn() -> Command) -> Peer {
-        let processes: Vec<_> = (0..processes).map(|_| Process::spawn(command())).collect();
+    fn of(processes: Vec<Process>) -> Peer {
         for process in &processes {
             process.line("that it is ready", |line| line == "ready");
         }
         Peer { processes, orders: 0 }
     }
 
-    /// One user alone: each cycle.
-    pub(crate) fn alone(&mut self, redis: &str, span: Duration) -> Outcome<Latency> {
-        let users = self.order(redis, "peer/alone", span, 1, 1)?;
+    fn start(processes: usize, command: impl Fn() -> Command) -> Peer {
+        Peer::of((0..processes).map(|_| Process::spawn(command())).collect())
+    }
+
+    /// One user alone, who talks to this server: each cycle.
+    pub(crate) fn alone(&mut self, server: &str, span: Duration) -> Outcome<Latency> {
+        let users = self.order(server, "peer/alone", span, 1, 1)?;
         Ok(users.into_iter().flat_map(|user| user.cycles).collect())
     }
 
@@ -99,7 +147,7 @@ impl Peer {
 
     fn order(
         &mut self,
-        redis: &str,
+        server: &str,
         key: &str,
         span: Duration,
         processes: usize,
@@ -107,7 +155,7 @@ impl Peer {
     ) -> Outcome<Vec<Account>> {
         self.orders += 1;
         let number = self.orders.to_string();
-        let order = format!("{number} {} {key} {} {each}", redis, span.as_secs_f64());
+        let order = format!("{number} {server} {key} {} {each}", span.as_secs_f64());
         let busy = &mut self.processes[..processes];
         busy.iter_mut().for_each(|process| process.say(&order));
         let mut users = Vec::new();
@@ -125,9 +173,13 @@ impl Account {
         let mut account = Account::default();
         for pair in pairs.split_ascii_whitespace() {
             let (wait, cycle) = pair.split_once(':').ok_or_else(|| format!("no pair: {pair}"))?;
-            account.waits.push(Duration::from_micros(wait.parse()?));
-            account.cycles.push(Duration::from_micros(cycle.parse()?));
+            account.waits.push(micros(wait)?);
+            account.cycles.push(micros(cycle)?);
         }
         Ok(account)
     }
+}
+
+fn micros(text: &str) -> Outcome<Duration> {
+    Ok(Duration::try_from_secs_f64(text.parse::<f64>()? / 1e6)?)
 }

@@ -63,8 +63,17 @@ fn at_least(value: f64) -> Option<Goal> {
 
 /// All of them.
 pub(crate) fn lines() -> Vec<Line> {
-    let families =
-        [floor_and_peers(), uncontended(), contended(), fleet(), across(), weight(), modes(), values()];
+    let families = [
+        floor_and_peers(),
+        uncontended(),
+        contended(),
+        fleet(),
+        across(),
+        weight(),
+        languages(),
+        modes(),
+        values(),
+    ];
     families.into_iter().flatten().collect()
 }
 
@@ -199,6 +208,35 @@ fn weight() -> Vec<Line> {
         line("B8", "… lost", "b8.redis.lost", "").goal(Goal::AtMost(0.0)),
         line("B11", "start to ready", "b11.ready", "ms").goal(Goal::AtMost(50.0)),
         line("B11", "the binary, stripped", "b11.binary", "MiB").goal(Goal::AtMost(25.0)),
+    ]
+}
+
+fn languages() -> Vec<Line> {
+    vec![
+        line("peer", "redis-py `Lock`, on one processor, p50", "b10.redis_py.p50", "µs"),
+        line("peer", "… its asyncio lock", "b10.redis_aio.p50", "µs"),
+        line("B10", "Python, whole cycle, release answered, p50", "b10.python.p50", "µs").faster(
+            "× faster than redis-py",
+            "b10.redis_py.p50",
+            at_least(4.0),
+        ),
+        line("B10", "… p99", "b10.python.p99", "µs").faster(
+            "× faster than redis-py",
+            "b10.redis_py.p99",
+            None,
+        ),
+        line("B10", "… memory store, p50", "b10.python.memory.p50", "µs"),
+        line("B10", "Python, asyncio, p50", "b10.aio.p50", "µs").faster(
+            "× faster than redis-py's asyncio lock",
+            "b10.redis_aio.p50",
+            at_least(2.0),
+        ),
+        line("B10", "… p99", "b10.aio.p99", "µs").faster("× faster than redis-py", "b10.redis_aio.p99", None),
+        line("B10", "… memory store, p50", "b10.aio.memory.p50", "µs"),
+        line("B10", "Swift, p50", "b10.swift.p50", "µs"),
+        line("B10", "… memory store, p50", "b10.swift.memory.p50", "µs"),
+        line("B10", "Kotlin, p50", "b10.kotlin.p50", "µs"),
+        line("B10", "… memory store, p50", "b10.kotlin.memory.p50", "µs"),
     ]
 }
 

@@ -7,6 +7,7 @@ pub(crate) mod fleet;
 pub(crate) mod across;
 pub(crate) mod death;
 pub(crate) mod weight;
+pub(crate) mod languages;
 pub(crate) mod start;
 pub(crate) mod modes;
 pub(crate) mod values;
@@ -32,6 +33,7 @@ pub(crate) enum Scenario {
     B6,
     B7,
     B8,
+    B10,
     B11,
     B12,
     B13,
@@ -40,13 +42,14 @@ pub(crate) enum Scenario {
 
 impl Scenario {
     /// All, in the order in which a round runs them.
-    pub(crate) const ALL: [Scenario; 12] = [
+    pub(crate) const ALL: [Scenario; 13] = [
         Scenario::B1,
         Scenario::B2,
         Scenario::B3,
         Scenario::B4,
         Scenario::B5,
         Scenario::B6,
+        Scenario::B10,
         Scenario::B11,
         Scenario::B12,
         Scenario::B13,
@@ -76,6 +79,7 @@ impl Scenario {
             Scenario::B6 => across::handover(lab, figures).await,
             Scenario::B7 => death::next_grant(lab, figures).await,
             Scenario::B8 => weight::memory(lab, figures).await,
+            Scenario::B10 => languages::cycle(lab, figures),
             Scenario::B11 => start::ready(figures),
             Scenario::B12 => modes::permits_and_readers(lab, figures).await,
             Scenario::B13 => values::registers(lab, figures).await,
