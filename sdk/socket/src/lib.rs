@@ -15,7 +15,7 @@ use std::future::poll_fn;
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::net::UnixStream;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, ready};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -82,7 +82,7 @@ impl Socket {
 
     /// For other threads.
     pub fn writer(&self) -> Writer {
-        Writer(self.stream.clone())
+        Writer(Arc::downgrade(&self.stream))
     }
 
     /// Writes as much as fits, once something does. Who has nothing left to write says so by [`Socket::settle`].
@@ -155,17 +155,18 @@ impl AsRawFd for Socket {
     }
 }
 
-/// Writes to a stream from any thread, and keeps it open.
+/// Writes to a stream from any thread, as long as its socket is there: the other side hears of the end at once.
 #[derive(Clone, Debug)]
-pub struct Writer(Arc<UnixStream>);
+pub struct Writer(Weak<UnixStream>);
 
 impl Writer {
     /// As [`Socket::try_write`].
     ///
     /// # Errors
-    /// As there.
+    /// As there; `BrokenPipe` if the socket is gone.
     pub fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
-        try_write(&self.0, bytes)
+        let stream = self.0.upgrade().ok_or(io::ErrorKind::BrokenPipe)?;
+        try_write(&stream, bytes)
     }
 }
 
@@ -267,6 +268,18 @@ mod tests {
         assert!(!socket.for_room.get(), "all is written: room is no news any more");
         theirs.write_all(b"again").unwrap();
         assert_eq!(timeout(SOON, read(&socket)).await.unwrap(), b"again");
+    }
+
+    #[tokio::test]
+    async fn a_writer_writes_and_keeps_nothing_open() {
+        let (socket, mut theirs) = pair();
+        let writer = socket.writer();
+        writer.try_write(b"one").unwrap();
+        drop(socket);
+        let mut heard = Vec::new();
+        theirs.read_to_end(&mut heard).unwrap();
+        assert_eq!(heard, b"one");
+        assert_eq!(writer.try_write(b"two").unwrap_err().kind(), io::ErrorKind::BrokenPipe);
     }
 
     /// What this crate is for. A runtime that is woken for nothing looks at nothing, so a task's polls do not show it; the
