@@ -8,6 +8,7 @@
 //! Nothing spins: the thread drives the runtime for a moment, and then sleeps in one read; a signal interrupts either.
 
 use crate::error::{Failure, Result};
+use crate::own_process::OwnProcess;
 use crate::runtime::{Driven, runtime};
 use sidelock_client::ProcessMark;
 use std::any::Any;
@@ -57,7 +58,7 @@ where
             outcome
         }
         Poll::Pending => {
-            parked.operations.insert(ticket, Box::new(operation));
+            parked.operations.insert(ticket, OwnProcess::new(Box::new(operation)));
             Err(Failure::Stopped)
         }
     })
@@ -101,8 +102,8 @@ thread_local! {
 /// What a thread's calls left behind. A signal's handler may call, too, before it returns.
 #[derive(Default)]
 struct Parked {
-    /// Interrupted operations, by ticket.
-    operations: BTreeMap<u64, Box<dyn Any>>,
+    /// Interrupted operations, by ticket. A handler may fork: in the child, the call begins anew.
+    operations: BTreeMap<u64, OwnProcess<Box<dyn Any>>>,
     /// What was delivered last, until the next is.
     delivering: Option<(u64, WayBack)>,
 }
@@ -110,7 +111,7 @@ struct Parked {
 impl Parked {
     /// `None` if there is none of this ticket; one of another call counts as none.
     fn take<T: 'static>(&mut self, ticket: u64) -> Option<Operation<T>> {
-        self.operations.remove(&ticket)?.downcast().ok().map(|operation| *operation)
+        self.operations.remove(&ticket)?.into_inner()?.downcast().ok().map(|operation| *operation)
     }
 }
 

@@ -142,7 +142,7 @@ impl Client {
         blocking::wait(ticket, || self.connecting())
     }
 
-    /// See `plain`.
+    /// Good while this object is; for `plain`.
     pub fn address(&self) -> u64 {
         std::ptr::from_ref(self) as u64
     }

@@ -2,14 +2,13 @@
 //!
 //! Owns those, and how the loop is told which can go on: by a descriptor that it watches beside its others. Nobody calls into
 //! the other language, whose code waits its turn (Python's does), and one wake tells of all operations that can go on by then.
-//! Each goes on on the loop's thread, in [`EventLoop::go_on`]; until that delivered a lease, it is this side's to give back.
+//! Each goes on on the loop's thread, in [`EventLoop::go_on`]; until that has a lease, it is this side's to give back.
 
-use crate::blocking::{Delivery, WayBack};
 use crate::error::{Failure, Result};
 use crate::lease::Lease;
+use crate::own_process::OwnProcess;
 use crate::runtime::{Ride, runtime};
 use std::collections::BTreeMap;
-use std::fmt;
 use std::future::Future;
 use std::io::{PipeReader, PipeWriter, Read, Write};
 use std::os::fd::AsRawFd;
@@ -21,17 +20,10 @@ use std::task::{Context, Poll, Wake, Waker};
 pub(crate) type Gain = Option<Arc<Lease>>;
 
 /// The operations of one event loop.
-#[derive(uniffi::Object)]
-pub struct EventLoop {
+pub(crate) struct EventLoop {
     woken: Arc<Woken>,
-    pending: Mutex<Pending>,
-}
-
-#[derive(Default)]
-struct Pending {
-    operations: BTreeMap<u64, Operation>,
-    /// What was delivered last, until the next is.
-    delivering: Option<(u64, WayBack)>,
+    /// By ticket. A forked child has none of them.
+    operations: OwnProcess<Mutex<BTreeMap<u64, Operation>>>,
 }
 
 struct Operation {
@@ -40,34 +32,19 @@ struct Operation {
     future: Pin<Box<dyn Future<Output = Result<Gain>> + Send>>,
 }
 
-impl fmt::Debug for EventLoop {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("EventLoop").finish_non_exhaustive()
-    }
-}
-
-#[uniffi::export]
 impl EventLoop {
     /// For a loop that has no operations yet.
-    #[uniffi::constructor]
-    pub fn new() -> Result<Arc<EventLoop>> {
+    pub(crate) fn new() -> Result<EventLoop> {
         let (hears, rings) = std::io::pipe().map_err(|error| Failure::no_thread(&error))?;
-        let woken = Woken { bell: Mutex::default(), hears, rings };
-        Ok(Arc::new(EventLoop { woken: Arc::new(woken), pending: Mutex::default() }))
+        let woken = Arc::new(Woken { bell: Mutex::default(), hears, rings });
+        Ok(EventLoop { woken, operations: OwnProcess::new(Mutex::default()) })
     }
 
     /// To be watched by the loop: it can be read while operations can go on. Not to be read or closed by anybody else.
-    pub fn descriptor(&self) -> i32 {
+    pub(crate) fn descriptor(&self) -> i32 {
         self.woken.hears.as_raw_fd()
     }
 
-    /// See `plain`.
-    pub fn address(&self) -> u64 {
-        std::ptr::from_ref(self) as u64
-    }
-}
-
-impl EventLoop {
     /// Begins an operation, which may be over at once. `ticket` is a number of the caller's choice, another one for each.
     pub(crate) fn begin<F>(&self, ticket: u64, future: F) -> Poll<Result<Gain>>
     where
@@ -80,7 +57,7 @@ impl EventLoop {
 
     /// Goes on with an operation.
     pub(crate) fn go_on(&self, ticket: u64) -> Poll<Result<Gain>> {
-        let operation = self.pending().operations.remove(&ticket);
+        let operation = self.operations()?.remove(&ticket);
         let operation =
             operation.ok_or_else(|| Failure::invalid("", "there is no operation with this ticket"));
         self.poll(ticket, operation?)
@@ -89,50 +66,48 @@ impl EventLoop {
     fn poll(&self, ticket: u64, mut operation: Operation) -> Poll<Result<Gain>> {
         let _context = operation.ride.runtime().handle().enter();
         let polled = operation.future.as_mut().poll(&mut Context::from_waker(&operation.waker));
-        let mut pending = self.pending();
-        match &polled {
-            Poll::Pending => drop(pending.operations.insert(ticket, operation)),
-            Poll::Ready(outcome) => {
-                let lease = outcome.as_ref().ok().and_then(Option::as_ref);
-                pending.delivering = lease.and_then(Delivery::way_back).map(|back| (ticket, back));
-            }
+        if polled.is_pending() {
+            self.operations()?.insert(ticket, operation);
         }
         polled
     }
 
-    /// Gives an operation up: a wait leaves its queue, and a lease that was granted but did not reach the caller is given
-    /// back. Unknown tickets are nothing.
+    /// Gives an operation up: a wait leaves its queue, and a lease that was granted meanwhile is given back. Unknown tickets
+    /// are nothing.
     pub(crate) fn give_up(&self, ticket: u64) {
-        let mut pending = self.pending();
-        let operation = pending.operations.remove(&ticket);
-        let delivered = pending.delivering.take_if(|(delivered, _)| *delivered == ticket);
-        drop(pending);
+        let operation = self.operations().map(|mut operations| operations.remove(&ticket));
+        // Outside of the table: an operation's end may be anything.
         drop(operation);
-        if let Some((_, give_back)) = delivered {
-            give_back();
-        }
     }
 
     /// Tickets of operations that can go on, as many as there is room for; how many. To be called when the descriptor can be
-    /// read, and only then.
+    /// read; at other times there are none.
     pub(crate) fn woken(&self, into: &mut [u64]) -> usize {
         let mut bell = self.woken.bell();
         let count = bell.tickets.len().min(into.len());
         for (place, ticket) in into.iter_mut().zip(bell.tickets.drain(..count)) {
             *place = ticket;
         }
-        bell.is_rung = !bell.tickets.is_empty();
-        let heard = !bell.is_rung;
+        let is_heard = bell.is_rung && bell.tickets.is_empty();
+        bell.is_rung &= !is_heard;
         drop(bell);
-        if heard {
-            // The byte is there; and who rings from now on writes another one.
-            let _ = (&self.woken.hears).read(&mut [0]);
+        if is_heard {
+            // The byte is there, or comes at once; and who rings from now on writes another one.
+            let _ = (&self.woken.hears).read_exact(&mut [0]);
         }
         count
     }
 
-    fn pending(&self) -> MutexGuard<'_, Pending> {
-        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(crate) fn has_ended() -> Failure {
+        Failure::invalid(
+            "",
+            "this event loop has ended, or is that of the process that this one was forked from",
+        )
+    }
+
+    fn operations(&self) -> Result<MutexGuard<'_, BTreeMap<u64, Operation>>> {
+        let operations = self.operations.get().ok_or_else(EventLoop::has_ended)?;
+        Ok(operations.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 

@@ -45,10 +45,14 @@ impl Wake for ForeignWaker {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        let waker = self.waker.clone();
+        let (waker, visit) = (self.waker.clone(), self.runtime.visits().begin());
+        let wake = move || {
+            waker.wake();
+            drop(visit);
+        };
         match Runtime::is_driven_here() {
-            true => drop(self.runtime.handle().spawn_blocking(|| waker.wake())),
-            false => waker.wake(),
+            true => drop(self.runtime.handle().spawn_blocking(wake)),
+            false => wake(),
         }
     }
 }

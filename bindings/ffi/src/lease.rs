@@ -140,7 +140,7 @@ impl Lease {
         cancel::run(cancel, async { Ok(ended.await) }).await
     }
 
-    /// See `plain`.
+    /// Good while this object is; for `plain`.
     pub fn address(&self) -> u64 {
         std::ptr::from_ref(self) as u64
     }
@@ -151,11 +151,18 @@ impl Lease {
         let Some(listener) = self.listener.as_ref().map(Arc::downgrade) else {
             return Err(Failure::invalid(&self.key, "this client was made without a listener"));
         };
-        let ended = self.ending();
-        runtime()?.handle().spawn(async move {
-            if let Some(reason) = ended.await {
+        let (runtime, ended) = (runtime()?, self.ending());
+        runtime.handle().spawn(async move {
+            if let Some(reason) = ended.await
+                && let Some(visit) = runtime.visits().announce()
+            {
                 // Elsewhere: the other language may be busy, and this thread has all connections to look after.
-                tokio::task::spawn_blocking(move || listener.upgrade().map(|told| told.lost(number, reason)));
+                tokio::task::spawn_blocking(move || {
+                    if let Some(listener) = listener.upgrade() {
+                        listener.lost(number, reason);
+                    }
+                    drop(visit);
+                });
             }
         });
         Ok(())
@@ -181,10 +188,6 @@ impl Lease {
         let key = views.iter().map(LeaseView::key).collect::<Vec<_>>().join(", ");
         let holding = Arc::new(OwnProcess::new(Mutex::new(Holding { views, place: Place::Here(held) })));
         Arc::new(Lease { key, fences, holding, listener })
-    }
-
-    pub(crate) fn into_address(self: Arc<Self>) -> u64 {
-        Arc::into_raw(self) as u64
     }
 
     /// What is locked; of several keys all, with commas between.

@@ -16,6 +16,11 @@ impl<T> OwnProcess<T> {
         OwnProcess { mark: ProcessMark::here(), inner: Some(inner) }
     }
 
+    /// Takes it out, unless it was inherited.
+    pub(crate) fn into_inner(mut self) -> Option<T> {
+        self.inner.take_if(|_| self.mark.is_here())
+    }
+
     /// It, unless it was inherited.
     pub(crate) fn get(&self) -> Option<&T> {
         self.inner.as_ref().filter(|_| self.mark.is_here())

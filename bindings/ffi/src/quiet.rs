@@ -1,22 +1,78 @@
-//! Before the other language ends.
+//! Threads of ours that are in the other language, or on their way: an interpreter that ends meanwhile aborts the program.
+//!
+//! Owns the count of them.
 
 use crate::runtime;
-use std::pin::pin;
-use std::sync::mpsc::channel;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// A runtime thread that does not come to it within so long is stopped; a program's end does not wait for it.
+/// Who does not come back within so long is stopped; a program's end does not wait for it.
 const QUIET_WITHIN: Duration = Duration::from_secs(1);
 
-/// Waits until the runtime thread has come back from the other language, if it is there: an interpreter that ends while a
-/// thread of somebody else's is in it aborts the program. To be called when nothing is under way any more.
+/// Waits until no thread of ours is in the other language. From then on it is not told of losses any more: it ends. To be called
+/// when nothing else is under way.
 #[uniffi::export]
 pub fn quiet() {
-    let Some(runtime) = runtime::started() else { return };
-    let (back, came_back) = channel();
-    let turn = runtime.handle().spawn(async move { back.send(()) });
-    // Here, as soon as that thread has left the driver's seat to this one; or there.
-    let _ = runtime.drive(pin!(turn));
-    // Late is as good as never: there is nothing else to do about it.
-    let _ = came_back.recv_timeout(QUIET_WITHIN);
+    if let Some(runtime) = runtime::started() {
+        runtime.visits().end();
+    }
+}
+
+/// Those of one process.
+#[derive(Debug, Default)]
+pub(crate) struct Visits {
+    abroad: Mutex<Abroad>,
+    /// Told when the last one is back.
+    all_back: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Abroad {
+    threads: usize,
+    /// The other language ends.
+    unwelcome: bool,
+}
+
+/// A thread's way to the other language and back, until this is dropped.
+pub(crate) struct Visit(&'static Visits);
+
+impl Visits {
+    /// Of somebody that the other language waits for.
+    pub(crate) fn begin(&'static self) -> Visit {
+        self.abroad().threads += 1;
+        Visit(self)
+    }
+
+    /// Of somebody that it does not wait for; nothing: it is too late.
+    pub(crate) fn announce(&'static self) -> Option<Visit> {
+        let mut abroad = self.abroad();
+        if abroad.unwelcome {
+            return None;
+        }
+        abroad.threads += 1;
+        drop(abroad);
+        Some(Visit(self))
+    }
+
+    fn end(&self) {
+        let mut abroad = self.abroad();
+        abroad.unwelcome = true;
+        // Late is as good as never: there is nothing else to do about it.
+        drop(self.all_back.wait_timeout_while(abroad, QUIET_WITHIN, |abroad| abroad.threads > 0));
+    }
+
+    /// Nothing panics while it is held, so poison means nothing.
+    fn abroad(&self) -> MutexGuard<'_, Abroad> {
+        self.abroad.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Visit {
+    fn drop(&mut self) {
+        let mut abroad = self.0.abroad();
+        abroad.threads -= 1;
+        if abroad.threads == 0 {
+            self.0.all_back.notify_all();
+        }
+    }
 }

@@ -7,6 +7,7 @@
 //! child makes its own runtime on first use.
 
 use crate::error::{Failure, Result};
+use crate::quiet::Visits;
 use sidelock_client::ProcessMark;
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
@@ -43,6 +44,7 @@ pub(crate) struct Runtime {
     wanted: Condvar,
     /// Asks the caretaker to leave.
     leave: Notify,
+    visits: Visits,
 }
 
 #[derive(Default)]
@@ -134,6 +136,7 @@ impl Link {
             traffic: Mutex::default(),
             wanted: Condvar::new(),
             leave: Notify::new(),
+            visits: Visits::default(),
         }));
         let thread = std::thread::Builder::new().name("sidelock".into());
         thread.spawn(|| runtime.take_care()).map_err(failed)?;
@@ -144,6 +147,10 @@ impl Link {
 impl Runtime {
     pub(crate) fn handle(&self) -> &Handle {
         self.tokio.handle()
+    }
+
+    pub(crate) fn visits(&'static self) -> &'static Visits {
+        &self.visits
     }
 
     /// Drives until `operation` is done, for a moment at most. An error on a thread that drives already: what it waits for

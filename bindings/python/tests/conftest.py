@@ -56,14 +56,14 @@ def program(place, text, **options):
     )
 
 
-def waits(place, key):
-    """Until somebody waits for the key."""
+def waits(place, key, count=1):
+    """Until so many wait for the key."""
     for _ in range(1000):
         command = [BINARY, "why", key, "--socket", place.socket, "-o", "json"]
         shown = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
-        if shown["queue"]:
+        if len(shown["queue"]) >= count:
             return
-    raise AssertionError(f"nobody waits for {key}: {shown}")
+    raise AssertionError(f"too few wait for {key}: {shown}")
 
 
 @pytest.fixture(scope="session", params=["memory", "redis"])

@@ -7,7 +7,7 @@ import socket
 import subprocess
 import threading
 
-from conftest import program
+from conftest import program, waits
 
 
 def test_a_forked_child_is_somebody_else(place, key):
@@ -77,6 +77,31 @@ say(next(begun).value)
     assert [parent.stdout.readline() for _ in range(3)] == ["b'1'\n", "b'1'\n", "child\n"]
     sl.register(key).put(b"2")
     assert parent.communicate(timeout=30)[0].split() == ["b'2'"] * 3
+
+
+def test_a_handler_that_forks_in_the_middle_of_a_call(place, sl, key):
+    """The child comes back into a call that its parent began: it makes it anew, by itself."""
+    text = f"""
+def fork(*_):
+    global name
+    if os.fork() == 0: name = 'child'
+    say(name + ' is back')
+name = 'parent'
+signal.signal(signal.SIGUSR1, fork)
+sl.sidecar()
+lease = sl.lock({key!r}).acquire()
+say(f'{{name}} has it')
+lease.release()
+if name == 'parent': os.wait()
+"""
+    with sl.lock(key):
+        parent = program(place, text)
+        waits(place, key)
+        parent.send_signal(signal.SIGUSR1)
+        assert {parent.stdout.readline() for _ in range(2)} == {"parent is back\n", "child is back\n"}
+        waits(place, key, 2)
+    assert {parent.stdout.readline() for _ in range(2)} == {"parent has it\n", "child has it\n"}
+    assert parent.wait(20) == 0
 
 
 class Doorkeeper:

@@ -61,6 +61,31 @@ def test_a_signal_that_is_handled_does_not_cost_the_place_in_the_queue(place, sl
     assert waiter.wait(20) == 0
 
 
+def test_a_handler_may_call_and_be_refused_in_the_middle_of_a_call(place, sl, key):
+    text = f"""
+def look(*_):
+    assert sl.try_lock({key!r}, owner="handler") is None
+    say("looked")
+signal.signal(signal.SIGUSR1, look)
+with sl.lock({key!r}) as lease: say(lease.fence)
+"""
+    with sl.lock(key) as lease:
+        waiter = program(place, text)
+        waits(place, key)
+        for _ in range(20):
+            waiter.send_signal(signal.SIGUSR1)
+            assert waiter.stdout.readline() == "looked\n"
+    assert int(waiter.stdout.readline()) > lease.fence
+    assert waiter.wait(20) == 0
+
+
+def test_a_program_may_end_while_it_is_told_of_a_loss(place, key):
+    text = f"lease = sl.lock({key!r}, wait=5).acquire()\nlease.on_lost(lambda _: time.sleep(0.1))\n"
+    for ending in ("", "sl.close()\n", "sl.close(); time.sleep(0.05)\n"):
+        ended = program(place, text + ending)
+        assert ended.wait(20) == 0, ending
+
+
 def test_a_wait_does_not_spin(sl, other, key):
     with sl.lock(key):
         thread = threading.Thread(target=lambda: other.try_lock(key, wait=1.0))

@@ -9,7 +9,7 @@
 `SidelockError`, whose message says what to do and whose `code` is the same in every language.
 """
 
-from . import aio
+from . import _ends, aio
 from ._client import Client, Lock, Once, Register, RwLock
 from ._errors import (
     Conflict,

@@ -30,28 +30,21 @@ def blocking(call: Callable[..., _T], *arguments: Any) -> _T:
                 error = translate(failure)
                 break
     except BaseException:
-        _native.forget(ticket)
+        _plain.forget(ticket)
         raise
     raise error
 
 
-def acquire(finish: Callable[[int], _T], client: int, arguments: tuple[bytes, int, bytes, int, int]) -> _T:
-    """What `finish` makes of the address of the lease: from then on that looks after it."""
-    lease: _T = blocking(_acquire, finish, client, *arguments)
+def acquire(client: _plain.ClientShare, arguments: tuple[bytes, int, bytes, int, int]) -> _plain.LeaseShare:
+    lease = _plain.LeaseShare()
+    blocking(_plain_call, _plain.acquire, client, *arguments, lease)
     return lease
 
 
-def release(lease: int) -> None:
-    blocking(_release, lease)
+def release(lease: _plain.LeaseShare) -> None:
+    blocking(_plain_call, _plain.release, lease)
 
 
-def _acquire(finish: Callable[[int], _T], *arguments: Any) -> _T:
-    lease = _plain.acquire(*arguments)
-    if lease == _plain.FAILED:
-        _native.failed()
-    return finish(lease)
-
-
-def _release(*arguments: Any) -> None:
-    if _plain.release(*arguments) == _plain.FAILED:
-        _native.failed()
+def _plain_call(function: Callable[..., int], *arguments: Any) -> None:
+    if function(*arguments) == _plain.FAILED:
+        _native.failed(arguments[-1])

@@ -43,9 +43,7 @@ class Lock:
         Raises `WaitTimeout` if the wait is over, and any other `SidelockError`.
         """
         client, ask = self._client, self._ask
-        return acquire(
-            lambda address: Lease(address, ask.key, client._losses), client._address, ask.arguments(wait)
-        )
+        return Lease(acquire(client._share, ask.arguments(wait)), ask.key, client._losses)
 
     def try_acquire(self, wait: Seconds = 0) -> Lease | None:
         """Acquires it if it is free, or becomes free within `wait` seconds; else `None`."""
@@ -214,7 +212,7 @@ class Client(Requests[Lock, RwLock, Once, Register, Leader]):
     def close(self) -> None:
         """Ends it at once: its leases are lost (`session`), and whatever waits or is asked from now on is `Invalid`. Doing it again
         does nothing. What a forked child closes is its own connection."""
-        self._native.close()
+        self._end()
 
     def __enter__(self) -> Self:
         return self

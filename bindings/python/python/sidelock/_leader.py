@@ -14,6 +14,7 @@ from ._entries import Entries
 from ._errors import WaitTimeout
 from ._lease import Lease
 from ._losses import Losses
+from ._plain import share_lease
 from ._requests import Candidate
 from ._seen import Holder, to_leader
 from ._span import Seconds
@@ -54,7 +55,7 @@ class Leader:
         Raises `WaitTimeout` if the wait is over, and any other `SidelockError`.
         """
         native = blocking(self._candidate.native.campaign_blocking, self._candidate.candidacy(wait))
-        return Leadership(native, self._candidate.key, self._losses)
+        return Leadership(share_lease(native), self._candidate.key, self._losses)
 
     def try_campaign(self, wait: Seconds = 0) -> Leadership | None:
         """Leads if nobody else does, or stops within `wait` seconds; else `None`."""

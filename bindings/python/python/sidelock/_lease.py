@@ -17,6 +17,7 @@ from . import _native, _plain
 from ._calls import blocking, release
 from ._errors import Conflict, Invalid, LeaseLost, OutcomeUnknown, SidecarUnreachable, SidelockError
 from ._losses import Losses
+from ._plain import LeaseShare, share_lease
 from ._span import Seconds, to_ms, wait_ms
 
 _log = logging.getLogger("sidelock")
@@ -26,30 +27,22 @@ _NativeLease: TypeAlias = _native.Lease
 class BaseLease:
     """What can be seen of a lease without asking anybody."""
 
-    __slots__ = ("__weakref__", "_address", "_losses", "_object", "_owned", "key")
+    __slots__ = ("__weakref__", "_losses", "_object", "_share", "key")
 
-    def __init__(self, lease: int | _NativeLease, key: str, losses: Losses) -> None:
-        """`lease`: an address that is this one's to free, or the object of the generated code."""
-        self._owned = 0
-        if isinstance(lease, int):
-            self._owned = self._address = lease
-            self._object: _NativeLease | None = None
-        else:
-            self._address, self._object = lease.address(), lease
+    def __init__(self, share: LeaseShare, key: str, losses: Losses) -> None:
+        self._share = share
+        self._object: _NativeLease | None = None
         self._losses = losses
         self.key = key
         """What is locked; of several keys all, with commas between."""
-
-    def __del__(self, free: Callable[[int], None] = _plain.free_lease) -> None:
-        # It may have been interrupted before it knew.
-        if owned := getattr(self, "_owned", 0):
-            free(owned)
 
     @property
     def _native(self) -> _NativeLease:
         """What the generated code knows it by: for what is done rarely."""
         if self._object is None:
-            self._object = _native.lease_at(self._address)
+            self._object = _native.lease_of(self._share.value)
+        if self._object is None:
+            raise ReferenceError(f"the lease of {self.key!r} was collected")
         return self._object
 
     @property
@@ -57,7 +50,7 @@ class BaseLease:
         """The fence token: strictly rising per key, below 2**53. Send it along with every write to what the lock protects, and
         let the receiver refuse a lower one than it has seen: that holds even while a process is paused beyond its lease.
         Of several keys: that of the first in the order of their bytes; see `fences`."""
-        fence: int = _plain.fence(self._address)
+        fence: int = _plain.fence(self._share)
         return fence
 
     @property
@@ -77,7 +70,7 @@ class BaseLease:
 
     def is_valid(self) -> bool:
         """Whether it is still yours, by a look at the clock, without asking anybody. False in a forked child."""
-        return bool(_plain.is_valid(self._address))
+        return bool(_plain.is_valid(self._share))
 
     def is_at_risk(self) -> bool:
         """Whether the sidecar fails to extend it at the moment: it will be lost at its deadline unless that succeeds."""
@@ -105,8 +98,8 @@ class Lease(BaseLease):
 
     __slots__ = ("_callbacks", "_loss")
 
-    def __init__(self, lease: int | _NativeLease, key: str, losses: Losses) -> None:
-        super().__init__(lease, key, losses)
+    def __init__(self, share: LeaseShare, key: str, losses: Losses) -> None:
+        super().__init__(share, key, losses)
         self._loss: Loss | None = None
         self._callbacks: list[Callable[[LeaseLost], None]] = []
 
@@ -140,7 +133,7 @@ class Lease(BaseLease):
         Raises `LeaseLost` if it was lost before. `OutcomeUnknown` if the connection broke: it is then free when its deadline
         passes, at the latest.
         """
-        release(self._address)
+        release(self._share)
 
     @property
     def lost(self) -> Loss:
@@ -247,7 +240,7 @@ class Turn(BaseTurn):
         self.lease: Lease | None = None
         """The lease that a won turn is; `None` if it was not won."""
         if self._native is not None:
-            self.lease = Lease(self._native.lease(), key, losses)
+            self.lease = Lease(share_lease(self._native.lease()), key, losses)
 
     def finish(self, result: bytes = b"") -> None:
         """It is done: nobody runs again before the window ends, and `result`, at most 64 KiB, is what the others get.

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Generic, Literal, Self, TypedDict, TypeVar, Unpack
 
 from . import _native, _plain
@@ -162,8 +163,7 @@ class Requests(Generic[_Lock, _RwLock, _Once, _Register, _Leader]):
         `require_scope`: refuses a sidecar whose locks reach less far; else what `SIDELOCK_REQUIRE_SCOPE` says.
         """
         self._losses = Losses()
-        self._native = _native.Client(_options(socket, app, default_wait, require_scope), self._losses)
-        self._address = self._native.address()
+        self._use(_native.Client(_options(socket, app, default_wait, require_scope), self._losses))
 
     @classmethod
     def embedded(cls, default_wait: Seconds | None = None) -> Self:
@@ -171,9 +171,17 @@ class Requests(Generic[_Lock, _RwLock, _Once, _Register, _Leader]):
         the threads and tasks of this process that use this client."""
         client = cls.__new__(cls)
         client._losses = Losses()
-        client._native = _native.Client.embedded(_options(None, None, default_wait, None), client._losses)
-        client._address = client._native.address()
+        client._use(_native.Client.embedded(_options(None, None, default_wait, None), client._losses))
         return client
+
+    def _use(self, native: _native.Client) -> None:
+        self._native = native
+        self._share = _plain.ClientShare()
+        _plain.share_client(native.address(), self._share)
+
+    def _end(self) -> None:
+        with suppress(ReferenceError):
+            self._native.close()
 
     def lock(self, key: str, *, wait: Seconds | None = None, **options: Unpack[LeaseOptions]) -> _Lock:
         """The lock `key`: 1 to 512 bytes of UTF-8, `/`-separated by convention.

@@ -27,25 +27,25 @@ async def call(operation: Awaitable[_T]) -> _T:
     raise error
 
 
-async def run(finish: Callable[[int], _T], begin: Callable[..., int], *arguments: Any) -> _T:
-    """What `finish` makes of what came of an operation; from then on that looks after it. `begin` is a plain function whose
-    first parameter is the event loop, and whose last is the ticket."""
+async def run(begin: Callable[..., int], *arguments: Any) -> None:
+    """Waits for an operation. `begin` is a plain function whose first parameter is the event loop, and whose last is the ticket;
+    what it gains is written to the one before that."""
     loop = get_running_loop()
     place, ticket = here(loop), next(_plain.tickets)
     try:
-        outcome = begin(place.address, *arguments, ticket)
+        outcome = begin(place.share, *arguments, ticket)
         while outcome == _plain.PENDING:
             place.waiting[ticket] = waiter = loop.create_future()
             await waiter
-            outcome = _plain.go_on(place.address, ticket)
+            outcome = _plain.go_on(place.share, arguments[-1], ticket)
         if outcome == _plain.FAILED:
-            _native.failed()
-        return finish(outcome)
+            _native.failed(ticket)
+        return
     except failures as failure:
         error = translate(failure)
     except BaseException:
         place.waiting.pop(ticket, None)
-        _plain.give_up(place.address, ticket)
+        _plain.give_up(place.share, ticket)
         raise
     raise error
 

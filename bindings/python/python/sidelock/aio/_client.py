@@ -16,7 +16,7 @@ from .._client import put_condition
 from .._entries import Entries
 from .._errors import Invalid, Versioned, WaitTimeout
 from .._locked import KeyTemplate
-from .._plain import begin_acquire
+from .._plain import LeaseShare, begin_acquire
 from .._requests import Ask, Candidate, LeaseOptions, Requests, TurnAsk
 from .._seen import Holder, Sidecar, to_holder, to_sidecar
 from .._span import Seconds
@@ -45,12 +45,9 @@ class Lock:
         Raises `WaitTimeout` if the wait is over, and any other `SidelockError`.
         """
         client, ask = self._client, self._ask
-        return await run(
-            lambda address: Lease(address, ask.key, client._losses),
-            begin_acquire,
-            client._address,
-            *ask.arguments(wait),
-        )
+        lease = LeaseShare()
+        await run(begin_acquire, client._share, *ask.arguments(wait), lease)
+        return Lease(lease, ask.key, client._losses)
 
     async def try_acquire(self, wait: Seconds = 0) -> Lease | None:
         """Acquires it if it is free, or becomes free within `wait` seconds; else `None`."""
@@ -218,7 +215,7 @@ class Client(Requests[Lock, RwLock, Once, Register, Leader]):
     async def close(self) -> None:
         """Ends it at once: its leases are lost (`session`), which cancels the tasks that run under them, and whatever waits or is
         asked from now on is `Invalid`. Doing it again does nothing."""
-        self._native.close()
+        self._end()
 
     async def __aenter__(self) -> Self:
         return self

@@ -8,6 +8,7 @@ from types import TracebackType
 from .._entries import Entries
 from .._errors import WaitTimeout
 from .._losses import Losses
+from .._plain import share_lease
 from .._requests import Candidate
 from .._seen import Holder, to_leader
 from .._span import Seconds
@@ -49,7 +50,7 @@ class Leader:
         Raises `WaitTimeout` if the wait is over, and any other `SidelockError`.
         """
         native = await call(self._candidate.native.campaign(self._candidate.candidacy(wait), None))
-        return Leadership(native, self._candidate.key, self._losses)
+        return Leadership(share_lease(native), self._candidate.key, self._losses)
 
     async def try_campaign(self, wait: Seconds = 0) -> Leadership | None:
         """Leads if nobody else does, or stops within `wait` seconds; else `None`."""

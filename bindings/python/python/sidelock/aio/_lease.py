@@ -16,7 +16,7 @@ from .. import _native
 from .._errors import LeaseLost, OutcomeUnknown, SidecarUnreachable, SidelockError
 from .._lease import BaseLease, BaseTurn
 from .._losses import Losses
-from .._plain import begin_release
+from .._plain import LeaseShare, begin_release, share_lease
 from .._span import Seconds, to_ms, wait_ms
 from ._calls import call, run
 
@@ -60,8 +60,8 @@ class Lease(BaseLease):
 
     __slots__ = ("_callbacks", "_guard", "_loop", "_loss")
 
-    def __init__(self, lease: int | _native.Lease, key: str, losses: Losses) -> None:
-        super().__init__(lease, key, losses)
+    def __init__(self, share: LeaseShare, key: str, losses: Losses) -> None:
+        super().__init__(share, key, losses)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._loss: Loss | None = None
         self._guard: _Guard | None = None
@@ -98,7 +98,7 @@ class Lease(BaseLease):
         Raises `LeaseLost` if it was lost before. `OutcomeUnknown` if the connection broke: it is then free when its deadline
         passes, at the latest.
         """
-        await run(bool, begin_release, self._address)
+        await run(begin_release, self._share)
 
     @property
     def lost(self) -> Loss:
@@ -201,7 +201,7 @@ class Turn(BaseTurn):
         self.lease: Lease | None = None
         """The lease that a won turn is; `None` if it was not won."""
         if self._native is not None:
-            self.lease = Lease(self._native.lease(), key, losses)
+            self.lease = Lease(share_lease(self._native.lease()), key, losses)
 
     async def finish(self, result: bytes = b"") -> None:
         """It is done: nobody runs again before the window ends, and `result`, at most 64 KiB, is what the others get.
