@@ -13,8 +13,8 @@ from typing import Any, ParamSpec, Self, TypeVar, Unpack, cast
 
 from . import _native
 from ._calls import acquire, blocking
-from ._entries import Entries
-from ._errors import Invalid, Versioned, WaitTimeout
+from ._errors import Invalid, Versioned
+from ._gate import Gate
 from ._leader import Leader
 from ._lease import Lease, Turn
 from ._locked import KeyTemplate
@@ -26,16 +26,16 @@ _P = ParamSpec("_P")
 _R = TypeVar("_R")
 
 
-class Lock:
+class Lock(Gate[Lease]):
     """Something to acquire: a lock, permits of a semaphore or rate, a share, several keys. Stateless: every acquire gives a new
     lease, and any number of threads can use the same object, also as a context manager."""
 
-    __slots__ = ("_ask", "_client", "_entries")
+    __slots__ = ("_ask", "_client")
 
     def __init__(self, client: Client, ask: Ask) -> None:
+        super().__init__()
         self._client = client
         self._ask = ask
-        self._entries: Entries[Lease] = Entries()
 
     def acquire(self, wait: Seconds | None = None) -> Lease:
         """Acquires it, waiting `wait` seconds at most; without that, as was said when it was made.
@@ -45,25 +45,11 @@ class Lock:
         client, ask = self._client, self._ask
         return Lease(acquire(client._share, ask.arguments(wait)), ask.key, client._losses)
 
+    _gain = acquire
+
     def try_acquire(self, wait: Seconds = 0) -> Lease | None:
         """Acquires it if it is free, or becomes free within `wait` seconds; else `None`."""
-        try:
-            return self.acquire(wait)
-        except WaitTimeout:
-            return None
-
-    def __enter__(self) -> Lease:
-        lease = self.acquire()
-        self._entries.push(lease)
-        return lease
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._entries.pop().__exit__(kind, error, traceback)
+        return self._try(wait)
 
 
 class RwLock:
@@ -85,15 +71,15 @@ class RwLock:
         return Lock(self._client, self._write)
 
 
-class Once:
+class Once(Gate[Turn]):
     """Something to do once per window; see `Client.once`."""
 
-    __slots__ = ("_ask", "_client", "_entries")
+    __slots__ = ("_ask", "_client")
 
     def __init__(self, client: Client, ask: TurnAsk) -> None:
+        super().__init__()
         self._client = client
         self._ask = ask
-        self._entries: Entries[Turn] = Entries()
 
     def enter(self, wait: Seconds | None = None) -> Turn:
         """The turn, or what another one left. Waits `wait` seconds at most for whoever has the turn.
@@ -103,25 +89,11 @@ class Once:
         entered = blocking(self._client._native.enter_blocking, self._ask.wish(wait))
         return Turn(entered, self._ask.key, self._client._losses)
 
+    _gain = enter
+
     def try_enter(self, wait: Seconds = 0) -> Turn | None:
         """As `enter`; `None`: somebody has the turn and is at it."""
-        try:
-            return self.enter(wait)
-        except WaitTimeout:
-            return None
-
-    def __enter__(self) -> Turn:
-        turn = self.enter()
-        self._entries.push(turn)
-        return turn
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._entries.pop().__exit__(kind, error, traceback)
+        return self._try(wait)
 
 
 class Register:

@@ -6,12 +6,10 @@ Owns the words. Whoever has the lock `leader/NAME` leads, in every language and 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from types import TracebackType
 
 from . import _native
 from ._calls import blocking
-from ._entries import Entries
-from ._errors import WaitTimeout
+from ._gate import Gate
 from ._lease import Lease
 from ._losses import Losses
 from ._plain import share_lease
@@ -39,15 +37,15 @@ class Leadership(Lease):
         self.release()
 
 
-class Leader:
+class Leader(Gate[Leadership]):
     """An election in which this program may stand; see `Client.leader`. Stateless, and a context manager that campaigns."""
 
-    __slots__ = ("_candidate", "_entries", "_losses")
+    __slots__ = ("_candidate", "_losses")
 
     def __init__(self, candidate: Candidate, losses: Losses) -> None:
+        super().__init__()
         self._candidate = candidate
         self._losses = losses
-        self._entries: Entries[Leadership] = Entries()
 
     def campaign(self, wait: Seconds | None = None) -> Leadership:
         """Waits to be elected, in the order of arrival; `wait` seconds at most, without that as was said when it was made.
@@ -57,12 +55,11 @@ class Leader:
         native = blocking(self._candidate.native.campaign_blocking, self._candidate.candidacy(wait))
         return Leadership(share_lease(native), self._candidate.key, self._losses)
 
+    _gain = campaign
+
     def try_campaign(self, wait: Seconds = 0) -> Leadership | None:
         """Leads if nobody else does, or stops within `wait` seconds; else `None`."""
-        try:
-            return self.campaign(wait)
-        except WaitTimeout:
-            return None
+        return self._try(wait)
 
     def current(self) -> Holder | None:
         """Who leads now; `None`: nobody. A leader at another sidecar may be known by no more than that."""
@@ -74,16 +71,3 @@ class Leader:
         observer = self._candidate.native.observe()
         while True:
             yield to_leader(blocking(observer.changed_blocking))
-
-    def __enter__(self) -> Leadership:
-        leadership = self.campaign()
-        self._entries.push(leadership)
-        return leadership
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._entries.pop().__exit__(kind, error, traceback)

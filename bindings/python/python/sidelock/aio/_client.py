@@ -13,8 +13,8 @@ from typing import ParamSpec, Self, TypeVar, Unpack
 
 from .. import _native
 from .._client import put_condition
-from .._entries import Entries
-from .._errors import Invalid, Versioned, WaitTimeout
+from .._errors import Invalid, Versioned
+from .._gate import AsyncGate
 from .._locked import KeyTemplate
 from .._plain import LeaseShare, begin_acquire
 from .._requests import Ask, Candidate, LeaseOptions, Requests, TurnAsk
@@ -28,16 +28,16 @@ _P = ParamSpec("_P")
 _R = TypeVar("_R")
 
 
-class Lock:
+class Lock(AsyncGate[Lease]):
     """Something to acquire: a lock, permits of a semaphore or rate, a share, several keys. Stateless: every acquire gives a new
     lease, and any number of tasks can use the same object, also as a context manager."""
 
-    __slots__ = ("_ask", "_client", "_entries")
+    __slots__ = ("_ask", "_client")
 
     def __init__(self, client: Client, ask: Ask) -> None:
+        super().__init__()
         self._client = client
         self._ask = ask
-        self._entries: Entries[Lease] = Entries()
 
     async def acquire(self, wait: Seconds | None = None) -> Lease:
         """Acquires it, waiting `wait` seconds at most; without that, as was said when it was made. Cancelling leaves the queue.
@@ -49,26 +49,11 @@ class Lock:
         await run(begin_acquire, client._share, *ask.arguments(wait), lease)
         return Lease(lease, ask.key, client._losses)
 
+    _gain = acquire
+
     async def try_acquire(self, wait: Seconds = 0) -> Lease | None:
         """Acquires it if it is free, or becomes free within `wait` seconds; else `None`."""
-        try:
-            return await self.acquire(wait)
-        except WaitTimeout:
-            return None
-
-    async def __aenter__(self) -> Lease:
-        lease = await self.acquire()
-        await lease.__aenter__()
-        self._entries.push(lease)
-        return lease
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        await self._entries.pop().__aexit__(kind, error, traceback)
+        return await self._try(wait)
 
 
 class RwLock:
@@ -90,15 +75,15 @@ class RwLock:
         return Lock(self._client, self._write)
 
 
-class Once:
+class Once(AsyncGate[Turn]):
     """Something to do once per window; see `Client.once`."""
 
-    __slots__ = ("_ask", "_client", "_entries")
+    __slots__ = ("_ask", "_client")
 
     def __init__(self, client: Client, ask: TurnAsk) -> None:
+        super().__init__()
         self._client = client
         self._ask = ask
-        self._entries: Entries[Turn] = Entries()
 
     async def enter(self, wait: Seconds | None = None) -> Turn:
         """The turn, or what another one left. Waits `wait` seconds at most for whoever has the turn.
@@ -108,26 +93,11 @@ class Once:
         entered = await call(self._client._native.enter(self._ask.wish(wait), None))
         return Turn(entered, self._ask.key, self._client._losses)
 
+    _gain = enter
+
     async def try_enter(self, wait: Seconds = 0) -> Turn | None:
         """As `enter`; `None`: somebody has the turn and is at it."""
-        try:
-            return await self.enter(wait)
-        except WaitTimeout:
-            return None
-
-    async def __aenter__(self) -> Turn:
-        turn = await self.enter()
-        await turn.__aenter__()
-        self._entries.push(turn)
-        return turn
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        await self._entries.pop().__aexit__(kind, error, traceback)
+        return await self._try(wait)
 
 
 class Register:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from types import TracebackType
 
-from .._entries import Entries
-from .._errors import WaitTimeout
+from .._gate import AsyncGate
 from .._losses import Losses
 from .._plain import share_lease
 from .._requests import Candidate
@@ -33,15 +31,15 @@ class Leadership(Lease):
         await self.release()
 
 
-class Leader:
+class Leader(AsyncGate[Leadership]):
     """An election in which this program may stand; see `Client.leader`. Stateless, and a context manager that campaigns."""
 
-    __slots__ = ("_candidate", "_entries", "_losses")
+    __slots__ = ("_candidate", "_losses")
 
     def __init__(self, candidate: Candidate, losses: Losses) -> None:
+        super().__init__()
         self._candidate = candidate
         self._losses = losses
-        self._entries: Entries[Leadership] = Entries()
 
     async def campaign(self, wait: Seconds | None = None) -> Leadership:
         """Waits to be elected, in the order of arrival; `wait` seconds at most, without that as was said when it was made.
@@ -52,12 +50,11 @@ class Leader:
         native = await call(self._candidate.native.campaign(self._candidate.candidacy(wait), None))
         return Leadership(share_lease(native), self._candidate.key, self._losses)
 
+    _gain = campaign
+
     async def try_campaign(self, wait: Seconds = 0) -> Leadership | None:
         """Leads if nobody else does, or stops within `wait` seconds; else `None`."""
-        try:
-            return await self.campaign(wait)
-        except WaitTimeout:
-            return None
+        return await self._try(wait)
 
     async def current(self) -> Holder | None:
         """Who leads now; `None`: nobody. A leader at another sidecar may be known by no more than that."""
@@ -69,17 +66,3 @@ class Leader:
         observer = self._candidate.native.observe()
         while True:
             yield to_leader(await call(observer.changed(None)))
-
-    async def __aenter__(self) -> Leadership:
-        leadership = await self.campaign()
-        await leadership.__aenter__()
-        self._entries.push(leadership)
-        return leadership
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        await self._entries.pop().__aexit__(kind, error, traceback)
