@@ -4,7 +4,7 @@
 //! codes, [`Code`].
 
 use crate::register::Value;
-use sidelock_wire::{Code, CycleEdge, Detail, Kind, LostReason, Refused};
+use sidelock_wire::{Code, CycleEdge, Denial, Detail, Kind, LostReason, Refused};
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -91,6 +91,8 @@ pub struct Refusal {
     pub cycle: Vec<CycleEdge>,
     /// What a register holds, if a write's condition failed on it; with [`Code::Conflict`] and `None` it holds nothing.
     pub current: Option<Box<Value>>,
+    /// The policy that said no, and its reason as a word; only with [`Code::Denied`].
+    pub denial: Option<Box<Denial>>,
 }
 
 /// What helps against an error.
@@ -215,10 +217,10 @@ impl Error {
         if code == Code::LeaseLost {
             return Error::LeaseLost { key: key.clone(), reason: detail.reason.unwrap_or(LostReason::Other) };
         }
-        let Detail { limit, retry_after, cycle, .. } = detail;
+        let Detail { limit, retry_after, cycle, denial, reason: _ } = detail;
         let (key, message) = (key.clone(), message.into_owned());
         let current = register.as_ref().map(|version| Box::new(Value::of(version)));
-        Error::of(Refusal { code, key, message, limit, retry_after, cycle, current })
+        Error::of(Refusal { code, key, message, limit, retry_after, cycle, current, denial })
     }
 
     /// A refusal that no sidecar pronounced, or one of the connection as a whole.
@@ -231,6 +233,7 @@ impl Error {
             retry_after: None,
             cycle: Vec::new(),
             current: None,
+            denial: None,
         })
     }
 

@@ -58,7 +58,7 @@ pub use request::{Acquiring, Rate, Request, RwLock, Semaphore};
 pub use retry::Retry;
 pub use safe_key::safe_key;
 pub use several::{AcquiringAll, LeaseAll, RequestAll};
-pub use sidelock_wire::{Align, Code, CycleEdge, Guarantee, Kind, LostReason, Mode, Scope, Window};
+pub use sidelock_wire::{Align, Code, CycleEdge, Denial, Guarantee, Kind, LostReason, Mode, Scope, Window};
 pub use timed::{LeaseId, NotALeaseId, TimedLease};
 
 #[cfg(test)]

@@ -22,8 +22,8 @@ pub use frame::{Decoder, FRAME_BYTES_MAX, FrameError, MAGIC};
 pub use granted::Granted;
 pub use holder::{AskHolders, HOLDERS_MAX, Holder, HolderClient, Holders};
 pub use message::{
-    Align, Detail, FEATURES, Guarantee, LeaseName, Life, LostReason, Mode, NOBODY, Resume, Scope, Secret,
-    VERSION_MAX, VERSION_MIN, Window,
+    Align, Denial, Detail, FEATURES, Guarantee, LeaseName, Life, LostReason, Mode, NOBODY, Resume, Scope,
+    Secret, VERSION_MAX, VERSION_MIN, Window,
 };
 pub use register::{Condition, Current, Known, Register, RegisterAct, Version};
 pub use to_client::{Done, Limits, Refused, Renewed, ToClient, Welcome};

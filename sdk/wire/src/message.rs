@@ -145,6 +145,17 @@ pub struct Detail {
     pub reason: Option<LostReason>,
     /// The ring of waits that the request was chosen to break, at most [`crate::CYCLE_EDGES_MAX`] edges; else empty.
     pub cycle: Vec<CycleEdge>,
+    /// The policy that said no.
+    pub denial: Option<Box<Denial>>,
+}
+
+/// Which policy said no, and its reason as a word to decide on. For people it is the refusal's message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Denial {
+    /// The policy's name in the sidecar's settings.
+    pub policy: Box<str>,
+    /// The reason, a word of that policy's choice.
+    pub reason_code: Box<str>,
 }
 
 impl Mode {

@@ -9,7 +9,7 @@ use crate::fields::{Fields, millis, put};
 use crate::frame::FrameError;
 use crate::granted::Granted;
 use crate::holder::{self, Holders};
-use crate::message::{Detail, Guarantee, LostReason, Scope, Secret};
+use crate::message::{Denial, Detail, Guarantee, LostReason, Scope, Secret};
 use crate::register::{Current, Version};
 use std::borrow::Cow;
 use std::time::Duration;
@@ -218,6 +218,8 @@ mod flag {
     pub(super) const FOURTH: u8 = 1 << 3;
     /// Of a refusal.
     pub(super) const REGISTER: u8 = 1 << 4;
+    /// Of a refusal.
+    pub(super) const DENIAL: u8 = 1 << 5;
 }
 
 impl<'a> ToClient<'a> {
@@ -415,12 +417,13 @@ impl<'a> Refused<'a> {
     fn encode(&self, out: &mut Vec<u8>) {
         put_numbered(out, kind::REFUSED, self.request);
         put::u16(out, self.code.number());
-        let Detail { limit, retry_after, reason, cycle } = &self.detail;
+        let Detail { limit, retry_after, reason, cycle, denial } = &self.detail;
         let flags = put::flag(limit.is_some(), flag::FIRST)
             | put::flag(retry_after.is_some(), flag::SECOND)
             | put::flag(reason.is_some(), flag::THIRD)
             | put::flag(!cycle.is_empty(), flag::FOURTH)
-            | put::flag(self.register.is_some(), flag::REGISTER);
+            | put::flag(self.register.is_some(), flag::REGISTER)
+            | put::flag(denial.is_some(), flag::DENIAL);
         out.push(flags);
         put::text(out, &self.message);
         if let Some(limit) = limit {
@@ -440,6 +443,10 @@ impl<'a> Refused<'a> {
         if let Some(version) = &self.register {
             version.encode(out);
         }
+        if let Some(Denial { policy, reason_code }) = denial.as_deref() {
+            put::text(out, policy);
+            put::text(out, reason_code);
+        }
     }
 
     fn decode(fields: &mut Fields<'a>) -> Result<Self, FrameError> {
@@ -458,8 +465,12 @@ impl<'a> Refused<'a> {
             (0..edges).map(|_| CycleEdge::decode(f)).collect()
         })?;
         let reason = reason.map(LostReason::from_number);
-        let detail = Detail { limit, retry_after, reason, cycle: cycle.unwrap_or_default() };
         let register = fields.optional(flags & flag::REGISTER != 0, Version::decode)?;
+        let denial = fields.optional(flags & flag::DENIAL != 0, |f| {
+            let (policy, reason_code) = (f.text("policy")?.into(), f.text("reason_code")?.into());
+            Ok(Box::new(Denial { policy, reason_code }))
+        })?;
+        let detail = Detail { limit, retry_after, reason, cycle: cycle.unwrap_or_default(), denial };
         Ok(Refused { request, code, message, detail, register })
     }
 }

@@ -16,6 +16,11 @@ mod graph;
 mod leader;
 mod output;
 mod paint;
+#[cfg(feature = "policy")]
+mod policy;
+#[cfg(not(feature = "policy"))]
+#[path = "policy_missing.rs"]
+mod policy;
 mod ready;
 mod register;
 mod run;
@@ -53,6 +58,9 @@ enum Verb {
     /// Print what a shell needs to complete these words
     #[command(after_help = completions::AFTER_HELP, display_order = 15)]
     Completions(completions::CompletionsArgs),
+    /// Make, try and measure policies in WebAssembly
+    #[command(display_order = 13)]
+    Policy(policy::PolicyArgs),
     #[command(flatten)]
     Speaking(Speaking),
 }
@@ -128,6 +136,7 @@ fn main() -> ExitCode {
         Verb::Serve(args) => done(serve::serve(&args)),
         Verb::Config(args) => done(config::config(&args)),
         Verb::Completions(args) => done(completions::completions(&args, Cli::command())),
+        Verb::Policy(args) => policy::policy(&args),
         Verb::Speaking(verb) => speak(verb),
     };
     ExitCode::from(code.unwrap_or_else(|failure| {

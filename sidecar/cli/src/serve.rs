@@ -58,6 +58,9 @@ pub(crate) struct ServeArgs {
     /// Sidecars of one namespace share their locks
     #[arg(long, value_name = "NS")]
     namespace: Option<String>,
+    /// Ask these policies about every lock and once key; more can be said of them in the file, as `[[policy]]`
+    #[arg(long, value_name = "FILE.wasm", num_args = 1..)]
+    policy: Vec<PathBuf>,
     /// Settings, TOML; `sidelock config print --default` shows all of them
     #[arg(long, value_name = "FILE", env = "SIDELOCK_CONFIG")]
     config: Option<PathBuf>,
@@ -86,6 +89,7 @@ impl ServeArgs {
         set("probe_listen", self.probe_listen.map(|address| address.to_string()));
         set("namespace", self.namespace.clone());
         self.redis.iter().for_each(|url| set("redis.url", Some(url.clone())));
+        self.policy.iter().for_each(|file| set("policy", Some(file.to_string_lossy().into_owned())));
         self.allow_uid.iter().for_each(|uid| set("allow_uid", Some(uid.to_string())));
         self.allow_gid.iter().for_each(|gid| set("allow_gid", Some(gid.to_string())));
         Sources { file: self.config.clone(), environment: environment(), flags }
@@ -102,7 +106,7 @@ fn environment() -> Vec<(String, String)> {
 pub(crate) const AFTER_HELP: &str = "\
 Every setting has an environment variable, such as SIDELOCK_NAMESPACE or SIDELOCK_TENURE_TTL, and a line in the file.
 SIDELOCK_LOG says what is logged (info, debug, TARGET=LEVEL), SIDELOCK_LOG_FORMAT=json how. SIGTERM drains, a second
-one ends it now, SIGHUP reloads limits, classes and secrets.";
+one ends it now, SIGHUP reloads limits, classes, policies and secrets.";
 
 /// Which log lines are written: `info`, `debug`, `sidelock_daemon=trace`, …
 const LOG_VARIABLE: &str = "SIDELOCK_LOG";
@@ -117,6 +121,7 @@ pub(crate) fn serve(args: &ServeArgs) -> Result<(), Failure> {
         ServeError::Config(_)
         | ServeError::Socket(SocketError::TooLong { .. })
         | ServeError::Store(_)
+        | ServeError::Policies(_)
         | ServeError::MemoryInKubernetes => Failure::usage(error.to_string()),
         _ => Failure::broken(error.to_string()),
     })
@@ -186,6 +191,7 @@ mod tests {
             allow_gid: vec![3],
             probe_listen: "127.0.0.1:9".parse().ok(),
             namespace: Some("n".into()),
+            policy: vec!["/a.wasm".into(), "/b.wasm".into()],
             config: None,
         };
         let sources = Sources { environment: Vec::new(), ..args.sources() };
@@ -197,5 +203,7 @@ mod tests {
         assert_eq!(config.admin_socket.as_deref(), Some(Path::new("/a")));
         assert_eq!(config.probe_listen, args.probe_listen);
         assert_eq!(config.namespace, "n");
+        let policies: Vec<_> = config.policies.iter().map(|policy| policy.path.as_path()).collect();
+        assert_eq!(policies, [Path::new("/a.wasm"), Path::new("/b.wasm")]);
     }
 }

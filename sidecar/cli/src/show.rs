@@ -98,14 +98,30 @@ fn stand(key: &Value) -> String {
     let holders = ["HOLDER", "UID", "OWNER", "MODE", "FENCE", "HELD", "EXPIRES"];
     text.push_str(&shown(&holders, holder, &key["holders"]));
     text.push_str(&shown(&["WAITER", "UID", "OWNER", "MODE", "PRIORITY", "WAITS"], waiter, &key["queue"]));
+    let rulings: Vec<_> = list(&key["policies"]).map(ruling).collect();
+    if !rulings.is_empty() {
+        text.push('\n');
+        text.push_str(&table(&["POLICY", "DID", "APP", "UID", "AGO", "REASON", "MESSAGE"], &rulings));
+    }
     text.push_str(&graph::left_out(key, "at other sidecars"));
     text.push_str(&graph::of_others(&key["fleet"]));
     text
 }
 
+/// What a policy did to a request.
+fn ruling(ruling: &Value) -> Vec<String> {
+    let by: Vec<String> = list(&ruling["policies"]).map(word).collect();
+    let of = |field: &str| word(&ruling[field]);
+    let ago = seconds(&ruling["ago"]);
+    vec![by.join(", "), of("ruling"), of("app"), of("uid"), ago, of("reason_code"), of("message")]
+}
+
 /// Somebody holds it or waits for it, or a sidecar does.
 fn is_in_use(key: &Value) -> bool {
-    let known = list(&key["holders"]).chain(list(&key["queue"])).chain(list(&key["kept_by"]));
+    let known = list(&key["holders"])
+        .chain(list(&key["queue"]))
+        .chain(list(&key["kept_by"]))
+        .chain(list(&key["policies"]));
     known.count() > 0 || !key["ask"].is_null()
 }
 

@@ -8,6 +8,7 @@ use crate::handle::Mail;
 use crate::health::Health;
 use crate::observe::Observer;
 use crate::outlet::{Outlet, Told};
+use crate::policies::{Decision, Desk, Judged};
 use crate::store_link::StoreLink;
 use sidelock_engine::survey::Survey;
 use sidelock_engine::{Effect, EndedBy, Engine, Input, SessionId, Time};
@@ -29,6 +30,7 @@ pub(crate) struct Driver {
     clock: Clock,
     mail: mpsc::UnboundedReceiver<Mail>,
     store: StoreLink,
+    desk: Desk,
     sessions: HashMap<SessionId, Slot>,
     observer: Observer,
     health: Rc<Health>,
@@ -40,6 +42,7 @@ pub(crate) struct Driver {
     /// Reused between turns: mail and store news just taken, sessions that were told something, sessions too slow.
     taken: Vec<Mail>,
     news: Vec<Input>,
+    decisions: Vec<Decision>,
     told: Vec<SessionId>,
     slow: Vec<SessionId>,
 }
@@ -47,6 +50,8 @@ pub(crate) struct Driver {
 /// A session's way out.
 struct Slot {
     outlet: Rc<dyn Outlet>,
+    /// The group id of its peer, for policies.
+    gid: u32,
     /// Told something in this turn.
     told: bool,
 }
@@ -57,6 +62,7 @@ impl Driver {
         engine: Engine,
         mail: mpsc::UnboundedReceiver<Mail>,
         store: StoreLink,
+        desk: Desk,
         observer: Observer,
         health: Rc<Health>,
     ) -> Driver {
@@ -65,6 +71,7 @@ impl Driver {
             clock: Clock::new(),
             mail,
             store,
+            desk,
             sessions: HashMap::new(),
             observer,
             health,
@@ -73,6 +80,7 @@ impl Driver {
             draining: Vec::new(),
             taken: Vec::new(),
             news: Vec::new(),
+            decisions: Vec::new(),
             told: Vec::new(),
             slow: Vec::new(),
         }
@@ -82,9 +90,11 @@ impl Driver {
     pub(crate) async fn run(mut self) {
         while self.wait().await {
             let now = self.clock.now();
+            self.engine.name_clients(self.desk.is_observed());
             self.expire(now);
             self.take_news(now);
             self.take_mail(now);
+            self.take_decisions(now);
             self.carry_out(now);
             self.cut_off_slow(now);
             self.flush();
@@ -99,6 +109,7 @@ impl Driver {
             biased;
             count = self.mail.recv_many(&mut self.taken, TURN_MAX) => count > 0,
             news = self.store.news() => { self.news.push(news); true }
+            decision = self.desk.news() => { self.decisions.push(decision); true }
             () = self.alarm.rings() => true,
         }
     }
@@ -118,17 +129,47 @@ impl Driver {
         }
     }
 
+    /// What policies that took their time have decided.
+    fn take_decisions(&mut self, now: Time) {
+        for decision in std::mem::take(&mut self.decisions) {
+            let judged = self.desk.hear(now, &self.engine, decision);
+            self.settle(now, judged);
+        }
+    }
+
+    /// A request goes on to the engine, or is answered, as the policies say.
+    fn settle(&mut self, now: Time, judged: Judged) {
+        match judged {
+            Judged::Goes(input) => self.engine.handle(now, input),
+            Judged::Answered { session, request, reply, event } => {
+                match event {
+                    Some(event) => self.observer.happened(now, event),
+                    None => self.observer.replied(&reply),
+                }
+                self.tell(session, Told::Reply { request, reply });
+            }
+            Judged::Waits => {}
+        }
+    }
+
     fn take_mail(&mut self, now: Time) {
-        for mail in self.taken.drain(..) {
+        let mut taken = std::mem::take(&mut self.taken);
+        for mail in taken.drain(..) {
             match mail {
-                Mail::Input(admitted) => self.engine.handle(now, admitted.into_input()),
-                Mail::Open { input, session, outlet } => {
-                    self.sessions.insert(session, Slot { outlet, told: false });
+                Mail::Input(admitted) => {
+                    let sessions = &self.sessions;
+                    let gid = |session| sessions.get(&session).map_or(0, |slot: &Slot| slot.gid);
+                    let judged = self.desk.judge(now, &self.engine, gid, admitted);
+                    self.settle(now, judged);
+                }
+                Mail::Open { input, session, gid, outlet } => {
+                    self.sessions.insert(session, Slot { outlet, gid, told: false });
                     self.engine.handle(now, input);
                 }
                 Mail::End { session, by } => {
                     // Absent: the driver itself cut it off before.
                     if self.sessions.remove(&session).is_some() {
+                        self.desk.forget(session);
                         self.engine.handle(now, Input::SessionEnded { session, by });
                     }
                 }
@@ -146,6 +187,7 @@ impl Driver {
                 }
             }
         }
+        self.taken = taken;
     }
 
     /// Does what the engine wants done. The memory store answers on the spot, so this also runs what follows from that.
@@ -191,6 +233,7 @@ impl Driver {
         while let Some(session) = self.slow.pop() {
             if let Some(slot) = self.sessions.remove(&session) {
                 slot.outlet.close();
+                self.desk.forget(session);
                 tracing::warn!(
                     session = session.0,
                     "slow_reader: its unread answers exceed their bound; cut off"
@@ -207,7 +250,7 @@ impl Driver {
             return;
         }
         let counts = self.engine.counts();
-        if counts.leases == 0 && counts.waiters == 0 && counts.calls == 0 {
+        if counts.leases == 0 && counts.waiters == 0 && counts.calls == 0 && self.desk.is_empty() {
             for done in self.draining.drain(..) {
                 // Who no longer waits needs no answer.
                 let _ = done.send(());

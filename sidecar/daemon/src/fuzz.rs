@@ -4,7 +4,7 @@
 //! release has the feature that compiles this.
 
 use crate::config::Config;
-use crate::gate::{self, Admitted};
+use crate::gate;
 use crate::handle::Peer;
 use crate::http::Door;
 use crate::metrics::Metrics;
@@ -81,6 +81,6 @@ impl Gate {
             }
             ToSidecar::Hello(_) => return Err(Code::BadRequest),
         };
-        admitted.map(Admitted::into_input).map_err(|problem| problem.code)
+        admitted.map(|admitted| admitted.into_parts().0).map_err(|problem| problem.code)
     }
 }

@@ -26,11 +26,24 @@ const ONCE_PER_MIN: Duration = Duration::from_millis(1);
 
 /// A request that passed the gate.
 #[derive(Debug)]
-pub(crate) struct Admitted(Input);
+pub(crate) struct Admitted(Input, Meta);
+
+/// Names and values that a client added to its request, for policies to read.
+pub(crate) type Meta = Vec<(Arc<str>, Arc<str>)>;
 
 impl Admitted {
-    pub(crate) fn into_input(self) -> Input {
-        self.0
+    /// What the engine is told, and what the policies are told besides.
+    pub(crate) fn into_parts(self) -> (Input, Meta) {
+        (self.0, self.1)
+    }
+
+    fn from(input: Input) -> Admitted {
+        Admitted(input, Meta::new())
+    }
+
+    /// With what the client added.
+    pub(crate) fn with_meta(self, meta: Meta) -> Admitted {
+        Admitted(self.0, meta)
     }
 }
 
@@ -122,6 +135,21 @@ impl Gate {
         }))
     }
 
+    /// Another key in place of the one asked for, by order of a policy: what that key's class says holds.
+    pub(crate) fn rename(&self, ask: &mut engine::Acquire, key: Key) {
+        let rules = self.in_force.now();
+        let class = rules.class_of(key.as_str());
+        ask.max_hold = [ask.max_hold, class.and_then(|class| class.max_hold)].into_iter().flatten().min();
+        ask.find_deadlocks = class.is_none_or(|class| class.deadlock == Deadlock::Detect);
+        if let (engine::Mode::Permits { permits, limit }, Some(of_class)) =
+            (&mut ask.mode, class.and_then(|class| class.limit))
+        {
+            *limit = of_class;
+            *permits = (*permits).min(of_class);
+        }
+        ask.key = key;
+    }
+
     /// A request for leases of several keys, all or nothing: each as [`Gate::acquire`] would take it, in the order of
     /// their bytes and none twice (P19). What the classes of the keys say holds for all: the least of it.
     pub(crate) fn acquire_all(
@@ -178,7 +206,7 @@ impl Gate {
     /// The client no longer wants what it asked for.
     pub(crate) fn cancel(&self, session: SessionId, request: u64) -> Admitted {
         let request = RequestId(request);
-        Admitted(Input::Cancel { session, request })
+        Admitted::from(Input::Cancel { session, request })
     }
 
     /// Extend a lease, for `ttl` from now.
@@ -198,7 +226,7 @@ impl Gate {
 
     /// Give a lease back.
     pub(crate) fn release(&self, session: SessionId, request: u64, lease: wire::LeaseName) -> Admitted {
-        Admitted(Input::Release(engine::Release {
+        Admitted::from(Input::Release(engine::Release {
             session,
             request: RequestId(request),
             lease: lease_name(lease),
@@ -250,12 +278,12 @@ impl Gate {
 
     /// What is refused here never becomes an event, so it is counted here.
     fn counted(&self, op: &'static str, checked: Result<Input, Problem>) -> Result<Admitted, Problem> {
-        checked.map(Admitted).inspect_err(|problem| self.metrics.bare_request(op, problem.code.name()))
+        checked.map(Admitted::from).inspect_err(|problem| self.metrics.bare_request(op, problem.code.name()))
     }
 
     /// A sign of life.
     pub(crate) fn ping(&self, session: SessionId) -> Admitted {
-        Admitted(Input::SessionPinged(session))
+        Admitted::from(Input::SessionPinged(session))
     }
 }
 

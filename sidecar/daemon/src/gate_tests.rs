@@ -25,7 +25,7 @@ fn ask(key: &[u8]) -> wire::Acquire<'_> {
 }
 
 fn admitted(gate: &Gate, ask: &wire::Acquire<'_>) -> engine::Acquire {
-    match gate.acquire(SessionId(7), ask).expect("admitted").into_input() {
+    match gate.acquire(SessionId(7), ask).expect("admitted").into_parts().0 {
         Input::Acquire(acquire) => acquire,
         other => panic!("{other:?}"),
     }
@@ -203,7 +203,7 @@ fn a_result_is_as_long_as_allowed() {
     config.limits.value_bytes_max = 5;
     let gate = gate(&config);
     let finish = |result: &[u8]| gate.finish(SessionId(7), 1, wire::LeaseName::Session(2), result);
-    assert!(matches!(finish(b"12345").expect("fits").into_input(), Input::Finish(_)));
+    assert!(matches!(finish(b"12345").expect("fits").into_parts().0, Input::Finish(_)));
     let problem = finish(b"123456").expect_err("is too long");
     assert_eq!(
         (problem.code, problem.field, problem.detail.limit),
@@ -220,7 +220,7 @@ fn several<'a>(keys: &[(u64, &'a str)]) -> wire::AcquireAll<'a> {
 fn several_keys_are_put_in_order_and_none_is_there_twice() {
     let gate = gate(&Config::default());
     let asked = several(&[(5, "b"), (6, "c"), (7, "a"), (8, "b")]);
-    match gate.acquire_all(SessionId(7), &asked).expect("admitted").into_input() {
+    match gate.acquire_all(SessionId(7), &asked).expect("admitted").into_parts().0 {
         Input::AcquireAll(all) => {
             let keys: Vec<(u64, &str)> =
                 all.keys.iter().map(|(number, key)| (number.0, key.as_str())).collect();
@@ -231,7 +231,7 @@ fn several_keys_are_put_in_order_and_none_is_there_twice() {
     }
     let mut timed = several(&[(1, "a"), (2, "b")]);
     timed.first.life = wire::Life::Timed { ttl: Duration::from_secs(1) };
-    match gate.acquire_all(SessionId(7), &timed).expect("admitted").into_input() {
+    match gate.acquire_all(SessionId(7), &timed).expect("admitted").into_parts().0 {
         Input::AcquireAll(all) => assert!(all.secrets.len() == 2 && all.secrets[0] != all.secrets[1]),
         other => panic!("{other:?}"),
     }
@@ -265,7 +265,8 @@ fn the_least_that_the_classes_of_several_keys_say_holds_for_all() {
     match gate(&config)
         .acquire_all(SessionId(7), &several(&[(1, "b/1"), (2, "a/1")]))
         .expect("fine")
-        .into_input()
+        .into_parts()
+        .0
     {
         Input::AcquireAll(all) => {
             assert_eq!(all.wish.wait, Some(Duration::from_secs(2)));

@@ -10,6 +10,7 @@ use crate::config::Config;
 use crate::gate::{Admitted, Gate};
 use crate::health::Health;
 use crate::outlet::Outlet;
+use crate::policies::Policies;
 use crate::turns::Turns;
 use crate::watch::Watch;
 use sidelock_engine::survey::{Around, Survey};
@@ -35,6 +36,8 @@ pub(crate) enum Mail {
         input: Input,
         /// Which.
         session: SessionId,
+        /// The group id that the kernel told us of its peer.
+        gid: u32,
         /// Where its answers go.
         outlet: Rc<dyn Outlet>,
     },
@@ -79,6 +82,7 @@ pub(crate) struct Handle {
     gate: Gate,
     events: broadcast::Sender<Watch>,
     health: Rc<Health>,
+    policies: Rc<Policies>,
     sessions: Rc<Cell<u64>>,
     turns: Rc<Turns>,
 }
@@ -98,11 +102,12 @@ impl Handle {
         gate: Gate,
         events: broadcast::Sender<Watch>,
         health: Rc<Health>,
+        policies: Rc<Policies>,
     ) -> (Handle, mpsc::UnboundedReceiver<Mail>) {
         let (mail, inbox) = mpsc::unbounded_channel();
         let sessions = Rc::default();
         let turns = Rc::new(Turns::new());
-        (Handle { mail, gate, events, health, sessions, turns }, inbox)
+        (Handle { mail, gate, events, health, policies, sessions, turns }, inbox)
     }
 
     /// What checks requests before they are sent.
@@ -121,7 +126,7 @@ impl Handle {
             ping_within: None,
             owners_by_uid: true,
         };
-        self.bind(id, Input::SessionOpened(opened), outlet)
+        self.bind(id, peer, Input::SessionOpened(opened), outlet)
     }
 
     /// An id that no session of this life had before.
@@ -140,7 +145,7 @@ impl Handle {
         ping_within: Option<Duration>,
         outlet: Rc<dyn Outlet>,
     ) -> Session {
-        self.bind(id, Input::SessionOpened(opened(id, peer, app, ping_within)), outlet)
+        self.bind(id, peer, Input::SessionOpened(opened(id, peer, app, ping_within)), outlet)
     }
 
     /// The acquires whose leases a session still has; `None` inside: it is over.
@@ -159,11 +164,11 @@ impl Handle {
         outlet: Rc<dyn Outlet>,
     ) -> Session {
         let session = opened(id, peer, app, ping_within);
-        self.bind(id, Input::SessionResumed { session, held }, outlet)
+        self.bind(id, peer, Input::SessionResumed { session, held }, outlet)
     }
 
-    fn bind(&self, id: SessionId, input: Input, outlet: Rc<dyn Outlet>) -> Session {
-        self.post(Mail::Open { input, session: id, outlet });
+    fn bind(&self, id: SessionId, peer: Peer, input: Input, outlet: Rc<dyn Outlet>) -> Session {
+        self.post(Mail::Open { input, session: id, gid: peer.gid, outlet });
         Session { id, handle: self.clone(), ended: false }
     }
 
@@ -230,6 +235,11 @@ impl Handle {
     /// How the sidecar is.
     pub(crate) fn health(&self) -> &Health {
         &self.health
+    }
+
+    /// The policies in force.
+    pub(crate) fn policies(&self) -> &Policies {
+        &self.policies
     }
 
     /// New settings for the store's connection.

@@ -34,10 +34,13 @@ mod outbound;
 mod outlet;
 mod peer;
 mod place;
+#[cfg_attr(not(feature = "policy"), path = "policies_absent.rs")]
+mod policies;
 mod problem;
 mod reply;
 mod resume;
 mod rules;
+mod rulings;
 mod serve;
 mod sidecar;
 mod socket;

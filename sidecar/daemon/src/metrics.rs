@@ -72,6 +72,8 @@ pub(crate) struct Metrics {
     lost: Family<ReasonLabels, Counter>,
     deadlocks: Counter,
     store: StoreMetrics,
+    #[cfg(feature = "policy")]
+    policies: crate::policies::Counts,
     leases: Gauge,
     waiters: Gauge,
     oldest_waiter: Gauge<f64, AtomicU64>,
@@ -160,6 +162,8 @@ impl Metrics {
         registry.register("uptime_seconds", "Age of this sidecar", Gauge::clone(&uptime));
         registry.register("build", "This build", build);
         registry.register("store", "This sidecar's store", kind);
+        #[cfg(feature = "policy")]
+        let policies = crate::policies::Counts::new(&mut registry);
         Metrics {
             registry,
             requests,
@@ -173,6 +177,8 @@ impl Metrics {
             lost,
             deadlocks,
             store,
+            #[cfg(feature = "policy")]
+            policies,
             leases,
             waiters,
             oldest_waiter,
@@ -232,6 +238,12 @@ impl Metrics {
     /// For the store's connection.
     pub(crate) fn store(&self) -> StoreMetrics {
         self.store.clone()
+    }
+
+    /// For the policies.
+    #[cfg(feature = "policy")]
+    pub(crate) fn policies(&self) -> &crate::policies::Counts {
+        &self.policies
     }
 
     /// The page, with the gauges as of `now`.

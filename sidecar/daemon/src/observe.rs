@@ -1,8 +1,9 @@
-//! What is made of the engine's events: metrics, log lines, the watchers' stream.
+//! What is made of the engine's events: metrics, log lines, the watchers' stream, what observing policies are told.
 //!
 //! Owns what is counted and what is worth a line. Must not change anything.
 
 use crate::metrics::{Metrics, RequestLabels};
+use crate::policies::Policies;
 use crate::reply;
 use crate::rules::InForce;
 use crate::watch::Watch;
@@ -25,6 +26,7 @@ pub(crate) struct Observer {
     metrics: Rc<Metrics>,
     in_force: InForce,
     events: broadcast::Sender<Watch>,
+    policies: Rc<Policies>,
     waits: BTreeMap<(SessionId, RequestId), Wait>,
     /// None of them becomes slow before.
     look_at: Time,
@@ -37,8 +39,13 @@ struct Wait {
 }
 
 impl Observer {
-    pub(crate) fn new(metrics: Rc<Metrics>, in_force: InForce, events: broadcast::Sender<Watch>) -> Observer {
-        Observer { metrics, in_force, events, waits: BTreeMap::new(), look_at: Time::MAX }
+    pub(crate) fn new(
+        metrics: Rc<Metrics>,
+        in_force: InForce,
+        events: broadcast::Sender<Watch>,
+        policies: Rc<Policies>,
+    ) -> Observer {
+        Observer { metrics, in_force, events, policies, waits: BTreeMap::new(), look_at: Time::MAX }
     }
 
     /// Counts what no event tells: answers to renewals, releases and changes. Acquires and upgrades have their events.
@@ -102,6 +109,7 @@ impl Observer {
             }
             EventKind::Released { .. } | EventKind::Downgraded { .. } | EventKind::Finished { .. } => {}
         }
+        self.policies.happened(&event);
         if self.events.receiver_count() > 0 {
             let event = Rc::new(event);
             // The last watcher may have left just now.

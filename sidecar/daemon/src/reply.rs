@@ -144,6 +144,7 @@ pub(crate) fn code(refusal: &Refusal) -> Code {
         Refusal::StaleFence => Code::StaleFence,
         Refusal::TurnClosed => Code::TurnClosed,
         Refusal::OutcomeUnknown => Code::OutcomeUnknown,
+        Refusal::Denied(_) => Code::Denied,
     }
 }
 
@@ -214,6 +215,12 @@ pub(crate) fn problem(refusal: &Refusal) -> Problem {
         // The advice begins with why.
         Refusal::TurnClosed => return Problem::new(code, code.advice()),
         Refusal::Draining => "the request was not carried out".into(),
+        Refusal::Denied(denial) => {
+            let engine::Denial { policy, reason_code, message, retry_after } = &**denial;
+            let no = wire::Denial { policy: (&**policy).into(), reason_code: (&**reason_code).into() };
+            (detail.denial, detail.retry_after) = (Some(Box::new(no)), *retry_after);
+            format!("policy {policy}: {message}")
+        }
     };
     let message = match refusal {
         // It says what is wrong with what; the general advice would send people looking for a field.

@@ -9,6 +9,7 @@ use crate::memory;
 use crate::notify::Manager;
 use crate::peer::Allow;
 use crate::place::Place;
+use crate::policies;
 use crate::rules::{InForce, Rules};
 use crate::sidecar::{Home, Sidecar};
 use crate::socket::{Doors, Entrance, fds_for_connections};
@@ -56,6 +57,9 @@ pub enum ServeError {
     /// The store's settings make no sense to its driver.
     #[error("the store can not be set up: {0}")]
     Store(String),
+    /// A policy can not be loaded, and to serve without it would let pass what it is there to stop.
+    #[error("{0}")]
+    Policies(String),
     /// The driver is gone. Leases end at their deadlines, as after a kill.
     #[error("a bug ended the sidecar; what it says above is worth a report")]
     Broken,
@@ -100,6 +104,11 @@ async fn live(config: &Config, sources: &Sources, started: impl FnOnce(&Started)
     let admin_listener = open_admin(config, &socket)?;
     let admin_socket = admin_listener.as_ref().map(|listener| listener.path().to_owned());
     let mut sidecar = Sidecar::start(config, Home::Host(mark(config, &socket))).map_err(ServeError::Store)?;
+    let loader = policies::start(&sidecar.policies, config).await.map_err(ServeError::Policies)?;
+    let changed = Rc::new(Notify::new());
+    let again = sources.clone();
+    let settings = move || config::load(&again).ok().map(|loaded| loaded.config);
+    spawn_local(policies::watch(loader, changed.clone(), settings));
     let leave = Rc::new(Notify::new());
     let (leaving, is_leaving) = tokio::sync::watch::channel(false);
     let doors = Doors::open(config, &sidecar, &leave, is_leaving).await?;
@@ -131,7 +140,7 @@ async fn live(config: &Config, sources: &Sources, started: impl FnOnce(&Started)
 
     let Sidecar { handle, in_force, driver, .. } = &mut sidecar;
     tokio::select! {
-        () = signals.until_leaving(&leave, || reload(sources, in_force, handle)) => {}
+        () = signals.until_leaving(&leave, || reload(sources, in_force, handle, &changed)) => {}
         _ = driver => return Err(ServeError::Broken),
     }
     leaving.send_replace(true);
@@ -139,6 +148,7 @@ async fn live(config: &Config, sources: &Sources, started: impl FnOnce(&Started)
         manager.stopping(config.drain_grace + MANAGER_PATIENCE);
     }
     drain(handle, config.drain_grace, &mut signals).await;
+    handle.policies().flush();
     Ok(())
 }
 
@@ -202,11 +212,12 @@ fn mark(config: &Config, socket: &Path) -> Option<HighWater> {
         .ok()
 }
 
-fn reload(sources: &Sources, in_force: &InForce, handle: &Handle) {
+fn reload(sources: &Sources, in_force: &InForce, handle: &Handle, changed: &Notify) {
     match config::load(sources) {
         Ok(loaded) => {
             in_force.replace(Rules::from(&loaded.config));
             handle.reload(loaded.config);
+            changed.notify_one();
             tracing::info!("limits, classes and credentials reloaded");
         }
         Err(error) => tracing::error!(%error, "the old settings stay in force"),

@@ -11,6 +11,7 @@ use crate::health::Health;
 use crate::metrics::Metrics;
 use crate::observe::Observer;
 use crate::place::Place;
+use crate::policies::{Desk, Policies};
 use crate::rules::{InForce, Rules};
 use crate::store_link::{HighWater, MemoryLink, StoreLink};
 use crate::watch::WATCH_LAG_MAX;
@@ -28,6 +29,8 @@ pub(crate) struct Sidecar {
     pub(crate) in_force: InForce,
     /// For the HTTP door.
     pub(crate) metrics: Rc<Metrics>,
+    /// Those in force; none so far.
+    pub(crate) policies: Rc<Policies>,
     /// Ends only by a bug: as long as the sidecar serves, somebody has a handle.
     pub(crate) driver: JoinHandle<()>,
     /// For the frame door.
@@ -51,12 +54,14 @@ impl Sidecar {
         let health = Rc::new(Health::default());
         let (events, _) = broadcast::channel(WATCH_LAG_MAX);
         let gate = Gate::new(in_force.clone(), place.clone(), metrics.clone());
-        let (handle, mail) = Handle::new(gate, events.clone(), health.clone());
+        let policies = Rc::new(Policies::new(metrics.clone(), place.clone()));
+        let (handle, mail) = Handle::new(gate.clone(), events.clone(), health.clone(), policies.clone());
         let store = connect(config, &place, home, &metrics)?;
-        let observer = Observer::new(metrics.clone(), in_force.clone(), events);
+        let desk = Desk::new(policies.clone(), gate.clone());
+        let observer = Observer::new(metrics.clone(), in_force.clone(), events, policies.clone());
         let engine = Engine::new(engine_config(config, &place));
-        let driver = spawn_local(Driver::new(engine, mail, store, observer, health).run());
-        Ok(Sidecar { handle, in_force, metrics, driver, resume_within: config.tenure.ttl })
+        let driver = spawn_local(Driver::new(engine, mail, store, desk, observer, health).run());
+        Ok(Sidecar { handle, in_force, metrics, policies, driver, resume_within: config.tenure.ttl })
     }
 
     /// A door for frames.

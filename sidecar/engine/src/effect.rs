@@ -331,6 +331,21 @@ pub enum Refusal {
     StaleFence,
     /// It was sent to the store, and whether it was carried out is not known.
     OutcomeUnknown,
+    /// A policy said no. The engine asks none: who drives it does, before a request reaches it.
+    Denied(Box<Denial>),
+}
+
+/// A policy's no.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Denial {
+    /// The policy's name.
+    pub policy: Arc<str>,
+    /// Why, as a word of its choice.
+    pub reason_code: Arc<str>,
+    /// Why, for people.
+    pub message: Arc<str>,
+    /// When it may be worth asking again.
+    pub retry_after: Option<Duration>,
 }
 
 /// What happened, for watchers, metrics and the log. Never carries a secret.
@@ -346,6 +361,18 @@ pub struct Event {
     pub session: SessionId,
     /// The acquire.
     pub request: RequestId,
+    /// Who that is, where somebody wants to know ([`Engine::name_clients`](crate::Engine::name_clients)) and the session is not
+    /// over: a timed lease may outlive it.
+    pub client: Option<Client>,
+}
+
+/// Who has a session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Client {
+    /// The process's user id, from the kernel.
+    pub uid: u32,
+    /// What it calls itself.
+    pub app: Arc<str>,
 }
 
 /// Kinds of events.

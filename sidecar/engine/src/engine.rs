@@ -1,6 +1,7 @@
 //! The engine: three verbs and a dispatch. Holds no rule of its own.
 
 use crate::acquire::Waiter;
+use crate::circumstances::Tally;
 use crate::config::Config;
 use crate::effect::{Effect, Event, EventKind};
 use crate::ended::Ended;
@@ -39,6 +40,8 @@ pub struct Engine {
     pub(crate) resources: Resources,
     pub(crate) waiters: Slab<Waiter>,
     pub(crate) leases: Slab<Lease>,
+    /// How many of them each user has.
+    pub(crate) tally: Tally,
     pub(crate) groups: Groups,
     pub(crate) timed: HashMap<LeaseSecret, usize>,
     pub(crate) owners: Owners,
@@ -51,6 +54,8 @@ pub struct Engine {
     pub(crate) registers: Registers,
     pub(crate) once: Once,
     pub(crate) draining: bool,
+    /// Whether events name their clients.
+    pub(crate) names_clients: bool,
     /// Number of the next arrival of a waiter.
     pub(crate) arrivals: u64,
     /// Number of the last ask; rises over all keys, and so per key (P7).
@@ -86,6 +91,7 @@ impl Engine {
             resources: Resources::default(),
             waiters: Slab::new(),
             leases: Slab::new(),
+            tally: Tally::default(),
             groups: Groups::default(),
             timed: HashMap::new(),
             owners: Owners::default(),
@@ -98,6 +104,7 @@ impl Engine {
             registers: Registers::default(),
             once: Once::default(),
             draining: false,
+            names_clients: false,
             arrivals: 0,
             last_seq: 0,
             tenures: 0,
@@ -328,6 +335,7 @@ impl Engine {
         request: RequestId,
         kind: EventKind,
     ) {
-        self.effects.push_back(Effect::Event(Event { kind, key, mode, session, request }));
+        let client = if self.names_clients { self.client(session) } else { None };
+        self.effects.push_back(Effect::Event(Event { kind, key, mode, session, request, client }));
     }
 }

@@ -83,6 +83,7 @@ impl Engine {
                 index
             }
             None => {
+                self.tally.add(lease.uid);
                 let index = self.leases.insert(lease);
                 self.leases[index].index = self.resources[resource].live.add(index, waiter.mode);
                 if let Some(owner) = waiter.owner {

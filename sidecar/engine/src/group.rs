@@ -244,6 +244,7 @@ impl Engine {
     pub(crate) fn reserve(&mut self, now: Time, resource: usize, group: usize, waiter: Waiter, path: Path) {
         self.note(waiter.session, waiter.request, Reserving::Reserved);
         let lease = self.leases.insert(Lease::reservation(now, resource, &waiter, group));
+        self.tally.add(waiter.uid);
         self.leases[lease].index = self.resources[resource].live.add(lease, waiter.mode);
         if let Some(owner) = waiter.owner {
             self.owners.holds(owner, lease);

@@ -394,6 +394,7 @@ impl Engine {
     /// What the lease held is free. The caller serves the resource, which is returned.
     pub(crate) fn free_lease(&mut self, index: usize) -> usize {
         let lease = self.leases.remove(index);
+        self.tally.remove(lease.uid);
         let r = &mut self.resources[lease.resource];
         if let Some(moved) = r.live.remove(lease.index, lease.mode) {
             self.leases[moved].index = lease.index;

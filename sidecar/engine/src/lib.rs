@@ -50,13 +50,15 @@ mod hint;
 mod force;
 mod link;
 mod timers;
+pub mod circumstances;
 pub mod view;
 pub mod mutant;
 
 pub use config::Config;
 pub use cycle::{Cycle, Edge};
 pub use effect::{
-    Effect, Event, EventKind, Grant, LostReason, Notice, Path, Refusal, Reply, Reserving, Unlocked, Victim,
+    Client, Denial, Effect, Event, EventKind, Grant, LostReason, Notice, Path, Refusal, Reply, Reserving,
+    Unlocked, Victim,
 };
 pub use engine::Engine;
 pub use input::{

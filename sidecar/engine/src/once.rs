@@ -7,7 +7,7 @@
 //! turn. Must not know how a store keeps a success.
 
 use crate::ask::Ask;
-use crate::effect::{Effect, Event, EventKind, LostReason, Refusal, Reply};
+use crate::effect::{EventKind, LostReason, Refusal, Reply};
 use crate::engine::Engine;
 use crate::input::{Acquire, Finish};
 use crate::lease::{End, Missing};
@@ -65,13 +65,8 @@ impl Engine {
         let known = self.once.known.get(now, &acquire.key);
         let Some(success) = known else { return false };
         self.reply(acquire.session, acquire.request, Reply::Done(success));
-        self.effects.push_back(Effect::Event(Event {
-            kind: EventKind::Skipped { waited: Duration::ZERO },
-            key: acquire.key.clone(),
-            mode: acquire.mode,
-            session: acquire.session,
-            request: acquire.request,
-        }));
+        let kind = EventKind::Skipped { waited: Duration::ZERO };
+        self.event_of(acquire.key.clone(), acquire.mode, acquire.session, acquire.request, kind);
         true
     }
 

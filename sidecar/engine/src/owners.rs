@@ -185,8 +185,8 @@ impl Engine {
         let Some(name) = acquire.owner.clone() else { return Ok(None) };
         let session = self.sessions.get(&acquire.session);
         let id = match session {
-            Some(session) if session.owners_by_uid => OwnerId::Uid(session.uid, name),
-            _ => OwnerId::Session(acquire.session, name),
+            Some(session) => session.owner_id(acquire.session, name),
+            None => OwnerId::Session(acquire.session, name),
         };
         match self.owners.find(&id).map(|owner| self.owners.get(owner)) {
             Some(actor) if actor.wait.is_some() => Err(Refusal::BadRequest(

@@ -8,8 +8,9 @@ use crate::ended::EndedName;
 use crate::engine::Engine;
 use crate::input::{EndedBy, SessionOpened};
 use crate::lease::End;
-use crate::model::{RequestId, SessionId, Time};
+use crate::model::{Owner, RequestId, SessionId, Time};
 use crate::mutant::Mutant;
+use crate::owners::OwnerId;
 use crate::timers::Timer;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -94,6 +95,27 @@ impl Session {
     /// Nothing would change for anybody if it ended.
     fn is_bare(&self) -> bool {
         self.waiting == 0 && self.held == 0
+    }
+
+    /// Its session leases.
+    pub(crate) fn held(&self) -> u32 {
+        self.held
+    }
+
+    /// Its leases, timed ones among them, in the order of their requests.
+    pub(crate) fn leases(&self) -> impl Iterator<Item = usize> + '_ {
+        self.slots.values().filter_map(|slot| match slot {
+            Slot::Held(lease) | Slot::Timed(lease) => Some(*lease),
+            Slot::Waiting(_) | Slot::Grouped(_) => None,
+        })
+    }
+
+    /// Who an owner of this name is. `id` is the session's own.
+    pub(crate) fn owner_id(&self, id: SessionId, name: Owner) -> OwnerId {
+        match self.owners_by_uid {
+            true => OwnerId::Uid(self.uid, name),
+            false => OwnerId::Session(id, name),
+        }
     }
 
     pub(crate) fn waiting(&self) -> u32 {

@@ -10,6 +10,7 @@ use crate::peers::redis_crate::Connection;
 use sidelock_client::Client;
 use sidelock_e2e::redis::Redis;
 use sidelock_e2e::sidecar::Sidecar;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// One round's surroundings.
@@ -18,6 +19,8 @@ pub(crate) struct Lab {
     pub(crate) redis: Redis,
     /// How long one measurement takes.
     pub(crate) span: Duration,
+    /// Where plugins are that somebody built.
+    pub(crate) plugins: PathBuf,
     /// Peers that are processes.
     pub(crate) foreign: Peers,
 }

@@ -66,7 +66,8 @@ fn measure(options: &Options, folder: &std::path::Path) -> Outcome<Figures> {
     let mut figures = Figures::default();
     let mut foreign = Peers::start(&folder.join("peers"));
     for round in 1..=options.rounds {
-        let mut lab = Lab { redis: Redis::on_loopback(), span: options.span, foreign };
+        let plugins = folder.join("plugins");
+        let mut lab = Lab { redis: Redis::on_loopback(), span: options.span, plugins, foreign };
         for &scenario in &options.scenarios {
             if round > 1 && scenario.runs_once() {
                 continue;

@@ -15,6 +15,7 @@ fn refusal(code: Code) -> sdk::Refusal {
         retry_after: Some(Duration::from_millis(1500)),
         cycle: Vec::new(),
         current: None,
+        denial: None,
     }
 }
 

@@ -5,9 +5,9 @@ use proptest::option;
 use proptest::prelude::*;
 use sidelock_wire::{
     Acquire, AcquireAll, Align, AskHolders, CYCLE_EDGES_MAX, Change, Code, Condition, Current, CycleEdge,
-    Decoder, Detail, Done, FRAME_BYTES_MAX, FrameError, Granted, Guarantee, HOLDERS_MAX, Hello, Holder,
-    HolderClient, Holders, Known, LeaseName, Life, Limits, LostReason, MAGIC, Mode, Refused, Register,
-    RegisterAct, Renewed, Resume, Scope, Secret, ToClient, ToSidecar, Version, Welcome, Window,
+    Decoder, Denial, Detail, Done, FRAME_BYTES_MAX, FrameError, Granted, Guarantee, HOLDERS_MAX, Hello,
+    Holder, HolderClient, Holders, Known, LeaseName, Life, Limits, LostReason, MAGIC, Mode, Refused,
+    Register, RegisterAct, Renewed, Resume, Scope, Secret, ToClient, ToSidecar, Version, Welcome, Window,
 };
 use std::time::Duration;
 
@@ -232,13 +232,16 @@ fn answer() -> impl Strategy<Value = ToClient<'static>> {
         }),
         (any::<u64>(), code(), text(), detail).prop_map(
             |(request, code, message, (limit, retry_after, reason, cycle))| {
-                let detail = Detail { limit, retry_after, reason, cycle };
+                let detail = Detail { limit, retry_after, reason, cycle, denial: None };
                 ToClient::Refused(Refused { request, code, message: message.into(), detail, register: None })
             }
         ),
-        (any::<u64>(), code(), text(), option::of(version())).prop_map(
-            |(request, code, message, register)| {
-                let detail = Detail::default();
+        (any::<u64>(), code(), text(), option::of(version()), option::of((text(), text()))).prop_map(
+            |(request, code, message, register, denial)| {
+                let denial = denial.map(|(policy, reason_code)| {
+                    Box::new(Denial { policy: policy.into(), reason_code: reason_code.into() })
+                });
+                let detail = Detail { denial, ..Detail::default() };
                 ToClient::Refused(Refused { request, code, message: message.into(), detail, register })
             }
         ),

@@ -2,10 +2,10 @@
 
 use serde_json::{Value, json};
 use sidelock_wire::{
-    Acquire, AcquireAll, Align, AskHolders, Change, Code, Condition, Current, CycleEdge, Detail, Done,
-    Granted, Guarantee, Hello, Holder, HolderClient, Holders, Known, LeaseName, Life, Limits, LostReason,
-    Mode, Refused, Register, RegisterAct, Renewed, Resume, Scope, Secret, ToClient, ToSidecar, Version,
-    Welcome, Window,
+    Acquire, AcquireAll, Align, AskHolders, Change, Code, Condition, Current, CycleEdge, Denial, Detail,
+    Done, Granted, Guarantee, Hello, Holder, HolderClient, Holders, Known, LeaseName, Life, Limits,
+    LostReason, Mode, Refused, Register, RegisterAct, Renewed, Resume, Scope, Secret, ToClient, ToSidecar,
+    Version, Welcome, Window,
 };
 use std::time::Duration;
 
@@ -171,6 +171,8 @@ pub(crate) fn to_client() -> Vec<(&'static str, ToClient<'static>)> {
     let retry = Detail { limit: Some(100_000), retry_after: Some(Duration::from_secs(1)), ..none.clone() };
     let lost = Detail { reason: Some(LostReason::SidecarRestarted), ..none.clone() };
     let deadlock = Detail { cycle: cycle(), ..none.clone() };
+    let denial = Denial { policy: "tenant-acl".into(), reason_code: "not_yours".into() };
+    let denied = Detail { denial: Some(Box::new(denial)), ..none.clone() };
     let cap_ns = Some(86_412_000_000_000);
     vec![
         ("welcome", ToClient::Welcome(welcome)),
@@ -188,6 +190,7 @@ pub(crate) fn to_client() -> Vec<(&'static str, ToClient<'static>)> {
         ("refused_with_limit", refused(Code::QueueFull, "100000 wait already", retry)),
         ("refused_lost", refused(Code::LeaseLost, "the sidecar restarted", lost)),
         ("refused_deadlock", refused(Code::Deadlock, "a ring of 2 waits", deadlock)),
+        ("refused_denied", refused(Code::Denied, "keys of billing/ are for billing", denied)),
         ("queued", ToClient::Queued { request: 16_777_216, ahead: 3 }),
         ("extended", ToClient::Extended { until_ns: 86_413_000_000_000, except: vec![] }),
         (

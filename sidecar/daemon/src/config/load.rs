@@ -58,7 +58,7 @@ enum Kind {
 }
 
 /// Every setting that flags and environment can name. Classes are for files.
-const SETTINGS: [(&str, Kind); 34] = [
+const SETTINGS: [(&str, Kind); 35] = [
     ("store", Kind::Text),
     ("namespace", Kind::Text),
     ("socket", Kind::Text),
@@ -67,6 +67,7 @@ const SETTINGS: [(&str, Kind); 34] = [
     ("allow_gid", Kind::Numbers),
     ("probe_listen", Kind::Text),
     ("drain_grace", Kind::Text),
+    ("policy_cache", Kind::Text),
     ("redis.url", Kind::Texts),
     ("redis.mode", Kind::Text),
     ("redis.prefix", Kind::Text),
@@ -115,6 +116,7 @@ pub fn load(sources: &Sources) -> Result<Loaded, ConfigError> {
         let given = sources.flags.iter().filter(|(key, _)| *key == name);
         set(&mut settings, name, kind, given.map(|(_, value)| value.as_str()), &flag)?;
     }
+    add_policies(&mut settings, sources);
     let origin = || "configuration".to_owned();
     let config =
         Config::deserialize(Value::Table(settings)).map_err(|error| wrong(origin(), &error.to_string()))?;
@@ -122,6 +124,24 @@ pub fn load(sources: &Sources) -> Result<Loaded, ConfigError> {
     let mut warnings = warnings(&config);
     warnings.extend(strangers);
     Ok(Loaded { config, warnings })
+}
+
+/// A policy that is only named by its file, after those that the configuration says more about.
+fn add_policies(settings: &mut Table, sources: &Sources) {
+    let variable = sources.environment.iter().filter(|(name, _)| name == POLICY_FILES);
+    let variable = variable.flat_map(|(_, files)| files.split(',')).filter(|file| !file.is_empty());
+    let flags = sources.flags.iter().filter(|(name, _)| *name == "policy").map(|(_, file)| file.as_str());
+    let policy =
+        |file: &str| Value::Table(Table::from_iter([("path".to_owned(), Value::String(file.into()))]));
+    let policies: Vec<Value> = variable.chain(flags).map(policy).collect();
+    if policies.is_empty() {
+        return;
+    }
+    let all = settings.entry("policy").or_insert_with(|| Value::Array(Vec::new()));
+    // Anything but a list is refused with the rest.
+    if let Some(all) = all.as_array_mut() {
+        all.extend(policies);
+    }
 }
 
 /// `tenure.ttl` is `SIDELOCK_TENURE_TTL`.
@@ -136,8 +156,11 @@ fn setting_of(variable: &str) -> &str {
 
 const REDIS_SHORT: &str = "SIDELOCK_REDIS";
 
+/// Files of policies, with commas between.
+const POLICY_FILES: &str = "SIDELOCK_POLICY";
+
 /// Variables that belong to other parts of Sidelock: the command line, the clients, the tests.
-const OTHERS: [&str; 10] = [
+const OTHERS: [&str; 11] = [
     "SIDELOCK_CONFIG",
     "SIDELOCK_LOG",
     "SIDELOCK_LOG_FORMAT",
@@ -148,6 +171,7 @@ const OTHERS: [&str; 10] = [
     "SIDELOCK_BIN",
     "SIDELOCK_BLESS",
     REDIS_SHORT,
+    POLICY_FILES,
 ];
 
 /// What to say of variables with our prefix that name nothing. One that is almost a setting is an error: it may be the

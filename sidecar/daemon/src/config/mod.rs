@@ -6,16 +6,18 @@
 mod class;
 mod humane;
 mod load;
+mod policy;
 mod redis;
 #[cfg(feature = "schema")]
 mod schema;
 
 pub use class::{CLASSES_MAX, Class, Deadlock};
-pub use humane::{format as format_duration, parse as parse_duration};
 pub use load::{ConfigError, Loaded, Sources, load};
+pub use policy::{Enforcement, OnError, Operation, Policy};
 pub use redis::{Guarantee, Mode as RedisMode, Redis, Url};
 #[cfg(feature = "schema")]
 pub use schema::schema;
+pub use sidelock_notation::{format_duration, parse_duration};
 
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
@@ -31,7 +33,7 @@ const KEYS_PER_REQUEST_MAX: u32 = 1_024;
 const ONCE_PER_MAX: Duration = Duration::from_secs(366 * 86_400);
 
 /// All settings of a sidecar.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
@@ -65,6 +67,12 @@ pub struct Config {
     /// Rules for keys that look alike; the first match wins. Read anew on SIGHUP.
     #[serde(rename = "class", skip_serializing_if = "Vec::is_empty")]
     pub classes: Vec<Class>,
+    /// Policies, asked in this order. Read anew on SIGHUP, and when a file of theirs changes.
+    #[serde(rename = "policy", skip_serializing_if = "Vec::is_empty")]
+    pub policies: Vec<Policy>,
+    /// Where machine code of policies is kept, so that it need not be made again at the next start. Not said: nowhere.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub policy_cache: Option<PathBuf>,
 }
 
 /// Where tenures live.
@@ -159,6 +167,8 @@ impl Default for Config {
             tenure: Tenure::default(),
             limits: Limits::default(),
             classes: Vec::new(),
+            policies: Vec::new(),
+            policy_cache: None,
         }
     }
 }

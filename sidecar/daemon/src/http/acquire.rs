@@ -9,6 +9,7 @@ use super::problem::ProblemDocument;
 use super::response::{Answer, json};
 use super::{repeat, stream};
 use crate::config::format_duration;
+use crate::gate::Meta;
 use hyper::StatusCode;
 use sidelock_engine::{Grant, LeaseSecret, Reply};
 use sidelock_wire::{Acquire, AcquireAll, Life, Mode, Window};
@@ -29,6 +30,7 @@ pub(crate) struct Wish {
     pub(super) reentrant: bool,
     pub(super) priority: i32,
     pub(super) once: Option<Window>,
+    pub(super) meta: Meta,
 }
 
 impl Default for Wish {
@@ -43,6 +45,7 @@ impl Default for Wish {
             reentrant: false,
             priority: 0,
             once: None,
+            meta: Meta::new(),
         }
     }
 }
@@ -51,8 +54,8 @@ impl TryFrom<LockBody> for Wish {
     type Error = ProblemDocument;
 
     fn try_from(body: LockBody) -> Result<Wish, ProblemDocument> {
-        admit_meta(body.meta.as_ref())?;
         Ok(Wish {
+            meta: admit_meta(body.meta)?,
             mode: match body.mode.unwrap_or(LockMode::Exclusive) {
                 LockMode::Exclusive => Mode::Exclusive,
                 LockMode::Shared => Mode::Shared,
@@ -72,10 +75,10 @@ impl TryFrom<SemaphoreBody> for Wish {
     type Error = ProblemDocument;
 
     fn try_from(body: SemaphoreBody) -> Result<Wish, ProblemDocument> {
-        admit_meta(body.meta.as_ref())?;
         // Whether the key's class says how many there are, the gate knows.
         let limit = body.limit.unwrap_or(0);
         Ok(Wish {
+            meta: admit_meta(body.meta)?,
             mode: Mode::Permits { permits: body.permits.unwrap_or(1), limit },
             wait: body.wait,
             ttl: body.ttl,
@@ -89,11 +92,11 @@ impl TryFrom<SemaphoreBody> for Wish {
     }
 }
 
-/// Policies will read these words; until then they are only held against their bound.
-pub(super) fn admit_meta(meta: Option<&BTreeMap<String, String>>) -> Result<(), ProblemDocument> {
-    let bytes: usize = meta.into_iter().flatten().map(|(name, value)| name.len() + value.len()).sum();
+/// Words for policies to read.
+pub(super) fn admit_meta(meta: Option<BTreeMap<String, String>>) -> Result<Meta, ProblemDocument> {
+    let bytes: usize = meta.iter().flatten().map(|(name, value)| name.len() + value.len()).sum();
     match bytes <= META_BYTES_MAX {
-        true => Ok(()),
+        true => Ok(meta.into_iter().flatten().map(|(name, value)| (name.into(), value.into())).collect()),
         false => {
             let what = format!("has {bytes} bytes of names and values; at most {META_BYTES_MAX} are allowed");
             Err(ProblemDocument::bad_field("meta", &what))
@@ -182,7 +185,8 @@ async fn grant_several(
     let mut first = wish.request(keys[0].as_bytes(), wait, life, false);
     first.request = call.request();
     let others = (call.request() + 1..).zip(keys[1..].iter().map(|key| key.as_bytes())).collect();
-    call.acquire(caller.door.gate.acquire_all(call.session(), &AcquireAll { first, others })?);
+    let admitted = caller.door.gate.acquire_all(call.session(), &AcquireAll { first, others })?;
+    call.acquire(admitted.with_meta(wish.meta.clone()));
     match call.answer().await? {
         Reply::GrantedAll(grants) => grants.into_iter().map(|(_, grant)| granted(caller, &grant)).collect(),
         other => Err(unexpected(&other)),
@@ -215,7 +219,7 @@ pub(super) fn ask(
     let call = caller.call();
     let mut request = wish.request(key, wait, life, streamed);
     request.request = call.request();
-    call.acquire(caller.door.gate.acquire(call.session(), &request)?);
+    call.acquire(caller.door.gate.acquire(call.session(), &request)?.with_meta(wish.meta.clone()));
     Ok(call)
 }
 

@@ -25,6 +25,7 @@ mod views;
 mod fleet;
 mod graph;
 mod pages;
+mod policies;
 mod openapi;
 mod problem;
 mod response;

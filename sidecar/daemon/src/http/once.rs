@@ -106,8 +106,8 @@ impl TryFrom<OnceBody> for Wish {
             None | Some(AlignName::Rolling) => Align::Rolling,
             Some(AlignName::Utc) => Align::Utc,
         };
-        acquire::admit_meta(body.meta.as_ref())?;
         Ok(Wish {
+            meta: acquire::admit_meta(body.meta)?,
             wait: body.wait,
             ttl: body.ttl,
             max_hold: body.max_hold,

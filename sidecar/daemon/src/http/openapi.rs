@@ -9,6 +9,7 @@ use super::graph::Graph;
 use super::lease::{Lease, Leases};
 use super::once::{Finished, Once, OnceBody};
 use super::pages::Info;
+use super::policies::PolicyListing;
 use super::problem::{ProblemDocument, RegisterVersion};
 use super::repeat::IDEMPOTENCY_KEY;
 use super::response::{Answer, with_type};
@@ -222,6 +223,7 @@ const ROWS: &[Row] = &[
     Row { method: HttpMethod::Get, path: "/v1/watch", id: "watch", summary: "What happens from now on, as lines or as server-sent events.",
         parameters: &[PREFIX], body: None, status: 200, content: &[(LINES, Some("WatchEvent")), ("text/event-stream", Some("WatchEvent"))],
         codes: &[Code::BadRequest] },
+    page("/v1/policies", "policies", "The policies in force.", &[(JSON, Some("PolicyListing"))]),
     page("/v1/info", "info", "Who answers here.", &[(JSON, Some("Info"))]),
     page("/v1/openapi.json", "openapi", "This document.", &[(JSON, None)]),
     page("/livez", "livez", "The process turns.", &[(TEXT, None)]),
@@ -260,6 +262,7 @@ const ROWS: &[Row] = &[
         Graph,
         WatchEvent,
         Info,
+        PolicyListing,
         ProblemDocument,
         RegisterVersion
     ))

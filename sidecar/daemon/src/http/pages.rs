@@ -69,7 +69,8 @@ pub(crate) async fn look(caller: &Caller, key: &[u8], query: &Query) -> Result<A
         handle.survey(Around::Alone(key.clone())).await.ok_or_else(ProblemDocument::shutting_down)?;
     let view = handle.look(&key).await.ok_or_else(ProblemDocument::shutting_down)?;
     let scope = caller.door.gate.place().scope;
-    Ok(json(StatusCode::OK, &KeyLook::new(&key, view, &survey, scope)))
+    let rulings = handle.policies().rulings(&key);
+    Ok(json(StatusCode::OK, &KeyLook::new(&key, view, &survey, scope).with_rulings(rulings)))
 }
 
 /// The key in the space that a look asks for: as a lock, or as what is done once.

@@ -33,6 +33,8 @@ pub(crate) enum Resource {
     Watch,
     /// `/v1/info`: who answers.
     Info,
+    /// The policies in force.
+    Policies,
     /// `/v1/openapi.json`: this interface, described.
     OpenApi,
     /// Health and metrics.
@@ -75,6 +77,7 @@ impl Resource {
         "/v1/leases/{id}/result",
         "/v1/graph",
         "/v1/watch",
+        "/v1/policies",
         "/v1/info",
         "/v1/openapi.json",
         "/livez",
@@ -109,6 +112,7 @@ impl Resource {
             ("registers", Some(key)) => Ok(Resource::Register(key_bytes(key))),
             ("graph", None) => Ok(Resource::Graph),
             ("watch", None) => Ok(Resource::Watch),
+            ("policies", None) => Ok(Resource::Policies),
             ("info", None) => Ok(Resource::Info),
             ("openapi.json", None) => Ok(Resource::OpenApi),
             ("force-unlock" | "drain", _) => Err(ProblemDocument::operators_only(path)),

@@ -10,7 +10,7 @@ use hyper::header::{ALLOW, CONTENT_TYPE, ETAG, HeaderValue, RETRY_AFTER};
 use hyper::{Method, StatusCode};
 use serde::{Serialize, Serializer};
 use sidelock_engine::WHOLE;
-use sidelock_wire::{Code, CycleEdge, Mode};
+use sidelock_wire::{Code, CycleEdge, Denial, LostReason, Mode};
 use std::num::NonZeroU32;
 use std::time::Duration;
 use utoipa::ToSchema;
@@ -35,8 +35,9 @@ pub(crate) struct ProblemDocument {
     #[schema(value_type = Option<String>)]
     field: Option<Box<str>>,
     /// Why the lease was lost.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    reason: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "name")]
+    #[schema(value_type = Option<String>)]
+    reason: Option<LostReason>,
     /// The limit that was hit, or is in force.
     #[serde(skip_serializing_if = "Option::is_none")]
     limit: Option<u32>,
@@ -45,6 +46,9 @@ pub(crate) struct ProblemDocument {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Vec<CycleEdgeDocument>>)]
     cycle: Option<Box<Ring>>,
+    /// Whose no it is.
+    #[serde(flatten)]
+    denial: Option<Box<DenialDocument>>,
     /// What is there, where a write's condition failed.
     #[serde(flatten)]
     current: Option<Box<RegisterVersion>>,
@@ -63,6 +67,22 @@ pub(crate) struct RegisterVersion {
     etag: String,
     /// The value.
     value_base64: String,
+}
+
+/// Whose no it is.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+pub(crate) struct DenialDocument {
+    /// The policy that said no.
+    policy: Box<str>,
+    /// Its reason, a word of its choice to decide on; `detail` says it for people.
+    reason_code: Box<str>,
+}
+
+impl From<Denial> for DenialDocument {
+    fn from(denial: Denial) -> DenialDocument {
+        let Denial { policy, reason_code } = denial;
+        DenialDocument { policy, reason_code }
+    }
 }
 
 /// An owner waits for a key.
@@ -127,6 +147,7 @@ impl ProblemDocument {
             reason: None,
             limit: None,
             cycle: None,
+            denial: None,
             current: None,
             retry_after: code.retry_after().then_some(PAUSE),
             allow: None,
@@ -226,10 +247,11 @@ impl From<Problem> for ProblemDocument {
             }),
             detail: problem.message.into(),
             field: problem.field.map(Box::from),
-            reason: problem.detail.reason.map(|reason| reason.name()),
+            reason: problem.detail.reason,
             // A lock has no limit that a person would know; the message says that it is one.
             cycle: Ring::of(&problem.detail.cycle),
             limit: problem.detail.limit.filter(|limit| *limit != WHOLE),
+            denial: problem.detail.denial.map(|no| Box::new(DenialDocument::from(*no))),
             retry_after: problem.detail.retry_after.map(Pause::of).or(base.retry_after),
             ..base
         }
@@ -255,6 +277,10 @@ impl Serialize for Pause {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_f64(f64::from(self.0.get()) / 1e3)
     }
+}
+
+fn name<S: Serializer>(reason: &Option<LostReason>, serializer: S) -> Result<S::Ok, S::Error> {
+    reason.map(LostReason::name).serialize(serializer)
 }
 
 fn names(methods: &[Method]) -> String {

@@ -11,7 +11,7 @@ use super::path::{Query, Resource};
 use super::problem::ProblemDocument;
 use super::repeat::{self, IDEMPOTENCY_KEY};
 use super::response::Answer;
-use super::{graph, lease, openapi, pages, register, watch};
+use super::{graph, lease, openapi, pages, policies, register, watch};
 use crate::gate::Gate;
 use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
@@ -89,6 +89,7 @@ async fn serve(caller: &Caller, request: Request<Incoming>) -> Result<Answer, Pr
         }
         Resource::Graph => graph::graph(caller, &query).await,
         Resource::Watch => Ok(watch::watch(caller, &query, &head.headers)),
+        Resource::Policies => policies::list(caller),
         Resource::Info => pages::info(caller).await,
         Resource::OpenApi => Ok(openapi::answer()),
         Resource::Probe(probe) => pages::probe(&caller.door, probe).await,

@@ -4,8 +4,10 @@
 //! free. Must not change anything.
 
 use super::parties::{Cooling, Holder, Waiter, Who};
+use super::policies::RulingDocument;
 use crate::clock::boottime;
 use crate::elsewhere::{Elsewhere, elsewhere};
+use crate::rulings::Ruling;
 use serde::Serialize;
 use sidelock_engine::stand::Stand;
 use sidelock_engine::survey::Survey;
@@ -43,6 +45,9 @@ pub(crate) struct KeyLook {
     /// The store is away: what other sidecars have of the key is not known, and nobody of theirs is shown.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     store_away: bool,
+    /// What policies of this sidecar did to requests for it lately, the latest first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    policies: Vec<RulingDocument>,
 }
 
 /// A key as this sidecar knows it.
@@ -134,7 +139,15 @@ impl KeyLook {
             holders_left_out: left_out(|stand| stand.holders_left_out),
             waiters_left_out: left_out(|stand| stand.waiters_left_out),
             store_away,
+            policies: Vec::new(),
         }
+    }
+
+    /// With what policies did to requests for it.
+    pub(crate) fn with_rulings(self, rulings: Vec<Ruling>) -> KeyLook {
+        let now = boottime();
+        let policies = rulings.into_iter().map(|ruling| RulingDocument::new(ruling, now)).collect();
+        KeyLook { policies, ..self }
     }
 }
 

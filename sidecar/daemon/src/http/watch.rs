@@ -127,7 +127,7 @@ impl Format {
 
 impl WatchEvent {
     fn new(watch: &Watch) -> WatchEvent {
-        let Event { kind, key, mode, session, request } = &*watch.event;
+        let Event { kind, key, mode, session, request, client: _ } = &*watch.event;
         let seconds = |span: &Duration| Some(span.as_secs_f64());
         let base = WatchEvent {
             at_boottime_ns: watch.at.0,

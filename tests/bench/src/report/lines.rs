@@ -70,6 +70,7 @@ pub(crate) fn lines() -> Vec<Line> {
         fleet(),
         across(),
         weight(),
+        policies(),
         languages(),
         modes(),
         values(),
@@ -237,6 +238,19 @@ fn languages() -> Vec<Line> {
         line("B10", "… memory store, p50", "b10.swift.memory.p50", "µs"),
         line("B10", "Kotlin, p50", "b10.kotlin.p50", "µs"),
         line("B10", "… memory store, p50", "b10.kotlin.memory.p50", "µs"),
+    ]
+}
+
+fn policies() -> Vec<Line> {
+    vec![
+        line("B9", "an acquire without policies, p50", "b9.none.p50", "µs"),
+        line("B9", "… a policy for other keys adds, p50", "b9.unmatched.p50", "µs").goal(Goal::AtMost(0.5)),
+        line("B9", "… one in C, an instance made for it", "b9.fresh.p50", "µs").goal(Goal::AtMost(15.0)),
+        line("B9", "… … p99", "b9.fresh.p99", "µs"),
+        line("B9", "… one in C, an instance made before", "b9.prepared.p50", "µs").goal(Goal::AtMost(5.0)),
+        line("B9", "… … p99", "b9.prepared.p99", "µs"),
+        line("B9", "… one in JavaScript", "b9.script.p50", "µs").goal(Goal::AtMost(60.0)),
+        line("B9", "… … p99", "b9.script.p99", "µs"),
     ]
 }
 

@@ -11,6 +11,7 @@ pub(crate) mod languages;
 pub(crate) mod start;
 pub(crate) mod modes;
 pub(crate) mod values;
+pub(crate) mod policies;
 
 use crate::Outcome;
 use crate::figures::Figures;
@@ -33,6 +34,7 @@ pub(crate) enum Scenario {
     B6,
     B7,
     B8,
+    B9,
     B10,
     B11,
     B12,
@@ -42,13 +44,14 @@ pub(crate) enum Scenario {
 
 impl Scenario {
     /// All, in the order in which a round runs them.
-    pub(crate) const ALL: [Scenario; 13] = [
+    pub(crate) const ALL: [Scenario; 14] = [
         Scenario::B1,
         Scenario::B2,
         Scenario::B3,
         Scenario::B4,
         Scenario::B5,
         Scenario::B6,
+        Scenario::B9,
         Scenario::B10,
         Scenario::B11,
         Scenario::B12,
@@ -79,6 +82,7 @@ impl Scenario {
             Scenario::B6 => across::handover(lab, figures).await,
             Scenario::B7 => death::next_grant(lab, figures).await,
             Scenario::B8 => weight::memory(lab, figures).await,
+            Scenario::B9 => policies::added(lab, figures).await,
             Scenario::B10 => languages::cycle(lab, figures),
             Scenario::B11 => start::ready(figures),
             Scenario::B12 => modes::permits_and_readers(lab, figures).await,

@@ -1,0 +1,166 @@
+//! A request, said in flags or in a file.
+//!
+//! Owns the flags. What is not said is as in a case: see `cases::Asked`.
+
+use super::read_text;
+use crate::failure::Failure;
+use clap::Args;
+use sidelock_policy::cases::{Asked, AskedCounter, Moment, Span};
+use sidelock_policy::model::{Counter, Mode, Operation, Request};
+use sidelock_policy::parse_moment;
+use std::path::PathBuf;
+
+/// A request.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "The request")]
+pub(crate) struct AskedArgs {
+    /// A request in a file, written as in a case; the flags below stand in for what it says
+    #[arg(long, value_name = "FILE.toml")]
+    request: Option<PathBuf>,
+    /// When: 2026-03-04T10:00:00Z, or 2026-03-04T10:00:00 on the policy's clock; now if not said
+    #[arg(long, value_name = "TIME")]
+    at: Option<String>,
+    /// A key; several are asked for together
+    #[arg(long = "key", value_name = "KEY")]
+    keys: Vec<String>,
+    /// acquire, renew, release, force, once or register-write
+    #[arg(long, value_name = "OPERATION", value_parser = word::<Operation>)]
+    operation: Option<Operation>,
+    /// exclusive, shared or permits
+    #[arg(long, value_parser = word::<Mode>)]
+    mode: Option<Mode>,
+    #[arg(long)]
+    permits: Option<u32>,
+    #[arg(long)]
+    limit: Option<u32>,
+    #[arg(long, value_parser = Span::parse, value_name = "SPAN")]
+    ttl: Option<Span>,
+    #[arg(long, value_parser = Span::parse, value_name = "SPAN")]
+    max_hold: Option<Span>,
+    #[arg(long, value_parser = Span::parse, value_name = "SPAN")]
+    wait: Option<Span>,
+    #[arg(long, value_parser = Span::parse, value_name = "SPAN")]
+    per: Option<Span>,
+    #[arg(long, allow_hyphen_values = true)]
+    priority: Option<i32>,
+    #[arg(long)]
+    attempt: Option<u32>,
+    #[arg(long)]
+    owner: Option<String>,
+    #[arg(long, value_name = "NAME=VALUE", value_parser = pair)]
+    meta: Vec<(String, String)>,
+    /// What the client says it is called
+    #[arg(long)]
+    app: Option<String>,
+    #[arg(long)]
+    uid: Option<u32>,
+    #[arg(long)]
+    gid: Option<u32>,
+    #[arg(long)]
+    namespace: Option<String>,
+    /// A key that the owner holds
+    #[arg(long, value_name = "KEY")]
+    held: Vec<String>,
+    /// Leases that the asking session holds
+    #[arg(long, value_name = "N")]
+    held_by_session: Option<u32>,
+    /// Leases that the asking user holds
+    #[arg(long, value_name = "N")]
+    held_by_uid: Option<u32>,
+    /// Requests that wait for the key
+    #[arg(long, value_name = "N")]
+    waiters: Option<u32>,
+    /// What stands in a counter
+    #[arg(long, value_name = "NAME=N", value_parser = count)]
+    counter: Vec<(String, u64)>,
+}
+
+impl AskedArgs {
+    /// The request, with the counters that were said; its time is in UTC, from which all else follows.
+    pub(crate) fn request(&self, timezone: &str) -> Result<Request, Failure> {
+        let mut asked = match &self.request {
+            Some(file) => toml::from_str(&read_text(file)?).map_err(|error| {
+                Failure::usage(format!("{}: {}", file.display(), error.to_string().trim_end()))
+            })?,
+            None => Asked::default(),
+        };
+        self.stand_in(&mut asked);
+        let mut request = asked.request();
+        request.clock.unix_ms = self.moment(timezone)?;
+        request.counters = asked.counters.iter().map(counter).collect();
+        Ok(request)
+    }
+
+    fn stand_in(&self, asked: &mut Asked) {
+        fn set<T: Clone>(to: &mut T, said: Option<&T>) {
+            if let Some(said) = said {
+                to.clone_from(said);
+            }
+        }
+        if !self.keys.is_empty() {
+            (asked.key, asked.keys) = (None, self.keys.clone());
+        }
+        set(&mut asked.operation, self.operation.as_ref());
+        asked.mode = self.mode.or(asked.mode);
+        asked.permits = self.permits.or(asked.permits);
+        asked.limit = self.limit.or(asked.limit);
+        asked.ttl = self.ttl.or(asked.ttl);
+        asked.max_hold = self.max_hold.or(asked.max_hold);
+        asked.wait = self.wait.or(asked.wait);
+        asked.per = self.per.or(asked.per);
+        set(&mut asked.priority, self.priority.as_ref());
+        set(&mut asked.attempt, self.attempt.as_ref());
+        asked.owner = self.owner.clone().or(asked.owner.take());
+        asked.meta.extend(self.meta.iter().cloned());
+        set(&mut asked.app, self.app.as_ref());
+        set(&mut asked.uid, self.uid.as_ref());
+        set(&mut asked.gid, self.gid.as_ref());
+        set(&mut asked.namespace, self.namespace.as_ref());
+        asked.held.extend(self.held.iter().cloned());
+        set(&mut asked.load.held_by_session, self.held_by_session.as_ref());
+        set(&mut asked.load.held_by_uid, self.held_by_uid.as_ref());
+        set(&mut asked.load.waiters, self.waiters.as_ref());
+        let counters = self
+            .counter
+            .iter()
+            .map(|(name, value)| (name.clone(), AskedCounter { value: *value, resets_in: None }));
+        asked.counters.extend(counters);
+    }
+
+    /// Milliseconds since 1970.
+    fn moment(&self, timezone: &str) -> Result<u64, Failure> {
+        let Some(text) = &self.at else {
+            let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+            return Ok(u64::try_from(now.as_millis()).unwrap_or(u64::MAX));
+        };
+        if let Ok(exact) = parse_moment(text) {
+            return Ok(exact);
+        }
+        let zone = jiff::tz::TimeZone::get(timezone).map_err(|error| error.to_string());
+        let at = Moment::parse(text).and_then(|wall| wall.in_zone(&zone?)).map_err(Failure::usage)?;
+        u64::try_from(at.timestamp().as_millisecond()).map_err(|_| Failure::usage("--at: before 1970"))
+    }
+}
+
+fn counter((name, given): (&String, &AskedCounter)) -> Counter {
+    Counter {
+        name: name.as_str().into(),
+        value: given.value,
+        resets_in_ms: given.resets_in.map_or(0, |span| span.0),
+    }
+}
+
+/// A word of the WIT.
+fn word<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, String> {
+    serde_json::from_value(serde_json::Value::from(text)).map_err(|error| error.to_string())
+}
+
+fn pair(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("write NAME=VALUE")?;
+    Ok((name.to_owned(), value.to_owned()))
+}
+
+fn count(text: &str) -> Result<(String, u64), String> {
+    let (name, value) = text.rsplit_once('=').ok_or("write NAME=N")?;
+    Ok((name.to_owned(), value.parse().map_err(|_| format!("{value:?} is no number"))?))
+}

@@ -1,0 +1,146 @@
+//! Policies on the road of a request: between the gate, which checks it, and the engine, which decides it.
+//!
+//! Owns which set of policies is in force ([`Policies`]), and a desk where requests are put to them ([`Desk`]). Must not
+//! know wasm, nor any policy's rules: the policy crate does. Without the feature `policy` there is `policies_absent.rs`.
+
+mod counts;
+mod desk;
+mod load;
+mod matter;
+mod observed;
+
+pub(crate) use counts::Counts;
+pub(crate) use desk::{Decision, Desk, Judged};
+pub(crate) use load::{start, watch};
+
+use crate::metrics::Metrics;
+use crate::place::Place;
+use crate::rulings::{Ruling, Rulings};
+use sidelock_engine::{Event, Key};
+use sidelock_policy::{Chain, Inspection};
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What each observer may take for the rest when the sidecar ends.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// One policy in force.
+pub(crate) struct Loaded {
+    pub(crate) name: String,
+    pub(crate) sha256: String,
+    /// Bytes of its file.
+    pub(crate) bytes: usize,
+    /// Bytes of its machine code.
+    pub(crate) machine_code: usize,
+    /// Bytes of linear memory of an instance.
+    pub(crate) memory: u64,
+    /// Time to make an instance.
+    pub(crate) fresh: Duration,
+    /// Instances that are ready.
+    pub(crate) prepared: usize,
+    /// It failed too often, and is left alone for a while.
+    pub(crate) rests: bool,
+}
+
+impl From<Inspection> for Loaded {
+    fn from(seen: Inspection) -> Loaded {
+        Loaded {
+            name: seen.name.to_string(),
+            sha256: seen.sha256.to_string(),
+            bytes: seen.bytes,
+            machine_code: seen.machine_code,
+            memory: seen.memory,
+            fresh: seen.fresh,
+            prepared: seen.prepared.1,
+            rests: seen.rests,
+        }
+    }
+}
+
+/// The policies in force, and what they decided lately. Lives on the sidecar's thread.
+pub(crate) struct Policies {
+    chain: RefCell<Option<Arc<Chain>>>,
+    rulings: RefCell<Rulings>,
+    metrics: Rc<Metrics>,
+    place: Rc<Place>,
+    /// Whether there are observers among them.
+    observed: Cell<bool>,
+    /// Why the newest settings are not in force, if they are not.
+    trouble: RefCell<Option<String>>,
+}
+
+impl Policies {
+    /// None so far.
+    pub(crate) fn new(metrics: Rc<Metrics>, place: Rc<Place>) -> Policies {
+        Policies {
+            chain: RefCell::default(),
+            rulings: RefCell::default(),
+            metrics,
+            place,
+            observed: Cell::new(false),
+            trouble: RefCell::default(),
+        }
+    }
+
+    /// From now on, these. Requests under way end under those before.
+    fn replace(&self, chain: Option<Arc<Chain>>) {
+        self.observed.set(chain.as_ref().is_some_and(|chain| chain.has_observers()));
+        *self.chain.borrow_mut() = chain;
+        *self.trouble.borrow_mut() = None;
+    }
+
+    /// Those in force stay: new ones can not be.
+    fn stay(&self, why: String) {
+        *self.trouble.borrow_mut() = Some(why);
+    }
+
+    fn chain(&self) -> Option<Arc<Chain>> {
+        self.chain.borrow().clone()
+    }
+
+    /// Whether any can be loaded.
+    pub(crate) const BUILT_IN: bool = true;
+
+    /// What the policies in force are, in their order.
+    pub(crate) fn loaded(&self) -> Vec<Loaded> {
+        let loaded = |chain: Arc<Chain>| chain.inspect().into_iter().map(Loaded::from).collect();
+        self.chain().map(loaded).unwrap_or_default()
+    }
+
+    /// Why the newest settings are not in force; nothing if they are.
+    pub(crate) fn trouble(&self) -> Option<String> {
+        self.trouble.borrow().clone()
+    }
+
+    /// What policies did to requests for this key lately, the latest first.
+    pub(crate) fn rulings(&self, key: &Key) -> Vec<Ruling> {
+        self.rulings.borrow().about(key)
+    }
+
+    /// Whether observers are told what happens.
+    pub(crate) fn is_observed(&self) -> bool {
+        self.observed.get()
+    }
+
+    /// Tells the observers what happened, as far as it is their business.
+    pub(crate) fn happened(&self, event: &Event) {
+        if let Some(chain) =
+            self.chain.borrow().as_ref().filter(|chain| chain.is_observed(event.key.as_str()))
+        {
+            chain.tell(&observed::told(event));
+        }
+    }
+
+    /// Waits until the observers were told all that happened, or were given enough time: for the end of the sidecar.
+    pub(crate) fn flush(&self) {
+        if let Some(chain) = self.chain() {
+            chain.flush(LAST_WORDS);
+        }
+    }
+
+    fn ruled(&self, ruling: Ruling) {
+        self.rulings.borrow_mut().add(ruling);
+    }
+}

@@ -1,0 +1,240 @@
+//! From an input of the engine to the question that policies are asked, and back.
+//!
+//! Owns which inputs are put to policies, and what an edit changes in them. Must not ask, nor decide what an answer means.
+
+use crate::gate::Gate;
+use crate::place::Place;
+use sidelock_engine::circumstances::Circumstances;
+use sidelock_engine::{
+    Acquire, Client, Engine, Event, EventKind, Input, Key, Life, Mode, NewMode, Owner, Refusal, RegisterAct,
+    RequestId, SessionId, Space,
+};
+use sidelock_policy::model::{self, Load, Operation, Peer, Request};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What a request is about.
+#[derive(Clone, Debug)]
+pub(super) struct Matter {
+    /// Whose request.
+    pub(super) session: SessionId,
+    /// Which.
+    pub(super) request: RequestId,
+    pub(super) operation: Operation,
+    pub(super) keys: Vec<Key>,
+    pub(super) mode: Mode,
+    pub(super) owner: Option<Owner>,
+    /// Who asks; not known before the engine is asked.
+    pub(super) client: Option<Client>,
+}
+
+impl Matter {
+    /// Nothing: this is none that policies are asked about.
+    pub(super) fn of(input: &Input, engine: &Engine) -> Option<Matter> {
+        match input {
+            Input::Acquire(ask) => Some(Matter::acquire(ask, vec![ask.key.clone()])),
+            Input::AcquireAll(ask) => {
+                Some(Matter::acquire(&ask.wish, ask.keys.iter().map(|(_, key)| key.clone()).collect()))
+            }
+            Input::Renew(ask) => {
+                let (key, mode) = engine.key_of(ask.session, ask.lease)?;
+                Some(Matter::plain(ask.session, ask.request, Operation::Renew, key, mode))
+            }
+            Input::Release(ask) => {
+                let (key, mode) = engine.key_of(ask.session, ask.lease)?;
+                Some(Matter::plain(ask.session, ask.request, Operation::Release, key, mode))
+            }
+            // To share what one has is nobody's loss; to have all of it is another acquire.
+            Input::Change(ask) if ask.to != NewMode::Shared => {
+                let (key, _) = engine.key_of(ask.session, ask.lease)?;
+                Some(Matter::plain(ask.session, ask.request, Operation::Acquire, key, Mode::Exclusive))
+            }
+            Input::Force(ask) => {
+                let key = ask.key.clone();
+                Some(Matter::plain(ask.session, ask.request, Operation::Force, key, Mode::Exclusive))
+            }
+            Input::Register(ask)
+                if matches!(ask.act, RegisterAct::Put { .. } | RegisterAct::Delete { .. }) =>
+            {
+                let (operation, key) = (Operation::RegisterWrite, ask.key.clone());
+                Some(Matter::plain(ask.session, ask.request, operation, key, Mode::Exclusive))
+            }
+            _ => None,
+        }
+    }
+
+    fn acquire(ask: &Acquire, keys: Vec<Key>) -> Matter {
+        let is_turn = ask.key.space() == Space::Once;
+        Matter {
+            session: ask.session,
+            request: ask.request,
+            operation: if is_turn { Operation::Once } else { Operation::Acquire },
+            keys,
+            mode: ask.mode,
+            owner: ask.owner.clone(),
+            client: None,
+        }
+    }
+
+    fn plain(session: SessionId, request: RequestId, operation: Operation, key: Key, mode: Mode) -> Matter {
+        Matter { session, request, operation, keys: vec![key], mode, owner: None, client: None }
+    }
+
+    /// That a request for a lease was refused, as watchers hear it.
+    pub(super) fn ended(&self, refusal: Refusal) -> Option<Event> {
+        let is_acquire = matches!(self.operation, Operation::Acquire | Operation::Once);
+        let key = self.keys.first().filter(|_| is_acquire)?.clone();
+        let kind = EventKind::Refused { refusal, waited: Duration::ZERO };
+        let (mode, session, request, client) = (self.mode, self.session, self.request, self.client.clone());
+        Some(Event { kind, key, mode, session, request, client })
+    }
+
+    /// The question.
+    pub(super) fn question(
+        &self,
+        input: &Input,
+        around: Circumstances,
+        gid: u32,
+        place: &Place,
+        unix_ms: u64,
+        meta: Vec<(Arc<str>, Arc<str>)>,
+    ) -> Request {
+        let (mode, permits, limit) = match self.mode {
+            Mode::Exclusive => (model::Mode::Exclusive, 1, 1),
+            Mode::Shared => (model::Mode::Shared, 1, 1),
+            Mode::Permits { permits, limit } => (model::Mode::Permits, permits, limit),
+        };
+        let wish = wish(input);
+        let load = around.load;
+        Request {
+            operation: self.operation,
+            keys: self.keys.iter().map(text).collect(),
+            mode,
+            permits,
+            limit,
+            ttl_ms: ttl(input).map(ms),
+            max_hold_ms: wish.and_then(|wish| wish.max_hold).map(ms),
+            wait_ms: wait(input).map(ms),
+            per_ms: wish.and_then(|wish| wish.per.or(wish.once.as_ref().map(|once| once.per))).map(ms),
+            priority: wish.map_or(0, |wish| wish.priority),
+            attempt: 1,
+            owner: self.owner.as_ref().map(|owner| owner.0.clone()),
+            meta,
+            peer: Peer {
+                uid: around.uid,
+                gid,
+                session: self.session.0,
+                app: around.app,
+                namespace: place.namespace.as_str().into(),
+                sidecar: place.incarnation.to_string().into(),
+            },
+            clock: model::Clock { unix_ms, ..model::Clock::default() },
+            load: Load {
+                held: load.held,
+                waiters: load.waiters,
+                oldest_wait_ms: ms(load.oldest_wait),
+                held_by_session: load.held_by_session,
+                held_by_uid: load.held_by_uid,
+            },
+            held: around.held.iter().map(text).collect(),
+            counters: Vec::new(),
+        }
+    }
+}
+
+/// Makes of an input what the policies made of the question. `None`: they gave it a key that is none, which the policy crate
+/// does not let pass.
+pub(super) fn apply(mut input: Input, asked: &Request, said: &Request, gate: &Gate) -> Option<Input> {
+    if let Input::Renew(renewal) = &mut input
+        && said.ttl_ms != asked.ttl_ms
+    {
+        renewal.ttl = said.ttl_ms.map_or(renewal.ttl, Duration::from_millis);
+    }
+    if let Some(wish) = wish_mut(&mut input) {
+        change(wish, asked, said);
+    }
+    if let Input::Acquire(ask) = &mut input
+        && said.keys != asked.keys
+    {
+        let key = Key::from_bytes(ask.key.space(), said.keys.first()?.as_bytes()).ok()?;
+        gate.rename(ask, key);
+    }
+    if let Input::Change(ask) = &mut input
+        && let NewMode::Exclusive { wait, .. } = &mut ask.to
+        && said.wait_ms != asked.wait_ms
+    {
+        *wait = said.wait_ms.map(Duration::from_millis);
+    }
+    Some(input)
+}
+
+/// What is as it was stays, to the nanosecond.
+fn change(wish: &mut Acquire, asked: &Request, said: &Request) {
+    if said.ttl_ms != asked.ttl_ms
+        && let Some(new) = said.ttl_ms.map(Duration::from_millis)
+    {
+        match &mut wish.life {
+            Life::Session { ttl } => *ttl = Some(new),
+            Life::Timed { ttl, .. } => *ttl = new,
+        }
+    }
+    if said.max_hold_ms != asked.max_hold_ms {
+        wish.max_hold = said.max_hold_ms.map(Duration::from_millis);
+    }
+    if said.wait_ms != asked.wait_ms {
+        wish.wait = said.wait_ms.map(Duration::from_millis);
+    }
+    wish.priority = said.priority;
+}
+
+/// A request that would have to wait behind others does not.
+pub(super) fn try_only(input: &mut Input) {
+    if let Some(wish) = wish_mut(input) {
+        wish.wait = Some(Duration::ZERO);
+    }
+}
+
+fn wish(input: &Input) -> Option<&Acquire> {
+    match input {
+        Input::Acquire(ask) => Some(ask),
+        Input::AcquireAll(ask) => Some(&ask.wish),
+        _ => None,
+    }
+}
+
+fn wish_mut(input: &mut Input) -> Option<&mut Acquire> {
+    match input {
+        Input::Acquire(ask) => Some(ask),
+        Input::AcquireAll(ask) => Some(&mut ask.wish),
+        _ => None,
+    }
+}
+
+fn ttl(input: &Input) -> Option<Duration> {
+    match (input, wish(input).map(|wish| wish.life)) {
+        (Input::Renew(renewal), _) => Some(renewal.ttl),
+        (_, Some(Life::Timed { ttl, .. })) => Some(ttl),
+        (_, Some(Life::Session { ttl })) => ttl,
+        _ => None,
+    }
+}
+
+/// What does not wait, waits not at all.
+fn wait(input: &Input) -> Option<Duration> {
+    match (input, wish(input)) {
+        (_, Some(wish)) => wish.wait,
+        (Input::Change(ask), _) => match ask.to {
+            NewMode::Exclusive { wait, .. } => wait,
+            NewMode::Shared => Some(Duration::ZERO),
+        },
+        _ => Some(Duration::ZERO),
+    }
+}
+
+fn text(key: &Key) -> Arc<str> {
+    key.as_str().into()
+}
+
+fn ms(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,242 @@
+//! What a policy counts: so many requests of a user, in an hour.
+//!
+//! Owns names, windows and values. A window begins at a whole multiple of its length since 1970, so that a counter needs no
+//! beginning of its own and two sidecars count in the same hour. Time comes with the request; a clock that steps back resets
+//! nothing. Must not know when a request counts.
+
+use crate::edits::shown;
+use crate::fault::Fault;
+use crate::model::{Counter, Request};
+use sidelock_notation::parse_duration;
+use std::collections::HashMap;
+use std::fmt::Write;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Counters that a policy may want, and bytes in a name of one.
+const WANTED_MAX: usize = 16;
+const NAME_BYTES_MAX: usize = 128;
+/// Names in use at a time: one for each user, say, if a name has `{uid}` in it.
+pub(crate) const NAMES_MAX: usize = 65_536;
+/// Names before those whose window is over are looked for.
+const TIDY_FROM: usize = 1_024;
+const WINDOW_MS_DEFAULT: u64 = 60_000;
+
+/// A counter that a policy wants.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Wanted {
+    /// As the policy writes it, without the window.
+    name: Arc<str>,
+    pieces: Vec<Piece>,
+    window_ms: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Piece {
+    Text(Box<str>),
+    Of(Placeholder),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Placeholder {
+    Uid,
+    Gid,
+    App,
+    Session,
+    Owner,
+    Key,
+}
+
+const PLACEHOLDERS: [(&str, Placeholder); 6] = [
+    ("uid", Placeholder::Uid),
+    ("gid", Placeholder::Gid),
+    ("app", Placeholder::App),
+    ("session", Placeholder::Session),
+    ("owner", Placeholder::Owner),
+    ("key", Placeholder::Key),
+];
+
+impl Wanted {
+    /// What `configure` returned.
+    pub(crate) fn read_all(texts: &[String]) -> Result<Vec<Wanted>, String> {
+        if texts.len() > WANTED_MAX {
+            return Err(format!("wants {} counters; at most {WANTED_MAX}", texts.len()));
+        }
+        let mut all: Vec<Wanted> = Vec::with_capacity(texts.len());
+        for text in texts {
+            let wanted = Wanted::read(text)?;
+            if all.iter().any(|other| other.name == wanted.name) {
+                return Err(format!("wants the counter `{}` twice", shown(&wanted.name)));
+            }
+            all.push(wanted);
+        }
+        Ok(all)
+    }
+
+    /// `name` or `name/window`.
+    fn read(text: &str) -> Result<Wanted, String> {
+        let (name, window_ms) = match text.rsplit_once('/') {
+            None => (text, WINDOW_MS_DEFAULT),
+            Some((name, window)) => {
+                let window =
+                    parse_duration(window).map_err(|error| format!("counter `{}`: {error}", shown(text)))?;
+                (name, u64::try_from(window.as_millis()).unwrap_or(u64::MAX))
+            }
+        };
+        if name.is_empty() || name.len() > NAME_BYTES_MAX || window_ms == 0 {
+            return Err(format!(
+                "counter `{}`: a name of 1 to {NAME_BYTES_MAX} bytes, a window longer than 0",
+                shown(text)
+            ));
+        }
+        Ok(Wanted { name: name.into(), pieces: pieces(name)?, window_ms })
+    }
+
+    /// The name for this request.
+    fn of(&self, request: &Request) -> String {
+        let mut name = String::with_capacity(self.name.len() + 16);
+        for piece in &self.pieces {
+            let none: Arc<str> = Arc::from("");
+            // A string takes all that is written to it.
+            let _ = match piece {
+                Piece::Text(text) => write!(name, "{text}"),
+                Piece::Of(Placeholder::Uid) => write!(name, "{}", request.peer.uid),
+                Piece::Of(Placeholder::Gid) => write!(name, "{}", request.peer.gid),
+                Piece::Of(Placeholder::App) => write!(name, "{}", request.peer.app),
+                Piece::Of(Placeholder::Session) => write!(name, "{}", request.peer.session),
+                Piece::Of(Placeholder::Owner) => write!(name, "{}", request.owner.as_ref().unwrap_or(&none)),
+                Piece::Of(Placeholder::Key) => write!(name, "{}", request.keys.first().unwrap_or(&none)),
+            };
+        }
+        // The same name in windows of different lengths is not the same counter.
+        let _ = write!(name, "\0{}", self.window_ms);
+        name
+    }
+}
+
+/// A counter of one request, to which 1 is added if the request is admitted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Counted {
+    name: String,
+    window_ms: u64,
+}
+
+fn pieces(name: &str) -> Result<Vec<Piece>, String> {
+    let mut pieces = Vec::new();
+    let mut rest = name;
+    while let Some((before, after)) = rest.split_once('{') {
+        let known = || PLACEHOLDERS.map(|(name, _)| format!("{{{name}}}")).join(" ");
+        let wrong = || format!("counter `{}`: braces stand for one of {}", shown(name), known());
+        let (placeholder, after) = after.split_once('}').ok_or_else(wrong)?;
+        let (_, placeholder) =
+            PLACEHOLDERS.iter().find(|(name, _)| *name == placeholder).ok_or_else(wrong)?;
+        if !before.is_empty() {
+            pieces.push(Piece::Text(before.into()));
+        }
+        pieces.push(Piece::Of(*placeholder));
+        rest = after;
+    }
+    if !rest.is_empty() {
+        pieces.push(Piece::Text(rest.into()));
+    }
+    Ok(pieces)
+}
+
+/// The values of one policy's counters: they outlive a reload.
+#[derive(Debug, Default)]
+pub(crate) struct Counters(Mutex<Values>);
+
+#[derive(Debug)]
+struct Values {
+    of: HashMap<String, Value>,
+    tidy_at: usize,
+}
+
+impl Default for Values {
+    fn default() -> Values {
+        Values { of: HashMap::new(), tidy_at: TIDY_FROM }
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Value {
+    count: u64,
+    ends_ms: u64,
+}
+
+impl Counters {
+    /// The values before this request.
+    pub(crate) fn read(&self, wanted: &[Wanted], request: &Request) -> Vec<Counter> {
+        if wanted.is_empty() {
+            return Vec::new();
+        }
+        let now = request.clock.unix_ms;
+        let values = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let read = |wanted: &Wanted| {
+            let value = values.of.get(&wanted.of(request)).filter(|value| now < value.ends_ms);
+            Counter {
+                name: wanted.name.clone(),
+                value: value.map_or(0, |value| value.count),
+                resets_in_ms: value.map_or(0, |value| value.ends_ms - now),
+            }
+        };
+        wanted.iter().map(read).collect()
+    }
+
+    /// What a decision counts. A name that is not wanted is a fault.
+    pub(crate) fn counted(
+        wanted: &[Wanted],
+        names: &[String],
+        request: &Request,
+    ) -> Result<Vec<Counted>, Fault> {
+        let find = |name: &String| {
+            let found = wanted.iter().find(|wanted| *wanted.name == **name);
+            let found = found.map(|wanted| Counted { name: wanted.of(request), window_ms: wanted.window_ms });
+            found.ok_or_else(|| {
+                Fault::Answer(format!("counts `{}`, which `configure` did not ask for", shown(name)))
+            })
+        };
+        names.iter().map(find).collect()
+    }
+
+    /// Adds 1 to each, or to none.
+    pub(crate) fn add(&self, counted: Vec<Counted>, now: u64) -> Result<(), Fault> {
+        if counted.is_empty() {
+            return Ok(());
+        }
+        let mut values = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        values.make_room(counted.len(), now)?;
+        for Counted { name, window_ms } in counted {
+            let ends_ms = (now / window_ms).saturating_add(1).saturating_mul(window_ms);
+            let value = values.of.entry(name).or_insert(Value { count: 0, ends_ms });
+            if now >= value.ends_ms {
+                *value = Value { count: 0, ends_ms };
+            }
+            value.count = value.count.saturating_add(1);
+        }
+        Ok(())
+    }
+
+    /// Names in use.
+    pub(crate) fn len(&self) -> usize {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).of.len()
+    }
+}
+
+impl Values {
+    /// Whoever finds it full looks for windows that are over; the next look is when it has doubled, so that it costs each
+    /// name once.
+    fn make_room(&mut self, more: usize, now: u64) -> Result<(), Fault> {
+        if self.of.len() + more > self.tidy_at {
+            self.of.retain(|_, value| now < value.ends_ms);
+            self.tidy_at = (self.of.len() * 2).clamp(TIDY_FROM, NAMES_MAX);
+        }
+        match self.of.len() + more > NAMES_MAX {
+            true => Err(Fault::Counters(NAMES_MAX)),
+            false => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "counters_tests.rs"]
+mod tests;

@@ -1,0 +1,87 @@
+use super::*;
+use crate::model::Peer;
+
+fn wanted(texts: &[&str]) -> Vec<Wanted> {
+    Wanted::read_all(&texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>()).unwrap()
+}
+
+fn request(uid: u32, key: &str, unix_ms: u64) -> Request {
+    let mut request = Request { keys: vec![key.into()], ..Request::default() };
+    request.peer = Peer { uid, app: "shop".into(), ..Peer::default() };
+    request.clock.unix_ms = unix_ms;
+    request
+}
+
+fn add(counters: &Counters, wanted: &[Wanted], request: &Request) -> Result<(), Fault> {
+    let names: Vec<_> = wanted.iter().map(|wanted| wanted.name.to_string()).collect();
+    counters.add(Counters::counted(wanted, &names, request)?, request.clock.unix_ms)
+}
+
+fn values(counters: &Counters, wanted: &[Wanted], request: &Request) -> Vec<(u64, u64)> {
+    counters.read(wanted, request).iter().map(|counter| (counter.value, counter.resets_in_ms)).collect()
+}
+
+#[test]
+fn a_counter_counts_within_its_window() {
+    let counters = Counters::default();
+    let wanted = wanted(&["all", "hour/1h"]);
+    assert_eq!(values(&counters, &wanted, &request(1, "k", 30_000)), [(0, 0), (0, 0)]);
+    for _ in 0..3 {
+        add(&counters, &wanted, &request(1, "k", 30_000)).unwrap();
+    }
+    assert_eq!(values(&counters, &wanted, &request(2, "l", 59_999)), [(3, 1), (3, 3_540_001)]);
+    assert_eq!(values(&counters, &wanted, &request(2, "l", 60_000)), [(0, 0), (3, 3_540_000)]);
+    add(&counters, &wanted[..1], &request(1, "k", 60_000)).unwrap();
+    assert_eq!(values(&counters, &wanted, &request(2, "l", 60_000)), [(1, 60_000), (3, 3_540_000)]);
+    // The clock steps back: what was counted stands.
+    add(&counters, &wanted[..1], &request(1, "k", 10)).unwrap();
+    assert_eq!(values(&counters, &wanted[..1], &request(1, "k", 10)), [(2, 119_990)]);
+}
+
+#[test]
+fn braces_stand_for_what_the_request_has() {
+    let counters = Counters::default();
+    let wanted = wanted(&["of {uid} at {key}/1m", "{app}{owner}"]);
+    add(&counters, &wanted, &request(7, "a/b", 0)).unwrap();
+    assert_eq!(values(&counters, &wanted, &request(7, "a/b", 0)), [(1, 60_000), (1, 60_000)]);
+    assert_eq!(values(&counters, &wanted, &request(8, "a/b", 0)), [(0, 0), (1, 60_000)]);
+    assert_eq!(values(&counters, &wanted, &request(7, "a", 0)), [(0, 0), (1, 60_000)]);
+    assert_eq!(&*counters.read(&wanted, &request(7, "a", 0))[0].name, "of {uid} at {key}");
+}
+
+#[test]
+fn one_name_in_two_windows_is_two_counters() {
+    let counters = Counters::default();
+    let (minute, hour) = (wanted(&["n/1m"]), wanted(&["n/1h"]));
+    add(&counters, &minute, &request(1, "k", 0)).unwrap();
+    assert_eq!(values(&counters, &hour, &request(1, "k", 0)), [(0, 0)]);
+}
+
+#[test]
+fn what_is_no_counter_is_told() {
+    let read =
+        |texts: &[&str]| Wanted::read_all(&texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>());
+    for text in ["", "/1m", "n/0s", "n/soon", "{pid}", "{uid", &"n".repeat(129)] {
+        assert!(read(&[text]).is_err(), "{text}");
+    }
+    assert!(read(&["n/1m", "n/1h"]).unwrap_err().contains("twice"));
+    assert!(read(&["x"; 17]).unwrap_err().contains("at most 16"));
+    let wanted = wanted(&["n"]);
+    let counted = |name: &str| Counters::counted(&wanted, &[name.to_owned()], &request(1, "k", 0));
+    assert_eq!(counted("n").unwrap().len(), 1);
+    assert!(matches!(counted("m"), Err(Fault::Answer(_))));
+}
+
+#[test]
+fn names_are_bounded_and_those_that_are_over_make_room() {
+    let counters = Counters::default();
+    let wanted = wanted(&["{uid}/1m", "of {uid}/1h"]);
+    let half = u32::try_from(NAMES_MAX / 2).unwrap();
+    for uid in 0..half {
+        add(&counters, &wanted, &request(uid, "k", 0)).unwrap();
+    }
+    assert_eq!(add(&counters, &wanted, &request(half, "k", 0)), Err(Fault::Counters(NAMES_MAX)));
+    assert_eq!(counters.len(), NAMES_MAX, "none was added");
+    add(&counters, &wanted, &request(half, "k", 60_000)).unwrap();
+    assert_eq!(counters.len(), NAMES_MAX / 2 + 2, "the minute is over, the hour is not");
+}

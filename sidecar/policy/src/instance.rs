@@ -1,0 +1,119 @@
+//! One instance of a guest: made, asked once, thrown away.
+//!
+//! Owns that order: [`Instance::ask`] takes the instance, so nothing that a call left behind can reach the next one. A call
+//! is never dropped half-way: it returns, traps, or is trapped by the host, and only then its store goes. Must not know
+//! where instances wait, or on which thread they run.
+
+use crate::bindings::World;
+use crate::fault::Fault;
+use crate::inside::{Inside, LIFTED_BYTES_MAX, Line, Means, Span, Stop};
+use crate::ticker::Ticker;
+use std::sync::Arc;
+use wasmtime::{Engine, PoolConcurrencyLimitError, Store, Trap, WasmBacktrace};
+
+/// All that instances are made of.
+pub(crate) struct Mould<W: World> {
+    pub(crate) engine: Engine,
+    pub(crate) ticker: Ticker,
+    pub(crate) pre: W::Pre,
+    pub(crate) means: Arc<Means>,
+}
+
+/// See the module.
+pub(crate) struct Instance<W> {
+    store: Store<Inside>,
+    world: W,
+}
+
+/// How a call went, and what it wrote.
+pub(crate) struct Asked<T> {
+    pub(crate) answer: Result<T, Stop>,
+    pub(crate) lines: Vec<Line>,
+    pub(crate) emitted: Vec<String>,
+}
+
+impl<W: World> Instance<W> {
+    /// One that has not taken its settings yet.
+    pub(crate) fn bare(mould: &Mould<W>, span: Span) -> Result<Instance<W>, Stop> {
+        let mut store = Inside::store(&mould.engine, mould.means.clone());
+        let running = mould.ticker.run();
+        Inside::begin(&mut store, span);
+        let made = W::instantiate(&mould.pre, &mut store);
+        drop(running);
+        match made {
+            Ok(world) => Ok(Instance { store, world }),
+            Err(error) => Err(stop(&error, store.data_mut())),
+        }
+    }
+
+    /// One that can be asked, and the counters that it wants.
+    pub(crate) fn fresh(mould: &Mould<W>, span: Span) -> Result<(Instance<W>, Vec<String>), Stop> {
+        let mut instance = Self::bare(mould, span)?;
+        let means = mould.means.clone();
+        let running = mould.ticker.run();
+        let taken = instance.world.configure(&mut instance.store, &means.settings);
+        drop(running);
+        match taken {
+            Ok(Ok(counters)) => Ok((instance, counters)),
+            Ok(Err(message)) => Err(Stop::Fault(Fault::Settings(message))),
+            Err(error) => Err(stop(&error, instance.store.data_mut())),
+        }
+    }
+
+    /// The one question.
+    pub(crate) fn ask<T>(
+        mut self,
+        ticker: &Ticker,
+        span: Span,
+        question: impl FnOnce(&W, &mut Store<Inside>) -> wasmtime::Result<T>,
+    ) -> Asked<T> {
+        let running = ticker.run();
+        Inside::begin(&mut self.store, span);
+        let answer = question(&self.world, &mut self.store);
+        drop(running);
+        let inside = self.store.data_mut();
+        let answer = answer.map_err(|error| stop(&error, inside));
+        Asked { answer, lines: inside.lines(), emitted: inside.emitted() }
+    }
+
+    /// Bytes of its linear memories.
+    pub(crate) fn memory(&self) -> u64 {
+        self.store.data().memory()
+    }
+}
+
+/// Why a call ended with this error.
+fn stop(error: &wasmtime::Error, inside: &mut Inside) -> Stop {
+    inside.stopped().unwrap_or_else(|| Stop::Fault(fault(error)))
+}
+
+/// What the guest did, if the host did not stop it.
+fn fault(error: &wasmtime::Error) -> Fault {
+    if let Some(forbidden) = error.downcast_ref::<Forbidden>() {
+        return Fault::Forbidden(forbidden.0.to_string());
+    }
+    if error.is::<PoolConcurrencyLimitError>() {
+        return Fault::Room(error.root_cause().to_string());
+    }
+    let cause = error.root_cause().to_string();
+    match error.downcast_ref::<Trap>() {
+        Some(Trap::StackOverflow) => Fault::Stack,
+        Some(trap) => Fault::Trap(format!("{trap}{}", place(error))),
+        // The error's type is private to wasmtime.
+        None if cause.contains("fuel allocated for hostcalls") => Fault::Lists { allowed: LIFTED_BYTES_MAX },
+        None => Fault::Answer(cause),
+    }
+}
+
+/// In which function of the guest it happened, where the guest tells names.
+fn place(error: &wasmtime::Error) -> String {
+    let name = error
+        .downcast_ref::<WasmBacktrace>()
+        .and_then(|trace| trace.frames().iter().find_map(|frame| frame.func_name().map(str::to_owned)));
+    name.map(|name| format!(", in `{name}`")).unwrap_or_default()
+}
+
+/// A guest called what it does not have.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("called `{0}`, which a policy does not have")]
+pub(crate) struct Forbidden(pub(crate) Arc<str>);

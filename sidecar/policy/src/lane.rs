@@ -1,0 +1,73 @@
+//! A thread for one policy's slow work.
+//!
+//! Owns the thread: it begins with the first job and ends with the policy. One for each policy, so that a slow one holds up
+//! nobody but those who ask it. Must not know what the work is.
+
+use crate::fault::Fault;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::thread;
+
+/// Jobs that may wait.
+pub(crate) const JOBS_MAX: usize = 256;
+
+type Job = Box<dyn FnOnce() + Send>;
+
+/// See the module.
+#[derive(Default)]
+pub(crate) struct Lane {
+    name: Arc<str>,
+    jobs: OnceLock<Mutex<Sender<Job>>>,
+    waiting: Arc<AtomicUsize>,
+}
+
+/// Room for one job.
+pub(crate) struct Slot<'a>(&'a Lane);
+
+impl Lane {
+    /// For the policy of this name.
+    pub(crate) fn new(name: Arc<str>) -> Lane {
+        Lane { name, ..Lane::default() }
+    }
+
+    /// Room for a job, unless too many wait.
+    pub(crate) fn reserve(&self) -> Result<Slot<'_>, Fault> {
+        if self.waiting.fetch_add(1, Relaxed) >= JOBS_MAX {
+            self.waiting.fetch_sub(1, Relaxed);
+            return Err(Fault::Busy(JOBS_MAX));
+        }
+        Ok(Slot(self))
+    }
+
+    /// Has it done when all that came before is done.
+    fn put(&self, job: Job) {
+        let sender = self.jobs.get_or_init(|| Mutex::new(self.start()));
+        // Fails only where no thread could be started: the job is dropped, and who waits for it learns that.
+        let _ = sender.lock().unwrap_or_else(PoisonError::into_inner).send(job);
+    }
+
+    fn start(&self) -> Sender<Job> {
+        let (sender, jobs) = channel();
+        let waiting = self.waiting.clone();
+        let named = thread::Builder::new().name(format!("policy {}", self.name));
+        if let Err(error) = named.spawn(move || work(&jobs, &waiting)) {
+            tracing::error!(policy = &*self.name, %error, "no thread for a policy");
+        }
+        sender
+    }
+}
+
+impl Slot<'_> {
+    /// Puts the job in its place.
+    pub(crate) fn put(self, job: impl FnOnce() + Send + 'static) {
+        self.0.put(Box::new(job));
+    }
+}
+
+fn work(jobs: &Receiver<Job>, waiting: &AtomicUsize) {
+    for job in jobs {
+        waiting.fetch_sub(1, Relaxed);
+        job();
+    }
+}

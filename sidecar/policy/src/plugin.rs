@@ -1,0 +1,214 @@
+//! A component with one operator's settings: ready to be asked.
+//!
+//! Owns the loading, what was measured then, and on which thread a call runs: here, if it is done in a moment; else on the
+//! policy's lane, from its beginning. That is right because a call has no effect but its answer. Must not know chains.
+
+use crate::bindings::World;
+use crate::bindings::policy::{Policy, PolicyPre};
+use crate::code::Code;
+use crate::counters::Wanted;
+use crate::fault::Fault;
+use crate::host::Host;
+use crate::inside::{Inside, Means, Span, Stop};
+use crate::instance::{Asked, Instance, Mould};
+use crate::lane::Lane;
+use crate::model::{Decision, Request};
+use crate::pace::Pace;
+use crate::settings::{DEADLINE, MEMORY_BYTES, MEMORY_BYTES_MAX, Settings};
+use crate::stock::Stock;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use wasmtime::component::InstancePre;
+
+/// What anything may take while a policy is loaded: nobody waits for that.
+pub(crate) const LOADING: Span = Span::Whole(Duration::from_secs(2));
+/// An instance that takes longer to make than this is prepared ahead.
+const DEAR: Duration = Duration::from_micros(30);
+/// How many of such. A burst of more waits for its policy's lane.
+const PREPARED: u32 = 8;
+/// How many instances are made to measure one: the fastest counts, since a busy machine makes none faster.
+pub(crate) const MEASURED: usize = 5;
+
+/// See the module.
+pub(crate) struct Plugin {
+    mould: Arc<Mould<Policy>>,
+    stock: Stock<Policy>,
+    pace: Pace,
+    deadline: Duration,
+    pub(crate) lane: Lane,
+    pub(crate) code: Arc<Code>,
+    pub(crate) wanted: Vec<Wanted>,
+    pub(crate) measured: Measured,
+}
+
+/// What one instance costs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Measured {
+    /// Time to make one and give it its settings.
+    pub(crate) fresh: Duration,
+    /// Bytes of its linear memories.
+    pub(crate) memory: u64,
+}
+
+/// Where a call may run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// On a thread on which others wait: for a moment, or not at all.
+    Here,
+    /// On the lane of this policy.
+    Lane,
+    /// On a thread that nobody else needs.
+    Alone,
+}
+
+/// Why settings do not fit a component.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unfit {
+    /// `validate` said so.
+    #[error("settings: {0}")]
+    Settings(String),
+    /// Its functions are not those of the world.
+    #[error("is not of the world that it names: {0}")]
+    Types(String),
+    /// What `configure` wants can not be.
+    #[error("{0}")]
+    Counters(String),
+    /// It can not even be set up.
+    #[error("{0}")]
+    Fault(#[from] Fault),
+}
+
+impl From<Stop> for Unfit {
+    fn from(stop: Stop) -> Unfit {
+        match stop {
+            Stop::Fault(fault) => Unfit::Fault(fault),
+            Stop::SliceOver => Unfit::Fault(Fault::Deadline(Duration::ZERO)),
+        }
+    }
+}
+
+/// Instances of a component with these settings can be made from it, and were. From now on they may have as much memory as the
+/// settings say, or as such a guest needs. `times` instances are made, to measure one.
+pub(crate) fn trial<W: World>(mould: &mut Mould<W>, times: usize) -> Result<(Vec<Wanted>, Measured), Unfit> {
+    let judge = Instance::bare(mould, LOADING)?;
+    let judged =
+        judge.ask(&mould.ticker, LOADING, |world, store| world.validate(store, &mould.means.settings));
+    judged.answer?.map_err(Unfit::Settings)?;
+    let mut measured = Measured { fresh: Duration::MAX, memory: 0 };
+    let mut wanted = Vec::new();
+    for _ in 0..times {
+        let begun = Instant::now();
+        let (instance, wants) = Instance::fresh(mould, LOADING)?;
+        measured.fresh = measured.fresh.min(begun.elapsed());
+        measured.memory = instance.memory();
+        wanted = wants;
+    }
+    if !mould.means.memory_is_said {
+        let memory = MEMORY_BYTES.max(measured.memory * 2).min(MEMORY_BYTES_MAX);
+        mould.means = Arc::new(Means { memory, ..Means::clone(&mould.means) });
+    }
+    Ok((Wanted::read_all(&wanted).map_err(Unfit::Counters)?, measured))
+}
+
+/// What instances of this component with these settings are made of.
+pub(crate) fn mould<W: World>(
+    host: &Host,
+    code: &Code,
+    settings: &Settings,
+    pre: impl FnOnce(InstancePre<Inside>) -> wasmtime::Result<W::Pre>,
+) -> Result<Mould<W>, Unfit> {
+    let linked = code.linker(host).and_then(|linker| linker.instantiate_pre(&code.component));
+    let pre = linked.and_then(pre).map_err(|error| Unfit::Types(format!("{error:#}")))?;
+    let Settings { memory, tables, settings, .. } = settings;
+    let means = Means {
+        memory: memory.unwrap_or(MEMORY_BYTES_MAX),
+        memory_is_said: memory.is_some(),
+        tables: tables.clone(),
+        settings: settings.clone(),
+    };
+    let (engine, ticker) = (host.engine().clone(), host.ticker().clone());
+    Ok(Mould { engine, ticker, pre, means: Arc::new(means) })
+}
+
+impl Plugin {
+    /// Makes `code` ready with these settings.
+    pub(crate) fn new(host: &Host, code: Arc<Code>, settings: &Settings) -> Result<Plugin, Unfit> {
+        let mut mould = mould(host, &code, settings, PolicyPre::new)?;
+        let (wanted, measured) = trial(&mut mould, MEASURED)?;
+        let mould = Arc::new(mould);
+        let prepared = settings.prepared.unwrap_or(if measured.fresh > DEAR { PREPARED } else { 0 });
+        let stock = Stock::filled(mould.clone(), LOADING, prepared as usize);
+        let lane = Lane::new(settings.name.clone());
+        Ok(Plugin {
+            mould,
+            stock,
+            pace: Pace::default(),
+            deadline: settings.deadline.unwrap_or(DEADLINE),
+            lane,
+            code,
+            wanted,
+            measured,
+        })
+    }
+
+    /// Puts the request to an instance of its own. Nothing if that can not be done here in a moment: then it is to be done on
+    /// the lane.
+    pub(crate) fn decide(&self, request: &Request, place: Place) -> Option<Asked<Decision>> {
+        match place {
+            Place::Here if !self.pace.is_quick() => None,
+            Place::Here => {
+                let instance = match self.stock.take(&self.lane) {
+                    Some(prepared) => prepared,
+                    None if self.stock.wanted() > 0 => return None,
+                    None => match Instance::fresh(&self.mould, Span::Slice) {
+                        Ok((fresh, _)) => fresh,
+                        Err(stop) => return self.unless_over(failed(stop)),
+                    },
+                };
+                self.unless_over(self.ask(instance, request, Span::Slice))
+            }
+            Place::Lane => {
+                let begun = Instant::now();
+                let asked = self.decide_in(request, Span::Whole(self.deadline));
+                self.pace.took(begun.elapsed());
+                Some(asked)
+            }
+            Place::Alone => Some(self.decide_in(request, Span::Whole(self.deadline))),
+        }
+    }
+
+    fn decide_in(&self, request: &Request, span: Span) -> Asked<Decision> {
+        let instance = match self.stock.take(&self.lane) {
+            Some(prepared) => prepared,
+            // Beginning a runtime may take longer than a decision: the deadline is the decision's.
+            None => match Instance::fresh(&self.mould, LOADING) {
+                Ok((fresh, _)) => fresh,
+                Err(stop) => return failed(stop),
+            },
+        };
+        self.ask(instance, request, span)
+    }
+
+    fn ask(&self, instance: Instance<Policy>, request: &Request, span: Span) -> Asked<Decision> {
+        instance.ask(&self.mould.ticker, span, |world, store| {
+            world.sidelock_policy_admission().call_admit(store, request)
+        })
+    }
+
+    fn unless_over(&self, asked: Asked<Decision>) -> Option<Asked<Decision>> {
+        if asked.answer == Err(Stop::SliceOver) {
+            self.pace.too_slow();
+            return None;
+        }
+        Some(asked)
+    }
+
+    /// Instances that are prepared when none is in use, and those that are now.
+    pub(crate) fn prepared(&self) -> (usize, usize) {
+        (self.stock.wanted(), self.stock.ready())
+    }
+}
+
+fn failed<T>(stop: Stop) -> Asked<T> {
+    Asked { answer: Err(stop), lines: Vec::new(), emitted: Vec::new() }
+}

@@ -1,0 +1,104 @@
+//! Those that are told afterwards.
+
+use crate::guest::Guest;
+use crate::support::{Shelf, host, load};
+use sidelock_policy::model::Event;
+use sidelock_policy::{Bounds, Chain, Settings, World};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+const LONG: Duration = Duration::from_secs(30);
+
+/// Emits the key of each event. An event has 80 bytes, its number at 0, its key at 24.
+fn audit() -> Guest {
+    Guest::new().admit(
+        "(loop $again (if (i32.lt_u (local.get $i) (local.get $len)) (then
+           (call $emit (i32.load offset=24 (local.get $events)) (i32.load offset=28 (local.get $events)))
+           (local.set $events (i32.add (local.get $events) (i32.const 80)))
+           (local.set $i (i32.add (local.get $i) (i32.const 1)))
+           (br $again))))",
+    )
+}
+
+fn event(key: &str) -> Event {
+    Event { kind: "granted".into(), key: key.into(), ..Event::default() }
+}
+
+fn observing(shelf: &Shelf, guest: &Guest, change: impl FnOnce(&mut Settings)) -> Arc<Chain> {
+    let mut settings = shelf.put("audit", &guest.observer());
+    change(&mut settings);
+    load(vec![settings]).unwrap()
+}
+
+fn lines(path: &Path) -> Vec<String> {
+    std::fs::read_to_string(path).unwrap_or_default().lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn all_events_are_told_in_order_and_what_is_emitted_is_written() {
+    let shelf = Shelf::new();
+    let log = shelf.path("log");
+    let chain = observing(&shelf, &audit(), |settings| {
+        settings.output = Some(log.clone());
+        settings.matches = vec!["pay/**".into()];
+    });
+    assert_eq!(chain.inspect()[0].world, World::Observer);
+    assert!(chain.is_observed("pay/1") && !chain.is_observed("ship/1"));
+    for n in 0..1_000 {
+        chain.tell(&event(&format!("pay/{n}")));
+        chain.tell(&event("ship/1"));
+    }
+    chain.flush(LONG);
+    let expected: Vec<_> = (0..1_000).map(|n| format!("pay/{n}")).collect();
+    assert_eq!(lines(&log), expected);
+    // Rotated away: the next lines begin a new file.
+    std::fs::rename(&log, shelf.path("log.1")).unwrap();
+    chain.tell(&event("pay/two\nlines"));
+    chain.flush(LONG);
+    assert_eq!(lines(&log), ["pay/two lines"]);
+}
+
+#[test]
+fn nobody_waits_for_an_observer_that_is_too_slow() {
+    let shelf = Shelf::new();
+    let chain = observing(&shelf, &Guest::new().admit("(loop $again (br $again))"), |_| {});
+    for n in 0..20_000 {
+        chain.tell(&event(&format!("k{n}")));
+    }
+    assert!(chain.inspect()[0].left_out >= 20_000 - 4_096 - 256, "{:?}", chain.inspect());
+}
+
+#[test]
+fn an_observer_that_fails_is_left_alone() {
+    let shelf = Shelf::new();
+    let chain = observing(&shelf, &Guest::new().admit("unreachable"), |_| {});
+    for _ in 0..9 {
+        chain.tell(&event("k"));
+        chain.flush(LONG);
+    }
+    let known = &chain.inspect()[0];
+    assert_eq!((known.rests, known.left_out), (true, 9));
+}
+
+#[test]
+fn an_observer_that_stays_the_same_goes_on_and_one_that_is_gone_is_told_the_rest() {
+    let shelf = Shelf::new();
+    let log = shelf.path("log");
+    let chain = observing(&shelf, &audit(), |settings| settings.output = Some(log.clone()));
+    chain.tell(&event("a"));
+    let settings = Settings { output: Some(log.clone()), ..Settings::at(shelf.path("audit")) };
+    let same = Chain::load(host(), vec![settings], Bounds::default(), Some(&chain)).unwrap();
+    drop(chain);
+    same.tell(&event("b"));
+    same.flush(LONG);
+    assert_eq!(lines(&log), ["a", "b"], "one queue");
+    same.tell(&event("c"));
+    drop(same);
+    let begun = std::time::Instant::now();
+    while lines(&log).len() < 3 {
+        assert!(begun.elapsed() < LONG, "{:?}", lines(&log));
+        std::thread::yield_now();
+    }
+    assert_eq!(lines(&log), ["a", "b", "c"]);
+}

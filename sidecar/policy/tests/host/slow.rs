@@ -1,0 +1,170 @@
+//! Slow guests hold nobody up, and no call is lost, whatever is replaced meanwhile.
+
+use crate::guest::Guest;
+use crate::support::{Shelf, alone, decide, fault, host, load, request};
+use sidelock_policy::{Bounds, Chain, Decided, Fault, Settings};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
+use std::sync::mpsc::channel;
+use std::time::{Duration, Instant};
+
+/// Works for a while, and allows.
+fn busy(turns: u32) -> Guest {
+    Guest::new().admit(&format!(
+        "(local.set $i (i32.const {turns}))
+         (loop $again (local.set $i (i32.sub (local.get $i) (i32.const 1))) (br_if $again (local.get $i)))"
+    ))
+}
+
+const LOOP: &str = "(loop $again (br $again))";
+
+#[test]
+fn a_call_that_is_not_done_in_a_moment_goes_on_elsewhere() {
+    let chain = alone(&busy(50_000_000), |settings| settings.deadline = Some(Duration::from_secs(10)));
+    let Decided::Later(later) = chain.decide(request("k")) else {
+        panic!("no such thing is done in a moment")
+    };
+    assert_eq!(later.wait().unwrap().denied, None);
+}
+
+#[test]
+fn the_calling_thread_is_never_held_up_for_long() {
+    let chain =
+        alone(&Guest::new().admit(LOOP), |settings| settings.deadline = Some(Duration::from_secs(10)));
+    let begun = Instant::now();
+    let waiting: Vec<_> = (0..50).map(|_| chain.decide(request("k"))).collect();
+    // Each call may take ten seconds; fifty of them were begun. The bound is that of a very busy machine.
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    assert!(waiting.iter().all(|decided| matches!(decided, Decided::Later(_))));
+}
+
+#[test]
+fn a_slow_policy_holds_up_only_those_who_ask_it() {
+    fn of_slow(settings: &mut Settings) {
+        settings.matches = vec!["slow".into()];
+        settings.deadline = Some(Duration::from_secs(10));
+    }
+    let shelf = Shelf::new();
+    let mut slow = shelf.put("slow", &Guest::new().admit(LOOP).policy());
+    of_slow(&mut slow);
+    // Made on its own lane each time: the slow one's is another.
+    let dear = Settings { prepared: Some(1), ..shelf.put("dear", &Guest::new().policy()) };
+    let chain = load(vec![slow, dear]).unwrap();
+    let Decided::Later(_slow) = chain.decide(request("slow")) else { panic!("not in a moment") };
+    for _ in 0..200 {
+        assert_eq!(decide(&chain, request("k")).denied, None);
+    }
+}
+
+#[test]
+fn too_many_that_wait_for_a_slow_policy_are_told_so() {
+    let deadline = Some(Duration::from_millis(200));
+    let chain = alone(&Guest::new().admit(LOOP), |settings| settings.deadline = deadline);
+    let all: Vec<_> = (0..300).map(|_| chain.decide(request("k"))).collect();
+    let (now, later): (Vec<_>, Vec<_>) = all.into_iter().partition(|decided| match decided {
+        Decided::Now(_) => true,
+        Decided::Later(later) => later.is_known(),
+    });
+    assert!(now.len() >= 300 - 256 - 2, "{} of 300 were told at once", now.len());
+    assert_eq!(fault(&now.into_iter().next_back().unwrap().wait().unwrap()), Fault::Busy(256));
+    let faults: Vec<_> = later.into_iter().map(|decided| fault(&decided.wait().unwrap())).collect();
+    // The first ones met their deadline; then the policy is left alone, and the rest need not wait for theirs.
+    assert!(
+        matches!(faults[0], Fault::Deadline(_)) && matches!(faults[faults.len() - 1], Fault::Resting(_)),
+        "{faults:?}"
+    );
+}
+
+#[test]
+fn prepared_instances_are_used_once_and_made_anew() {
+    let chain = alone(&Guest::new(), |settings| settings.prepared = Some(3));
+    let mut at_once = 0;
+    for _ in 0..300 {
+        let decided = chain.decide(request("k"));
+        at_once += usize::from(matches!(decided, Decided::Now(_)));
+        assert_eq!(decided.wait().unwrap().denied, None);
+    }
+    assert!(at_once >= 3, "{at_once}");
+    let begun = Instant::now();
+    while chain.inspect()[0].prepared != (3, 3) {
+        assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", chain.inspect());
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn who_goes_away_does_not_stop_a_call() {
+    let chain = alone(&busy(5_000_000), |settings| settings.deadline = Some(Duration::from_secs(10)));
+    for _ in 0..20 {
+        drop(chain.decide(request("k")));
+    }
+    assert_eq!(decide(&chain, request("k")).denied, None);
+}
+
+#[test]
+fn a_chain_that_is_replaced_twenty_times_a_second_loses_no_call() {
+    let shelf = Shelf::new();
+    let settings = || {
+        vec![Settings::at(shelf.path("p")), Settings { prepared: Some(2), ..Settings::at(shelf.path("q")) }]
+    };
+    let versions =
+        [("one", "v1"), ("two", "v2")].map(|(code, text)| Guest::new().denies(code, text).policy());
+    shelf.put("p", &Guest::new().policy());
+    shelf.put("q", &versions[0]);
+    let chain = std::sync::Mutex::new(load(settings()).unwrap());
+    let (over, calls) = (AtomicBool::new(false), AtomicU64::new(0));
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while !over.load(SeqCst) {
+                    let current = chain.lock().unwrap().clone();
+                    let denied = decide(&current, request("k")).denied.unwrap();
+                    assert!(
+                        denied.fault.is_none() && ["one", "two"].contains(&&*denied.denial.reason_code),
+                        "{denied:?}"
+                    );
+                    calls.fetch_add(1, SeqCst);
+                }
+            });
+        }
+        for n in 0..40 {
+            let begun = calls.load(SeqCst);
+            shelf.put("q", &versions[n % 2]);
+            let current = chain.lock().unwrap().clone();
+            let next = Chain::load(host(), settings(), Bounds::default(), Some(&current)).unwrap();
+            *chain.lock().unwrap() = next;
+            while calls.load(SeqCst) < begun + 10 {
+                std::thread::yield_now();
+            }
+        }
+        over.store(true, SeqCst);
+    });
+    let last = chain.into_inner().unwrap();
+    assert_eq!(decide(&last, request("k")).denied.unwrap().denial.reason_code, "two");
+}
+
+#[test]
+fn a_bad_new_version_keeps_the_old_one() {
+    let shelf = Shelf::new();
+    let settings = shelf.put("p", &Guest::new().denies("old", "old").policy());
+    let old = load(vec![settings.clone()]).unwrap();
+    shelf.put("p", &Guest::new().configure("unreachable").policy());
+    assert!(Chain::load(host(), vec![settings], Bounds::default(), Some(&old)).is_err());
+    assert_eq!(decide(&old, request("k")).denied.unwrap().denial.reason_code, "old");
+}
+
+#[test]
+fn calls_from_many_threads_at_once_all_have_an_answer() {
+    let chain = alone(&busy(1_000), |_| {});
+    let (told, answers) = channel();
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            let (chain, told) = (chain.clone(), told.clone());
+            scope.spawn(move || {
+                (0..500).for_each(|_| told.send(decide(&chain, request("k")).denied).unwrap())
+            });
+        }
+        drop(told);
+        let answers: Vec<_> = answers.iter().collect();
+        assert!(answers.len() == 4_000 && answers.iter().all(Option::is_none));
+    });
+}
