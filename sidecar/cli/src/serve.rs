@@ -19,12 +19,21 @@ pub(crate) struct ServeArgs {
     /// Where locks live; redis if --redis is given, else memory: this host only
     #[arg(long, value_name = "memory|redis")]
     store: Option<String>,
-    /// Redis to share locks through: redis://HOST:6379/0, rediss://… (TLS) or unix:///PATH; Sentinel, Cluster are not supported yet
+    /// Redis to share locks through: redis://HOST:6379/0, rediss://… (TLS) or unix:///PATH; or all sentinels
     #[arg(long, value_name = "URL", num_args = 1..)]
     redis: Vec<String>,
-    /// What kind of Redis it is: single; sentinel and cluster are not supported yet
-    #[arg(long, value_name = "single")]
+    /// What is there; cluster is not supported yet
+    #[arg(long, value_name = "single|sentinel")]
     redis_mode: Option<String>,
+    /// What sentinels call the primary that they watch [default: mymaster]
+    #[arg(long, value_name = "NAME")]
+    redis_service: Option<String>,
+    /// ACL user at the sentinels
+    #[arg(long, value_name = "NAME")]
+    redis_sentinel_username: Option<String>,
+    /// File whose first line is the password for the sentinels
+    #[arg(long, value_name = "FILE")]
+    redis_sentinel_password_file: Option<String>,
     /// ACL user at Redis
     #[arg(long, value_name = "NAME")]
     redis_username: Option<String>,
@@ -79,6 +88,9 @@ impl ServeArgs {
             |name: &'static str, value: Option<String>| flags.extend(value.map(|value| (name, value)));
         set("store", self.store.clone());
         set("redis.mode", self.redis_mode.clone());
+        set("redis.service", self.redis_service.clone());
+        set("redis.sentinel_username", self.redis_sentinel_username.clone());
+        set("redis.sentinel_password_file", self.redis_sentinel_password_file.clone());
         set("redis.username", self.redis_username.clone());
         set("redis.password_file", self.redis_password_file.clone());
         set("redis.ca_file", self.redis_ca_file.clone());
@@ -178,7 +190,10 @@ mod tests {
     fn flags_name_settings_that_exist() {
         let args = ServeArgs {
             redis: vec!["redis://h".into()],
-            redis_mode: Some("single".into()),
+            redis_mode: Some("sentinel".into()),
+            redis_service: Some("s".into()),
+            redis_sentinel_username: Some("su".into()),
+            redis_sentinel_password_file: Some("/sp".into()),
             redis_username: Some("u".into()),
             redis_password_file: Some("/p".into()),
             redis_ca_file: Some("/ca".into()),

@@ -1,4 +1,4 @@
-//! The processes of a round: Redis, sidecars with a network in front of it, clients, and the register.
+//! The processes of a round: the store, sidecars with a network in front of it, clients, and the register.
 //!
 //! Owns who runs where, who died when, and healing. Must not know when what goes wrong.
 
@@ -8,10 +8,10 @@ use crate::merge::Pages;
 use crate::overslept;
 use crate::proxy::{Flows, Proxy};
 use crate::register::Register;
+use crate::store::{Shape, Store};
 use rustix::process::Signal;
 use serde_json::Value;
 use sidelock_e2e::process::{Process, until};
-use sidelock_e2e::redis::Redis;
 use sidelock_e2e::sidecar::Sidecar;
 use sidelock_e2e::{PATIENCE, folder};
 use sidelock_sim::checker::history::{At, Event, Record};
@@ -33,8 +33,8 @@ pub struct Size {
     pub clients: usize,
     /// Time to live of a tenure.
     pub tenure_ttl: Duration,
-    /// Redis writes everything to disk before it answers.
-    pub durable: bool,
+    /// What they share.
+    pub shape: Shape,
     /// Every sidecar has a namespace of its own, and so nobody arbitrates between them. To see that this shows.
     pub divided: bool,
     /// What the clients' dice begin with.
@@ -57,7 +57,8 @@ struct Host {
     /// `None`: killed, and not started again yet.
     sidecar: Option<Sidecar>,
     socket: PathBuf,
-    network: Proxy,
+    /// `None`: nothing stands between it and Redis.
+    network: Option<Proxy>,
 }
 
 /// A client, and where it writes.
@@ -73,8 +74,10 @@ struct Client {
 pub struct Fleet {
     clock: Clock,
     size: Size,
-    redis: Redis,
+    store: Store,
     health: Health,
+    /// When another server took the place of a primary.
+    promotions: Vec<At>,
     hosts: Vec<Host>,
     clients: Vec<Client>,
     register: Register,
@@ -94,7 +97,7 @@ impl Fleet {
     pub fn start(size: Size) -> Fleet {
         let folder = folder();
         let clock = Clock::start();
-        let redis = if size.durable { Redis::durable() } else { Redis::start() };
+        let store = Store::start(size.shape);
         let register = Register::serve(&folder.path().join("register.sock"), clock);
         let ttl = size.tenure_ttl.as_millis();
         std::fs::write(folder.path().join("sidelock.toml"), format!("[tenure]\nttl = \"{ttl}ms\"\n"))
@@ -102,8 +105,9 @@ impl Fleet {
         let mut fleet = Fleet {
             clock,
             size,
-            redis,
+            store,
             health: Health::Up,
+            promotions: Vec::new(),
             hosts: Vec::new(),
             clients: Vec::new(),
             register,
@@ -115,7 +119,7 @@ impl Fleet {
         };
         for host in 0..size.sidecars {
             let socket = fleet.folder.path().join(format!("{host}.sock"));
-            let network = Proxy::before(&fleet.redis.socket());
+            let network = fleet.store.single().map(|redis| Proxy::before(&redis.socket()));
             fleet.hosts.push(Host { sidecar: None, socket, network });
             fleet.start_sidecar(host);
         }
@@ -167,7 +171,7 @@ impl Fleet {
         self.continue_redis();
         self.start_redis();
         for host in 0..self.hosts.len() {
-            self.hosts[host].network.set(Flows::PASS);
+            self.set_network(host, Flows::PASS);
             self.continue_sidecar(host);
             self.start_sidecar(host);
         }
@@ -278,13 +282,24 @@ impl Fleet {
 
     /// Starts a sidecar that was killed.
     pub fn start_sidecar(&mut self, host: usize) {
-        let Host { sidecar, socket, network } = &mut self.hosts[host];
+        let way = self.way(host);
+        let Host { sidecar, socket, .. } = &mut self.hosts[host];
         if sidecar.is_none() {
             let config = self.folder.path().join("sidelock.toml");
             let config = config.to_str().expect("a path that is text");
             let namespace = if self.size.divided { format!("of-{host}") } else { "chaos".to_owned() };
-            let (url, flags) = (network.url(), ["--config", config, "--namespace", &namespace]);
-            *sidecar = Some(Sidecar::at(socket, &[&["--redis", &url], &flags[..]].concat()));
+            let flags = ["--config", config, "--namespace", &namespace].into_iter();
+            let flags: Vec<_> = flags.chain(way.iter().map(String::as_str)).collect();
+            *sidecar = Some(Sidecar::at(socket, &flags));
+        }
+    }
+
+    /// Flags that lead a sidecar to its store.
+    fn way(&self, host: usize) -> Vec<String> {
+        match (&self.store, &self.hosts[host].network) {
+            (Store::Watched(ensemble), _) => ensemble.flags(),
+            (Store::Single(_), Some(network)) => vec!["--redis".into(), network.url()],
+            (Store::Single(redis), None) => vec!["--redis".into(), redis.url()],
         }
     }
 
@@ -304,7 +319,9 @@ impl Fleet {
 
     /// Switches the network between a sidecar and Redis.
     pub fn set_network(&self, host: usize, flows: Flows) {
-        self.hosts[host].network.set(flows);
+        if let Some(network) = &self.hosts[host].network {
+            network.set(flows);
+        }
     }
 
     /// What `/v1/info` says of a sidecar.
@@ -323,7 +340,7 @@ impl Fleet {
     /// Stops Redis.
     pub fn stop_redis(&mut self) {
         if self.health == Health::Up {
-            self.redis.pause();
+            self.store.single_mut().pause();
             self.health = Health::Stopped;
         }
     }
@@ -331,7 +348,7 @@ impl Fleet {
     /// Lets it go on.
     pub fn continue_redis(&mut self) {
         if self.health == Health::Stopped {
-            self.redis.resume();
+            self.store.single_mut().resume();
             self.health = Health::Up;
         }
     }
@@ -340,9 +357,9 @@ impl Fleet {
     pub fn kill_redis(&mut self, keep: bool) {
         if self.health == Health::Up {
             self.forgetting(keep);
-            self.redis.down();
+            self.store.single_mut().down();
             if !keep {
-                self.redis.forget();
+                self.store.single_mut().forget();
             }
             self.forgetting(keep);
             self.health = Health::Down;
@@ -352,7 +369,7 @@ impl Fleet {
     /// Starts it again.
     pub fn start_redis(&mut self) {
         if self.health == Health::Down {
-            self.redis.up();
+            self.store.single_mut().up();
             self.health = Health::Up;
         }
     }
@@ -360,13 +377,38 @@ impl Fleet {
     /// Redis forgets all data.
     pub fn flush(&mut self) {
         self.forgetting(false);
-        self.redis.command(&["FLUSHALL"]);
+        self.redis(&["FLUSHALL"]);
         self.forgetting(false);
     }
 
-    /// Sends Redis a command; it must be up.
-    pub fn redis(&self, words: &[&str]) -> String {
-        self.redis.command(words)
+    /// Sends a command to each Redis that keeps records; it must be up.
+    pub fn redis(&self, words: &[&str]) -> Vec<String> {
+        self.store.command(words)
+    }
+
+    /// Another server takes the primary's place: because it is killed, or though it is alive and goes on answering. Returns
+    /// when nobody uses the old one any more.
+    pub fn fail_over(&mut self, kill: bool) {
+        self.forgetting(false);
+        let Store::Watched(ensemble) = &mut self.store else { panic!("there is nobody to take its place") };
+        let old = if kill { ensemble.kill_primary() } else { ensemble.fail_over() };
+        self.promotions.push(self.clock.now());
+        self.forgetting(false);
+        let Store::Watched(ensemble) = &mut self.store else { return };
+        let new = ensemble.await_another(old);
+        if kill {
+            ensemble.start_again(old, new);
+        }
+        // From here on some may use the one and some the other, until all have left.
+        self.forgetting(false);
+        let Store::Watched(ensemble) = &self.store else { return };
+        ensemble.await_left(old);
+        self.forgetting(false);
+    }
+
+    /// When another server took the place of a primary.
+    pub fn promotions(&self) -> &[At] {
+        &self.promotions
     }
 
     /// Notes that data are lost about now; called before and after, so that the whole time between counts.

@@ -22,5 +22,6 @@ pub mod register;
 pub mod resp;
 pub mod round;
 pub mod rounds;
+pub mod store;
 pub mod trouble;
 pub mod wish;

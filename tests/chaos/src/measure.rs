@@ -5,6 +5,7 @@
 use crate::fleet::{Fleet, this_program};
 use sidelock_e2e::frames::{Peer, try_lock};
 use sidelock_e2e::process::Process;
+use sidelock_sim::checker::history::{Answer, At, Event, History, Record};
 use sidelock_wire::{Acquire, LeaseName, ToClient, ToSidecar};
 use std::path::Path;
 use std::process::Command;
@@ -82,4 +83,22 @@ pub fn sidecar_death(fleet: &mut Fleet) -> Measured {
     let ttl = fleet.size().tenure_ttl;
     let text = format!("granted elsewhere {took:.1?} after a sidecar's kill, of at most {:?}", ttl + DEATH);
     Measured { text, kept: took <= ttl + DEATH }
+}
+
+/// From the instant at which another server took a primary's place to the next grant, of whichever key.
+pub fn resumption(history: &History, promoted: At, limit: Duration) -> Measured {
+    let granted = |record: &&Record| {
+        record.at >= promoted
+            && matches!(record.event, Event::Answered { answer: Answer::Granted { deadline, .. }, .. } if deadline > record.at)
+    };
+    let took = history.records.iter().find(granted).map(|record| record.at.since(promoted));
+    match took {
+        Some(took) => Measured {
+            text: format!("granted again {took:.1?} after another primary took writes, of at most {limit:?}"),
+            kept: took <= limit,
+        },
+        None => {
+            Measured { text: "nothing was granted after another primary took writes".into(), kept: false }
+        }
+    }
 }

@@ -204,13 +204,13 @@ fn look(fleet: &Fleet) -> Rest {
 
 /// All records in Redis. What nobody can miss any more stays for some minutes before Redis collects it.
 fn records(fleet: &Fleet) -> Vec<StoreRecord> {
-    let lines = fleet.redis(&["EVAL", DUMP, "0"]);
+    let dumps = fleet.redis(&["EVAL", DUMP, "0"]);
     let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
     let record = |line: &str| {
         let bytes: Option<Vec<u8>> = line.as_bytes().chunks(2).map(byte).collect();
         StoreRecord::decode(&bytes.expect("hexadecimal digits")).expect("only sidecars write here")
     };
-    lines.lines().map(record).collect()
+    dumps.iter().flat_map(|lines| lines.lines()).map(record).collect()
 }
 
 /// Whether it still says something.

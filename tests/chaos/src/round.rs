@@ -104,12 +104,13 @@ impl Course<'_> {
     fn new<'a>(round: &Round, options: &Options, report: &'a mut Report) -> Course<'a> {
         let mut plan = Plan::new(options.span);
         (round.plan)(&mut plan);
-        let clients = if plan.measure == Some(Measure::Handover) { 0 } else { options.clients };
+        let clients =
+            if plan.measure == Some(Measure::Handover) { 0 } else { options.clients.max(plan.clients_min) };
         let fleet = Fleet::start(Size {
             sidecars: options.sidecars,
             clients,
             tenure_ttl: options.tenure_ttl,
-            durable: plan.durable,
+            shape: plan.shape,
             divided: plan.divided,
             seed: options.seed,
         });
@@ -183,6 +184,9 @@ impl Course<'_> {
             self.report
                 .failures
                 .push(format!("a key was granted {took:?} after healing, {limit:?} is promised"));
+        }
+        for promoted in self.fleet.promotions().to_vec() {
+            self.measured(measure::resumption(&history, promoted, PROMPT));
         }
         if self.plan.oversleeps && self.report.overslept == 0 {
             self.report.failures.push("no client overslept its lease: the round proves nothing of S8".into());

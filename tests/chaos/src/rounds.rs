@@ -3,8 +3,12 @@
 //! Owns the mix of troubles of each round and how soon after it a free key must be granted again. GUARANTEES.md names these
 //! functions as `chaos::NAME`, and that they exist is tested.
 
+use crate::store::Shape;
 use crate::trouble::{ASLEEP, DOZING, Network, Trouble};
 use std::time::Duration;
+
+/// Clients that compete while a primary is replaced.
+const CONTENDERS: usize = 16;
 
 /// What a round wants.
 #[derive(Debug)]
@@ -13,8 +17,10 @@ pub struct Plan {
     pub span: Duration,
     /// What strikes, and about how often.
     pub troubles: Vec<(Duration, Trouble)>,
-    /// Redis keeps its data on disk.
-    pub durable: bool,
+    /// What the sidecars share.
+    pub shape: Shape,
+    /// So many clients at least.
+    pub clients_min: usize,
     /// Nobody arbitrates between the sidecars.
     pub divided: bool,
     /// Sidecars die, or are cut off: keys come back when tenures have run out, and not before.
@@ -41,7 +47,8 @@ impl Plan {
         Plan {
             span,
             troubles,
-            durable: false,
+            shape: Shape::Single { durable: false },
+            clients_min: 0,
             divided: false,
             tenures_run_out: false,
             oversleeps: false,
@@ -89,6 +96,8 @@ rounds! {
     delays
     one_way_loss
     connections_cut
+    sentinels_fail_over
+    sentinels_primary_killed
     mix
     holder_killed
 }
@@ -135,7 +144,7 @@ fn redis_stopped(plan: &mut Plan) {
 }
 
 fn redis_killed_with_data(plan: &mut Plan) {
-    plan.durable = true;
+    plan.shape = Shape::Single { durable: true };
     plan.every(4_000, Trouble::RedisKilled);
 }
 
@@ -183,8 +192,20 @@ fn connections_cut(plan: &mut Plan) {
     plan.every(3_000, Trouble::Network(Network::Cut));
 }
 
+fn sentinels_fail_over(plan: &mut Plan) {
+    plan.shape = Shape::Watched;
+    plan.clients_min = CONTENDERS;
+    plan.every(5_000, Trouble::FailedOver);
+}
+
+fn sentinels_primary_killed(plan: &mut Plan) {
+    plan.shape = Shape::Watched;
+    plan.clients_min = CONTENDERS;
+    plan.every(5_000, Trouble::PrimaryKilled);
+}
+
 fn mix(plan: &mut Plan) {
-    plan.durable = true;
+    plan.shape = Shape::Single { durable: true };
     plan.tenures_run_out = true;
     client_killed(plan);
     client_stopped(plan);

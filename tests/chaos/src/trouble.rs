@@ -41,6 +41,10 @@ pub enum Trouble {
     RedisKilled,
     /// Redis is killed and comes back empty.
     RedisLost,
+    /// Another server takes the place of the primary, which goes on answering.
+    FailedOver,
+    /// The primary is killed, and another server takes its place.
+    PrimaryKilled,
     /// FLUSHALL.
     Flushed,
     /// SCRIPT FLUSH.
@@ -196,6 +200,8 @@ fn kind_of(trouble: Trouble) -> Kind {
         Trouble::RedisStopped
         | Trouble::RedisKilled
         | Trouble::RedisLost
+        | Trouble::FailedOver
+        | Trouble::PrimaryKilled
         | Trouble::Flushed
         | Trouble::ScriptsFlushed
         | Trouble::ConnectionsKilled(_) => Kind::Redis,
@@ -238,6 +244,10 @@ fn strike(fleet: &mut Fleet, trouble: Trouble, victim: usize, dice: &mut Rng) ->
         Trouble::RedisKilled | Trouble::RedisLost => {
             fleet.kill_redis(trouble == Trouble::RedisKilled);
             Some((span(0.0, 0.8), Relief::Start))
+        }
+        Trouble::FailedOver | Trouble::PrimaryKilled => {
+            fleet.fail_over(trouble == Trouble::PrimaryKilled);
+            None
         }
         Trouble::Flushed | Trouble::ScriptsFlushed | Trouble::ConnectionsKilled(_) => {
             command(fleet, trouble);

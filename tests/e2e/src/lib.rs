@@ -12,6 +12,7 @@ pub mod frames;
 pub mod http;
 pub mod process;
 pub mod redis;
+pub mod sentinel;
 pub mod sidecar;
 
 use std::time::Duration;

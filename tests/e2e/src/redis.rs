@@ -55,7 +55,30 @@ impl Redis {
 
     /// A server that is up and reached over loopback, as a Redis usually is over a network.
     pub fn on_loopback() -> Redis {
-        Redis::with(&["--bind", "127.0.0.1", "--port", &free_port()])
+        Redis::with(&["--bind", "127.0.0.1", "--port", &free_port().to_string()])
+    }
+
+    /// A server that is up on loopback, as a replica of the server at this port there, or with replicas to come.
+    pub fn replicated(primary: Option<u16>) -> Redis {
+        let port = free_port().to_string();
+        // Else a primary waits five seconds for more replicas before it sends them what it has.
+        let flags = ["--bind", "127.0.0.1", "--port", &port, "--repl-diskless-sync-delay", "0"];
+        let mut redis = Redis { arguments: flags.map(str::to_owned).to_vec(), ..Redis::absent() };
+        match primary {
+            Some(primary) => redis.up_as_replica_of(primary),
+            None => redis.up(),
+        }
+        redis
+    }
+
+    /// Starts the server as a replica of the server at this port of loopback, whatever it was before.
+    pub fn up_as_replica_of(&mut self, primary: u16) {
+        let flag = "--replicaof";
+        if let Some(at) = self.arguments.iter().position(|argument| argument == flag) {
+            self.arguments.drain(at..at + 3);
+        }
+        self.arguments.extend([flag, "127.0.0.1", &primary.to_string()].map(str::to_owned));
+        self.up();
     }
 
     /// A server that is up, reached over loopback by TLS, and shows this certificate. `clients` says whether it wants to see
@@ -64,7 +87,7 @@ impl Redis {
         let (cert, key) = (identity.cert.to_string_lossy(), identity.key.to_string_lossy());
         let (authorities, asked) = (authorities.to_string_lossy(), if clients { "yes" } else { "no" });
         let mut arguments = vec!["--bind", "127.0.0.1", "--tls-port"];
-        let port = free_port();
+        let port = free_port().to_string();
         arguments.extend([&port, "--tls-cert-file", &cert, "--tls-key-file", &key]);
         arguments.extend(["--tls-ca-cert-file", &authorities, "--tls-auth-clients", asked]);
         Redis::with(&arguments)
@@ -130,6 +153,19 @@ impl Redis {
         }
     }
 
+    /// Its port on loopback.
+    ///
+    /// # Panics
+    /// If it is not there.
+    pub fn port(&self) -> u16 {
+        self.argument("--port").and_then(|port| port.parse().ok()).expect("it listens on loopback")
+    }
+
+    /// Whether it was started, and not killed since.
+    pub fn is_up(&self) -> bool {
+        self.process.is_some()
+    }
+
     fn argument(&self, name: &str) -> Option<&str> {
         let at = self.arguments.iter().position(|argument| argument == name)?;
         self.arguments.get(at + 1).map(String::as_str)
@@ -140,12 +176,8 @@ impl Redis {
     /// # Panics
     /// If the server is away, or answers an error.
     pub fn command(&self, words: &[&str]) -> String {
-        let stream = UnixStream::connect(self.socket()).expect("the server listens");
-        let mut reader = BufReader::new(stream);
-        if let Some(password) = self.argument("--requirepass") {
-            exchange(&mut reader, &["AUTH", password]);
-        }
-        exchange(&mut reader, words)
+        let answer = ask(&self.socket(), self.argument("--requirepass"), words);
+        answer.unwrap_or_else(|error| panic!("{words:?} was answered {error}"))
     }
 
     /// A number out of INFO.
@@ -166,12 +198,26 @@ impl Redis {
     }
 }
 
-fn free_port() -> String {
+/// A port of loopback that nobody listens at.
+pub fn free_port() -> u16 {
     let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|listener| listener.local_addr());
-    free.expect("loopback has a free port").port().to_string()
+    free.expect("loopback has a free port").port()
 }
 
-fn exchange(reader: &mut BufReader<UnixStream>, words: &[&str]) -> String {
+/// Runs one command at the server that listens at this socket: its answer as text, or its error.
+///
+/// # Panics
+/// If the server is away.
+pub(crate) fn ask(socket: &Path, password: Option<&str>, words: &[&str]) -> Result<String, String> {
+    let stream = UnixStream::connect(socket).expect("the server listens");
+    let mut reader = BufReader::new(stream);
+    if let Some(password) = password {
+        exchange(&mut reader, &["AUTH", password])?;
+    }
+    exchange(&mut reader, words)
+}
+
+fn exchange(reader: &mut BufReader<UnixStream>, words: &[&str]) -> Result<String, String> {
     let mut request = format!("*{}\r\n", words.len());
     for word in words {
         request.push_str(&format!("${}\r\n{word}\r\n", word.len()));
@@ -181,13 +227,14 @@ fn exchange(reader: &mut BufReader<UnixStream>, words: &[&str]) -> String {
     reader.read_line(&mut head).expect("the server answers");
     let (kind, rest) = head.trim_end().split_at(1);
     match kind {
-        "+" | ":" => rest.to_owned(),
-        "$" if rest == "-1" => String::new(),
+        "+" | ":" => Ok(rest.to_owned()),
+        "$" if rest == "-1" => Ok(String::new()),
         "$" => {
             let mut bulk = vec![0; rest.parse::<usize>().expect("a length") + 2];
             reader.read_exact(&mut bulk).expect("the whole answer");
-            String::from_utf8_lossy(&bulk).trim_end().to_owned()
+            Ok(String::from_utf8_lossy(&bulk).trim_end().to_owned())
         }
+        "-" => Err(rest.to_owned()),
         _ => panic!("{words:?} was answered {head}"),
     }
 }

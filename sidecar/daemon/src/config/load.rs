@@ -58,7 +58,7 @@ enum Kind {
 }
 
 /// Every setting that flags and environment can name. Classes are for files.
-const SETTINGS: [(&str, Kind); 35] = [
+const SETTINGS: [(&str, Kind); 38] = [
     ("store", Kind::Text),
     ("namespace", Kind::Text),
     ("socket", Kind::Text),
@@ -70,6 +70,9 @@ const SETTINGS: [(&str, Kind); 35] = [
     ("policy_cache", Kind::Text),
     ("redis.url", Kind::Texts),
     ("redis.mode", Kind::Text),
+    ("redis.service", Kind::Text),
+    ("redis.sentinel_username", Kind::Text),
+    ("redis.sentinel_password_file", Kind::Text),
     ("redis.prefix", Kind::Text),
     ("redis.username", Kind::Text),
     ("redis.password_file", Kind::Text),

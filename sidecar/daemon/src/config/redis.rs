@@ -12,11 +12,19 @@ use std::path::PathBuf;
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct Redis {
-    /// Where: `redis://host:port/db`, `rediss://…` with TLS, or `unix:///path`. Exactly one so far; Sentinel and Cluster are
-    /// not supported.
+    /// Where: `redis://host:port/db`, `rediss://…` with TLS, or `unix:///path`. One server, or all sentinels; Cluster is not
+    /// supported yet.
     pub url: Vec<Url>,
     /// What is there.
     pub mode: Mode,
+    /// What sentinels call the primary that they watch.
+    pub service: String,
+    /// The ACL user at the sentinels; `username` is the one at the primary.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sentinel_username: Option<String>,
+    /// A file whose first line is the password at the sentinels.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sentinel_password_file: Option<PathBuf>,
     /// Every name in the store begins with it.
     pub prefix: String,
     /// The ACL user.
@@ -47,7 +55,7 @@ pub enum Mode {
     /// One server.
     #[default]
     Single,
-    /// Watched by sentinels: not supported yet.
+    /// Watched by sentinels, who say where the primary is.
     Sentinel,
     /// A cluster: not supported yet.
     Cluster,
@@ -70,6 +78,9 @@ impl Default for Redis {
         Redis {
             url: Vec::new(),
             mode: Mode::default(),
+            service: "mymaster".into(),
+            sentinel_username: None,
+            sentinel_password_file: None,
             prefix: "sl".into(),
             username: None,
             password_file: None,

@@ -10,7 +10,8 @@ use sidelock_engine::{Incarnation, Input};
 use sidelock_store::finding::Finding;
 use sidelock_store::listing::Listing;
 use sidelock_store::redis::{
-    Access, Credentials, RedisConfig, RedisHandle, RedisStore, StoreEvent, Survey, TlsFiles,
+    Access, Credentials, Mode, Party, RedisConfig, RedisHandle, RedisStore, Sentinel, StoreEvent, Survey,
+    TlsFiles,
 };
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
@@ -131,7 +132,8 @@ pub(super) fn check(config: &Config) -> Result<(), String> {
 /// Looks at the Redis that these settings name.
 pub(crate) async fn survey(config: &Config) -> Result<Survey, String> {
     let mut survey = sidelock_store::redis::survey(&adapter_config(config)?).await;
-    let address = config.redis.url.first().map(ToString::to_string).unwrap_or_default();
+    let addresses: Vec<_> = config.redis.url.iter().map(ToString::to_string).collect();
+    let address = addresses.join(", ");
     for finding in survey.findings.iter_mut().filter(|finding| finding.check == "redis") {
         finding.says = format!("{address} {}", finding.says);
     }
@@ -145,22 +147,32 @@ pub(crate) async fn survey(config: &Config) -> Result<Survey, String> {
 
 fn adapter_config(config: &Config) -> Result<RedisConfig, String> {
     let redis = &config.redis;
-    let [url] = redis.url.as_slice() else {
-        return Err("redis.url: exactly one address is needed in mode single".into());
+    let mode = match redis.mode {
+        RedisMode::Single => Mode::Single,
+        RedisMode::Sentinel => Mode::Sentinel(Sentinel {
+            service: redis.service.clone(),
+            credentials: Credentials {
+                party: Party::Sentinels,
+                username: redis.sentinel_username.clone(),
+                password_file: redis.sentinel_password_file.clone(),
+            },
+        }),
+        RedisMode::Cluster => {
+            return Err("redis.mode: this version knows no cluster; use \"single\" or \"sentinel\"".into());
+        }
     };
-    if redis.mode != RedisMode::Single {
-        return Err("redis.mode: this version speaks to a single server only; use \"single\"".into());
-    }
     if redis.guarantee != Guarantee::Bounded {
         return Err("redis.guarantee: this version promises \"bounded\" only".into());
     }
     Ok(RedisConfig {
+        urls: redis.url.iter().map(|url| url.expose().to_owned()).collect(),
+        mode,
         access: access(config),
         prefix: redis.prefix.clone(),
         namespace: config.namespace.clone(),
         response_timeout: config.tenure.ttl / RESPONSE_PARTS,
         ping_interval: (config.tenure.ttl / PING_PARTS).min(PING_INTERVAL_MAX),
-        ..RedisConfig::new(url.expose())
+        ..RedisConfig::new("")
     })
 }
 
@@ -169,7 +181,7 @@ fn access(config: &Config) -> Access {
     let redis = &config.redis;
     let (username, password_file) = (redis.username.clone(), redis.password_file.clone());
     Access {
-        credentials: Credentials { username, password_file },
+        credentials: Credentials { party: Party::Server, username, password_file },
         tls: TlsFiles {
             ca_file: redis.ca_file.clone(),
             cert_file: redis.cert_file.clone(),
@@ -224,6 +236,18 @@ mod tests {
     }
 
     #[test]
+    fn sentinels_are_many_and_have_credentials_of_their_own() {
+        let mut config = config(&["redis://a:26379", "redis://:at-b@b:26379"]);
+        config.redis.mode = RedisMode::Sentinel;
+        assert_eq!(check(&config), Ok(()));
+        config.redis.sentinel_password_file = Some("/nowhere/password".into());
+        let said = check(&config).unwrap_err();
+        assert!(said.starts_with("redis.sentinel_password_file: /nowhere/password"), "{said}");
+        config.redis.url.clear();
+        assert!(check(&config).unwrap_err().contains("redis.url: those of the sentinels"));
+    }
+
+    #[test]
     fn what_this_version_can_not_do_is_said_by_name() {
         let refused = |change: fn(&mut Config)| {
             let mut config = config(&["redis://h"]);
@@ -232,7 +256,7 @@ mod tests {
         };
         assert!(refused(|c| c.redis.mode = RedisMode::Cluster).contains("redis.mode"));
         assert!(refused(|c| c.redis.guarantee = Guarantee::Strict).contains("redis.guarantee"));
-        assert!(refused(|c| c.redis.url.push(Url::from("redis://i"))).contains("redis.url"));
+        assert!(check(&config(&["redis://h", "redis://i"])).unwrap_err().contains("redis.url: exactly one"));
         assert_eq!(check(&config(&["redis://h"])), Ok(()));
     }
 }

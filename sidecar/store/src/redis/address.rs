@@ -49,8 +49,17 @@ pub(super) fn read(url: &str) -> Result<(Address, RedisConnectionInfo), RedisCon
         ConnectionAddr::Tcp(host, port) => Address::Tcp { host: host.clone(), port: *port, tls },
         _ => return Err(RedisConfigError::Url("this scheme is not known here".into())),
     };
-    let settings = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
-    Ok((address, settings.set_lib_name("sidelock", env!("CARGO_PKG_VERSION"))))
+    Ok((address, settled(info.redis_settings().clone())))
+}
+
+/// How a connection to this database introduces itself that nothing else is known of.
+pub(super) fn plain(db: i64) -> RedisConnectionInfo {
+    settled(RedisConnectionInfo::default().set_db(db))
+}
+
+fn settled(settings: RedisConnectionInfo) -> RedisConnectionInfo {
+    let settings = settings.set_protocol(ProtocolVersion::RESP3);
+    settings.set_lib_name("sidelock", env!("CARGO_PKG_VERSION"))
 }
 
 #[cfg(test)]

@@ -9,12 +9,17 @@ use super::dial::{Access, Dialer, Wire};
 use super::fitness::{self, Info, MAJOR_MIN};
 use super::names::Names;
 use super::script::{TURN, TURN_UNDER_OOM};
-use super::{RedisConfig, RedisConfigError};
+use super::sentinel::Sentinels;
+use super::{Mode, RedisConfig, RedisConfigError};
 use crate::finding::Verdict;
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Cmd, ErrorKind, PushInfo, PushKind, RedisError, Value};
+use redis::{
+    AsyncConnectionConfig, Cmd, ErrorKind, PushInfo, PushKind, RedisConnectionInfo, RedisError, Value,
+};
 use sidelock_engine::store::Push;
 use sidelock_engine::{Incarnation, StoreTime};
+use std::future::{Future, pending};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -22,11 +27,18 @@ use tokio::time::timeout_at;
 
 /// Knows how to connect.
 pub(super) struct Connector {
-    address: Address,
+    place: Place,
     dialer: Dialer,
     names: Names,
     inbox: String,
     response_timeout: Duration,
+}
+
+/// Where the server is.
+enum Place {
+    Known(Address),
+    /// Where they say.
+    Named(Arc<Sentinels>),
 }
 
 /// A connection in use.
@@ -40,7 +52,12 @@ pub(super) struct Connection {
     pub(super) pushes: mpsc::UnboundedReceiver<News>,
     pub(super) at: StoreTime,
     pub(super) warning: Option<String>,
+    /// Another server takes this one's place where it refuses writes.
+    pub(super) replaceable: bool,
 }
+
+/// Ends when another server has taken the place of the one in use: which.
+pub(super) type Replaced = Pin<Box<dyn Future<Output = String> + Send>>;
 
 /// What arrives unasked.
 pub(super) enum News {
@@ -57,27 +74,56 @@ pub(super) struct Scripts {
 
 impl Connector {
     pub(super) fn new(config: &RedisConfig, incarnation: Incarnation) -> Result<Connector, RedisConfigError> {
-        let (address, settings) = address::read(&config.url)?;
+        let (place, settings) = Place::new(config)?;
         // Whoever names an authority believes that nobody else can listen.
         match config.access.tls.first_named() {
-            Some(setting) if !address.has_tls() => return Err(RedisConfigError::NoTls { setting }),
+            Some(setting) if !place.has_tls() => return Err(RedisConfigError::NoTls { setting }),
             _ => {}
         }
         let dialer = Dialer::new(settings, config.access.clone(), config.connect_timeout);
-        dialer.check(&address).map_err(RedisConfigError::Access)?;
+        place.check(&dialer).map_err(RedisConfigError::Access)?;
         let names = Names::new(&config.prefix, &config.namespace);
         let inbox = names.inbox(incarnation);
-        Ok(Connector { address, dialer, names, inbox, response_timeout: config.response_timeout })
+        Ok(Connector { place, dialer, names, inbox, response_timeout: config.response_timeout })
     }
 
     /// One attempt. What is wrong, in words for the log, if it fails.
-    pub(super) async fn connect(&self) -> Result<Connection, String> {
+    pub(super) async fn connect(&self) -> Result<(Connection, Replaced), String> {
+        let sentinels = match &self.place {
+            Place::Known(address) => {
+                let connection = self.connect_to(address, false).await?;
+                return Ok((connection, Box::pin(pending())));
+            }
+            Place::Named(sentinels) => sentinels,
+        };
+        let (mut tried, mut failures) = (Vec::new(), Vec::new());
+        // One of them may know already what another does not.
+        for number in sentinels.in_turn() {
+            match sentinels.ask_once(number).await {
+                Ok(address) if tried.contains(&address) => {}
+                Ok(address) => match self.connect_to(&address, true).await {
+                    Ok(connection) => {
+                        sentinels.trust(number);
+                        return Ok((connection, replaced(sentinels.clone(), address)));
+                    }
+                    Err(why) => {
+                        failures.push(format!("primary {address}: {why}"));
+                        tried.push(address);
+                    }
+                },
+                Err(why) => failures.push(why),
+            }
+        }
+        Err(failures.join("; "))
+    }
+
+    async fn connect_to(&self, address: &Address, replaceable: bool) -> Result<Connection, String> {
         let (pushes, inbox) = mpsc::unbounded_channel();
         let config =
             self.habits().set_push_sender(move |info| news(&info).map_or(Ok(()), |news| pushes.send(news)));
         let deadline = self.dialer.deadline();
-        let wire = self.dialer.dial(&self.address, config, deadline).await?;
-        match timeout_at(deadline, self.prepare(wire, inbox)).await {
+        let wire = self.dialer.dial(address, config, deadline).await?;
+        match timeout_at(deadline, self.prepare(wire, inbox, replaceable)).await {
             Ok(Ok(connection)) => Ok(connection),
             Ok(Err(NotReady::Redis(error))) => Err(reason(&error)),
             Ok(Err(NotReady::Unfit(why))) => Err(why),
@@ -87,11 +133,27 @@ impl Connector {
 
     /// A connection of its own for looking around, on which no scripts are loaded and no inbox is heard.
     pub(super) async fn visit(&self) -> Result<Wire, String> {
-        self.dialer.dial(&self.address, self.habits(), self.dialer.deadline()).await
+        let named;
+        let address = match &self.place {
+            Place::Known(address) => address,
+            Place::Named(sentinels) => {
+                named = sentinels.primary().await?;
+                &named
+            }
+        };
+        self.dialer.dial(address, self.habits(), self.dialer.deadline()).await
+    }
+
+    /// Those who say where it is, if it is not known.
+    pub(super) fn sentinels(&self) -> Option<&Sentinels> {
+        match &self.place {
+            Place::Known(_) => None,
+            Place::Named(sentinels) => Some(sentinels),
+        }
     }
 
     pub(super) fn has_tls(&self) -> bool {
-        self.address.has_tls()
+        self.place.has_tls()
     }
 
     /// The crate's defaults are for caches: half a second to answer, retries that know nothing of outcomes. Retrying is the
@@ -102,8 +164,11 @@ impl Connector {
 
     /// Takes these for the next connection. For one that stands: what it has to say, if there is something.
     pub(super) fn renew(&self, access: Access) -> Result<Option<Cmd>, String> {
+        if let Place::Named(sentinels) = &self.place {
+            sentinels.renew(&access);
+        }
         self.dialer.renew(access);
-        self.dialer.check(&self.address)?;
+        self.place.check(&self.dialer)?;
         self.dialer.introduction()
     }
 
@@ -111,8 +176,12 @@ impl Connector {
         &self,
         line: Wire,
         pushes: mpsc::UnboundedReceiver<News>,
+        replaceable: bool,
     ) -> Result<Connection, NotReady> {
         let mut wire = line.commands.clone();
+        if replaceable {
+            check_role(&mut wire).await?;
+        }
         let warning = check(&mut wire).await?;
         let (turn, turn_under_oom, (seconds, micros)): (String, String, (u64, u64)) = redis::pipe()
             .cmd("SCRIPT")
@@ -133,8 +202,52 @@ impl Connector {
             pushes,
             at: StoreTime(seconds * 1_000_000 + micros),
             warning,
+            replaceable,
         })
     }
+}
+
+impl Place {
+    /// With how a connection to the server introduces itself.
+    fn new(config: &RedisConfig) -> Result<(Place, RedisConnectionInfo), RedisConfigError> {
+        match (&config.mode, config.urls.as_slice()) {
+            (Mode::Single, [url]) => {
+                address::read(url).map(|(there, settings)| (Place::Known(there), settings))
+            }
+            (Mode::Single, _) => Err(RedisConfigError::Addresses("exactly one is needed in mode single")),
+            (Mode::Sentinel(_), []) => {
+                Err(RedisConfigError::Addresses("those of the sentinels are needed in mode sentinel"))
+            }
+            (Mode::Sentinel(told), [first, ..]) => {
+                // Whoever else is named in these addresses is a user of the sentinels.
+                let db = address::read(first)?.1.db();
+                Ok((Place::Named(Arc::new(Sentinels::new(config, told)?)), address::plain(db)))
+            }
+        }
+    }
+
+    fn has_tls(&self) -> bool {
+        match self {
+            Place::Known(address) => address.has_tls(),
+            Place::Named(sentinels) => sentinels.has_tls(),
+        }
+    }
+
+    /// Whether what a connection needs is there and makes sense. Connects to nothing.
+    fn check(&self, dialer: &Dialer) -> Result<(), String> {
+        match self {
+            Place::Known(address) => dialer.check(address),
+            Place::Named(sentinels) => sentinels.check().and_then(|()| dialer.introduction().map(drop)),
+        }
+    }
+}
+
+/// Ends when sentinels name another server than this one.
+fn replaced(sentinels: Arc<Sentinels>, used: Address) -> Replaced {
+    Box::pin(async move {
+        let other = sentinels.another_than(&used).await;
+        format!("the sentinels name another primary than {used}: {other}")
+    })
 }
 
 enum NotReady {
@@ -145,6 +258,15 @@ enum NotReady {
 impl From<RedisError> for NotReady {
     fn from(error: RedisError) -> NotReady {
         NotReady::Redis(error)
+    }
+}
+
+/// Whether it is a primary. Sentinels may have named one that is none any more, or not yet.
+async fn check_role(wire: &mut MultiplexedConnection) -> Result<(), NotReady> {
+    let role: Vec<Value> = redis::cmd("ROLE").query_async(wire).await?;
+    match role.first() {
+        Some(Value::BulkString(role)) if role == b"master" => Ok(()),
+        _ => Err(NotReady::Unfit("it is a replica".into())),
     }
 }
 

@@ -6,9 +6,31 @@
 use redis::{Cmd, RedisConnectionInfo, cmd};
 use std::path::PathBuf;
 
+/// Whom we say it to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Party {
+    /// The server that keeps the locks.
+    #[default]
+    Server,
+    /// Sentinels.
+    Sentinels,
+}
+
+impl Party {
+    /// The setting that names the file.
+    fn setting(self) -> &'static str {
+        match self {
+            Party::Server => "redis.password_file",
+            Party::Sentinels => "redis.sentinel_password_file",
+        }
+    }
+}
+
 /// User and password; each goes before the one in the URL.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Credentials {
+    /// Whom they are for.
+    pub party: Party,
     /// The ACL user.
     pub username: Option<String>,
     /// A file whose first line is the password.
@@ -29,14 +51,11 @@ impl Credentials {
 
     fn password(&self) -> Result<Option<String>, String> {
         let Some(path) = &self.password_file else { return Ok(None) };
-        let shown = path.display();
-        let text = std::fs::read_to_string(path)
-            .map_err(|error| format!("redis.password_file: {shown}: {error}"))?;
+        let (shown, setting) = (path.display(), self.party.setting());
+        let text = std::fs::read_to_string(path).map_err(|error| format!("{setting}: {shown}: {error}"))?;
         match text.lines().next() {
             Some(password) if !password.is_empty() => Ok(Some(password.to_owned())),
-            _ => Err(format!(
-                "redis.password_file: {shown}: the first line is empty; it is to be the password"
-            )),
+            _ => Err(format!("{setting}: {shown}: the first line is empty; it is to be the password")),
         }
     }
 }
@@ -61,7 +80,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("password");
         std::fs::write(&path, text).unwrap();
-        Credentials { username: None, password_file: Some(path) }.password()
+        Credentials { password_file: Some(path), ..Credentials::default() }.password()
     }
 
     #[test]
@@ -72,7 +91,8 @@ mod tests {
             let error = from_file(empty).unwrap_err();
             assert!(error.contains("first line") && !error.contains("hunter2"), "{error}");
         }
-        let nowhere = Credentials { username: None, password_file: Some("/nowhere/password".into()) };
+        let nowhere =
+            Credentials { password_file: Some("/nowhere/password".into()), ..Credentials::default() };
         assert!(nowhere.password().unwrap_err().contains("/nowhere/password"));
         assert_eq!(Credentials::default().password(), Ok(None));
     }

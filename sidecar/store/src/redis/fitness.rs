@@ -3,6 +3,8 @@
 //! Owns the requirements and the words for what does not meet them, each a pure function of what Redis says of itself.
 //! `connect` asks the first two at every connection; `survey` asks them all. Must not talk to Redis.
 
+use super::Mode;
+use super::sentinel::Census;
 use crate::finding::Finding;
 use std::collections::HashMap;
 use std::time::Duration;
@@ -15,6 +17,9 @@ const CLOCK_OFFSET_MAX: Duration = Duration::from_secs(1);
 const ROUND_TRIP_MAX: Duration = Duration::from_millis(20);
 /// Of its places for clients, in percent.
 const CLIENTS_MAX: u64 = 80;
+
+/// A majority of as many stands the loss of one.
+const SENTINELS_MIN: usize = 3;
 
 /// What INFO says, field by field.
 #[derive(Debug, Default)]
@@ -88,26 +93,63 @@ pub(super) fn is_sentinel(info: &Info) -> bool {
     info.text("redis_mode") == "sentinel"
 }
 
-pub(super) fn topology(info: &Info) -> Finding {
-    let not_supported =
-        "this version speaks to a single server; give the address of one that is not part of this";
-    match (info.text("redis_mode"), info.text("role")) {
-        ("sentinel", _) => Finding::fail(
+/// Whether it is what the settings say it is.
+pub(super) fn topology(info: &Info, mode: &Mode) -> Finding {
+    match (info.text("redis_mode"), info.text("role"), mode) {
+        ("sentinel", ..) => Finding::fail(
             "topology",
             "this is a Sentinel, which stores nothing",
-            "give the address of the master it watches; following failovers through Sentinel is not supported yet",
+            "set redis.mode to sentinel and redis.service to the name of what it watches",
         ),
-        ("cluster", _) => Finding::fail("topology", "this is a node of a Redis Cluster", not_supported),
-        (_, "slave") => Finding::fail(
+        ("cluster", ..) => Finding::fail(
+            "topology",
+            "this is a node of a Redis Cluster",
+            "this version speaks to a single primary; give the address of one that is not part of a cluster",
+        ),
+        (_, "slave", Mode::Single) => Finding::fail(
             "topology",
             format!(
                 "this is a replica of {}:{}, which takes no writes",
                 info.text("master_host"),
                 info.text("master_port")
             ),
-            "give the address of its master",
+            "give the address of its master, or those of sentinels with redis.mode sentinel",
         ),
-        (_, role) => Finding::ok("topology", format!("a single server (role {role})")),
+        (_, "slave", Mode::Sentinel(_)) => Finding::fail(
+            "topology",
+            "the sentinels name a primary that is a replica",
+            "a failover may be under way: look again in some seconds",
+        ),
+        (_, role, Mode::Single) => Finding::ok("topology", format!("a single server (role {role})")),
+        (_, role, Mode::Sentinel(_)) => {
+            Finding::ok("topology", format!("a primary that sentinels name (role {role})"))
+        }
+    }
+}
+
+/// Whether sentinels could agree on another primary, and all name the same one.
+pub(super) fn sentinels(service: &str, census: &Census) -> Finding {
+    let Census { asked, named, silent } = census;
+    let says = format!("{} of {asked} name a primary of `{service}`", named.len());
+    match named.as_slice() {
+        [] => Finding::fail("sentinels", says, silent.join("; ")),
+        [first, rest @ ..] if rest.iter().any(|other| other != first) => {
+            let all: Vec<_> = named.iter().map(ToString::to_string).collect();
+            Finding::warn(
+                "sentinels",
+                format!("they name different primaries: {}", all.join(", ")),
+                "a failover may be under way; if it is not, some of them do not hear the others",
+            )
+        }
+        [first, ..] if *asked < SENTINELS_MIN => Finding::warn(
+            "sentinels",
+            format!("{says}, {first}"),
+            "name at least three: fewer can not agree on another primary when one of them is lost",
+        ),
+        [first, ..] if !silent.is_empty() => {
+            Finding::warn("sentinels", format!("{says}, {first}"), silent.join("; "))
+        }
+        [first, ..] => Finding::ok("sentinels", format!("{says}, {first}")),
     }
 }
 
@@ -267,6 +309,8 @@ pub(super) fn rights(user: &str, denied: &[String], rule: &str) -> Finding {
 mod tests {
     use super::*;
     use crate::finding::Verdict::{self, Fail, Ok, Warn};
+    use crate::redis::address::Address;
+    use crate::redis::{Credentials, Sentinel};
 
     fn verdict(judge: fn(&Info) -> Finding, text: &str) -> Verdict {
         judge(&Info::read(text)).verdict
@@ -293,17 +337,49 @@ mod tests {
         }
     }
 
+    fn watched() -> Mode {
+        Mode::Sentinel(Sentinel { service: "s".into(), credentials: Credentials::default() })
+    }
+
     #[test]
-    fn what_is_no_single_master_is_named() {
-        for (text, word) in [
-            ("redis_mode:sentinel", "Sentinel"),
-            ("redis_mode:cluster\nrole:master", "Cluster"),
-            ("redis_mode:standalone\nrole:slave\nmaster_host:h\nmaster_port:9", "replica of h:9"),
+    fn what_is_not_what_the_settings_say_is_named() {
+        for (text, mode, word) in [
+            ("redis_mode:sentinel", Mode::Single, "set redis.mode to sentinel"),
+            ("redis_mode:sentinel", watched(), "Sentinel"),
+            ("redis_mode:cluster\nrole:master", Mode::Single, "Cluster"),
+            (
+                "redis_mode:standalone\nrole:slave\nmaster_host:h\nmaster_port:9",
+                Mode::Single,
+                "replica of h:9",
+            ),
+            ("redis_mode:standalone\nrole:slave", watched(), "is a replica"),
         ] {
-            let finding = topology(&Info::read(text));
-            assert!(finding.verdict == Fail && finding.says.contains(word), "{finding:?}");
+            let finding = topology(&Info::read(text), &mode);
+            assert!(finding.verdict == Fail && finding.sentence().contains(word), "{finding:?}");
         }
-        assert_eq!(verdict(topology, "redis_mode:standalone\nrole:master"), Ok);
+        for mode in [Mode::Single, watched()] {
+            assert_eq!(topology(&Info::read("redis_mode:standalone\nrole:master"), &mode).verdict, Ok);
+        }
+    }
+
+    #[test]
+    fn sentinels_are_three_that_agree() {
+        let address = |port| Address::Tcp { host: "h".into(), port, tls: false };
+        let census = |asked, ports: &[u16], silent: &[&str]| Census {
+            asked,
+            named: ports.iter().copied().map(address).collect(),
+            silent: silent.iter().map(|why| (*why).to_owned()).collect(),
+        };
+        for (census, expected, says) in [
+            (census(3, &[1, 1, 1], &[]), Ok, "3 of 3 name a primary of `s`, h:1"),
+            (census(3, &[1, 1], &["c: refused"]), Warn, "c: refused"),
+            (census(3, &[1, 1, 2], &[]), Warn, "h:1, h:1, h:2"),
+            (census(1, &[1], &[]), Warn, "at least three"),
+            (census(1, &[], &["a: watches no `s`"]), Fail, "a: watches no `s`"),
+        ] {
+            let finding = sentinels("s", &census);
+            assert!(finding.verdict == expected && finding.sentence().contains(says), "{finding:?}");
+        }
     }
 
     #[test]

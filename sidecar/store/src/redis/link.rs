@@ -3,7 +3,7 @@
 //! Owns reconnecting, natural batching, the sign of life, and that every call gets exactly one outcome. Must not know
 //! what calls mean.
 
-use super::connect::{Connection, Connector, News, reason};
+use super::connect::{Connection, Connector, News, Replaced, reason};
 use super::dial::Access;
 use super::outbox::Outbox;
 use super::turn::{Answered, Turn};
@@ -39,9 +39,9 @@ pub(super) async fn run(
     // Breaks where nobody is left to serve.
     while let ControlFlow::Continue(attempt) = link.connect().await {
         let served = match attempt {
-            Ok(connection) => {
+            Ok((connection, replaced)) => {
                 backoff = BACKOFF_MIN;
-                link.serve(connection).await
+                link.serve(connection, replaced).await
             }
             Err(reason) => link.down(reason).await,
         };
@@ -63,7 +63,7 @@ struct Link {
 
 impl Link {
     /// Connects; calls that come meanwhile are refused.
-    async fn connect(&mut self) -> ControlFlow<(), Result<Connection, String>> {
+    async fn connect(&mut self) -> ControlFlow<(), Result<(Connection, Replaced), String>> {
         let connector = self.connector.clone();
         let attempt = connector.connect();
         tokio::pin!(attempt);
@@ -125,7 +125,7 @@ impl Link {
     }
 
     /// Uses a connection until it is lost. Breaks if there is nothing left to serve.
-    async fn serve(&mut self, mut connection: Connection) -> ControlFlow<()> {
+    async fn serve(&mut self, mut connection: Connection, mut replaced: Replaced) -> ControlFlow<()> {
         self.last_reason = None;
         if let Some(warning) = connection.warning.take() {
             self.tell(StoreEvent::Warning(warning)).await?;
@@ -153,6 +153,7 @@ impl Link {
                     News::Push(push) => drop(self.events.try_send(StoreEvent::Push(push))),
                     News::Closed => break "Redis closed the connection".into(),
                 },
+                other = &mut replaced => break other,
                 request = self.requests.recv(), if open => {
                     open = request.is_some();
                     let mut next = request;
@@ -202,7 +203,7 @@ impl Link {
         sent: Sent,
         answered: Answered,
     ) -> ControlFlow<(), Option<String>> {
-        let Answered { mut outcomes, again, reload, lost } = answered;
+        let Answered { mut outcomes, again, reload, lost, demoted } = answered;
         if lost.is_some() {
             flight.turns.push_front(sent);
             return ControlFlow::Continue(lost);
@@ -220,7 +221,8 @@ impl Link {
             self.tell(StoreEvent::Pipeline { calls, requests, took: sent.at.elapsed() }).await?;
         }
         self.answer(outcomes).await?;
-        ControlFlow::Continue(None)
+        let replaced = demoted && connection.replaceable;
+        ControlFlow::Continue(replaced.then(|| "Redis is a replica now, and takes no writes".into()))
     }
 }
 

@@ -11,6 +11,7 @@ mod address;
 mod credentials;
 mod tls;
 mod dial;
+mod sentinel;
 mod connect;
 mod fitness;
 mod survey;
@@ -26,7 +27,7 @@ mod listing;
 #[cfg(feature = "fuzz")]
 pub mod fuzz;
 
-pub use credentials::Credentials;
+pub use credentials::{Credentials, Party};
 pub use dial::Access;
 pub use survey::{Survey, survey};
 pub use tls::TlsFiles;
@@ -41,9 +42,11 @@ use tokio::sync::{mpsc, oneshot};
 /// How to reach Redis, and what to call things there.
 #[derive(Clone)]
 pub struct RedisConfig {
-    /// `redis://[user[:password]@]host[:port][/db]`, `rediss://…` for TLS, or
-    /// `unix:///path/to/socket[?db=…&user=…&pass=…]`.
-    pub url: String,
+    /// Where: `redis://[user[:password]@]host[:port][/db]`, `rediss://…` for TLS, or
+    /// `unix:///path/to/socket[?db=…&user=…&pass=…]`. One, or all sentinels.
+    pub urls: Vec<String>,
+    /// What is there.
+    pub mode: Mode,
     /// Files that are read anew for each connection.
     pub access: Access,
     /// First part of every name in Redis.
@@ -59,11 +62,31 @@ pub struct RedisConfig {
     pub ping_interval: Duration,
 }
 
+/// What is at the addresses.
+#[derive(Clone)]
+pub enum Mode {
+    /// A server.
+    Single,
+    /// Sentinels, who say where the server is.
+    Sentinel(Sentinel),
+}
+
+/// What sentinels are asked, and as whom. Users, passwords and TLS in their URLs are theirs; the server is spoken to over TLS
+/// if they are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sentinel {
+    /// What they call the primary.
+    pub service: String,
+    /// Who we are to them.
+    pub credentials: Credentials,
+}
+
 impl RedisConfig {
-    /// The defaults, for a tenure time to live of 10 s.
+    /// The defaults, for a server and a tenure time to live of 10 s.
     pub fn new(url: impl Into<String>) -> RedisConfig {
         RedisConfig {
-            url: url.into(),
+            urls: vec![url.into()],
+            mode: Mode::Single,
             access: Access::default(),
             prefix: "sl".into(),
             namespace: "default".into(),
@@ -102,6 +125,9 @@ pub enum RedisConfigError {
         "redis.url is not understood ({0}); write redis://host:6379/0, rediss://host:6379/0 for TLS, or unix:///path/to/socket"
     )]
     Url(String),
+    /// Too few addresses, or too many.
+    #[error("redis.url: {0}")]
+    Addresses(&'static str),
     /// TLS without a proof of whom it speaks with.
     #[error("redis.url: #insecure is not offered; name the authority of Redis' certificate in redis.ca_file")]
     Insecure,

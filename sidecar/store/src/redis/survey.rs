@@ -3,12 +3,12 @@
 //! Owns what is asked of it. It changes nothing there: the one script it loads only asks whether the user may do what
 //! Sidelock does. Must not judge: `fitness` does.
 
-use super::RedisConfig;
 use super::address;
 use super::connect::{Connector, reason};
 use super::dial::Wire;
 use super::fitness::{self, Info, Settings};
 use super::names::Names;
+use super::{Mode, RedisConfig};
 use crate::finding::Finding;
 use redis::aio::MultiplexedConnection;
 use redis::{RedisError, RedisResult, cmd};
@@ -33,11 +33,11 @@ pub struct Survey {
 /// Looks at the Redis that `config` names. Takes a few round trips, or the connection's time limit.
 pub async fn survey(config: &RedisConfig) -> Survey {
     let names = Names::new(&config.prefix, &config.namespace);
-    let needs = Needs::new(&names);
+    let needs = Needs::new(&names, &config.mode);
     let user = user_of(config);
     let acl_rule = needs.rule(user.as_deref(), &names);
     let mut findings = Vec::new();
-    match open(config).await {
+    match open(config, &mut findings).await {
         Ok((mut line, reachable)) => {
             findings.push(reachable);
             look_around(&mut line.commands, config, &needs, &acl_rule, &mut findings).await;
@@ -48,9 +48,12 @@ pub async fn survey(config: &RedisConfig) -> Survey {
 }
 
 /// A connection, and that there is one; or why not.
-async fn open(config: &RedisConfig) -> Result<(Wire, Finding), Finding> {
+async fn open(config: &RedisConfig, findings: &mut Vec<Finding>) -> Result<(Wire, Finding), Finding> {
     let connector = Connector::new(config, Incarnation(0))
         .map_err(|error| Finding::fail("redis", error.to_string(), "correct it, then ask again"))?;
+    if let (Some(sentinels), Mode::Sentinel(told)) = (connector.sentinels(), &config.mode) {
+        findings.push(fitness::sentinels(&told.service, &sentinels.census().await));
+    }
     let line = connector.visit().await.map_err(|why| {
         Finding::fail(
             "redis",
@@ -72,7 +75,7 @@ async fn look_around(
     match cmd("INFO").query_async::<String>(wire).await {
         Ok(text) => {
             let info = Info::read(&text);
-            findings.extend([fitness::version(&info), fitness::topology(&info)]);
+            findings.extend([fitness::version(&info), fitness::topology(&info, &config.mode)]);
             if fitness::is_sentinel(&info) {
                 // It has no keys, no scripts and no clock to ask for.
                 return;
@@ -103,7 +106,10 @@ async fn look_around(
 
 /// The user as far as we know without asking.
 fn user_of(config: &RedisConfig) -> Option<String> {
-    let in_url = || Some(address::read(&config.url).ok()?.1.username()?.to_owned());
+    let in_url = || match (&config.mode, config.urls.as_slice()) {
+        (Mode::Single, [url]) => Some(address::read(url).ok()?.1.username()?.to_owned()),
+        _ => None,
+    };
     config.access.credentials.username.clone().or_else(in_url)
 }
 
@@ -132,7 +138,7 @@ end
 return denied";
 
 impl Needs {
-    fn new(names: &Names) -> Needs {
+    fn new(names: &Names, mode: &Mode) -> Needs {
         let record = names.record(&Key::new("doctor").expect("is a key"));
         let inbox = names.inbox(Incarnation(0));
         let commands: [&[&str]; 9] = [
@@ -146,8 +152,10 @@ impl Needs {
             &["script", "load", ""],
             &["evalsha", "0", "1", &record],
         ];
+        // Whoever sentinels name is asked what it is.
+        let role: &[&[&str]] = if let Mode::Sentinel(_) = mode { &[&["role"]] } else { &[] };
         let owned = |words: &&[&str]| words.iter().map(|word| (*word).to_owned()).collect();
-        Needs { commands: commands.iter().map(owned).collect() }
+        Needs { commands: commands.iter().chain(role).map(owned).collect() }
     }
 
     /// The commands that this user may not run, or not on our keys and channels.

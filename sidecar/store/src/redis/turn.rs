@@ -36,6 +36,8 @@ pub(super) struct Answered {
     pub(super) reload: bool,
     /// The connection is of no more use, and why.
     pub(super) lost: Option<String>,
+    /// It is a replica that answers.
+    pub(super) demoted: bool,
 }
 
 impl Turn {
@@ -131,6 +133,7 @@ impl Turn {
             }
         }
         answered.reload |= error.code() == "NOSCRIPT";
+        answered.demoted |= error.code() == "READONLY";
     }
 }
 

@@ -4,7 +4,7 @@ use super::link::{Link, command, granted};
 use super::server::Server;
 use sidelock_engine::Incarnation;
 use sidelock_store::redis::{
-    Access, Credentials, RedisConfig, RedisConfigError, RedisStore, StoreEvent, TlsFiles,
+    Access, Credentials, Party, RedisConfig, RedisConfigError, RedisStore, StoreEvent, TlsFiles,
 };
 use std::path::PathBuf;
 use tempfile::TempDir;
@@ -31,8 +31,11 @@ impl Password {
     }
 
     fn of(&self, user: Option<&str>) -> Access {
-        let credentials =
-            Credentials { username: user.map(ToOwned::to_owned), password_file: Some(self.path()) };
+        let credentials = Credentials {
+            party: Party::Server,
+            username: user.map(ToOwned::to_owned),
+            password_file: Some(self.path()),
+        };
         Access { credentials, tls: TlsFiles::default() }
     }
 }

@@ -1,0 +1,189 @@
+//! A Redis with two replicas, and three sentinels that watch them, on loopback.
+//!
+//! Owns their start, who is the primary, and making another one of them it. Must not know what is stored there.
+
+use crate::process::{Process, until};
+use crate::redis::{Redis, ask, free_port};
+use crate::{PATIENCE, folder};
+use std::path::PathBuf;
+use std::process::Command;
+use tempfile::TempDir;
+
+/// What sentinels call the primary: the name that sidecars ask for unless told otherwise.
+pub const SERVICE: &str = "mymaster";
+/// Servers, and sentinels.
+const EACH: usize = 3;
+/// After so long without an answer a sentinel counts the primary as down, in milliseconds.
+const DOWN_AFTER_MS: u32 = 500;
+
+/// A primary, its replicas and their sentinels. All of them end with the value.
+pub struct Ensemble {
+    nodes: Vec<Redis>,
+    sentinels: Vec<Watcher>,
+    _folder: TempDir,
+}
+
+/// One sentinel.
+struct Watcher {
+    _process: Process,
+    socket: PathBuf,
+    port: u16,
+}
+
+impl Ensemble {
+    /// All of them, when a failover would work: replicas have what the primary has, sentinels know each other.
+    pub fn start() -> Ensemble {
+        let folder = folder();
+        let first = Redis::replicated(None);
+        let port = first.port();
+        let replicas = (1..EACH).map(|_| Redis::replicated(Some(port)));
+        let nodes: Vec<_> = [first].into_iter().chain(replicas).collect();
+        let sentinels = (0..EACH).map(|number| Watcher::start(&folder, number, port)).collect();
+        let ensemble = Ensemble { nodes, sentinels, _folder: folder };
+        ensemble.await_settled();
+        ensemble
+    }
+
+    /// What `--redis` wants to hear: all sentinels.
+    pub fn urls(&self) -> Vec<String> {
+        self.sentinels.iter().map(|sentinel| format!("redis://127.0.0.1:{}", sentinel.port)).collect()
+    }
+
+    /// Flags of a sidecar that uses it.
+    pub fn flags(&self) -> Vec<String> {
+        let mode = ["--redis-mode".to_owned(), "sentinel".to_owned()];
+        self.urls().into_iter().flat_map(|url| ["--redis".to_owned(), url]).chain(mode).collect()
+    }
+
+    /// A server.
+    pub fn node(&self, number: usize) -> &Redis {
+        &self.nodes[number]
+    }
+
+    /// The server that all sentinels name, if they agree.
+    pub fn primary(&self) -> Option<usize> {
+        let named: Vec<_> = self.sentinels.iter().map(Watcher::named).collect();
+        let first = named.first().cloned().flatten()?;
+        let agreed = named.iter().all(|address| address.as_ref() == Some(&first));
+        let at = |node: &Redis| first == format!("127.0.0.1:{}", node.port());
+        agreed.then(|| self.nodes.iter().position(at))?
+    }
+
+    /// Sentinels put another server in the primary's place, which goes on as if it were one still. Which it was; returns as soon
+    /// as another one takes writes.
+    pub fn fail_over(&self) -> usize {
+        let (old, before) = (self.await_settled(), self.primaries());
+        until(PATIENCE, "a failover begins", || {
+            self.sentinels[0].ask(&["SENTINEL", "FAILOVER", SERVICE]).ok()
+        });
+        self.await_promoted(&before);
+        old
+    }
+
+    /// Kills the primary as a crash would. Which it was; returns as soon as another one takes writes.
+    pub fn kill_primary(&mut self) -> usize {
+        let (old, before) = (self.await_settled(), self.primaries());
+        self.nodes[old].down();
+        self.await_promoted(&before);
+        old
+    }
+
+    /// Starts a server that was killed again, as a replica of this one.
+    pub fn start_again(&mut self, killed: usize, primary: usize) {
+        let port = self.nodes[primary].port();
+        self.nodes[killed].up_as_replica_of(port);
+    }
+
+    /// Waits until all sentinels name the same server again, and not this one. Which: when two of them led a failover at a
+    /// time, not the one that took writes first.
+    pub fn await_another(&self, old: usize) -> usize {
+        let another = || self.primary().filter(|primary| *primary != old);
+        until(PATIENCE, "the sentinels name the new primary", another).0
+    }
+
+    /// The primary, once the sentinels agree.
+    pub fn await_primary(&self) -> &Redis {
+        &self.nodes[until(PATIENCE, "the sentinels agree", || self.primary()).0]
+    }
+
+    /// Waits until no sidecar is connected to this server, if it is up.
+    pub fn await_left(&self, number: usize) {
+        let node = &self.nodes[number];
+        // Sentinels and replicas speak the older protocol.
+        let sidecars = || node.command(&["CLIENT", "LIST"]).matches(" resp=3").count();
+        until(PATIENCE, "nobody uses the old primary", || (!node.is_up() || sidecars() == 0).then_some(()));
+    }
+
+    /// Waits until sentinels agree who is the primary, and another server could take its place. Who.
+    fn await_settled(&self) -> usize {
+        let settled = || {
+            let primary = self.primary()?;
+            let known = |sentinel: &Watcher| sentinel.says("slaves=2") && sentinel.says("sentinels=3");
+            let node = &self.nodes[primary];
+            (node.is_up() && self.sentinels.iter().all(known) && self.follower_of(primary)).then_some(primary)
+        };
+        until(PATIENCE, "the sentinels agree", settled).0
+    }
+
+    /// Whether a server has all that the primary has.
+    fn follower_of(&self, primary: usize) -> bool {
+        let port = self.nodes[primary].port().to_string();
+        let follows = |node: &Redis| {
+            let said = node.command(&["INFO", "replication"]);
+            let has = |line: &str| said.lines().any(|said| said.trim_end() == line);
+            has("role:slave") && has(&format!("master_port:{port}")) && has("master_link_status:up")
+        };
+        self.nodes.iter().filter(|node| node.is_up()).any(follows)
+    }
+
+    /// Servers that count themselves as primaries: one that was replaced does so for ten seconds more.
+    fn primaries(&self) -> Vec<usize> {
+        let is =
+            |node: &Redis| node.is_up() && node.command(&["INFO", "replication"]).contains("role:master");
+        (0..self.nodes.len()).filter(|number| is(&self.nodes[*number])).collect()
+    }
+
+    fn await_promoted(&self, before: &[usize]) {
+        let promoted = || self.primaries().into_iter().find(|number| !before.contains(number));
+        until(PATIENCE, "another primary", promoted);
+    }
+}
+
+impl Watcher {
+    fn start(folder: &TempDir, number: usize, primary: u16) -> Watcher {
+        let (home, port) = (folder.path().join(number.to_string()), free_port());
+        std::fs::create_dir(&home).expect("a folder of our own");
+        let (socket, file) = (home.join("sentinel.sock"), home.join("sentinel.conf"));
+        let settings = format!(
+            "port {port}\nbind 127.0.0.1\nunixsocket {}\ndir {}\nsentinel monitor {SERVICE} 127.0.0.1 {primary} 2\n\
+             sentinel down-after-milliseconds {SERVICE} {DOWN_AFTER_MS}\nsentinel failover-timeout {SERVICE} 3000\n",
+            socket.display(),
+            home.display()
+        );
+        std::fs::write(&file, settings).expect("a folder of our own");
+        let mut command = Command::new("redis-server");
+        command.arg(&file).arg("--sentinel");
+        let process = Process::spawn(command);
+        process.line("that it watches", |line| line.contains("+monitor"));
+        Watcher { _process: process, socket, port }
+    }
+
+    fn ask(&self, words: &[&str]) -> Result<String, String> {
+        ask(&self.socket, None, words)
+    }
+
+    /// What it says of the primary.
+    fn view(&self) -> String {
+        self.ask(&["INFO", "sentinel"]).expect("a sentinel says what it sees")
+    }
+
+    fn says(&self, field: &str) -> bool {
+        self.view().lines().any(|line| line.split(',').any(|said| said.trim_end() == field))
+    }
+
+    fn named(&self) -> Option<String> {
+        let view = self.view();
+        let line = view.lines().find(|line| line.contains(SERVICE))?;
+        line.split(',').find_map(|field| field.strip_prefix("address=")).map(str::to_owned)
+    }
+}
