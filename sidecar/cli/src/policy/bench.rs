@@ -1,6 +1,7 @@
 //! `policy bench`: what a policy adds to a request.
 //!
-//! Owns how that is measured: calls of a chain with nothing but this policy in it, one after another, on this thread.
+//! Owns how that is measured: calls of a chain with nothing but this policy in it, one after another, on this thread. An
+//! answer that the policy lets the sidecar repeat is measured by itself (`repeated`).
 
 use super::asked::AskedArgs;
 use super::subject::{SubjectArgs, host};
@@ -45,9 +46,10 @@ pub(crate) fn bench(args: &BenchArgs) -> Result<(), Failure> {
     let prepared = load(&host, Settings { prepared: Some(PREPARED), ..settings.clone() })?;
     let unmatched = load(&host, Settings { matches: vec!["no/such/key/**".into()], ..settings })?;
     let rows = [
-        ("fresh", spans(calls, || ask(&fresh, &request))),
+        ("fresh", spans(calls, |number| ask(&fresh, another(&request, number)))),
         ("prepared", prepared_spans(&prepared, &request, calls)?),
-        ("unmatched", spans(calls, || applies(&unmatched, &request))),
+        ("repeated", spans(calls, |_| ask(&fresh, request.clone()))),
+        ("unmatched", spans(calls, |_| applies(&unmatched, &request))),
     ];
     let answer: Value = rows
         .into_iter()
@@ -62,23 +64,30 @@ fn load(host: &Host, settings: Settings) -> Result<Arc<Chain>, Failure> {
         .map_err(|error| Failure::usage(error.to_string()))
 }
 
-fn ask(chain: &Arc<Chain>, request: &Request) {
+/// A request that was not asked before: what was said to another is not repeated.
+fn another(request: &Request, number: usize) -> Request {
+    let mut request = request.clone();
+    request.meta.push(("bench".into(), number.to_string().into()));
+    request
+}
+
+fn ask(chain: &Arc<Chain>, request: Request) {
     // What it answers is no part of what is measured.
-    drop(std::hint::black_box(chain.decide(request.clone()).wait()));
+    drop(std::hint::black_box(chain.decide(request).wait()));
 }
 
 fn applies(chain: &Chain, request: &Request) {
     std::hint::black_box(chain.applies(request.operation, request.keys.iter().map(|key| &**key)));
 }
 
-fn spans(calls: usize, mut call: impl FnMut()) -> Vec<Duration> {
-    (0..WARM_UP).for_each(|_| call());
-    let mut one = || {
+fn spans(calls: usize, mut call: impl FnMut(usize)) -> Vec<Duration> {
+    (0..WARM_UP).for_each(&mut call);
+    let mut one = |number| {
         let begun = Instant::now();
-        call();
+        call(number);
         begun.elapsed()
     };
-    (0..calls).map(|_| one()).collect()
+    (WARM_UP..WARM_UP + calls).map(&mut one).collect()
 }
 
 /// As many calls as there are instances ready, then a pause in which others are made.
@@ -87,6 +96,7 @@ fn prepared_spans(chain: &Arc<Chain>, request: &Request, calls: usize) -> Result
     while spans.len() < calls {
         until_prepared(chain)?;
         for _ in 0..PREPARED {
+            let request = another(request, spans.len());
             let begun = Instant::now();
             ask(chain, request);
             spans.push(begun.elapsed());
@@ -115,7 +125,7 @@ fn quantiles(mut spans: Vec<Duration>) -> Value {
 fn table(answer: &Value) -> String {
     let mut text =
         format!("{:<12}{:>10}{:>12}{:>12}{:>12}\n", "instance", "calls", "p50 µs", "p99 µs", "max µs");
-    for name in ["fresh", "prepared", "unmatched"] {
+    for name in ["fresh", "prepared", "repeated", "unmatched"] {
         let row = &answer[name];
         let number = |of: &str| row[of].as_f64().unwrap_or(0.0);
         text += &format!(

@@ -53,6 +53,7 @@ struct Case {
     input: Input,
     matter: Matter,
     asked: Request,
+    since: Time,
 }
 
 impl Desk {
@@ -92,7 +93,7 @@ impl Desk {
         // Nobody is kept from giving something back, so nobody waits for what a policy says to it.
         let goes = matter.operation == Operation::Release;
         let copy = goes.then(|| input.clone());
-        let case = Case { input, matter, asked: asked.clone() };
+        let case = Case { input, matter, asked: asked.clone(), since: now };
         let judged = match chain.decide(asked) {
             Decided::Now(outcome) => self.carry_out(now, engine, case, Some(&outcome)),
             Decided::Later(later) => self.wait(case, later),
@@ -109,9 +110,15 @@ impl Desk {
     pub(crate) fn hear(&mut self, now: Time, engine: &Engine, decision: Decision) -> Judged {
         let Some((ticket, outcome)) = decision.0 else { return Judged::Waits };
         let Some(case) = self.waiting.remove(&ticket) else { return Judged::Waits };
-        let goes = case.matter.operation == Operation::Release;
-        let judged = self.carry_out(now, engine, case, outcome.as_deref());
-        if goes { Judged::Waits } else { judged }
+        let (since, is_gone) = (case.since, case.matter.operation == Operation::Release);
+        match self.carry_out(now, engine, case, outcome.as_deref()) {
+            _ if is_gone => Judged::Waits,
+            Judged::Goes(mut input) => {
+                matter::has_waited(&mut input, now.since(since));
+                Judged::Goes(input)
+            }
+            answered => answered,
+        }
     }
 
     /// A session's connection is over: what it still waited for here is moot.
@@ -161,7 +168,7 @@ impl Desk {
 
     /// Does what the policies want; without an outcome they could not be asked.
     fn carry_out(&self, now: Time, engine: &Engine, case: Case, outcome: Option<&Outcome>) -> Judged {
-        let Case { input, matter, asked } = case;
+        let Case { input, matter, asked, .. } = case;
         let Some(outcome) = outcome else {
             return refused(&matter, Refusal::Denied(Box::new(nobody_asked())));
         };

@@ -194,6 +194,20 @@ pub(super) fn try_only(input: &mut Input) {
     }
 }
 
+/// The time that a request waited for policies is part of the wait that it asked for.
+pub(super) fn has_waited(input: &mut Input, span: Duration) {
+    let wait = match input {
+        Input::Change(ask) => match &mut ask.to {
+            NewMode::Exclusive { wait, .. } => wait.as_mut(),
+            NewMode::Shared => None,
+        },
+        _ => wish_mut(input).and_then(|wish| wish.wait.as_mut()),
+    };
+    if let Some(wait) = wait {
+        *wait = wait.saturating_sub(span);
+    }
+}
+
 fn wish(input: &Input) -> Option<&Acquire> {
     match input {
         Input::Acquire(ask) => Some(ask),
@@ -237,4 +251,40 @@ fn text(key: &Key) -> Arc<str> {
 
 fn ms(span: Duration) -> u64 {
     u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn acquire(wait: Option<Duration>) -> Acquire {
+        Acquire {
+            session: SessionId(1),
+            request: RequestId(1),
+            key: Key::new("k").unwrap(),
+            mode: Mode::Exclusive,
+            wait,
+            life: Life::Session { ttl: None },
+            max_hold: None,
+            per: None,
+            owner: None,
+            reentrant: false,
+            find_deadlocks: false,
+            priority: 0,
+            notify_queued: false,
+            once: None,
+        }
+    }
+
+    #[test]
+    fn the_time_with_policies_is_part_of_the_wait() {
+        let second = Duration::from_secs(1);
+        for (asked, left) in
+            [(None, None), (Some(3 * second), Some(2 * second)), (Some(Duration::ZERO), Some(Duration::ZERO))]
+        {
+            let mut input = Input::Acquire(acquire(asked));
+            has_waited(&mut input, second);
+            assert_eq!(wait(&input), left);
+        }
+    }
 }
