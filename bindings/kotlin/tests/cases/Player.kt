@@ -32,6 +32,7 @@ import kotlinx.coroutines.flow.filterNotNull
 import kotlinx.coroutines.joinAll
 import kotlinx.coroutines.launch
 import kotlinx.coroutines.supervisorScope
+import kotlinx.coroutines.yield
 
 private val clients = ConcurrentHashMap<String, Sidelock>()
 private val actors = ConcurrentHashMap<String, Actor>()
@@ -98,6 +99,8 @@ private class Actor(scope: CoroutineScope, @Volatile private var connected: Side
                 }
             "drop" -> {
                 held.remove(order.text("lease"))
+                // The frames of what was resumed last may still be there, and refer to it.
+                yield()
                 System.gc()
                 order.say("ok")
             }
