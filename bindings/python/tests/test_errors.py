@@ -20,6 +20,7 @@ def refused(client: sidelock.Client) -> sidelock.SidelockError:
 def test_no_sidecar_is_told_with_where_it_should_be(tmp_path):
     error = refused(sidelock.Client(tmp_path / "nothing.sock"))
     assert isinstance(error, sidelock.SidecarUnreachable) and isinstance(error, ConnectionError)
+    assert error.code == "unreachable"
     assert re.search(r"there is nothing; start one with `sidelock serve`.*nothing\.sock", str(error))
 
 
@@ -44,7 +45,7 @@ def test_another_user_is_told_what_lets_it_in(tmp_path):
 import os, sidelock
 os.setgroups([]); os.setgid(4242); os.setuid(4242)
 try: sidelock.Client({sidecar.socket!r}).sidecar()
-except sidelock.SidecarUnreachable as error: print(error.code or 'unreachable', error)
+except sidelock.SidecarUnreachable as error: print(error.code, error)
 """
     said = []
     for mode in (0o666, 0o600):

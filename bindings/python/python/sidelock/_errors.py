@@ -191,7 +191,7 @@ def translate(failure: Any) -> Exception:
                 failure.text, code=failure.code, key=failure.key, current=held, limit=failure.limit
             )
         case failures.Unreachable():
-            return SidecarUnreachable(failure.text, code=failure.code or "")
+            return SidecarUnreachable(failure.text, code=failure.code or "unreachable")
         case failures.OutcomeUnknown():
             return OutcomeUnknown(failure.text, code="outcome_unknown")
         case _:

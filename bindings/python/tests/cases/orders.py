@@ -116,7 +116,7 @@ def say_error(order: Order, error: sidelock.SidelockError) -> None:
     """All that a program can decide on."""
     fields: dict[str, object] = {
         "kind": type(error).__name__,
-        "code": error.code or "unreachable",
+        "code": error.code,
         "message": str(error),
         "reason": getattr(error, "reason", None),
         "limit": getattr(error, "limit", None),

@@ -52,7 +52,7 @@ public enum SidelockError: Error, Sendable {
 
     /// What every error has.
     public struct Details: Sendable, Hashable {
-        /// The refusal's name in every language and over HTTP, such as `wait_timeout`; empty if nobody refused.
+        /// The refusal's name in every language and over HTTP, such as `wait_timeout`; `unreachable` if nobody was there to refuse.
         public let code: String
         /// For people: what happened and what to do.
         public let message: String
@@ -88,7 +88,7 @@ public enum SidelockError: Error, Sendable {
         public let heldFor: Duration?
     }
 
-    /// The refusal's name in every language and over HTTP, such as `wait_timeout`; empty if nobody refused.
+    /// The refusal's name in every language and over HTTP, such as `wait_timeout`; `unreachable` if nobody was there to refuse.
     public var code: String { details.code }
     /// For people: what happened and what to do.
     public var message: String { details.message }
@@ -134,7 +134,7 @@ extension SidelockError {
         case .Refused(let kind, let code, let text, let key, let limit, let retryAfterMs):
             self.init(kind, Details(code: code, message: text, key: key, limit: limit, retryAfterMs: retryAfterMs))
         case .Unreachable(let code, let text):
-            self = .sidecarUnreachable(Details(code: code ?? "", message: text))
+            self = .sidecarUnreachable(Details(code: code ?? "unreachable", message: text))
         case .OutcomeUnknown(let text, let key):
             self = .outcomeUnknown(Details(code: "outcome_unknown", message: text, key: key))
         case .Stopped:

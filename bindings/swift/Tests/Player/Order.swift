@@ -88,7 +88,7 @@ extension Order {
         let name = Mirror(reflecting: error).children.first!.label!
         var said: [(String, [String]?)] = [
             ("kind", [name.prefix(1).uppercased() + name.dropFirst()]),
-            ("code", [error.code.isEmpty ? "unreachable" : error.code]),
+            ("code", [error.code]),
             ("message", [error.message]),
         ]
         if let after = error.retryAfter { said.append(("retry_after", ["\(Int(after / .milliseconds(1)))"])) }

@@ -50,6 +50,7 @@ struct TroubleTests {
         let sl = try Sidelock(socket: nowhere)
         let nobody = await refusal { _ = try await sl.lock("k") }
         guard case .sidecarUnreachable(let details) = nobody else { throw nobody ?? SidelockErrorIsMissing() }
+        #expect(details.code == "unreachable")
         #expect(details.message.contains(nowhere) && details.message.contains("sidelock serve"))
         #expect(nobody?.localizedDescription == details.message && "\(nobody!)" == details.message)
     }
