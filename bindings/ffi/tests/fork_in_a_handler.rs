@@ -32,7 +32,8 @@ fn what_a_child_comes_back_into_begins_anew() {
     client.acquire_blocking(wish(None), ticket).unwrap().release_blocking(3).unwrap();
 }
 
-/// What came of a call that a signal ended.
+/// What came of a call that a signal ended. Nothing of the thread that sent it is left then: one that is about to end has a
+/// lock of the standard library's, which whoever forks meanwhile leaves locked to the child for ever; no thread begins there.
 fn interrupted<T>(call: impl FnOnce() -> T) -> T {
     extern "C" fn nothing(_: libc::c_int) {}
     // SAFETY: a handler that does nothing, for a signal that nobody else here uses.
@@ -41,7 +42,7 @@ fn interrupted<T>(call: impl FnOnce() -> T) -> T {
     let waiter = unsafe { libc::gettid() };
     let (over, is_over) = channel::<()>();
     std::thread::scope(|threads| {
-        threads.spawn(move || {
+        let sender = threads.spawn(move || {
             // One that comes while the call does not sleep interrupts nothing.
             while is_over.recv_timeout(AGAIN) == Err(RecvTimeoutError::Timeout) {
                 // SAFETY: a thread of ours, which lives until this one ends.
@@ -50,6 +51,8 @@ fn interrupted<T>(call: impl FnOnce() -> T) -> T {
         });
         let outcome = call();
         drop(over);
+        // The scope would wait for its work alone.
+        sender.join().unwrap();
         outcome
     })
 }
