@@ -52,7 +52,7 @@ fn interrupted<T>(call: impl FnOnce() -> T) -> T {
         let outcome = call();
         drop(over);
         // The scope would wait for its work alone.
-        sender.join().unwrap();
+        sender.join().expect("it only sends signals");
         outcome
     })
 }
