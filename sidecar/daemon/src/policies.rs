@@ -6,8 +6,10 @@
 mod counts;
 mod desk;
 mod load;
+mod log_file;
 mod matter;
 mod observed;
+mod recorder;
 
 pub(crate) use counts::Counts;
 pub(crate) use desk::{Decision, Desk, Judged};
@@ -16,9 +18,11 @@ pub(crate) use load::{start, watch};
 use crate::metrics::Metrics;
 use crate::place::Place;
 use crate::rulings::{Ruling, Rulings};
+use recorder::Record;
 use sidelock_engine::{Event, Key};
 use sidelock_policy::{Chain, Inspection};
 use std::cell::{Cell, RefCell};
+use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -69,11 +73,13 @@ pub(crate) struct Policies {
     observed: Cell<bool>,
     /// Why the newest settings are not in force, if they are not.
     trouble: RefCell<Option<String>>,
+    record: Record,
 }
 
 impl Policies {
     /// None so far.
     pub(crate) fn new(metrics: Rc<Metrics>, place: Rc<Place>) -> Policies {
+        let record = Record::new(metrics.policies().not_recorded());
         Policies {
             chain: RefCell::default(),
             rulings: RefCell::default(),
@@ -81,6 +87,7 @@ impl Policies {
             place,
             observed: Cell::new(false),
             trouble: RefCell::default(),
+            record,
         }
     }
 
@@ -96,8 +103,20 @@ impl Policies {
         *self.trouble.borrow_mut() = Some(why);
     }
 
+    /// None has to be asked if there is none; for the record, an empty one.
     fn chain(&self) -> Option<Arc<Chain>> {
-        self.chain.borrow().clone()
+        let chain = self.chain.borrow().clone();
+        chain.or_else(|| self.record.is_kept().then(Arc::default))
+    }
+
+    /// From now on requests and what is decided are on record there, or nowhere.
+    pub(crate) fn keep_record(&self, path: Option<&Path>) -> Result<(), String> {
+        self.record.keep_at(path)
+    }
+
+    /// Waits for the last lines of the record.
+    pub(crate) fn end_record(&self) {
+        self.record.end();
     }
 
     /// Whether any can be loaded.

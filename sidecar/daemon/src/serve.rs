@@ -104,6 +104,7 @@ async fn live(config: &Config, sources: &Sources, started: impl FnOnce(&Started)
     let admin_listener = open_admin(config, &socket)?;
     let admin_socket = admin_listener.as_ref().map(|listener| listener.path().to_owned());
     let mut sidecar = Sidecar::start(config, Home::Host(mark(config, &socket))).map_err(ServeError::Store)?;
+    sidecar.policies.keep_record(config.policy_log.as_deref()).map_err(ServeError::Policies)?;
     let loader = policies::start(&sidecar.policies, config).await.map_err(ServeError::Policies)?;
     let changed = Rc::new(Notify::new());
     let again = sources.clone();
@@ -149,6 +150,7 @@ async fn live(config: &Config, sources: &Sources, started: impl FnOnce(&Started)
     }
     drain(handle, config.drain_grace, &mut signals).await;
     handle.policies().flush();
+    handle.policies().end_record();
     Ok(())
 }
 
@@ -216,6 +218,9 @@ fn reload(sources: &Sources, in_force: &InForce, handle: &Handle, changed: &Noti
     match config::load(sources) {
         Ok(loaded) => {
             in_force.replace(Rules::from(&loaded.config));
+            if let Err(error) = handle.policies().keep_record(loaded.config.policy_log.as_deref()) {
+                tracing::error!(%error, "the record of requests stays where it is");
+            }
             handle.reload(loaded.config);
             changed.notify_one();
             tracing::info!("limits, classes and credentials reloaded");

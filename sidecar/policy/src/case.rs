@@ -33,11 +33,16 @@ pub(crate) struct Case {
     leave: Option<Leave>,
     /// … has been asked for since then.
     since: Option<Instant>,
-    explained: Option<Explained>,
+    alone: Option<Alone>,
 }
 
-/// For a decision that is explained: counters that the request brings along. Every policy's log lines are kept.
-pub(crate) struct Explained(Vec<Counter>);
+/// For a decision that is explained, and nobody's: every policy's log lines are kept.
+pub(crate) struct Alone {
+    /// Counters that stand in place of the policies' own.
+    pub(crate) given: Vec<Counter>,
+    /// Whether what is counted counts all the same.
+    pub(crate) counts: bool,
+}
 
 /// How far a walk came.
 pub(crate) enum Progress {
@@ -61,14 +66,13 @@ impl Case {
             next: 0,
             leave: None,
             since: None,
-            explained: None,
+            alone: None,
         }
     }
 
-    /// Explains instead of deciding: nothing is counted, nothing repeated, nobody left alone, and all of it happens on this
-    /// thread.
-    pub(crate) fn explain(mut self) -> Outcome {
-        self.explained = Some(Explained(std::mem::take(&mut self.request.counters)));
+    /// Explains instead of deciding: nothing is repeated, nobody left alone, and all of it happens on this thread.
+    pub(crate) fn alone(mut self, alone: Alone) -> Outcome {
+        self.alone = Some(alone);
         while self.denied.is_none() && self.next < self.chain.policies().len() {
             // Nobody waits for this thread: the policy is always asked.
             let _ = self.step(Place::Alone);
@@ -96,7 +100,7 @@ impl Case {
         let keys = self.request.keys.iter().map(|key| &**key);
         if policy.applies(self.request.operation, keys) {
             let since = *self.since.get_or_insert_with(Instant::now);
-            let given = self.explained.as_ref().map(|explained| &*explained.0);
+            let given = self.alone.as_ref().map(|alone| &*alone.given);
             policy.prepare(&mut self.request, given);
             let ruled = policy.rule(&self.request, place, &mut self.leave)?;
             self.take(policy, ruled, since.elapsed());
@@ -129,7 +133,7 @@ impl Case {
         if !matches!(ruling, Ok(Verdict::Deny(_))) && !counted.is_empty() {
             self.counted.push((self.next, counted));
         }
-        if self.explained.is_none() {
+        if self.alone.is_none() {
             if let Err(fault) = &ruling {
                 lines.push(Line { level: Level::Warn, text: format!("could not decide: it {fault}") });
             }
@@ -137,12 +141,14 @@ impl Case {
             lines.clear();
         }
         let policy = policy.settings.name.clone();
-        self.steps.push(Step { policy, ruling, effect, repeated, took, lines });
+        // Each policy has its own: the next one's are read when it is asked.
+        let counters = std::mem::take(&mut self.request.counters);
+        self.steps.push(Step { policy, ruling, effect, repeated, took, lines, counters });
     }
 
     /// The end of the walk. What was counted counts now, if the request is admitted.
     fn outcome(mut self) -> Outcome {
-        if self.denied.is_none() && self.explained.is_none() {
+        if self.denied.is_none() && self.alone.as_ref().is_none_or(|alone| alone.counts) {
             self.denied = self.count();
         }
         let Case { mut request, max_waiters, steps, denied, .. } = self;

@@ -3,7 +3,7 @@
 //! Owns one set of them: loaded as a whole, replaced as a whole. A request that began under one set ends under it. Must not
 //! know where requests come from.
 
-use crate::case::{Case, Progress, carry_on};
+use crate::case::{Alone, Case, Progress, carry_on};
 use crate::cases::self_test;
 use crate::code::{Code, NoCode, World};
 use crate::digest::Digest;
@@ -188,8 +188,9 @@ impl Chain {
 
     /// What the policies would say, and what they write to the log meanwhile. The request's own counters are put in place of
     /// those that stand; nothing is counted.
-    pub fn explain(self: &Arc<Chain>, request: Request) -> Outcome {
-        Case::new(self.clone(), request).explain()
+    pub fn explain(self: &Arc<Chain>, mut request: Request) -> Outcome {
+        let given = std::mem::take(&mut request.counters);
+        Case::new(self.clone(), request).alone(Alone { given, counts: false })
     }
 
     /// What is known of each policy, in order.

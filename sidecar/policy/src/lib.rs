@@ -7,6 +7,7 @@
 //! - [`Host`]: wasmtime, set up once.
 //! - [`Chain`]: the policies in force. [`Chain::applies`], then [`Chain::decide`]; [`Chain::explain`] for people. And those
 //!   that are told afterwards: [`Chain::is_observed`], then [`Chain::tell`].
+//! - [`Recorded`]: a request and what was decided, as a line of a file; [`Replay`] asks another policy about it.
 //!
 //! **Where a call runs.** A fresh instance of a compiled guest costs a few microseconds, less than waking another thread does,
 //! so it runs on the caller's thread, for a moment (half a millisecond at most). What is not done then is stopped, thrown away, and
@@ -38,6 +39,8 @@ mod pace;
 mod plugin;
 mod policy;
 mod precompiled;
+mod record;
+mod replay;
 mod settings;
 mod stock;
 mod ticker;
@@ -56,6 +59,8 @@ pub use inside::{Line, Tables};
 pub use inspect::Inspection;
 pub use outcome::{Denied, Effect, Outcome, POLICY_FAILED, Step};
 pub use plugin::Unfit;
+pub use record::{Recorded, RecordedDenial, RecordedStep, Ruling};
+pub use replay::{Counting, Difference, Replay, Replayed};
 pub use settings::{
     DEADLINE, DEADLINE_MAX, DEADLINE_OF_OBSERVER, Enforcement, MEMORY_BYTES, MEMORY_BYTES_MAX, OnError,
     POLICIES_MAX, Settings,

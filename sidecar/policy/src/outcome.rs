@@ -4,8 +4,9 @@
 
 use crate::fault::Fault;
 use crate::inside::Line;
-use crate::model::{Denial, Request, Verdict};
+use crate::model::{Counter, Denial, Request, Verdict};
 use crate::settings::OnError;
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -51,10 +52,13 @@ pub struct Step {
     pub took: Duration,
     /// What it wrote to the log; kept where a decision is explained.
     pub lines: Vec<Line>,
+    /// The counters that it saw.
+    pub counters: Vec<Counter>,
 }
 
 /// What a verdict comes to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
 pub enum Effect {
     /// The next policy is asked.
     Next,

@@ -1,23 +1,23 @@
 //! A request, said in flags or in a file.
 //!
-//! Owns the flags. What is not said is as in a case: see `cases::Asked`.
+//! Owns the flags. What is not said is as in a case (see `cases::Asked`), or as it was on record.
 
 use super::read_text;
 use crate::failure::Failure;
 use clap::Args;
 use sidelock_policy::cases::{Asked, AskedCounter, Moment, Span};
 use sidelock_policy::model::{Counter, Mode, Operation, Request};
-use sidelock_policy::parse_moment;
-use std::path::PathBuf;
+use sidelock_policy::{Recorded, Settings, parse_moment};
+use std::path::{Path, PathBuf};
 
 /// A request.
 #[derive(Args, Debug)]
 #[command(next_help_heading = "The request")]
 pub(crate) struct AskedArgs {
-    /// A request in a file, written as in a case; the flags below stand in for what it says
-    #[arg(long, value_name = "FILE.toml")]
+    /// A request in a file, written as in a case, or a line of `policy_log`; the flags below stand in for what it says
+    #[arg(long, value_name = "FILE")]
     request: Option<PathBuf>,
-    /// When: 2026-03-04T10:00:00Z, or 2026-03-04T10:00:00 on the policy's clock; now if not said
+    /// When: 2026-03-04T10:00:00Z, or 2026-03-04T10:00:00 on the policy's clock; now if nothing says
     #[arg(long, value_name = "TIME")]
     at: Option<String>,
     /// A key; several are asked for together
@@ -76,17 +76,25 @@ pub(crate) struct AskedArgs {
 }
 
 impl AskedArgs {
-    /// The request, with the counters that were said; its time is in UTC, from which all else follows.
-    pub(crate) fn request(&self, timezone: &str) -> Result<Request, Failure> {
-        let mut asked = match &self.request {
-            Some(file) => toml::from_str(&read_text(file)?).map_err(|error| {
-                Failure::usage(format!("{}: {}", file.display(), error.to_string().trim_end()))
-            })?,
-            None => Asked::default(),
+    /// The request to the policy with these settings, with the counters that were said; its time is in UTC, from which all
+    /// else follows.
+    pub(crate) fn request(&self, settings: &Settings) -> Result<Request, Failure> {
+        let text = self.request.as_deref().map(read_text).transpose()?.unwrap_or_default();
+        let wrong = |error: String| {
+            let file = self.request.as_deref().unwrap_or(Path::new("")).display();
+            Failure::usage(format!("{file}: {}", error.trim_end()))
+        };
+        // No TOML begins so, and every line of a record does.
+        let is_recorded = text.trim_start().starts_with('{');
+        let recorded = is_recorded.then(|| Recorded::parse(&text)).transpose().map_err(wrong)?;
+        let recorded = recorded.map(|recorded| recorded.question_to(&settings.name));
+        let mut asked = match &recorded {
+            Some(recorded) => Asked::from(recorded),
+            None => toml::from_str(&text).map_err(|error| wrong(error.to_string()))?,
         };
         self.stand_in(&mut asked);
         let mut request = asked.request();
-        request.clock.unix_ms = self.moment(timezone)?;
+        request.clock.unix_ms = self.moment(&settings.timezone, recorded.map(|then| then.clock.unix_ms))?;
         request.counters = asked.counters.iter().map(counter).collect();
         Ok(request)
     }
@@ -111,7 +119,7 @@ impl AskedArgs {
         set(&mut asked.priority, self.priority.as_ref());
         set(&mut asked.attempt, self.attempt.as_ref());
         asked.owner = self.owner.clone().or(asked.owner.take());
-        asked.meta.extend(self.meta.iter().cloned());
+        self.meta.iter().for_each(|(name, value)| asked.add_meta(name, value));
         set(&mut asked.app, self.app.as_ref());
         set(&mut asked.uid, self.uid.as_ref());
         set(&mut asked.gid, self.gid.as_ref());
@@ -128,8 +136,11 @@ impl AskedArgs {
     }
 
     /// Milliseconds since 1970.
-    fn moment(&self, timezone: &str) -> Result<u64, Failure> {
+    fn moment(&self, timezone: &str, recorded: Option<u64>) -> Result<u64, Failure> {
         let Some(text) = &self.at else {
+            if let Some(then) = recorded {
+                return Ok(then);
+            }
             let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
             return Ok(u64::try_from(now.as_millis()).unwrap_or(u64::MAX));
         };
@@ -151,7 +162,7 @@ fn counter((name, given): (&String, &AskedCounter)) -> Counter {
 }
 
 /// A word of the WIT.
-fn word<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, String> {
+pub(crate) fn word<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, String> {
     serde_json::from_value(serde_json::Value::from(text)).map_err(|error| error.to_string())
 }
 

@@ -39,7 +39,7 @@ pub(crate) struct BenchArgs {
 pub(crate) fn bench(args: &BenchArgs) -> Result<(), Failure> {
     let host = host()?;
     let mut settings = args.subject.settings()?;
-    let request = args.asked.request(&settings.timezone)?;
+    let request = args.asked.request(&settings)?;
     settings.operations = vec![request.operation];
     let calls = args.calls as usize;
     let fresh = load(&host, Settings { prepared: Some(0), ..settings.clone() })?;

@@ -1,4 +1,4 @@
-//! `policy`: making, trying and measuring policies. Needs no sidecar.
+//! `policy`: making, trying and measuring policies. Needs no sidecar, but for `policy ls`.
 //!
 //! Owns the list of these verbs, and how their files are read. Each verb has a file of its own.
 
@@ -8,11 +8,15 @@ mod build;
 mod check;
 mod digest;
 mod inspect;
+mod ls;
 mod new;
 mod project;
+mod record;
+mod replay;
 mod run;
 mod subject;
 mod test;
+mod told;
 
 use crate::failure::Failure;
 use clap::{Args, Subcommand};
@@ -40,6 +44,9 @@ enum Verb {
     Run(Box<run::RunArgs>),
     /// Ask a policy its cases
     Test(test::TestArgs),
+    /// Ask a policy what it would have done with requests on record
+    #[command(after_help = replay::AFTER_HELP)]
+    Replay(replay::ReplayArgs),
     /// Measure what a policy adds to a request
     Bench(Box<bench::BenchArgs>),
     /// Show what a component is, and what it costs
@@ -47,6 +54,8 @@ enum Verb {
     /// Print a component's SHA-256, by which it can be pinned
     #[command(after_help = digest::AFTER_HELP)]
     Digest(digest::DigestArgs),
+    /// List the policies in force in a sidecar; exit 1 if the newest settings are not
+    Ls(ls::LsArgs),
 }
 
 /// Does what was asked.
@@ -58,6 +67,8 @@ pub(crate) fn policy(args: &PolicyArgs) -> Result<u8, Failure> {
         Verb::Check(args) => done(check::check(args)),
         Verb::Run(args) => run::run(args),
         Verb::Test(args) => test::test(args),
+        Verb::Replay(args) => replay::replay(args),
+        Verb::Ls(args) => ls::ls(args),
         Verb::Bench(args) => done(bench::bench(args)),
         Verb::Inspect(args) => done(inspect::inspect(args)),
         Verb::Digest(args) => done(digest::digest(args)),

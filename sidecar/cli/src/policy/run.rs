@@ -29,7 +29,7 @@ pub(crate) struct RunArgs {
 pub(crate) fn run(args: &RunArgs) -> Result<u8, Failure> {
     let mut settings = args.subject.settings()?;
     // Whoever asks about an operation wants an answer about it.
-    let request = args.asked.request(&settings.timezone)?;
+    let request = args.asked.request(&settings)?;
     settings.operations = vec![request.operation];
     let chain = Chain::load(&host()?, vec![settings], Bounds::default(), None)
         .map_err(|error| Failure::usage(error.to_string()))?;

@@ -58,7 +58,7 @@ enum Kind {
 }
 
 /// Every setting that flags and environment can name. Classes are for files.
-const SETTINGS: [(&str, Kind); 38] = [
+const SETTINGS: [(&str, Kind); 39] = [
     ("store", Kind::Text),
     ("namespace", Kind::Text),
     ("socket", Kind::Text),
@@ -68,6 +68,7 @@ const SETTINGS: [(&str, Kind); 38] = [
     ("probe_listen", Kind::Text),
     ("drain_grace", Kind::Text),
     ("policy_cache", Kind::Text),
+    ("policy_log", Kind::Text),
     ("redis.url", Kind::Texts),
     ("redis.mode", Kind::Text),
     ("redis.service", Kind::Text),

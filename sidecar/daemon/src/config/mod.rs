@@ -73,6 +73,10 @@ pub struct Config {
     /// Where machine code of policies is kept, so that it need not be made again at the next start. Not said: nowhere.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub policy_cache: Option<PathBuf>,
+    /// Where requests that policies could be asked about are put on record, with what was decided. Not said: nowhere.
+    /// Read anew on SIGHUP.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub policy_log: Option<PathBuf>,
 }
 
 /// Where tenures live.
@@ -169,6 +173,7 @@ impl Default for Config {
             classes: Vec::new(),
             policies: Vec::new(),
             policy_cache: None,
+            policy_log: None,
         }
     }
 }

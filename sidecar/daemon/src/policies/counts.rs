@@ -43,6 +43,7 @@ pub(crate) struct Counts {
     eval: Histograms,
     errors: Family<Failed, Counter>,
     loads: Family<Loaded, Counter>,
+    not_recorded: Counter,
 }
 
 impl Counts {
@@ -53,6 +54,7 @@ impl Counts {
             eval: Family::new_with_constructor(buckets),
             errors: Family::default(),
             loads: Family::default(),
+            not_recorded: Counter::default(),
         };
         registry.register("policy_decisions", "What policies said, by policy", counts.decisions.clone());
         registry.register("policy_eval_seconds", "How long a policy took to say it", counts.eval.clone());
@@ -62,6 +64,11 @@ impl Counts {
             counts.errors.clone(),
         );
         registry.register("policy_loads", "Sets of policies put into force, or not", counts.loads.clone());
+        registry.register(
+            "policy_log_dropped",
+            "Requests that are missing in `policy_log`: the disk was too slow, or failed",
+            counts.not_recorded.clone(),
+        );
         counts
     }
 
@@ -84,6 +91,11 @@ impl Counts {
                 self.eval.get_or_create(&Asked { policy: policy.clone() }).observe(took.as_secs_f64());
             }
         }
+    }
+
+    /// For who writes the record.
+    pub(super) fn not_recorded(&self) -> Counter {
+        self.not_recorded.clone()
     }
 
     pub(super) fn loaded(&self, well: bool) {

@@ -5,6 +5,7 @@
 
 use super::Policies;
 use super::matter::{self, Matter};
+use super::recorder::Entry;
 use crate::clock::realtime_us;
 use crate::gate::{Admitted, Gate};
 use crate::rulings::{Ruled, Ruling};
@@ -78,14 +79,15 @@ impl Desk {
         }
         let Some(chain) = self.policies.chain() else { return Judged::Goes(input) };
         let Some(mut matter) = Matter::of(&input, engine) else { return Judged::Goes(input) };
-        if !chain.applies(matter.operation, matter.keys.iter().map(Key::as_str)) {
+        let applies = chain.applies(matter.operation, matter.keys.iter().map(Key::as_str));
+        if !applies && !self.policies.record.is_kept() {
             return Judged::Goes(input);
         }
         let around = engine.circumstances(now, matter.session, matter.owner.as_ref(), &matter.keys);
         // A session that is over has nobody to tell; the engine knows what to do.
         let Some(around) = around else { return Judged::Goes(input) };
         matter.client = Some(Client { uid: around.uid, app: around.app.clone() });
-        if let Some(refusal) = self.crowded(matter.session) {
+        if applies && let Some(refusal) = self.crowded(matter.session) {
             return refused(&matter, refusal);
         }
         let place = &self.policies.place;
@@ -93,10 +95,17 @@ impl Desk {
         // Nobody is kept from giving something back, so nobody waits for what a policy says to it.
         let goes = matter.operation == Operation::Release;
         let copy = goes.then(|| input.clone());
+        let entry = self.policies.record.entry(&asked);
         let case = Case { input, matter, asked: asked.clone(), since: now };
         let judged = match chain.decide(asked) {
-            Decided::Now(outcome) => self.carry_out(now, engine, case, Some(&outcome)),
-            Decided::Later(later) => self.wait(case, later),
+            Decided::Now(outcome) => {
+                let judged = self.carry_out(now, engine, case, Some(&outcome));
+                if let Some(entry) = entry {
+                    self.policies.record.decided(entry, Some(outcome));
+                }
+                judged
+            }
+            Decided::Later(later) => self.wait(case, entry, later),
         };
         copy.map_or(judged, Judged::Goes)
     }
@@ -138,13 +147,18 @@ impl Desk {
         self.waiting.is_empty()
     }
 
-    fn wait(&mut self, case: Case, later: Later) -> Judged {
+    fn wait(&mut self, case: Case, entry: Option<Entry>, later: Later) -> Judged {
         self.last += 1;
-        let (ticket, tell) = (self.last, self.tell.clone());
+        let (ticket, tell, policies) = (self.last, self.tell.clone(), self.policies.clone());
         self.waiting.insert(ticket, case);
         spawn_local(async move {
+            let outcome = later.outcome().await;
+            // On record even if its client has given up: it was decided, and may have been counted.
+            if let Some(entry) = entry {
+                policies.record.decided(entry, outcome.clone());
+            }
             // After the driver has gone nobody is left to hear it.
-            let _ = tell.send((ticket, later.outcome().await));
+            let _ = tell.send((ticket, outcome));
         });
         Judged::Waits
     }

@@ -78,7 +78,8 @@ pub struct Asked {
     pub priority: i32,
     pub attempt: u32,
     pub owner: Option<String>,
-    pub meta: BTreeMap<String, String>,
+    #[serde(deserialize_with = "in_any_order")]
+    pub meta: Vec<(String, String)>,
     pub uid: u32,
     pub gid: u32,
     pub session: u64,
@@ -107,7 +108,7 @@ impl Default for Asked {
             priority: 0,
             attempt: 1,
             owner: None,
-            meta: BTreeMap::new(),
+            meta: Vec::new(),
             uid: 1000,
             gid: 1000,
             session: 1,
@@ -122,6 +123,14 @@ impl Default for Asked {
 }
 
 impl Asked {
+    /// Adds to `meta`, or says otherwise what stands there.
+    pub fn add_meta(&mut self, name: &str, value: &str) {
+        match self.meta.iter_mut().find(|(known, _)| known == name) {
+            Some((_, said)) => value.clone_into(said),
+            None => self.meta.push((name.to_owned(), value.to_owned())),
+        }
+    }
+
     /// The keys, however they were said.
     pub fn all_keys(&self) -> Vec<String> {
         match (&self.key, self.keys.as_slice()) {
@@ -228,6 +237,10 @@ fn finite<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Span>, D:
         "forever" => Ok(None),
         text => Span::parse(text).map(Some).map_err(serde::de::Error::custom),
     }
+}
+
+fn in_any_order<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<(String, String)>, D::Error> {
+    Ok(BTreeMap::deserialize(deserializer)?.into_iter().collect())
 }
 
 fn utc() -> String {

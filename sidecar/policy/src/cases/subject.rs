@@ -4,9 +4,9 @@
 //! settings. The deadline alone is as when a policy is loaded: whether a test passes must not depend on how fast the machine
 //! is. Must not know what was expected.
 
-use super::file::{Asked, Case, Seen, Suite};
+use super::file::{Asked, AskedCounter, AskedLoad, Case, Seen, Suite};
 use super::judge::{Outcome, judge};
-use super::{embedded, value::Moment};
+use super::{Span, embedded, value::Moment};
 use crate::bindings::observer::{Observer, ObserverPre};
 use crate::bindings::policy::{Policy, PolicyPre};
 use crate::code::{Code, NoCode, World};
@@ -17,7 +17,7 @@ use crate::host::Host;
 use crate::inside::Stop;
 use crate::inspect::Inspection;
 use crate::instance::{self, Instance};
-use crate::model::{Clock, Event, Load, Mode, Peer, Request};
+use crate::model::{Clock, Counter, Event, Load, Mode, Peer, Request};
 use crate::plugin::{LOADING, MEASURED, Unfit, mould, trial};
 use crate::settings::Settings;
 use crate::zone::Zone;
@@ -185,13 +185,56 @@ fn request(suite: &Suite, case: &Case, wanted: &[Wanted]) -> Result<Request, Str
     Ok(request)
 }
 
+impl From<&Request> for Asked {
+    /// The request, without its clock.
+    fn from(request: &Request) -> Asked {
+        let texts = |all: &[Arc<str>]| all.iter().map(|text| text.to_string()).collect();
+        let (peer, load) = (&request.peer, &request.load);
+        let counter = |counter: &Counter| {
+            let resets_in = Some(Span(counter.resets_in_ms));
+            (counter.name.to_string(), AskedCounter { value: counter.value, resets_in })
+        };
+        Asked {
+            operation: request.operation,
+            key: None,
+            keys: texts(&request.keys),
+            mode: Some(request.mode),
+            permits: Some(request.permits),
+            limit: Some(request.limit),
+            ttl: request.ttl_ms.map(Span),
+            max_hold: request.max_hold_ms.map(Span),
+            wait: request.wait_ms.map(Span),
+            per: request.per_ms.map(Span),
+            priority: request.priority,
+            attempt: request.attempt,
+            owner: request.owner.as_ref().map(ToString::to_string),
+            meta: request.meta.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect(),
+            uid: peer.uid,
+            gid: peer.gid,
+            session: peer.session,
+            app: peer.app.to_string(),
+            namespace: peer.namespace.to_string(),
+            sidecar: peer.sidecar.to_string(),
+            load: AskedLoad {
+                held: load.held,
+                waiters: load.waiters,
+                oldest_wait: Some(Span(load.oldest_wait_ms)),
+                held_by_session: load.held_by_session,
+                held_by_uid: load.held_by_uid,
+            },
+            held: texts(&request.held),
+            counters: request.counters.iter().map(counter).collect(),
+        }
+    }
+}
+
 impl Asked {
     /// The request, without clock and counters.
     pub fn request(&self) -> Request {
         let shared = |texts: &[String]| texts.iter().map(|text| text.as_str().into()).collect();
         let counts = self.permits.is_some() || self.limit.is_some();
         let permits = self.permits.unwrap_or(1);
-        let ms = |span: Option<super::Span>| span.map(|span| span.0);
+        let ms = |span: Option<Span>| span.map(|span| span.0);
         Request {
             operation: self.operation,
             keys: shared(&self.all_keys()),

@@ -6,6 +6,7 @@ mod guest;
 mod limits;
 mod load;
 mod observers;
+mod replay;
 mod slow;
 mod support;
 mod verdicts;

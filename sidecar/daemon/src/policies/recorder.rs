@@ -1,0 +1,147 @@
+//! Requests on record: a line for each that policies could be asked about, and what was decided.
+//!
+//! Owns the queue and the thread that empties it. Nobody waits for a disk: a line for which there is no room is left out,
+//! counted, and missing from the numbers of the others. Must not know what stands in a line.
+
+use super::log_file::LogFile;
+use prometheus_client::metrics::counter::Counter;
+use sidelock_policy::model::Request;
+use sidelock_policy::{Outcome, Recorded};
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, channel, sync_channel};
+use std::time::Duration;
+
+/// Lines that wait for the disk: about a kilobyte each, a second of a busy sidecar.
+const WAITING_MAX: usize = 8192;
+/// Bytes after which lines are handed to the system, however many more wait.
+const BATCH_BYTES: usize = 64 << 10;
+/// What the end of a sidecar waits for the last of its lines.
+const LAST_LINES: Duration = Duration::from_secs(1);
+
+/// The record of a sidecar, if there is to be one.
+pub(crate) struct Record {
+    writer: RefCell<Option<Rc<Writer>>>,
+    /// Of the last line, in whichever file.
+    seq: Cell<u64>,
+    dropped: Counter,
+}
+
+/// A request that will be on record, once it is decided.
+pub(super) struct Entry {
+    asked: Request,
+    writer: Rc<Writer>,
+}
+
+/// The way to the thread.
+struct Writer {
+    path: PathBuf,
+    lines: RefCell<Option<SyncSender<Line>>>,
+    /// Ends when the thread does.
+    ended: Receiver<()>,
+}
+
+struct Line {
+    seq: u64,
+    asked: Request,
+    outcome: Option<Box<Outcome>>,
+}
+
+impl Record {
+    /// None so far. What can not be written is counted there.
+    pub(super) fn new(dropped: Counter) -> Record {
+        Record { writer: RefCell::default(), seq: Cell::new(0), dropped }
+    }
+
+    /// From now on there, or nowhere. What waits for another file still gets there.
+    pub(super) fn keep_at(&self, path: Option<&Path>) -> Result<(), String> {
+        let now = self.writer.borrow().as_ref().map(|writer| writer.path.clone());
+        if now.as_deref() == path {
+            return Ok(());
+        }
+        let start = |path: &Path| {
+            let started = Writer::start(path, self.dropped.clone());
+            started.map(Rc::new).map_err(|error| format!("policy_log {}: {error}", path.display()))
+        };
+        *self.writer.borrow_mut() = path.map(start).transpose()?;
+        Ok(())
+    }
+
+    /// Whether there is to be one.
+    pub(super) fn is_kept(&self) -> bool {
+        self.writer.borrow().is_some()
+    }
+
+    /// The place of a request in it.
+    pub(super) fn entry(&self, asked: &Request) -> Option<Entry> {
+        let writer = self.writer.borrow().clone()?;
+        Some(Entry { asked: asked.clone(), writer })
+    }
+
+    /// This is what was decided about it. Nothing: the policies could not be asked.
+    pub(super) fn decided(&self, entry: Entry, outcome: Option<Box<Outcome>>) {
+        let Entry { asked, writer } = entry;
+        self.seq.set(self.seq.get() + 1);
+        let line = Line { seq: self.seq.get(), asked, outcome };
+        let lines = writer.lines.borrow();
+        let Some(lines) = &*lines else { return };
+        if lines.try_send(line).is_err() {
+            self.dropped.inc();
+        }
+    }
+
+    /// Waits for the last lines, as long as the end of a sidecar can.
+    pub(super) fn end(&self) {
+        let Some(writer) = self.writer.borrow_mut().take() else { return };
+        drop(writer.lines.take());
+        // An error means that the thread is done.
+        if writer.ended.recv_timeout(LAST_LINES) == Err(RecvTimeoutError::Timeout) {
+            tracing::warn!(
+                path = %writer.path.display(),
+                "the last lines of policy_log are not written: the disk is too slow"
+            );
+        }
+    }
+}
+
+impl Writer {
+    fn start(path: &Path, dropped: Counter) -> io::Result<Writer> {
+        let (lines, waiting) = sync_channel(WAITING_MAX);
+        let (is_ending, ended) = channel::<()>();
+        let mut log = LogFile::open(path)?;
+        std::thread::Builder::new().name("policy-log".into()).spawn(move || {
+            write_all(&mut log, &waiting, &dropped);
+            drop(is_ending);
+        })?;
+        Ok(Writer { path: path.to_owned(), lines: RefCell::new(Some(lines)), ended })
+    }
+}
+
+/// Writes what comes, until nobody is left who could send more.
+fn write_all(log: &mut LogFile, waiting: &Receiver<Line>, dropped: &Counter) {
+    let (mut batch, mut fails) = (Vec::new(), false);
+    while let Ok(first) = waiting.recv() {
+        batch.clear();
+        let (mut next, mut lines) = (Some(first), 0);
+        while let Some(Line { seq, asked, outcome }) = next {
+            let recorded = Recorded::new(seq, asked, outcome.as_deref());
+            // A vector takes all that is written to it, and nothing in a line has no form in JSON.
+            drop(serde_json::to_writer(&mut batch, &recorded));
+            batch.push(b'\n');
+            lines += 1;
+            next = if batch.len() < BATCH_BYTES { waiting.try_recv().ok() } else { None };
+        }
+        match log.append(&batch) {
+            Ok(()) => fails = false,
+            Err(error) => {
+                dropped.inc_by(lines);
+                if !std::mem::replace(&mut fails, true) {
+                    let path = log.path().display();
+                    tracing::error!(%path, %error, "policy_log can not be written; requests go on, lines are missing");
+                }
+            }
+        }
+    }
+}
