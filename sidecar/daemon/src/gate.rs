@@ -136,6 +136,7 @@ impl Gate {
     }
 
     /// Another key in place of the one asked for, by order of a policy: what that key's class says holds.
+    #[cfg(feature = "policy")]
     pub(crate) fn rename(&self, ask: &mut engine::Acquire, key: Key) {
         let rules = self.in_force.now();
         let class = rules.class_of(key.as_str());

@@ -71,6 +71,7 @@ pub(crate) struct Metrics {
     from_store: Counter,
     lost: Family<ReasonLabels, Counter>,
     deadlocks: Counter,
+    #[cfg(feature = "redis")]
     store: StoreMetrics,
     #[cfg(feature = "policy")]
     policies: crate::policies::Counts,
@@ -176,6 +177,7 @@ impl Metrics {
             from_store,
             lost,
             deadlocks,
+            #[cfg(feature = "redis")]
             store,
             #[cfg(feature = "policy")]
             policies,
@@ -236,6 +238,7 @@ impl Metrics {
     }
 
     /// For the store's connection.
+    #[cfg(feature = "redis")]
     pub(crate) fn store(&self) -> StoreMetrics {
         self.store.clone()
     }

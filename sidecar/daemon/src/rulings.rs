@@ -2,6 +2,11 @@
 //!
 //! Owns how much is remembered. Nothing depends on it. Known where no policies are built in, too: nobody rules there.
 
+#![cfg_attr(
+    not(feature = "policy"),
+    expect(dead_code, reason = "nobody rules where no policies are built in")
+)]
+
 use sidelock_engine::{Denial, Key, Time};
 use std::collections::VecDeque;
 use std::sync::Arc;
