@@ -75,6 +75,8 @@ pub enum Failure {
         limit: Option<u32>,
         /// When it may be allowed, in milliseconds, if that is known.
         retry_after_ms: Option<u64>,
+        /// Whose no it is, if it is a policy's.
+        denial: Option<Box<Denial>>,
     },
     /// There is no sidecar to talk to.
     #[error("{text}")]
@@ -121,6 +123,15 @@ pub enum Refusal {
     Invalid,
     /// A bug of ours.
     Internal,
+}
+
+/// The policy that said no. Why, for people, is the failure's text.
+#[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
+pub struct Denial {
+    /// Its name in the sidecar's settings.
+    pub policy: String,
+    /// Why, as a word of its choice to decide on.
+    pub reason_code: String,
 }
 
 /// One wait of a deadlock; the owner of the next edge is in its way.
@@ -190,6 +201,10 @@ impl Failure {
             key: error.key().to_owned(),
             limit: limit(error),
             retry_after_ms: error.retry_after().map(in_ms),
+            denial: error
+                .refusal()
+                .and_then(|refusal| refusal.denial.as_deref())
+                .map(|denial| Box::new(denial.into())),
         }
     }
 
@@ -216,6 +231,7 @@ impl Failure {
             key,
             limit: None,
             retry_after_ms: None,
+            denial: None,
         }
     }
 
@@ -257,6 +273,12 @@ impl Failure {
     pub(crate) fn given_back(key: &str) -> Failure {
         let text = format!("the lease of {key:?} was given back before; acquire again to go on");
         Failure::LeaseLost { text, key: key.to_owned(), reason: LossReason::Other }
+    }
+}
+
+impl From<&sdk::Denial> for Denial {
+    fn from(denial: &sdk::Denial) -> Denial {
+        Denial { policy: denial.policy.to_string(), reason_code: denial.reason_code.to_string() }
     }
 }
 

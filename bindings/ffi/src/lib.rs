@@ -31,7 +31,7 @@ mod wish;
 pub use blocking::forget;
 pub use cancel::Cancel;
 pub use client::{Client, Holder, Options, Sidecar};
-pub use error::{Busy, CycleEdge, Failure, Refusal, Result};
+pub use error::{Busy, CycleEdge, Denial, Failure, Refusal, Result};
 pub use leader::{Candidacy, Leader, Observer};
 pub use lease::{Fence, Lease, LossListener};
 pub use plain::{failed, lease_of};

@@ -2,6 +2,7 @@
 //!
 //! Owns sidecars and Redis servers, what happens to them, and the look at a key's holders and waiters. Must not know cases.
 
+use crate::guest::Guest;
 use crate::script::{Case, RedisAct, SidecarAct, Store};
 use rustix::process::Signal;
 use sidelock_e2e::process::{Process, until};
@@ -188,10 +189,16 @@ impl NoSidecar {
     }
 }
 
+/// A policy that denies what it is asked about, until Monday.
+fn frozen() -> Vec<u8> {
+    Guest::new().denies_after("frozen", "until Monday", Some(90_000)).policy()
+}
+
 impl Own {
     fn start(case: &Case, store: Store) -> Own {
         let folder = folder();
-        let settings = case.settings.join("\n");
+        std::fs::write(folder.path().join("frozen.wasm"), frozen()).expect("our folder");
+        let settings = case.settings.join("\n").replace("FOLDER", &folder.path().to_string_lossy());
         std::fs::write(folder.path().join("sidelock.toml"), settings).expect("our folder");
         let redis = (store == Store::Redis).then(Redis::start);
         let mut own = Own { folder, redis, sidecar: None };

@@ -1,7 +1,7 @@
 //! Every error of the SDK has its place among the failures, with all that a program decides on.
 
 use super::{embedded, lock, without_waiting};
-use crate::{Busy, Condition, Failure, LossReason, Refusal, TurnWish, Units, Wish};
+use crate::{Busy, Condition, Denial, Failure, LossReason, Refusal, TurnWish, Units, Wish};
 use sidelock_client::{self as sdk, Code};
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,6 +37,7 @@ fn kinds_keep_their_codes_and_texts() {
         limit: Some(4),
         // Only a policy's no may become a yes.
         retry_after_ms: (code == "denied").then_some(1500),
+        denial: None,
     };
     let cases = [
         (sdk::Error::WaitTimeout(refusal(Code::Held)), busy(Busy::WaitTimeout, "held")),
@@ -51,6 +52,15 @@ fn kinds_keep_their_codes_and_texts() {
     for (error, failure) in cases {
         assert_eq!(Failure::from(error), failure);
     }
+}
+
+#[test]
+fn a_denial_says_whose_it_is() {
+    let denial = sdk::Denial { policy: "freeze".into(), reason_code: "frozen".into() };
+    let refusal = sdk::Refusal { denial: Some(Box::new(denial)), ..refusal(Code::Denied) };
+    let failure = Failure::from(sdk::Error::Denied(refusal));
+    let Failure::Refused { denial: Some(denial), .. } = failure else { panic!("{failure}") };
+    assert_eq!(*denial, Denial { policy: "freeze".into(), reason_code: "frozen".into() });
 }
 
 #[test]

@@ -88,6 +88,8 @@ class Order(line: String) {
             "message" to error.message,
             "reason" to (error as? LeaseLost)?.reason?.code,
             "limit" to limit,
+            "policy" to (error as? Denied)?.policy,
+            "reason_code" to (error as? Denied)?.reasonCode,
             "retry_after" to retryAfter?.inWholeMilliseconds,
             "current" to current?.value,
             "etag" to current?.etag,

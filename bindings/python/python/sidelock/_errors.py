@@ -105,12 +105,22 @@ class LeaseLost(LockError):
 
 
 class Denied(LockError):
-    """A policy said no. `retry_after`: seconds until it may say yes, if it knows."""
+    """A policy of the sidecar said no; the message says why. `policy`: its name; `reason_code`: why, as a word of its choice;
+    `retry_after`: seconds until it may say yes, if it knows."""
 
     def __init__(
-        self, message: str = "", *, code: str = "denied", key: str = "", retry_after: float | None = None
+        self,
+        message: str = "",
+        *,
+        code: str = "denied",
+        key: str = "",
+        policy: str = "",
+        reason_code: str = "",
+        retry_after: float | None = None,
     ) -> None:
         super().__init__(message, code=code, key=key)
+        self.policy = policy
+        self.reason_code = reason_code
         self.retry_after = retry_after
 
 
@@ -218,7 +228,7 @@ def _refused(failure: Any) -> SidelockError:
     text, code, key = failure.text, failure.code, failure.key
     match failure.kind:
         case _native.Refusal.DENIED:
-            return Denied(text, code=code, key=key, retry_after=_after(failure))
+            return _denied(failure)
         case _native.Refusal.NOT_HELD:
             return NotHeld(text, code=code, key=key)
         case _native.Refusal.NOT_FOUND:
@@ -227,6 +237,19 @@ def _refused(failure: Any) -> SidelockError:
             return Invalid(text, code=code, limit=failure.limit)
         case _:
             return Internal(text, code=code)
+
+
+def _denied(failure: Any) -> Denied:
+    denial = failure.denial
+    policy, reason_code = ("", "") if denial is None else (denial.policy, denial.reason_code)
+    return Denied(
+        failure.text,
+        code=failure.code,
+        key=failure.key,
+        policy=policy,
+        reason_code=reason_code,
+        retry_after=_after(failure),
+    )
 
 
 def _after(failure: Any) -> float | None:

@@ -120,6 +120,8 @@ def say_error(order: Order, error: sidelock.SidelockError) -> None:
         "message": str(error),
         "reason": getattr(error, "reason", None),
         "limit": getattr(error, "limit", None),
+        "policy": getattr(error, "policy", None),
+        "reason_code": getattr(error, "reason_code", None),
     }
     after = getattr(error, "retry_after", None)
     if after is not None:

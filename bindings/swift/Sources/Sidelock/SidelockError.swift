@@ -30,8 +30,8 @@ public enum SidelockError: Error, Sendable {
     case deadlock(Details, cycle: [Waiting])
     /// The lease is gone: stop what it protected.
     case leaseLost(Details, reason: LossReason)
-    /// A policy said no.
-    case denied(Details)
+    /// A policy of the sidecar said no; the message says why. `policy`: its name; `reasonCode`: why, as a word of its choice.
+    case denied(Details, policy: String, reasonCode: String)
     /// The lease is somebody else's.
     case notHeld(Details)
     /// What is there does not fit: another version of a register (`current` is what it holds, `nil`: nothing), another limit of a
@@ -106,7 +106,8 @@ public enum SidelockError: Error, Sendable {
         case .deadlock(let details, _): details
         case .leaseLost(let details, _): details
         case .conflict(let details, _): details
-        case .denied(let details), .notHeld(let details), .notFound(let details), .invalid(let details): details
+        case .denied(let details, _, _): details
+        case .notHeld(let details), .notFound(let details), .invalid(let details): details
         case .sidecarUnreachable(let details), .outcomeUnknown(let details), .internal(let details): details
         }
     }
@@ -131,8 +132,8 @@ extension SidelockError {
             self = .leaseLost(Details(code: "lease_lost", message: text, key: key), reason: LossReason(reason))
         case .Conflict(let code, let text, let key, let current, let limit):
             self = .conflict(Details(code: code, message: text, key: key, limit: limit), current: current.map(versioned))
-        case .Refused(let kind, let code, let text, let key, let limit, let retryAfterMs):
-            self.init(kind, Details(code: code, message: text, key: key, limit: limit, retryAfterMs: retryAfterMs))
+        case .Refused(let kind, let code, let text, let key, let limit, let retryAfterMs, let denial):
+            self.init(kind, Details(code: code, message: text, key: key, limit: limit, retryAfterMs: retryAfterMs), denial)
         case .Unreachable(let code, let text):
             self = .sidecarUnreachable(Details(code: code ?? "unreachable", message: text))
         case .OutcomeUnknown(let text, let key):
@@ -152,10 +153,10 @@ extension SidelockError {
             }
     }
 
-    private init(_ kind: SidelockNative.Refusal, _ details: Details) {
+    private init(_ kind: SidelockNative.Refusal, _ details: Details, _ denial: SidelockNative.Denial?) {
         self =
             switch kind {
-            case .denied: .denied(details)
+            case .denied: .denied(details, policy: denial?.policy ?? "", reasonCode: denial?.reasonCode ?? "")
             case .notHeld: .notHeld(details)
             case .notFound: .notFound(details)
             case .invalid: .invalid(details)

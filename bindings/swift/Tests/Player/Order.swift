@@ -98,6 +98,8 @@ extension Order {
             said.append(("reason", [reason.rawValue]))
         case .conflict(_, let current?):
             said += [("current", [String(decoding: current.value, as: UTF8.self)]), ("etag", [current.etag])]
+        case .denied(_, let policy, let reasonCode):
+            said += [("policy", [policy]), ("reason_code", [reasonCode])]
         case .deadlock(_, let cycle):
             said += [("cycle_owners", cycle.map(\.owner)), ("cycle_keys", cycle.map(\.key))]
         default: break

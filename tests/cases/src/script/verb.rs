@@ -139,7 +139,8 @@ pub fn said(answer: &str) -> &'static [&'static str] {
 }
 
 /// What an error may be asked for besides its code.
-pub(super) const ERROR_FIELDS: &[&str] = &["reason", "limit", "current", "etag", "cycle", "retry_after"];
+pub(super) const ERROR_FIELDS: &[&str] =
+    &["reason", "limit", "current", "etag", "cycle", "retry_after", "policy", "reason_code"];
 
 /// The verb of this name.
 pub(super) fn find(name: &str) -> Option<&'static Verb> {

@@ -26,7 +26,7 @@ pub(crate) fn problem(problem: &Value) -> Line {
     let text = |name: &str| problem[name].as_str().unwrap_or_default().to_owned();
     let mut line = Line::new(["error"]).with("status", &problem["status"]).with("code", text("code"));
     line = line.with("message", text("detail"));
-    for name in ["reason", "etag"] {
+    for name in ["reason", "etag", "policy", "reason_code"] {
         if problem[name].is_string() {
             line = line.with(name, text(name));
         }

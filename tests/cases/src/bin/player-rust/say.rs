@@ -40,6 +40,9 @@ pub(crate) fn error(error: &Error) -> Line {
     if let Some(current) = refusal.and_then(|refusal| refusal.current.as_ref()) {
         line = line.with("current", String::from_utf8_lossy(&current.value)).with("etag", &current.etag);
     }
+    if let Some(denial) = refusal.and_then(|refusal| refusal.denial.as_ref()) {
+        line = line.with("policy", &denial.policy).with("reason_code", &denial.reason_code);
+    }
     let cycle = error.cycle();
     if cycle.is_empty() {
         return line;

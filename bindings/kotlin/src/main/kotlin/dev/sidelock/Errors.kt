@@ -50,12 +50,20 @@ public class QueueFull internal constructor(
 ) : LockException(message, code, key)
 
 /**
- * A policy said no.
+ * A policy of the sidecar said no; the message says why.
  *
+ * @property policy its name.
+ * @property reasonCode why, as a word of its choice.
  * @property retryAfter when it may say yes, if it knows.
  */
-public class Denied internal constructor(message: String, code: String, key: String, public val retryAfter: Duration?) :
-    LockException(message, code, key)
+public class Denied internal constructor(
+    message: String,
+    code: String,
+    key: String,
+    public val policy: String,
+    public val reasonCode: String,
+    public val retryAfter: Duration?,
+) : LockException(message, code, key)
 
 /**
  * This owner waited in a circle: release what it holds and start over.
@@ -205,7 +213,15 @@ private fun Failure.Busy.toException(): SidelockException {
 
 private fun Failure.Refused.toException(): SidelockException =
     when (kind) {
-        Refusal.DENIED -> Denied(text, code, key, retryAfterMs?.toLong()?.milliseconds)
+        Refusal.DENIED ->
+            Denied(
+                text,
+                code,
+                key,
+                policy = denial?.policy.orEmpty(),
+                reasonCode = denial?.reasonCode.orEmpty(),
+                retryAfter = retryAfterMs?.toLong()?.milliseconds,
+            )
         Refusal.NOT_HELD -> NotHeld(text, code, key)
         Refusal.NOT_FOUND -> NotFound(text, code)
         Refusal.INVALID -> Invalid(text, code, limit?.toInt())
