@@ -17,7 +17,7 @@ pub(crate) use load::{start, watch};
 
 use crate::metrics::Metrics;
 use crate::place::Place;
-use crate::rulings::{Ruling, Rulings};
+use crate::rulings::{Loaded, Ruling, Rulings};
 use recorder::Record;
 use sidelock_engine::{Event, Key};
 use sidelock_policy::{Chain, Inspection};
@@ -29,24 +29,6 @@ use std::time::Duration;
 
 /// What each observer may take for the rest when the sidecar ends.
 const LAST_WORDS: Duration = Duration::from_secs(1);
-
-/// One policy in force.
-pub(crate) struct Loaded {
-    pub(crate) name: String,
-    pub(crate) sha256: String,
-    /// Bytes of its file.
-    pub(crate) bytes: usize,
-    /// Bytes of its machine code.
-    pub(crate) machine_code: usize,
-    /// Bytes of linear memory of an instance.
-    pub(crate) memory: u64,
-    /// Time to make an instance.
-    pub(crate) fresh: Duration,
-    /// Instances that are ready.
-    pub(crate) prepared: usize,
-    /// It failed too often, and is left alone for a while.
-    pub(crate) rests: bool,
-}
 
 impl From<Inspection> for Loaded {
     fn from(seen: Inspection) -> Loaded {

@@ -6,12 +6,11 @@ use crate::config::Config;
 use crate::gate::{Admitted, Gate};
 use crate::metrics::Metrics;
 use crate::place::Place;
-use crate::rulings::Ruling;
+use crate::rulings::{Loaded, Ruling};
 use sidelock_engine::{Engine, Event, Input, Key, Reply, RequestId, SessionId, Time};
 use std::convert::Infallible;
 use std::path::Path;
 use std::rc::Rc;
-use std::time::Duration;
 use tokio::sync::Notify;
 
 pub(crate) struct Policies(());
@@ -47,17 +46,6 @@ impl Policies {
     }
 
     pub(crate) fn end_record(&self) {}
-}
-
-pub(crate) struct Loaded {
-    pub(crate) name: String,
-    pub(crate) sha256: String,
-    pub(crate) bytes: usize,
-    pub(crate) machine_code: usize,
-    pub(crate) memory: u64,
-    pub(crate) fresh: Duration,
-    pub(crate) prepared: usize,
-    pub(crate) rests: bool,
 }
 
 pub(crate) enum Judged {

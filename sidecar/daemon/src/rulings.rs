@@ -1,4 +1,4 @@
-//! What policies did to requests lately, so that `why` can say it.
+//! What others see of policies: those in force, and what they did to requests lately, so that `why` can say it.
 //!
 //! Owns how much is remembered. Nothing depends on it. Known where no policies are built in, too: nobody rules there.
 
@@ -10,9 +10,28 @@
 use sidelock_engine::{Denial, Key, Time};
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Rulings that are remembered: what somebody looks for who was denied a moment ago.
 const RULINGS_MAX: usize = 256;
+
+/// One policy in force.
+pub(crate) struct Loaded {
+    pub(crate) name: String,
+    pub(crate) sha256: String,
+    /// Bytes of its file.
+    pub(crate) bytes: usize,
+    /// Bytes of its machine code.
+    pub(crate) machine_code: usize,
+    /// Bytes of linear memory of an instance.
+    pub(crate) memory: u64,
+    /// Time to make an instance.
+    pub(crate) fresh: Duration,
+    /// Instances that are ready.
+    pub(crate) prepared: usize,
+    /// It failed too often, and is left alone for a while.
+    pub(crate) rests: bool,
+}
 
 /// One request that a policy denied or changed.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -5,8 +5,8 @@
 use super::call::Caller;
 use super::problem::ProblemDocument;
 use super::response::{Answer, json};
-use crate::policies::{Loaded, Policies};
-use crate::rulings::{Ruled, Ruling};
+use crate::policies::Policies;
+use crate::rulings::{Loaded, Ruled, Ruling};
 use hyper::StatusCode;
 use serde::Serialize;
 use sidelock_engine::Time;
