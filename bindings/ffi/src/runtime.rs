@@ -13,6 +13,7 @@ use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
 use std::io::ErrorKind;
 use std::pin::Pin;
+use std::sync::mpsc::channel;
 use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -138,8 +139,16 @@ impl Link {
             leave: Notify::new(),
             visits: Visits::default(),
         }));
+        // A thread that begins holds a lock of the standard library for a moment. A child forked in that moment could never
+        // start a thread of its own, so nobody gets the runtime before its thread has begun.
+        let (begun, has_begun) = channel();
         let thread = std::thread::Builder::new().name("sidelock".into());
-        thread.spawn(|| runtime.take_care()).map_err(failed)?;
+        let life = move || {
+            let _ = begun.send(());
+            runtime.take_care();
+        };
+        thread.spawn(life).map_err(failed)?;
+        let _ = has_begun.recv();
         Ok(Link { runtime, child: OnceLock::new() })
     }
 }

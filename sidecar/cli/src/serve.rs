@@ -12,6 +12,7 @@ use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::format::FmtSpan;
 
 /// Flags of `serve`. Each wins over its environment variable, which wins over the file. `config` takes them too.
 #[derive(Args, Debug, Default)]
@@ -168,7 +169,9 @@ fn start_log() -> Result<(), Failure> {
     let filter = EnvFilter::builder().parse(&wanted).map_err(|error| {
         Failure::usage(format!("{LOG_VARIABLE}={wanted}: {error}; write info, debug or target=level"))
     })?;
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // What spans there are is told when they end: with how long they took.
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_span_events(FmtSpan::CLOSE);
+    let log = log.with_writer(std::io::stderr);
     match std::env::var(LOG_FORMAT_VARIABLE).as_deref() {
         Ok("json") => log.json().init(),
         _ => log.with_ansi(std::io::stderr().is_terminal()).with_target(false).init(),

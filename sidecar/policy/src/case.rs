@@ -102,8 +102,10 @@ impl Case {
             let since = *self.since.get_or_insert_with(Instant::now);
             let given = self.alone.as_ref().map(|alone| &*alone.given);
             policy.prepare(&mut self.request, given);
+            let span = policy.span(&self.request).entered();
             let ruled = policy.rule(&self.request, place, &mut self.leave)?;
             self.take(policy, ruled, since.elapsed());
+            span.record("verdict", self.steps.last().map(Step::verdict));
         }
         (self.next, self.leave, self.since) = (self.next + 1, None, None);
         Ok(())

@@ -3,6 +3,7 @@
 //! Owns wasmtime's settings, the allocator's room, the ticker, and what was compiled before. Must not know chains or requests.
 
 use crate::bindings::{link_observer, link_policy};
+use crate::functions::Functions;
 use crate::inside::{Inside, TABLE_ELEMENTS_MAX};
 use crate::precompiled::Precompiled;
 use crate::settings::MEMORY_BYTES_MAX;
@@ -20,8 +21,11 @@ const MEMORIES_PER_COMPONENT_MAX: u32 = 4;
 const TABLES_PER_COMPONENT_MAX: u32 = 16;
 /// Bytes of the bookkeeping of one core instance: Python's has several thousand functions.
 const CORE_INSTANCE_BYTES_MAX: usize = 4 << 20;
-/// What an instance may leave in memory for the next one of its kind, instead of giving it back to the kernel page by page.
-const MEMORY_KEPT_BYTES: usize = 128 << 10;
+/// What an instance may leave in memory for the next one of its kind, instead of giving it back to the kernel page by page: a
+/// runtime such as that of JavaScript writes to hundreds of pages, and to fetch them anew takes longer than to run it.
+const MEMORY_KEPT_BYTES: usize = 4 << 20;
+/// How many may.
+const WARM_MAX: u32 = 16;
 const TABLE_KEPT_BYTES: usize = 16 << 10;
 /// What a guest's calls may be nested to, in bytes of the calling thread's stack.
 pub(crate) const STACK_BYTES_MAX: usize = 512 << 10;
@@ -32,6 +36,7 @@ pub struct Host(Arc<Parts>);
 
 struct Parts {
     engine: Engine,
+    functions: Arc<Functions>,
     ticker: Ticker,
     policies: Linker<Inside>,
     observers: Linker<Inside>,
@@ -46,7 +51,10 @@ pub struct NoHost(String);
 impl Host {
     /// Sets the engine up. Machine code is kept in `cache`, if one is given and only this user can write there.
     pub fn new(cache: Option<PathBuf>) -> Result<Host, NoHost> {
-        let engine = Engine::new(&config()).map_err(|error| NoHost(format!("{error:#}")))?;
+        let functions = Arc::new(Functions::default());
+        let engine = config(functions.clone())
+            .and_then(|config| Engine::new(&config))
+            .map_err(|error| NoHost(format!("{error:#}")))?;
         let ticker = Ticker::start(engine.weak()).map_err(|error| NoHost(error.to_string()))?;
         let (mut policies, mut observers) = (Linker::new(&engine), Linker::new(&engine));
         link_policy(&mut policies)
@@ -60,7 +68,19 @@ impl Host {
                 )
                 .ok()
         });
-        Ok(Host(Arc::new(Parts { engine, ticker, policies, observers, precompiled })))
+        Ok(Host(Arc::new(Parts { engine, functions, ticker, policies, observers, precompiled })))
+    }
+
+    /// Gives memory back that is of use only while new versions come: to compile one takes tens of MiB, and what is kept of it
+    /// makes the next one quick. Takes milliseconds, in which whoever allocates waits.
+    pub fn rest(&self) {
+        self.0.functions.forget();
+        #[cfg(target_env = "gnu")]
+        #[expect(unsafe_code, reason = "see SAFETY")]
+        // SAFETY: it may be called at any time; the allocator takes its own locks.
+        unsafe {
+            libc::malloc_trim(0);
+        }
     }
 
     pub(crate) fn engine(&self) -> &Engine {
@@ -86,8 +106,9 @@ impl Host {
     }
 }
 
-fn config() -> Config {
+fn config(functions: Arc<Functions>) -> wasmtime::Result<Config> {
     let mut config = Config::new();
+    config.enable_incremental_compilation(functions)?;
     config.epoch_interruption(true);
     config.max_wasm_stack(STACK_BYTES_MAX);
     // The same request is decided alike on every processor.
@@ -98,7 +119,7 @@ fn config() -> Config {
     config.memory_reservation(MEMORY_BYTES_MAX);
     config.memory_guard_size(64 << 10);
     config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool()));
-    config
+    Ok(config)
 }
 
 fn pool() -> PoolingAllocationConfig {
@@ -114,6 +135,7 @@ fn pool() -> PoolingAllocationConfig {
     pool.max_core_instance_size(CORE_INSTANCE_BYTES_MAX);
     pool.max_memory_size(usize::try_from(MEMORY_BYTES_MAX).unwrap_or(usize::MAX));
     pool.linear_memory_keep_resident(MEMORY_KEPT_BYTES);
+    pool.max_unused_warm_slots(WARM_MAX);
     pool.table_keep_resident(TABLE_KEPT_BYTES);
     // The kernel tells which pages were written to, where it can: nothing else need be reset.
     pool.pagemap_scan(Enabled::Auto);

@@ -30,6 +30,19 @@ pub(crate) struct Asked<T> {
     pub(crate) answer: Result<T, Stop>,
     pub(crate) lines: Vec<Line>,
     pub(crate) emitted: Vec<String>,
+    pub(crate) spent: Option<Spent>,
+}
+
+/// An instance that was asked. Nothing can be done with it but drop it, and that may take as long as the call did.
+pub(crate) struct Spent {
+    _store: Store<Inside>,
+}
+
+impl<T> Asked<T> {
+    /// There was no instance to ask.
+    pub(crate) fn failed(stop: Stop) -> Asked<T> {
+        Asked { answer: Err(stop), lines: Vec::new(), emitted: Vec::new(), spent: None }
+    }
 }
 
 impl<W: World> Instance<W> {
@@ -73,7 +86,8 @@ impl<W: World> Instance<W> {
         drop(running);
         let inside = self.store.data_mut();
         let answer = answer.map_err(|error| stop(&error, inside));
-        Asked { answer, lines: inside.lines(), emitted: inside.emitted() }
+        let (lines, emitted) = (inside.lines(), inside.emitted());
+        Asked { answer, lines, emitted, spent: Some(Spent { _store: self.store }) }
     }
 
     /// Bytes of its linear memories.

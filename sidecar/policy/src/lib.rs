@@ -27,6 +27,7 @@ mod counters;
 mod digest;
 mod edits;
 mod fault;
+mod functions;
 mod host;
 mod inside;
 mod inspect;

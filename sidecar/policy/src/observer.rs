@@ -155,9 +155,9 @@ impl Watch {
             Ok((instance, _)) => instance.ask(&self.mould.ticker, span, |world, store| {
                 world.sidelock_policy_observation().call_observe(store, batch)
             }),
-            Err(stop) => Asked { answer: Err(stop), lines: Vec::new(), emitted: Vec::new() },
+            Err(stop) => Asked::failed(stop),
         };
-        let Asked { answer, mut lines, emitted } = asked;
+        let Asked { answer, mut lines, emitted, .. } = asked;
         match answer {
             Ok(()) => self.breaker.answered(),
             Err(stop) => {

@@ -77,6 +77,19 @@ impl Outcome {
     }
 }
 
+impl Step {
+    /// The kind of its ruling, in one word.
+    pub fn verdict(&self) -> &'static str {
+        match self.ruling {
+            Ok(Verdict::Allow) => "allow",
+            Ok(Verdict::Edit(_)) => "edit",
+            Ok(Verdict::Deny(_)) => "deny",
+            Ok(Verdict::Abstain) => "abstain",
+            Err(_) => "error",
+        }
+    }
+}
+
 impl Denied {
     /// By a policy that could not decide. The client is told which limit it met; the rest is for the operator.
     pub(crate) fn by_fault(policy: Arc<str>, fault: Fault) -> Denied {

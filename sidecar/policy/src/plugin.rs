@@ -157,15 +157,18 @@ impl Plugin {
         match place {
             Place::Here if !self.pace.is_quick() => None,
             Place::Here => {
-                let instance = match self.stock.take(&self.lane) {
-                    Some(prepared) => prepared,
-                    None if self.stock.wanted() > 0 => return None,
-                    None => match Instance::fresh(&self.mould, Span::Slice) {
-                        Ok((fresh, _)) => fresh,
-                        Err(stop) => return self.unless_over(failed(stop)),
-                    },
-                };
-                self.unless_over(self.ask(instance, request, Span::Slice))
+                if let Some(prepared) = self.stock.take(&self.lane) {
+                    let mut asked = self.ask(prepared, request, Span::Slice);
+                    self.stock.bury(asked.spent.take());
+                    return self.unless_over(asked);
+                }
+                if self.stock.wanted() > 0 {
+                    return None;
+                }
+                match Instance::fresh(&self.mould, Span::Slice) {
+                    Ok((fresh, _)) => self.unless_over(self.ask(fresh, request, Span::Slice)),
+                    Err(stop) => self.unless_over(Asked::failed(stop)),
+                }
             }
             Place::Lane => {
                 let begun = Instant::now();
@@ -183,7 +186,7 @@ impl Plugin {
             // Beginning a runtime may take longer than a decision: the deadline is the decision's.
             None => match Instance::fresh(&self.mould, LOADING) {
                 Ok((fresh, _)) => fresh,
-                Err(stop) => return failed(stop),
+                Err(stop) => return Asked::failed(stop),
             },
         };
         self.ask(instance, request, span)
@@ -207,8 +210,4 @@ impl Plugin {
     pub(crate) fn prepared(&self) -> (usize, usize) {
         (self.stock.wanted(), self.stock.ready())
     }
-}
-
-fn failed<T>(stop: Stop) -> Asked<T> {
-    Asked { answer: Err(stop), lines: Vec::new(), emitted: Vec::new() }
 }

@@ -19,6 +19,7 @@ use crate::zone::Zone;
 use sidelock_notation::glob;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
+use tracing::field::Empty;
 
 /// See the module.
 pub(crate) struct Policy {
@@ -88,6 +89,13 @@ impl Policy {
                 counter.clone_from(given);
             }
         }
+    }
+
+    /// What whoever traces the sidecar sees of a question to it. Its verdict is said later.
+    pub(crate) fn span(&self, request: &Request) -> tracing::Span {
+        let key = request.keys.first().map(|key| &**key);
+        let Request { operation, .. } = request;
+        tracing::debug_span!("decision", policy = &*self.settings.name, ?operation, key, verdict = Empty)
     }
 
     /// Puts a prepared request to it. `leave` is what this request was given before, if it comes again.

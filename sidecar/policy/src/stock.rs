@@ -1,11 +1,11 @@
 //! Instances prepared ahead.
 //!
 //! Owns how many there are. A guest whose runtime takes long to begin (JavaScript, Python) is begun before it is asked, by its
-//! policy's lane; each is used once. Must not know what they are asked.
+//! policy's lane; each is used once, and taken apart by the lane as well. Must not know what they are asked.
 
 use crate::bindings::World;
 use crate::inside::Span;
-use crate::instance::{Instance, Mould};
+use crate::instance::{Instance, Mould, Spent};
 use crate::lane::Lane;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,6 +19,7 @@ struct Shelf<W: World> {
     span: Span,
     wanted: usize,
     ready: Mutex<Vec<Instance<W>>>,
+    spent: Mutex<Vec<Spent>>,
     /// The lane has been told.
     filling: AtomicBool,
 }
@@ -27,18 +28,23 @@ impl<W: World> Stock<W> {
     /// Prepares `wanted` instances now, each within `span`.
     pub(crate) fn filled(mould: Arc<Mould<W>>, span: Span, wanted: usize) -> Stock<W> {
         let ready = Mutex::new(Vec::with_capacity(wanted));
-        let shelf = Shelf { mould, span, wanted, ready, filling: AtomicBool::new(false) };
+        let (spent, filling) = Default::default();
+        let shelf = Shelf { mould, span, wanted, ready, spent, filling };
         shelf.fill();
         Stock(Arc::new(shelf))
     }
 
-    /// One that is ready, if there is one. What is taken is made anew by the lane.
+    /// One that is ready, if there is one. When half of them are gone, the lane makes others: to wake it for each would take
+    /// as long as a decision.
     pub(crate) fn take(&self, lane: &Lane) -> Option<Instance<W>> {
         if self.0.wanted == 0 {
             return None;
         }
-        let taken = self.0.ready.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        if !self.0.filling.swap(true, SeqCst) {
+        let (taken, left) = {
+            let mut ready = self.0.ready.lock().unwrap_or_else(PoisonError::into_inner);
+            (ready.pop(), ready.len())
+        };
+        if left <= self.0.wanted / 2 && !self.0.filling.swap(true, SeqCst) {
             match lane.reserve() {
                 Ok(slot) => {
                     let shelf = self.0.clone();
@@ -49,6 +55,11 @@ impl<W: World> Stock<W> {
             }
         }
         taken
+    }
+
+    /// For what is left of one that was taken: the lane drops it when it makes others.
+    pub(crate) fn bury(&self, spent: Option<Spent>) {
+        self.0.spent.lock().unwrap_or_else(PoisonError::into_inner).extend(spent);
     }
 
     /// How many there are when none is in use.
@@ -66,6 +77,7 @@ impl<W: World> Shelf<W> {
     /// An instance that can not be made will be missed when it is asked for: then its fault is told.
     fn fill(&self) {
         self.filling.store(false, SeqCst);
+        drop(std::mem::take(&mut *self.spent.lock().unwrap_or_else(PoisonError::into_inner)));
         while self.ready.lock().unwrap_or_else(PoisonError::into_inner).len() < self.wanted {
             let Ok((instance, _)) = Instance::fresh(&self.mould, self.span) else { return };
             self.ready.lock().unwrap_or_else(PoisonError::into_inner).push(instance);

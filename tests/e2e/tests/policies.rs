@@ -13,9 +13,9 @@ use rustix::process::Signal;
 use serde_json::Value;
 use sidelock_client::{Client, Code, Error};
 use sidelock_e2e::frames::{Peer, hello, try_lock};
-use sidelock_e2e::process::{run, until};
+use sidelock_e2e::process::{Process, run, until};
 use sidelock_e2e::sidecar::Sidecar;
-use sidelock_e2e::{PATIENCE, folder};
+use sidelock_e2e::{PATIENCE, folder, http};
 use sidelock_wire::{Acquire, Register, RegisterAct, ToClient, ToSidecar};
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -296,6 +296,21 @@ fn a_version_that_fails_its_own_tests_keeps_the_old_one() {
     std::fs::write(policies.path("gate"), lax).expect("our folder");
     sidecar.line("which test it fails", |line| line.contains("nobody passes"));
     assert_eq!(sidecar.request("POST", "/v1/locks/k", "").code(), "denied");
+}
+
+/// Who traces the sidecar sees each question that a policy was asked, what came of it, and how long it took.
+#[test]
+fn a_decision_is_a_span_where_tracing_is_on() {
+    let policies = Policies::new().with("gate", &frozen(), "match = [\"k\"]");
+    let (file, socket) = (policies.folder.path().join("s.toml"), policies.folder.path().join("s.sock"));
+    std::fs::write(&file, &policies.settings).expect("our folder");
+    let mut command = Sidecar::command(&socket, &["--store", "memory"]);
+    command.arg("--config").arg(&file).env("SIDELOCK_LOG", "info,sidelock_policy=debug");
+    let sidecar = Process::spawn(command);
+    sidecar.line("that it serves", |line| line.starts_with("sidelock serves at"));
+    assert_eq!(http::request(&socket, "POST", "/v1/locks/k", "").code(), "denied");
+    let span = |line: &str| line.contains("decision{policy=\"gate\"") && line.contains("verdict=\"deny\"");
+    sidecar.line("the decision", |line| span(line) && line.contains("time.busy="));
 }
 
 /// Observers hear of grants, ends and denials, with who it was, and write what they make of it; what is left when the sidecar

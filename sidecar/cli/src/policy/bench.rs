@@ -90,12 +90,11 @@ fn spans(calls: usize, mut call: impl FnMut(usize)) -> Vec<Duration> {
     (WARM_UP..WARM_UP + calls).map(&mut one).collect()
 }
 
-/// As many calls as there are instances ready, then a pause in which others are made.
+/// As many calls as make the lane begin others, then a pause in which it does.
 fn prepared_spans(chain: &Arc<Chain>, request: &Request, calls: usize) -> Result<Vec<Duration>, Failure> {
     let mut spans = Vec::with_capacity(calls);
     while spans.len() < calls {
-        until_prepared(chain)?;
-        for _ in 0..PREPARED {
+        for _ in 0..until_prepared(chain)? {
             let request = another(request, spans.len());
             let begun = Instant::now();
             ask(chain, request);
@@ -105,15 +104,20 @@ fn prepared_spans(chain: &Arc<Chain>, request: &Request, calls: usize) -> Result
     Ok(spans)
 }
 
-fn until_prepared(chain: &Chain) -> Result<(), Failure> {
+/// How many calls there are until half of the instances are gone and others are made; waits while those are.
+fn until_prepared(chain: &Chain) -> Result<usize, Failure> {
     let begun = Instant::now();
-    while chain.inspect().iter().any(|policy| policy.prepared.1 < policy.prepared.0) {
-        if begun.elapsed() > PREPARING_MAX {
-            return Err(Failure::broken(format!("{PREPARED} instances were not made in {PREPARING_MAX:?}")));
+    loop {
+        let prepared = chain.inspect().iter().map(|policy| policy.prepared).min();
+        match prepared.map(|(wanted, ready)| ready.saturating_sub(wanted / 2)) {
+            Some(calls @ 1..) => return Ok(calls),
+            _ if begun.elapsed() < PREPARING_MAX => std::thread::sleep(Duration::from_millis(1)),
+            _ => {
+                let why = format!("{PREPARED} instances were not made in {PREPARING_MAX:?}");
+                return Err(Failure::broken(why));
+            }
         }
-        std::thread::sleep(Duration::from_millis(1));
     }
-    Ok(())
 }
 
 fn quantiles(mut spans: Vec<Duration>) -> Value {

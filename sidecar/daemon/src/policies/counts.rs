@@ -7,7 +7,6 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
-use sidelock_policy::model::Verdict;
 use sidelock_policy::{Effect, Outcome, Step};
 use std::sync::Arc;
 
@@ -73,14 +72,9 @@ impl Counts {
     }
 
     pub(super) fn decided(&self, outcome: &Outcome) {
-        for Step { policy, ruling, effect, repeated, took, .. } in &outcome.steps {
-            let verdict = match ruling {
-                Ok(Verdict::Allow) => "allow",
-                Ok(Verdict::Edit(_)) => "edit",
-                Ok(Verdict::Deny(_)) => "deny",
-                Ok(Verdict::Abstain) => "abstain",
-                Err(_) => "error",
-            };
+        for step in &outcome.steps {
+            let Step { policy, ruling, effect, repeated, took, .. } = step;
+            let verdict = step.verdict();
             let mode = if *effect == Effect::Watched { "monitor" } else { "enforce" };
             self.decisions.get_or_create(&Decided { policy: policy.clone(), verdict, mode }).inc();
             if let Err(fault) = ruling {

@@ -25,6 +25,9 @@ const SETTLED_AFTER: Duration = Duration::from_millis(20);
 /// Looks at files that change all the time, before they are taken as they are.
 const SETTLING_LOOKS_MAX: u32 = 10;
 
+/// When no new version came for so long, memory is given back that only the next one would need.
+const REST_AFTER: Duration = Duration::from_secs(300);
+
 /// Of one file: where it is, how long, since when.
 type Stamp = [u64; 5];
 
@@ -48,6 +51,7 @@ pub(crate) async fn start(policies: &Rc<Policies>, config: &Config) -> Result<Lo
 
 /// Keeps them as the settings and the files say. `changed` is told when there are new settings, which `settings` gives.
 pub(crate) async fn watch(mut loader: Loader, changed: Rc<Notify>, settings: impl Fn() -> Option<Config>) {
+    let mut rested = false;
     loop {
         tokio::select! {
             () = changed.notified() => {
@@ -55,7 +59,13 @@ pub(crate) async fn watch(mut loader: Loader, changed: Rc<Notify>, settings: imp
                 loader.config = config;
             }
             () = loader.another_file() => {}
+            () = sleep(REST_AFTER), if !rested => {
+                loader.rest().await;
+                rested = true;
+                continue;
+            }
         }
+        rested = false;
         loader.seen = loader.settled().await;
         if let Err(why) = loader.load().await {
             tracing::error!(%why, "the policies before stay in force");
@@ -90,6 +100,12 @@ impl Loader {
         self.policies.metrics.policies().loaded(true);
         self.policies.replace(Some(chain));
         Ok(())
+    }
+
+    async fn rest(&self) {
+        let Some(host) = self.host.clone() else { return };
+        // It ends, whatever becomes of it.
+        drop(tokio::task::spawn_blocking(move || host.rest()).await);
     }
 
     /// Until the files are not those that were seen. With no policies nobody looks.

@@ -106,7 +106,7 @@ impl Subject {
         let asked = instance.ask(&mould.ticker, LOADING, |observer: &Observer, store| {
             observer.sidelock_policy_observation().call_observe(store, &events)
         });
-        let instance::Asked { answer, lines: log, emitted: lines } = asked;
+        let instance::Asked { answer, lines: log, emitted: lines, .. } = asked;
         answer.map_err(stopped)?;
         Ok(Outcome::Observed { lines, log })
     }
