@@ -79,5 +79,15 @@ policies() (
         "$bin/sidelock" policy new --lang $language "my-$language" --into "$policies_dir/new" >/dev/null &&
             from_source "$policies_dir/new/my-$language" "$policies_dir/new/my-$language" || failed=1
     done
+    reloads || failed=1
     return $failed
 )
+
+# reloads: a script's next version takes the place of the one before once a second, under load.
+reloads() {
+    local from=$policies_dir/new/my-js other=$policies_dir/new/my-other-js
+    mkdir -p "$other" && sed 's|"private/"|"elsewhere/"|' "$from/main.js" >"$other/main.js" && cp "$from/policy.toml" "$other" &&
+        "$bin/sidelock" policy build "$other" --out "$other" >/dev/null || return 1
+    step "policies: a new version in JavaScript each second" \
+        "$bin/examples/reloads" "$from/my-js.wasm" "$other/"*.wasm private/k 8
+}
