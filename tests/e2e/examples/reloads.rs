@@ -3,6 +3,8 @@
 //! For policies whose making takes a toolchain, so no test of cargo's can: the first component denies a lock of KEY, the second
 //! grants it. Fails if a request is lost, or a new version decides later than [`ANEW_WITHIN`] after its file is there.
 
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "its output is what it is for")]
+
 use sidelock_e2e::folder;
 use sidelock_e2e::frames::{Peer, try_lock};
 use sidelock_e2e::sidecar::Sidecar;
