@@ -68,9 +68,10 @@ python_sdk() {
     return "$code"
 }
 
-# Compiler, standard library and coroutines from npm's package of them, JNA from Debian: no Maven is needed.
-kotlin_sdk() {
-    local to=$languages_dir/kotlin from=bindings/kotlin npm=$languages_dir/kotlin/npm libraries run kotlinc
+# Compiler, standard library and coroutines from npm's package of them, JNA from Debian: no Maven is needed. Sets `libraries`
+# (a class path) and `kotlinc` (a command) of its caller.
+kotlin_tools() {
+    local npm=$languages_dir/kotlin/npm from=bindings/kotlin
     need java openjdk-17-jre-headless && need npm npm && need strip binutils && mkdir -p "$npm" || return 1
     [[ -e /usr/share/java/jna.jar ]] || apt_install libjna-java || return 1
     libraries=/usr/share/java/jna.jar:$(printf "$npm/node_modules/kotlin-compiler/lib/%s.jar:" kotlin-stdlib kotlin-test kotlinx-coroutines-core-jvm)
@@ -80,20 +81,36 @@ kotlin_sdk() {
         -kotlin-home "$npm/node_modules/kotlin-compiler" -no-reflect -no-stdlib -Werror -Wextra -jvm-target 17)
     if ! cmp --silent $from/tests/package.json "$npm/package.json" || [[ ! -d $npm/node_modules/kotlin-compiler ]]; then
         cp $from/tests/package.json "$npm/" &&
-            step "kotlin: compiler and coroutines" npm --prefix "$npm" install --silent --no-audit --no-fund --no-package-lock || return 1
+            step "kotlin: compiler and coroutines" npm --prefix "$npm" install --silent --no-audit --no-fund --no-package-lock
     fi
-    step "kotlin: the library (sidelock-ffi), and what uniffi makes of it" $from/generate dev "$to/generated" &&
+}
+
+# kotlin_package TO PROFILE: the library, and the package around it, without a warning.
+kotlin_package() {
+    local to=$1 from=bindings/kotlin
+    mkdir -p "$to" && step "kotlin: the library (sidelock-ffi), and what uniffi makes of it" $from/generate "$2" "$to/generated" &&
         step "kotlin: the package, without a warning" "${kotlinc[@]}" -Xexplicit-api=strict \
-            -cp "$libraries" -d "$to/sidelock.jar" "$to/generated/kotlin" $from/src/main/kotlin || return 1
+            -cp "$libraries" -d "$to/sidelock.jar" "$to/generated/kotlin" $from/src/main/kotlin
+}
+
+# The package as users build it, and a user of it for the benchmarks, which live long enough for both of the JVM's compilers.
+kotlin_peer() {
+    local to=$languages_dir/kotlin-bench libraries kotlinc
+    kotlin_tools && kotlin_package "$to" bindings &&
+        "${kotlinc[@]}" -cp "$libraries:$to/sidelock.jar" -d "$to/bench.jar" bindings/kotlin/tests/Bench.kt || return 1
+    printf '#!/bin/sh\nexec java -cp %s BenchKt\n' "$libraries:$to/sidelock.jar:$to/bench.jar:$to/generated/resources" >"$target_dir/bench/peers/kotlin" &&
+        chmod +x "$target_dir/bench/peers/kotlin"
+}
+
+kotlin_sdk() {
+    local to=$languages_dir/kotlin from=bindings/kotlin libraries run kotlinc
+    kotlin_tools && kotlin_package "$to" dev || return 1
     awk '/^```kotlin$/ { inside = 1; next } /^```$/ { if (inside) exit } inside' $from/README.md >"$to/Readme.kt" &&
         step "kotlin: tests, samples, the README's lines, the player" "${kotlinc[@]}" \
             -cp "$libraries:$to/sidelock.jar" -d "$to/tests.jar" "$to/Readme.kt" $from/samples $from/tests || return 1
     run="java -Xshare:auto -XX:TieredStopAtLevel=1 -XX:+UseSerialGC -cp $libraries:$to/sidelock.jar:$to/tests.jar:$to/generated/resources"
     players+=(--player "kotlin=$run PlayerKt")
     turners+=(--program "kotlin=$run TurnsKt")
-    # `tests/run bench` measures it if it is there; that lives long enough for both of the JVM's compilers.
-    mkdir -p "$target_dir/bench/peers" &&
-        printf '#!/bin/sh\nexec java -cp %s BenchKt\n' "${run##* -cp }" >"$target_dir/bench/peers/kotlin" && chmod +x "$target_dir/bench/peers/kotlin"
     # shellcheck disable=SC2086 # a command in words
     SIDELOCK_BIN=$bin/sidelock limited $run RunnerKt
 }
