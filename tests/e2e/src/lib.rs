@@ -8,6 +8,7 @@
 
 pub mod certificates;
 pub mod doctor;
+pub mod fake_redis;
 pub mod frames;
 pub mod http;
 pub mod process;

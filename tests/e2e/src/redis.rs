@@ -6,6 +6,7 @@ use crate::certificates::Identity;
 use crate::folder;
 use crate::process::Process;
 use rustix::process::Signal;
+use std::ffi::OsString;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::net::UnixStream;
@@ -100,7 +101,7 @@ impl Redis {
 
     /// Starts the server, and waits until it says that it is ready.
     pub fn up(&mut self) {
-        let mut command = Command::new("redis-server");
+        let mut command = Command::new(program());
         let log = if self.durable { "yes" } else { "no" };
         command.args(["--port", "0", "--save", "", "--appendonly", log, "--appendfsync", "always"]);
         command.args(["--appenddirname", LOG_FOLDER, "--loglevel", "notice", "--dir"]);
@@ -196,6 +197,11 @@ impl Redis {
     pub fn running(&self) -> &Process {
         self.process.as_ref().expect("the server is up")
     }
+}
+
+/// `$REDIS_SERVER`, or the one that is installed: `tests/run stores` has newer ones.
+pub fn program() -> OsString {
+    std::env::var_os("REDIS_SERVER").unwrap_or_else(|| "redis-server".into())
 }
 
 /// A port of loopback that nobody listens at.

@@ -3,7 +3,7 @@
 //! Owns their start, who is the primary, and making another one of them it. Must not know what is stored there.
 
 use crate::process::{Process, until};
-use crate::redis::{Redis, ask, free_port};
+use crate::redis::{Redis, ask, free_port, program};
 use crate::{PATIENCE, folder};
 use std::path::PathBuf;
 use std::process::Command;
@@ -161,7 +161,7 @@ impl Watcher {
             home.display()
         );
         std::fs::write(&file, settings).expect("a folder of our own");
-        let mut command = Command::new("redis-server");
+        let mut command = Command::new(program());
         command.arg(&file).arg("--sentinel");
         let process = Process::spawn(command);
         process.line("that it watches", |line| line.contains("+monitor"));

@@ -1,18 +1,25 @@
 //! `sidelock doctor` in front of Redis servers that were set up wrong on purpose.
 
 use sidelock_e2e::doctor::Verdicts;
+use sidelock_e2e::fake_redis::FakeRedis;
 use sidelock_e2e::process::{Process, run};
-use sidelock_e2e::redis::Redis;
+use sidelock_e2e::redis::{Redis, program};
 use sidelock_e2e::sidecar::{Sidecar, command};
 use std::io::Write;
 
 #[test]
 fn a_redis_in_order_is_fit() {
     let redis = Redis::with(&["--appendonly", "yes", "--appendfsync", "always"]);
+    let info = redis.command(&["INFO", "server"]);
+    let said = |field: &str| info.lines().find_map(|line| line.strip_prefix(field));
+    let version = match said("valkey_version:") {
+        Some(version) => format!("Valkey {version}"),
+        None => format!("Redis {}", said("redis_version:").expect("it says its version")),
+    };
     let found = Verdicts::on(&redis);
     for (check, says) in [
         ("redis", "redis.sock"),
-        ("version", "Redis "),
+        ("version", &version),
         ("topology", "single server"),
         ("eviction", "never"),
         ("persistence", "loses nothing"),
@@ -53,7 +60,7 @@ fn a_replica_a_cluster_and_a_sentinel_are_named() {
     let (file, socket) = (settings.path().join("sentinel.conf"), settings.path().join("s.sock"));
     let text = format!("port 0\nunixsocket {}\ndir {}\n", socket.display(), settings.path().display());
     std::fs::write(&file, text).expect("our folder");
-    let mut sentinel = std::process::Command::new("redis-server");
+    let mut sentinel = std::process::Command::new(program());
     sentinel.arg(&file).arg("--sentinel");
     let sentinel = Process::spawn(sentinel);
     sentinel.line("that it has begun", |line| line.contains("Sentinel ID is"));
@@ -128,6 +135,8 @@ fn missing_rights_are_named_and_the_printed_rule_is_enough() {
     as_user(&redis, "channels").expect("rights", "fail", "PUBLISH SUBSCRIBE");
     redis.command(&["ACL", "SETUSER", "scripts", "on", ">pw", "~*", "&*", "+@all", "-script"]);
     as_user(&redis, "scripts").expect("rights", "fail", "script");
+    redis.command(&["ACL", "SETUSER", "blind", "on", ">pw", "~*", "&*", "+@all", "-scan"]);
+    as_user(&redis, "blind").expect("rights", "warn", "ls --fleet");
 
     redis.command(&["ACL", "SETUSER", "just", "on", ">pw"]);
     let none = as_user(&redis, "just");
@@ -137,22 +146,51 @@ fn missing_rights_are_named_and_the_printed_rule_is_enough() {
     let enough = as_user(&redis, "just");
     enough.expect("rights", "ok", "user just may do all");
     assert_eq!(enough.code, 0, "{}", enough.text);
+}
 
-    let mut file = tempfile::NamedTempFile::new().expect("a file");
-    file.write_all(b"pw").expect("our file");
-    let path = file.path().to_string_lossy().into_owned();
-    redis.command(&["CONFIG", "RESETSTAT"]);
-    let flags = ["--redis", &redis.url(), "--redis-username", "just", "--redis-password-file", &path];
-    let (a, b) = (Sidecar::with(&flags), Sidecar::with(&flags));
-    a.await_store();
-    b.await_store();
-    a.unlock(&a.lock("k", ""));
-    b.unlock(&b.lock("k", r#"{"wait":"5s"}"#));
-    for sidecar in [&a, &b] {
-        assert!(!sidecar.output().contains("NOPERM"), "{}", sidecar.output());
+/// By a server that is none: there is no such Redis here.
+#[test]
+fn a_redis_that_is_too_old_is_refused_with_its_version_and_the_reason() {
+    for (version, doctor, says) in [
+        ("6.2.14", "version", "Redis 6.2.14 is too old: Sidelock needs 7.0"),
+        // It does not know how to be greeted, and tells its version to nobody.
+        ("5.0.14", "redis", "Sidelock needs Redis 7.0 or newer"),
+    ] {
+        let old = FakeRedis::of_version(version);
+        let found = Verdicts::of(&["--redis", &old.url()]);
+        found.expect(doctor, "fail", says);
+        assert_eq!(found.code, 1, "{}", found.text);
+        let sidecar = Sidecar::with(&["--redis", &old.url()]);
+        sidecar.line("that it is too old", |line| line.contains("store_down") && line.contains(says));
+        assert_eq!(sidecar.request("POST", "/v1/locks/k", "").code(), "store_unavailable");
     }
-    let errors = redis.command(&["INFO", "errorstats"]);
-    assert!(!errors.contains("NOPERM"), "Redis refused nothing more: {errors}");
+}
+
+/// By a server that is none: a clock is the whole machine's.
+#[test]
+fn a_clock_that_is_wrong_is_said_with_how_much_and_what_to_do() {
+    let found = Verdicts::of(&["--redis", &FakeRedis::ahead_by(90).url()]);
+    found.expect("clock", "warn", "90.0s ahead of this host's");
+    found.expect("clock", "warn", "let NTP slew it");
+    Verdicts::of(&["--redis", &FakeRedis::ahead_by(-90).url()]).expect("clock", "warn", "90.0s behind");
+    Verdicts::of(&["--redis", &FakeRedis::ahead_by(0).url()]).expect("clock", "ok", "");
+}
+
+#[test]
+fn strict_without_a_log_that_is_on_disk_is_not_fit() {
+    let strict = |redis: &Redis| {
+        Verdicts::in_environment(&["--redis", &redis.url()], &[("SIDELOCK_REDIS_GUARANTEE", "strict")])
+    };
+    let forgetful = strict(&Redis::start());
+    forgetful.expect("persistence", "fail", "set appendonly yes and appendfsync always");
+    strict(&Redis::with(&["--appendonly", "yes", "--appendfsync", "everysec"])).expect(
+        "persistence",
+        "fail",
+        "always",
+    );
+    let durable = strict(&Redis::with(&["--appendonly", "yes", "--appendfsync", "always"]));
+    durable.expect("persistence", "ok", "loses nothing");
+    durable.expect("guarantee", "fail", "bounded only");
 }
 
 #[test]

@@ -7,11 +7,10 @@ use crate::config::{Config, Guarantee, RedisMode};
 use crate::metrics::StoreMetrics;
 use sidelock_engine::store::Call;
 use sidelock_engine::{Incarnation, Input};
-use sidelock_store::finding::Finding;
 use sidelock_store::listing::Listing;
 use sidelock_store::redis::{
     Access, Credentials, Mode, Party, RedisConfig, RedisHandle, RedisStore, Sentinel, StoreEvent, Survey,
-    TlsFiles,
+    TlsFiles, Wanted,
 };
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
@@ -129,19 +128,20 @@ pub(super) fn check(config: &Config) -> Result<(), String> {
     adapter_config(config)?.check().map_err(|error| error.to_string())
 }
 
-/// Looks at the Redis that these settings name.
+/// Looks at the Redis that these settings name; for a guarantee that this version does not have, too.
 pub(crate) async fn survey(config: &Config) -> Result<Survey, String> {
-    let mut survey = sidelock_store::redis::survey(&adapter_config(config)?).await;
+    let (wanted, mut config) = (config.redis.guarantee, config.clone());
+    config.redis.guarantee = Guarantee::Bounded;
+    let wanted = match wanted {
+        Guarantee::Bounded => Wanted::Bounded,
+        Guarantee::Strict => Wanted::Strict,
+    };
+    let mut survey = sidelock_store::redis::survey(&adapter_config(&config)?, wanted).await;
     let addresses: Vec<_> = config.redis.url.iter().map(ToString::to_string).collect();
     let address = addresses.join(", ");
     for finding in survey.findings.iter_mut().filter(|finding| finding.check == "redis") {
         finding.says = format!("{address} {}", finding.says);
     }
-    // The only one that this version has; the adapter refuses others.
-    survey.findings.push(Finding::ok(
-        "guarantee",
-        "bounded: if Redis loses data, holders of before and after may overlap for at most one lease; fences tell them apart",
-    ));
     Ok(survey)
 }
 

@@ -58,8 +58,8 @@ pub(super) fn plain(db: i64) -> RedisConnectionInfo {
 }
 
 fn settled(settings: RedisConnectionInfo) -> RedisConnectionInfo {
-    let settings = settings.set_protocol(ProtocolVersion::RESP3);
-    settings.set_lib_name("sidelock", env!("CARGO_PKG_VERSION"))
+    // CLIENT SETINFO is a right that a server before 7.2 can not give: `connect` says our name with HELLO, which needs none.
+    settings.set_protocol(ProtocolVersion::RESP3).set_skip_set_lib_name()
 }
 
 #[cfg(test)]

@@ -25,6 +25,9 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::timeout_at;
 
+/// What CLIENT LIST calls us.
+const NAME: &str = "sidelock";
+
 /// Knows how to connect.
 pub(super) struct Connector {
     place: Place,
@@ -184,6 +187,11 @@ impl Connector {
         }
         let warning = check(&mut wire).await?;
         let (turn, turn_under_oom, (seconds, micros)): (String, String, (u64, u64)) = redis::pipe()
+            .cmd("HELLO")
+            .arg(3)
+            .arg("SETNAME")
+            .arg(NAME)
+            .ignore()
             .cmd("SCRIPT")
             .arg("LOAD")
             .arg(TURN)

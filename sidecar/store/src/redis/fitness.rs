@@ -5,7 +5,8 @@
 
 use super::Mode;
 use super::sentinel::Census;
-use crate::finding::Finding;
+use super::survey::Wanted;
+use crate::finding::{Finding, Verdict};
 use std::collections::HashMap;
 use std::time::Duration;
 
@@ -55,17 +56,21 @@ impl Settings {
 }
 
 pub(super) fn version(info: &Info) -> Finding {
-    let version = info.text("redis_version");
+    // A Valkey says which Redis it takes the place of, besides.
+    let (name, version) = match info.said("valkey_version") {
+        Some(version) => ("Valkey", version),
+        None => ("Redis", info.text("redis_version")),
+    };
     let major: u32 = version.split('.').next().and_then(|major| major.parse().ok()).unwrap_or_default();
     match major < MAJOR_MIN {
         true => Finding::fail(
             "version",
-            format!("Redis {version} is too old"),
+            format!("{name} {version} is too old"),
             format!(
                 "Sidelock needs {MAJOR_MIN}.0 or newer, whose scripts can release locks while memory is short"
             ),
         ),
-        false => Finding::ok("version", format!("Redis {version}")),
+        false => Finding::ok("version", format!("{name} {version}")),
     }
 }
 
@@ -90,12 +95,17 @@ pub(super) fn eviction(info: &Info) -> Finding {
 
 /// A Sentinel answers INFO and hardly anything else.
 pub(super) fn is_sentinel(info: &Info) -> bool {
-    info.text("redis_mode") == "sentinel"
+    kind(info) == "sentinel"
+}
+
+/// What kind of server it is; Valkey has another name for that.
+fn kind(info: &Info) -> &str {
+    info.said("server_mode").unwrap_or(info.text("redis_mode"))
 }
 
 /// Whether it is what the settings say it is.
 pub(super) fn topology(info: &Info, mode: &Mode) -> Finding {
-    match (info.text("redis_mode"), info.text("role"), mode) {
+    match (kind(info), info.text("role"), mode) {
         ("sentinel", ..) => Finding::fail(
             "topology",
             "this is a Sentinel, which stores nothing",
@@ -153,8 +163,20 @@ pub(super) fn sentinels(service: &str, census: &Census) -> Finding {
     }
 }
 
-/// What a restart of Redis costs.
-pub(super) fn persistence(info: &Info, settings: &Settings) -> Finding {
+/// What a restart of Redis costs. Where it must not cost exclusion, it has to be nothing.
+pub(super) fn persistence(info: &Info, settings: &Settings, wanted: Wanted) -> Finding {
+    let found = what_a_restart_costs(info, settings);
+    match (wanted, found.verdict, settings.text("appendfsync")) {
+        (Wanted::Bounded, ..) | (_, Verdict::Fail, _) | (_, Verdict::Ok, Some("always")) => found,
+        (Wanted::Strict, ..) => Finding::fail(
+            "persistence",
+            format!("{}; with guarantee strict nothing is granted for a quarantine after that", found.says),
+            "set appendonly yes and appendfsync always",
+        ),
+    }
+}
+
+fn what_a_restart_costs(info: &Info, settings: &Settings) -> Finding {
     let remedy = "set appendonly yes; what is lost costs exclusion for at most one lease, and fences tell the holders apart";
     if info.text("aof_enabled") == "1" {
         if info.text("aof_last_write_status") == "err" {
@@ -294,9 +316,18 @@ pub(super) fn latency(middle: Duration, longest: Duration, patience: Duration) -
 }
 
 /// Whether the user may do all that is needed; `denied` is what not.
-pub(super) fn rights(user: &str, denied: &[String], rule: &str) -> Finding {
+pub(super) fn rights(user: &str, denied: &[String], may_too_much: bool, rule: &str) -> Finding {
+    let far_more =
+        if may_too_much { ", and far more: the rule below is enough" } else { " and nothing else" };
     match denied {
-        [] => Finding::ok("rights", format!("user {user} may do all that is needed")),
+        [] => Finding::ok("rights", format!("user {user} may do all that is needed{far_more}")),
+        [only] if only == "SCAN" => Finding::warn(
+            "rights",
+            format!(
+                "user {user} may not run SCAN: what the whole fleet holds can not be listed (`ls --fleet`)"
+            ),
+            format!("let an operator of Redis run: {rule}"),
+        ),
         denied => Finding::fail(
             "rights",
             format!("user {user} may not run, or not on our keys and channels: {}", denied.join(" ")),
@@ -305,10 +336,25 @@ pub(super) fn rights(user: &str, denied: &[String], rule: &str) -> Finding {
     }
 }
 
+/// The level in force.
+pub(super) fn guarantee(wanted: Wanted) -> Finding {
+    match wanted {
+        Wanted::Bounded => Finding::ok(
+            "guarantee",
+            "bounded: if Redis loses data, holders of before and after may overlap for at most one lease; fences tell them apart",
+        ),
+        Wanted::Strict => Finding::fail(
+            "guarantee",
+            "strict is asked for, and this version promises bounded only",
+            "leave redis.guarantee at bounded, and let what is locked refuse a fence lower than it has seen",
+        ),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::finding::Verdict::{self, Fail, Ok, Warn};
+    use crate::finding::Verdict::{Fail, Ok, Warn};
     use crate::redis::address::Address;
     use crate::redis::{Credentials, Sentinel};
 
@@ -325,6 +371,9 @@ mod tests {
         for (text, expected) in [("6.2.14", Fail), ("7.0.15", Ok), ("10.0", Ok), ("", Fail)] {
             assert_eq!(verdict(version, &format!("redis_version:{text}\r\n")), expected, "{text}");
         }
+        let valkey =
+            version(&Info::read("redis_version:7.2.4\r\nserver_name:valkey\r\nvalkey_version:8.1.1\r\n"));
+        assert_eq!((valkey.verdict, valkey.says.as_str()), (Ok, "Valkey 8.1.1"));
     }
 
     #[test]
@@ -347,6 +396,7 @@ mod tests {
             ("redis_mode:sentinel", Mode::Single, "set redis.mode to sentinel"),
             ("redis_mode:sentinel", watched(), "Sentinel"),
             ("redis_mode:cluster\nrole:master", Mode::Single, "Cluster"),
+            ("server_mode:cluster\nrole:master", Mode::Single, "Cluster"),
             (
                 "redis_mode:standalone\nrole:slave\nmaster_host:h\nmaster_port:9",
                 Mode::Single,
@@ -393,8 +443,17 @@ mod tests {
             ("aof_enabled:0\nrdb_last_bgsave_status:err", &[("save", "60 1")], Warn, "failed"),
             ("aof_enabled:0", &[], Warn, "may not ask"),
         ] {
-            let finding = persistence(&Info::read(info), &settings(pairs));
+            let finding = persistence(&Info::read(info), &settings(pairs), Wanted::Bounded);
             assert!(finding.verdict == expected && finding.says.contains(says), "{info}: {finding:?}");
+        }
+        for (info, pairs, expected) in [
+            ("aof_enabled:1", &[("appendfsync", "always")][..], Ok),
+            ("aof_enabled:1", &[("appendfsync", "everysec")], Fail),
+            ("aof_enabled:0", &[("save", "")], Fail),
+            ("aof_enabled:0", &[], Fail),
+        ] {
+            let finding = persistence(&Info::read(info), &settings(pairs), Wanted::Strict);
+            assert_eq!(finding.verdict, expected, "{info}: {finding:?}");
         }
     }
 

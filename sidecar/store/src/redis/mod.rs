@@ -29,7 +29,7 @@ pub mod fuzz;
 
 pub use credentials::{Credentials, Party};
 pub use dial::Access;
-pub use survey::{Survey, survey};
+pub use survey::{Survey, Wanted, survey};
 pub use tls::TlsFiles;
 
 use crate::listing::Listing;

@@ -21,6 +21,15 @@ const ROUND_TRIPS: usize = 9;
 /// What a user who may not run INFO leaves unknown.
 const UNCHECKED: &str = "version, topology, eviction, persistence, replicas and clients";
 
+/// What is to hold when Redis loses data (S6).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// Holders of before and after may overlap for at most one lease.
+    Bounded,
+    /// They never overlap.
+    Strict,
+}
+
 /// What was found.
 #[derive(Clone, Debug)]
 pub struct Survey {
@@ -30,8 +39,9 @@ pub struct Survey {
     pub acl_rule: String,
 }
 
-/// Looks at the Redis that `config` names. Takes a few round trips, or the connection's time limit.
-pub async fn survey(config: &RedisConfig) -> Survey {
+/// Looks at the Redis that `config` names, for locks with this guarantee. Takes a few round trips, or the connection's time
+/// limit.
+pub async fn survey(config: &RedisConfig, wanted: Wanted) -> Survey {
     let names = Names::new(&config.prefix, &config.namespace);
     let needs = Needs::new(&names, &config.mode);
     let user = user_of(config);
@@ -40,10 +50,11 @@ pub async fn survey(config: &RedisConfig) -> Survey {
     match open(config, &mut findings).await {
         Ok((mut line, reachable)) => {
             findings.push(reachable);
-            look_around(&mut line.commands, config, &needs, &acl_rule, &mut findings).await;
+            look_around(&mut line.commands, config, wanted, &needs, &acl_rule, &mut findings).await;
         }
         Err(unreachable) => findings.push(unreachable),
     }
+    findings.push(fitness::guarantee(wanted));
     Survey { findings, acl_rule }
 }
 
@@ -68,6 +79,7 @@ async fn open(config: &RedisConfig, findings: &mut Vec<Finding>) -> Result<(Wire
 async fn look_around(
     wire: &mut MultiplexedConnection,
     config: &RedisConfig,
+    wanted: Wanted,
     needs: &Needs,
     rule: &str,
     findings: &mut Vec<Finding>,
@@ -81,7 +93,7 @@ async fn look_around(
                 return;
             }
             let settings = settings(wire).await;
-            findings.extend([fitness::eviction(&info), fitness::persistence(&info, &settings)]);
+            findings.extend([fitness::eviction(&info), fitness::persistence(&info, &settings, wanted)]);
             findings.extend([fitness::replication(&info, &settings), fitness::clients(&info)]);
         }
         Err(error) => findings.push(Finding::warn(
@@ -94,9 +106,9 @@ async fn look_around(
         // It may not ask.
         user_of(config).unwrap_or_else(|| "of this connection".into())
     });
-    findings.push(needs.denied(wire).await.map_or_else(
+    findings.push(needs.ask(wire).await.map_or_else(
         |error| Finding::fail("rights", reason(&error), format!("let an operator of Redis run: {rule}")),
-        |denied| fitness::rights(&user, &denied, rule),
+        |answer| fitness::rights(&user, &answer.denied, answer.may_too_much, rule),
     ));
     match trips(wire).await {
         Ok(trips) => findings.extend(trips.judged(config.response_timeout)),
@@ -137,11 +149,21 @@ while at <= #ARGV do
 end
 return denied";
 
+/// What nobody needs who only locks.
+const FAR_TOO_MUCH: &str = "flushall";
+
+/// What a user may do.
+struct Rights {
+    /// Of what is needed, the commands that it may not run, or not on our keys and channels.
+    denied: Vec<String>,
+    may_too_much: bool,
+}
+
 impl Needs {
     fn new(names: &Names, mode: &Mode) -> Needs {
         let record = names.record(&Key::new("doctor").expect("is a key"));
         let inbox = names.inbox(Incarnation(0));
-        let commands: [&[&str]; 9] = [
+        let commands: [&[&str]; 10] = [
             &["ping"],
             &["time"],
             &["get", &record],
@@ -151,6 +173,7 @@ impl Needs {
             &["subscribe", &inbox],
             &["script", "load", ""],
             &["evalsha", "0", "1", &record],
+            &["scan", "0"],
         ];
         // Whoever sentinels name is asked what it is.
         let role: &[&[&str]] = if let Mode::Sentinel(_) = mode { &[&["role"]] } else { &[] };
@@ -158,29 +181,29 @@ impl Needs {
         Needs { commands: commands.iter().chain(role).map(owned).collect() }
     }
 
-    /// The commands that this user may not run, or not on our keys and channels.
-    async fn denied(&self, wire: &mut MultiplexedConnection) -> RedisResult<Vec<String>> {
+    async fn ask(&self, wire: &mut MultiplexedConnection) -> RedisResult<Rights> {
         let sha: String = cmd("SCRIPT").arg("LOAD").arg(MAY_I).query_async(wire).await?;
         let mut question = cmd("EVALSHA");
         question.arg(sha).arg(0);
         for command in &self.commands {
             question.arg(command.len()).arg(command);
         }
+        question.arg(1).arg(FAR_TOO_MUCH);
         let denied: Vec<usize> = question.query_async(wire).await?;
+        let may_too_much = !denied.contains(&self.commands.len());
         let name = |at: usize| self.commands.get(at).map(|words| words[0].to_uppercase());
-        Ok(denied.into_iter().filter_map(name).collect())
+        Ok(Rights { denied: denied.into_iter().filter_map(name).collect(), may_too_much })
     }
 
-    /// The command that makes a user with these rights. INFO lets it check what it runs on, SCAN list the fleet's keys; the rest is how a connection
-    /// introduces itself.
+    /// The command that makes a user with these rights. INFO lets it check what it runs on, SCAN list the fleet's keys; the
+    /// rest is how a connection introduces itself.
     fn rule(&self, user: Option<&str>, names: &Names) -> String {
         let (keys, channels) = names.patterns();
         let named = self.commands.iter().map(|words| match words[0].as_str() {
             "script" => "+script|load".to_owned(),
             command => format!("+{command}"),
         });
-        let commands: Vec<_> =
-            named.chain(["+info", "+scan", "+hello", "+select"].map(str::to_owned)).collect();
+        let commands: Vec<_> = named.chain(["+info", "+hello", "+select"].map(str::to_owned)).collect();
         let user = user.unwrap_or("sidelock");
         format!(
             "ACL SETUSER {user} on >PASSWORD resetkeys ~{keys} resetchannels &{channels} -@all {}",
