@@ -26,12 +26,23 @@ PR_SET_NO_NEW_PRIVS = 38
 class NameServer(threading.Thread):
     """Knows one name, as 127.0.0.1, and remembers what it was asked for (RFC 1035)."""
 
+    running: dict[str, "NameServer"] = {}
+
     def __init__(self, name: str) -> None:
         super().__init__(daemon=True)
         self.name = name
         self.asked: list[str] = []
         self.socket = socket.socket(type=socket.SOCK_DGRAM)
         self.socket.bind(("127.0.0.1", 53))
+
+    @classmethod
+    def for_name(cls, name: str) -> "NameServer":
+        """The one of all tests, since there is one such port; it was asked nothing yet."""
+        if name not in cls.running:
+            cls.running[name] = cls(name)
+            cls.running[name].start()
+        cls.running[name].asked.clear()
+        return cls.running[name]
 
     def run(self) -> None:
         while True:
@@ -55,7 +66,7 @@ class NameServer(threading.Thread):
 class Pod:
     """The read-only root of a container, and the folder that all containers of the pod share, whatever their user."""
 
-    def __init__(self, image: Path) -> None:
+    def __init__(self, image: Path, secret: Path | None = None) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="sl-pod-"))
         self.folder.chmod(0o755)
         self.root, self.shared = self.folder / "root", self.folder / "shared"
@@ -64,6 +75,9 @@ class Pod:
         (self.root / "etc/resolv.conf").write_text(RESOLV_CONF)
         (self.root / "etc/hosts").write_text("127.0.0.1 localhost\n")
         (self.root / "proc").mkdir()
+        if secret:
+            # The Secret of the manifest, as the kubelet mounts it: readable for all.
+            shutil.copytree(secret, self.root / "etc/sidelock/redis")
         self.shared.mkdir()
         run("mount", "-t", "tmpfs", "-o", "mode=0777", "emptydir", self.shared)
         run("mount", "--bind", self.root, self.root)

@@ -110,8 +110,7 @@ def sidecar(image: tuple[dict, Path]) -> Iterator[Sidecar]:
 
 @RIG
 def test_in_a_pod_it_does_what_the_manifest_says(sidecar: Sidecar, tmp_path: Path) -> None:
-    names = NameServer(REDIS_NAME)
-    names.start()
+    names = NameServer.for_name(REDIS_NAME)
     assert sidecar.says("--version")[1].startswith("sidelock ")
     binary = shutil.copy(BINARY, sidecar.pod.folder / "sidelock")
     app = {"SIDELOCK_SOCKET": str(sidecar.socket)}
@@ -140,6 +139,44 @@ def test_in_a_pod_it_does_what_the_manifest_says(sidecar: Sidecar, tmp_path: Pat
             assert unlock.returncode == 0, unlock
             assert serving.ends() == 0
     assert not sidecar.socket.exists(), "the socket goes with it"
+
+
+@pytest.fixture
+def secret(tmp_path: Path) -> Path:
+    """What the Secret for Redis over TLS has: the authority. Beside it, what Redis has."""
+    openssl, there = tool("openssl"), tmp_path / "secret"
+    there.mkdir()
+    new = [openssl, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"]
+    run(*new, "-subj", "/CN=authority", "-keyout", tmp_path / "ca.key", "-out", there / "ca.crt")
+    sign = ["-CA", there / "ca.crt", "-CAkey", tmp_path / "ca.key", "-addext", "subjectAltName=DNS:redis"]
+    leaf = ["-addext", "basicConstraints=critical,CA:FALSE", "-subj", "/CN=redis"]
+    run(*new, *sign, *leaf, "-keyout", tmp_path / "redis.key", "-out", tmp_path / "redis.crt")
+    (there / "password").write_text("hunter2\n")
+    return there
+
+
+@RIG
+def test_in_a_pod_it_reaches_redis_by_name_over_tls(image: tuple[dict, Path], secret: Path, tmp_path: Path) -> None:
+    names = NameServer.for_name(REDIS_NAME)
+    config, root = image
+    pair = ["--tls-cert-file", tmp_path / "redis.crt", "--tls-key-file", tmp_path / "redis.key"]
+    asked = ["--tls-ca-cert-file", secret / "ca.crt", "--tls-auth-clients", "no", "--requirepass", "hunter2"]
+    place = ["--bind", "127.0.0.1", "--port", "0", "--tls-port", "6379", "--save", "", "--dir", tmp_path]
+    with Pod(root, secret) as pod, Program("redis-server", *place, *pair, *asked) as redis:
+        redis.line("eady to accept connections")
+        sidecar = Sidecar(config, pod)
+        sidecar.environment |= {"SIDELOCK_REDIS_URL": "rediss://redis:6379"}
+        sidecar.environment |= {"SIDELOCK_REDIS_PASSWORD_FILE": "/etc/sidelock/redis/password"}
+        code, said = sidecar.says("doctor", "--redis", "rediss://redis:6379")
+        assert code == 1 and "name that one in redis.ca_file" in said, "the image's own authorities do not know it"
+        sidecar.environment |= {"SIDELOCK_REDIS_CA_FILE": "/etc/sidelock/redis/ca.crt"}
+        with sidecar.start() as serving:
+            sidecar.until("/readyz/store", 200)
+            assert REDIS_NAME in names.asked
+            code, said = sidecar.says("doctor")
+            assert "over TLS" in said and "hunter2" not in said, (code, said)
+            assert sidecar.says("run", "k", "--", "/usr/local/bin/sidelock", "--version")[0] == 0
+            assert serving.ends() == 0
 
 
 @RIG
