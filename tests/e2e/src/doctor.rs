@@ -47,11 +47,23 @@ impl Verdicts {
     /// # Panics
     /// If it was not made.
     pub fn check(&self, name: &str) -> (String, String) {
+        let (verdict, says) = self.said(name);
+        (verdict, format!("{says}: {}", self.field(name, "remedy")))
+    }
+
+    /// The verdict of a check, and what was found, without what to do about it.
+    ///
+    /// # Panics
+    /// If it was not made.
+    pub fn said(&self, name: &str) -> (String, String) {
+        (self.field(name, "verdict"), self.field(name, "says"))
+    }
+
+    fn field(&self, name: &str, field: &str) -> String {
         let checks = self.document["checks"].as_array().expect("a list");
         let found = checks.iter().find(|check| check["check"] == name);
         let found = found.unwrap_or_else(|| panic!("{name} was not checked: {}", self.text));
-        let text = |field: &str| found[field].as_str().unwrap_or_default().to_owned();
-        (text("verdict"), format!("{}: {}", text("says"), text("remedy")))
+        found[field].as_str().unwrap_or_default().to_owned()
     }
 
     /// Asserts the verdict of a check, and that it says this; and that verdict and exit code agree.

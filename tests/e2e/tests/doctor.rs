@@ -94,6 +94,16 @@ fn each_sidecar_is_one_client_of_redis() {
     assert_eq!(sidecars.count(), 2, "{clients}");
 }
 
+/// Providers take commands away from everybody.
+#[test]
+fn a_command_that_was_renamed_is_no_right_and_no_trouble() {
+    let redis = Redis::with(&["--rename-command", "FLUSHALL", "wipe"]);
+    Verdicts::on(&redis).expect("rights", "ok", "besides: other keys, other channels");
+    let found = Verdicts::on(&Redis::with(&["--rename-command", "SCAN", "look"]));
+    found.expect("rights", "warn", "ls --fleet");
+    assert_eq!(found.code, 0, "{}", found.text);
+}
+
 #[test]
 fn a_redis_that_is_not_there_or_does_not_answer_is_not_fit() {
     Verdicts::on(&Redis::absent()).expect("redis", "fail", "can not be used");
@@ -106,7 +116,7 @@ fn a_redis_that_is_not_there_or_does_not_answer_is_not_fit() {
 #[test]
 fn a_wrong_password_is_said_and_not_shown() {
     let redis = Redis::with_password("right-one");
-    Verdicts::on(&redis).expect("redis", "fail", "none is configured");
+    Verdicts::on(&redis).expect("redis", "fail", "redis.password_file");
     let mut file = tempfile::NamedTempFile::new().expect("a file");
     file.write_all(b"wrong-one").expect("our file");
     let path = file.path().to_string_lossy().into_owned();
@@ -137,6 +147,11 @@ fn missing_rights_are_named_and_the_printed_rule_is_enough() {
     as_user(&redis, "scripts").expect("rights", "fail", "script");
     redis.command(&["ACL", "SETUSER", "blind", "on", ">pw", "~*", "&*", "+@all", "-scan"]);
     as_user(&redis, "blind").expect("rights", "warn", "ls --fleet");
+    redis.command(&["ACL", "SETUSER", "deaf", "on", ">pw", "~*", "&*", "+@all", "-info"]);
+    let deaf = as_user(&redis, "deaf");
+    deaf.expect("rights", "warn", "INFO");
+    deaf.expect("info", "warn", "eviction");
+    assert_eq!(deaf.code, 0, "{}", deaf.text);
 
     redis.command(&["ACL", "SETUSER", "just", "on", ">pw"]);
     let none = as_user(&redis, "just");

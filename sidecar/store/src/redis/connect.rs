@@ -315,7 +315,7 @@ pub(super) fn reason(error: &RedisError) -> String {
         ("WRONGPASS", _) | (_, ErrorKind::AuthenticationFailed) => {
             "WRONGPASS: Redis refuses this user or password; correct them: their file is read anew for the next attempt".into()
         }
-        ("NOAUTH", _) => "Redis wants a password and none is configured".into(),
+        ("NOAUTH", _) => "Redis wants a password and none is configured: write it into a file that redis.password_file names".into(),
         ("NOPERM", _) => format!("Redis does not let this user do what Sidelock needs: {detail}"),
         (_, ErrorKind::RESP3NotSupported) => {
             format!("this server is too old: Sidelock needs Redis {MAJOR_MIN}.0 or newer")

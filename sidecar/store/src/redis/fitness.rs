@@ -315,27 +315,6 @@ pub(super) fn latency(middle: Duration, longest: Duration, patience: Duration) -
     }
 }
 
-/// Whether the user may do all that is needed; `denied` is what not.
-pub(super) fn rights(user: &str, denied: &[String], may_too_much: bool, rule: &str) -> Finding {
-    let far_more =
-        if may_too_much { ", and far more: the rule below is enough" } else { " and nothing else" };
-    match denied {
-        [] => Finding::ok("rights", format!("user {user} may do all that is needed{far_more}")),
-        [only] if only == "SCAN" => Finding::warn(
-            "rights",
-            format!(
-                "user {user} may not run SCAN: what the whole fleet holds can not be listed (`ls --fleet`)"
-            ),
-            format!("let an operator of Redis run: {rule}"),
-        ),
-        denied => Finding::fail(
-            "rights",
-            format!("user {user} may not run, or not on our keys and channels: {}", denied.join(" ")),
-            format!("let an operator of Redis run: {rule}"),
-        ),
-    }
-}
-
 /// The level in force.
 pub(super) fn guarantee(wanted: Wanted) -> Finding {
     match wanted {

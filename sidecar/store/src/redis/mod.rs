@@ -14,6 +14,7 @@ mod dial;
 mod sentinel;
 mod connect;
 mod fitness;
+mod rights;
 mod survey;
 mod names;
 mod codec;
