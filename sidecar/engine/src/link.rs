@@ -9,6 +9,9 @@ use foldhash::fast::RandomState;
 use std::collections::HashMap;
 use std::time::Duration;
 
+/// Between two alarms about the store's clock.
+const ALARM_EVERY: Duration = Duration::from_secs(60);
+
 /// What a call was for, so that its answer finds its way.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Sent {
@@ -45,9 +48,12 @@ pub(crate) struct Link {
     calls: HashMap<CallId, Sent, RandomState>,
     /// A store time, and the boottimes when we heard it and when we asked.
     clock: Option<(StoreTime, Time, Time)>,
-    /// The highest store time seen, plus the fence lead if the store may have been another one in between.
+    /// The highest store time seen.
+    seen: StoreTime,
+    /// The same, plus the fence lead for each time that the store may have been another one in between.
     floor: u64,
-    regressed: bool,
+    /// When it was last said that the store's clock went back.
+    alarmed: Option<Time>,
     round_trip: Duration,
     /// When the wall clock was last seen to run ahead: what was sent before proves nothing any more (H9).
     stepped: Time,
@@ -66,6 +72,11 @@ impl Link {
         }
         self.up = true;
         self.clock = Some((at, now, now));
+        self.saw(at);
+    }
+
+    fn saw(&mut self, at: StoreTime) {
+        self.seen = self.seen.max(at);
         self.floor = self.floor.max(at.0);
     }
 
@@ -104,15 +115,20 @@ impl Link {
         self.calls.len()
     }
 
-    /// An answer tells the store's time and how far it is. True: that clock went back, and this is the first sign of it.
+    /// An answer tells the store's time and how far it is. True: that clock went back, and somebody has to hear of it. A cluster
+    /// has many clocks: as far apart as a fence may lead they do no harm, and where they are further apart every other answer
+    /// shows it.
     pub(crate) fn observe(&mut self, now: Time, sent: Time, at: StoreTime) -> bool {
-        let before = self.regressed;
-        self.regressed = at.0 + FENCE_LEAD_MAX_US + 2 < self.floor;
+        let regressed = at.0 + FENCE_LEAD_MAX_US + 2 < self.seen.0;
+        let alarm = regressed && self.alarmed.is_none_or(|alarmed| now.since(alarmed) >= ALARM_EVERY);
+        if alarm {
+            self.alarmed = Some(now);
+        }
         self.clock = Some((at, now, sent));
-        self.floor = self.floor.max(at.0);
+        self.saw(at);
         let sample = now.since(sent);
         self.round_trip = if self.round_trip.is_zero() { sample } else { (self.round_trip * 7 + sample) / 8 };
-        self.regressed && !before
+        alarm
     }
 
     /// The store's clock as we would guess it: behind, if anything, by what the last answer travelled.
@@ -152,6 +168,24 @@ mod tests {
         link.went_down();
         link.went_up(Time(2), StoreTime(500_000));
         assert_eq!(link.floor(), 1_000_000 + FENCE_LEAD_MAX_US + 2);
+    }
+
+    #[test]
+    fn a_clock_that_went_back_is_told_once_a_minute_and_a_reconnection_is_no_such_thing() {
+        let mut link = Link::default();
+        let lead = FENCE_LEAD_MAX_US + 2;
+        let second = |number: u64| Time(number * 1_000_000_000);
+        link.went_up(second(0), StoreTime(1_000_000));
+        link.went_up(second(0), StoreTime(1_000_000));
+        link.went_up(second(0), StoreTime(1_000_000));
+        assert!(
+            !link.observe(second(1), second(1), StoreTime(1_000_000 - lead)),
+            "as far apart as clocks may be"
+        );
+        assert!(link.observe(second(2), second(2), StoreTime(1_000_000 - lead - 1)));
+        assert!(!link.observe(second(3), second(3), StoreTime(1_000_000)));
+        assert!(!link.observe(second(4), second(4), StoreTime(500_000)), "it was told just now");
+        assert!(link.observe(second(62), second(62), StoreTime(500_000)));
     }
 
     #[test]
