@@ -20,11 +20,11 @@ pub(crate) struct ServeArgs {
     /// Where locks live; redis if --redis is given, else memory: this host only
     #[arg(long, value_name = "memory|redis")]
     store: Option<String>,
-    /// Redis to share locks through: redis://HOST:6379/0, rediss://… (TLS) or unix:///PATH; or all sentinels
+    /// Redis to share locks through: redis://HOST:6379/0, rediss://… (TLS) or unix:///PATH; or all sentinels, or nodes of a cluster
     #[arg(long, value_name = "URL", num_args = 1..)]
     redis: Vec<String>,
-    /// What is there; cluster is not supported yet
-    #[arg(long, value_name = "single|sentinel")]
+    /// What is there
+    #[arg(long, value_name = "single|sentinel|cluster")]
     redis_mode: Option<String>,
     /// What sentinels call the primary that they watch [default: mymaster]
     #[arg(long, value_name = "NAME")]

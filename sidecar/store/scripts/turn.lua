@@ -7,7 +7,7 @@
 --           free_us:8, which is 0 or says when time brings a unit back; inquire: '\14' incarnation:16 seq:8 to:16 keys;
 --           declare: '\15' incarnation:16 seq:8 from:16 stands
 -- Returns   { now_us, answer 1, answer 2, … }: per operation a code byte and packed fields, or '\12' and what is wrong
---           with the record
+--           with the record; in a cluster, behind them { inbox, message, inbox, message … }
 -- Keeps     a record is read once and written once, last (P2); an operation that fails has written nothing and does
 --           not disturb the others; pushes go out when everything is written (P21).
 -- A push    kind:1 incarnation:16 seq:8 [ free_us:8, of a busy one ] [ from:16, of a declared one ] [ length:2 keys or
@@ -116,11 +116,10 @@ for i = 1, #ARGV do
     end
 end
 
+-- An inbox and what is for it, one after the other. What becomes of them stands in publish.lua and hand_over.lua.
+local messages = {}
 for _, w in ipairs(pushes) do
     local prefix, escaped, space = w.key:match('^(.-){(.*)}:(.)')
-    local message = pack('<I1c16I8', w.kind, w.inc, w.seq) .. (w.more or '') .. space .. escaped
-    local inbox = prefix .. 'inbox:' .. (('%02x'):rep(16)):format(w.to:byte(1, 16))
-    -- A push is a hint: one that can not be sent must not turn a written answer into an error.
-    redis.pcall('PUBLISH', inbox, message)
+    messages[#messages + 1] = prefix .. 'inbox:' .. (('%02x'):rep(16)):format(w.to:byte(1, 16))
+    messages[#messages + 1] = pack('<I1c16I8', w.kind, w.inc, w.seq) .. (w.more or '') .. space .. escaped
 end
-return answers

@@ -8,7 +8,9 @@ use crate::merge::Pages;
 use crate::overslept;
 use crate::proxy::{Flows, Proxy};
 use crate::register::Register;
-use crate::store::{Shape, Store};
+use crate::store::{Mark, Shape, Store};
+use crate::wish;
+use fastrand::Rng;
 use rustix::process::Signal;
 use serde_json::Value;
 use sidelock_e2e::process::{Process, until};
@@ -298,6 +300,7 @@ impl Fleet {
     fn way(&self, host: usize) -> Vec<String> {
         match (&self.store, &self.hosts[host].network) {
             (Store::Watched(ensemble), _) => ensemble.flags(),
+            (Store::Sharded(cluster), _) => cluster.flags(),
             (Store::Single(_), Some(network)) => vec!["--redis".into(), network.url()],
             (Store::Single(redis), None) => vec!["--redis".into(), redis.url()],
         }
@@ -386,24 +389,22 @@ impl Fleet {
         self.store.command(words)
     }
 
-    /// Another server takes the primary's place: because it is killed, or though it is alive and goes on answering. Returns
-    /// when nobody uses the old one any more.
-    pub fn fail_over(&mut self, kill: bool) {
-        self.forgetting(false);
-        let Store::Watched(ensemble) = &mut self.store else { panic!("there is nobody to take its place") };
-        let old = if kill { ensemble.kill_primary() } else { ensemble.fail_over() };
-        self.promotions.push(self.clock.now());
-        self.forgetting(false);
-        let Store::Watched(ensemble) = &mut self.store else { return };
-        let new = ensemble.await_another(old);
-        if kill {
-            ensemble.start_again(old, new);
+    /// Another server takes a primary's place: because it is killed, or though it is alive.
+    pub fn fail_over(&mut self, kill: bool, dice: &mut Rng) {
+        let (clock, mut marks) = (self.clock, Vec::new());
+        self.store.fail_over(kill, dice, |mark| marks.push((clock.now(), mark)));
+        for (at, mark) in marks {
+            match mark {
+                Mark::Promoted => self.promotions.push(at),
+                Mark::Lossy => self.add_note(at, Event::Flushed),
+            }
         }
-        // From here on some may use the one and some the other, until all have left.
-        self.forgetting(false);
-        let Store::Watched(ensemble) = &self.store else { return };
-        ensemble.await_left(old);
-        self.forgetting(false);
+    }
+
+    /// The slot of a key that clients use moves to another primary.
+    pub fn move_slot(&mut self, dice: &mut Rng) {
+        let name = wish::name(dice.u32(..wish::KEYS));
+        self.store.move_slot(&format!("sl:1:chaos:{{{name}}}:lock"), dice);
     }
 
     /// When another server took the place of a primary.

@@ -98,6 +98,9 @@ rounds! {
     connections_cut
     sentinels_fail_over
     sentinels_primary_killed
+    cluster_slots_move
+    cluster_hands_over
+    cluster_primary_killed
     mix
     holder_killed
 }
@@ -200,6 +203,24 @@ fn sentinels_fail_over(plan: &mut Plan) {
 
 fn sentinels_primary_killed(plan: &mut Plan) {
     plan.shape = Shape::Watched;
+    plan.clients_min = CONTENDERS;
+    plan.every(5_000, Trouble::PrimaryKilled);
+}
+
+fn cluster_slots_move(plan: &mut Plan) {
+    plan.shape = Shape::Sharded;
+    plan.clients_min = CONTENDERS;
+    plan.every(30, Trouble::SlotMoved);
+}
+
+fn cluster_hands_over(plan: &mut Plan) {
+    plan.shape = Shape::Sharded;
+    plan.clients_min = CONTENDERS;
+    plan.every(3_000, Trouble::FailedOver);
+}
+
+fn cluster_primary_killed(plan: &mut Plan) {
+    plan.shape = Shape::Sharded;
     plan.clients_min = CONTENDERS;
     plan.every(5_000, Trouble::PrimaryKilled);
 }

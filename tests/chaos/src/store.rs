@@ -2,6 +2,8 @@
 //!
 //! Owns which shapes there are, and what can be asked of whichever server keeps the records. Must not know what is plagued.
 
+use fastrand::Rng;
+use sidelock_e2e::cluster::Cluster;
 use sidelock_e2e::redis::Redis;
 use sidelock_e2e::sentinel::Ensemble;
 
@@ -15,6 +17,8 @@ pub enum Shape {
     },
     /// A Redis with replicas, and sentinels.
     Watched,
+    /// A cluster.
+    Sharded,
 }
 
 /// It, as it runs.
@@ -23,6 +27,8 @@ pub enum Store {
     Single(Redis),
     /// See [`Shape::Watched`].
     Watched(Ensemble),
+    /// See [`Shape::Sharded`].
+    Sharded(Cluster),
 }
 
 impl Store {
@@ -32,6 +38,7 @@ impl Store {
             Shape::Single { durable: true } => Store::Single(Redis::durable()),
             Shape::Single { durable: false } => Store::Single(Redis::start()),
             Shape::Watched => Store::Watched(Ensemble::start()),
+            Shape::Sharded => Store::Sharded(Cluster::start()),
         }
     }
 
@@ -39,7 +46,7 @@ impl Store {
     pub fn single(&self) -> Option<&Redis> {
         match self {
             Store::Single(redis) => Some(redis),
-            Store::Watched(_) => None,
+            Store::Watched(_) | Store::Sharded(_) => None,
         }
     }
 
@@ -50,7 +57,9 @@ impl Store {
     pub fn single_mut(&mut self) -> &mut Redis {
         match self {
             Store::Single(redis) => redis,
-            Store::Watched(_) => panic!("there is no such trouble where Redis has replicas"),
+            Store::Watched(_) | Store::Sharded(_) => {
+                panic!("there is no such trouble where Redis has replicas")
+            }
         }
     }
 
@@ -62,6 +71,75 @@ impl Store {
         match self {
             Store::Single(redis) => vec![redis.command(words)],
             Store::Watched(ensemble) => vec![ensemble.await_primary().command(words)],
+            Store::Sharded(cluster) => cluster.command(words),
         }
     }
+
+    /// Another server takes a primary's place: because it is killed, or though it is alive. `mark` is told what happens, at its
+    /// time. Returns when nobody uses the old one any more.
+    ///
+    /// # Panics
+    /// If there is nobody to take its place.
+    pub fn fail_over(&mut self, kill: bool, dice: &mut Rng, mark: impl FnMut(Mark)) {
+        match self {
+            Store::Single(_) => panic!("there is nobody to take its place"),
+            Store::Watched(ensemble) => sentinels_fail_over(ensemble, kill, mark),
+            Store::Sharded(cluster) => cluster_fails_over(cluster, kill, dice, mark),
+        }
+    }
+
+    /// The slot of this name moves to another primary.
+    ///
+    /// # Panics
+    /// If there are no slots.
+    pub fn move_slot(&self, name: &str, dice: &mut Rng) {
+        let Store::Sharded(cluster) = self else { panic!("there are no slots") };
+        let slot = cluster.slot_of(name);
+        let (from, others): (Vec<_>, Vec<_>) =
+            cluster.primaries().into_iter().partition(|number| cluster.has(*number, slot));
+        let from = from.first().expect("somebody has the slot");
+        cluster.move_slot(slot, *from, others[dice.usize(..others.len())]);
+    }
+}
+
+/// What happens in a failover.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mark {
+    /// About now what was written last may be lost, or may not be seen by all.
+    Lossy,
+    /// The next primary takes writes.
+    Promoted,
+}
+
+/// Sentinels do not ask the old primary: it goes on, and sidecars leave it when they hear of the new one.
+fn sentinels_fail_over(ensemble: &mut Ensemble, kill: bool, mut mark: impl FnMut(Mark)) {
+    mark(Mark::Lossy);
+    let old = if kill { ensemble.kill_primary() } else { ensemble.fail_over() };
+    mark(Mark::Promoted);
+    mark(Mark::Lossy);
+    let new = ensemble.await_another(old);
+    if kill {
+        ensemble.start_again(old, new);
+    }
+    // From here on some may use the one and some the other, until all have left.
+    mark(Mark::Lossy);
+    ensemble.await_left(old);
+    mark(Mark::Lossy);
+}
+
+/// A primary that is alive hands over all that it has: nothing is lost.
+fn cluster_fails_over(cluster: &mut Cluster, kill: bool, dice: &mut Rng, mut mark: impl FnMut(Mark)) {
+    let primaries = cluster.primaries();
+    let primary = primaries[dice.usize(..primaries.len())];
+    if kill {
+        mark(Mark::Lossy);
+        cluster.kill_primary(primary);
+        mark(Mark::Promoted);
+        mark(Mark::Lossy);
+        cluster.start_again(primary);
+    } else {
+        cluster.hand_over(primary);
+        mark(Mark::Promoted);
+    }
+    cluster.await_settled();
 }

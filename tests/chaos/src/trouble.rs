@@ -45,6 +45,8 @@ pub enum Trouble {
     FailedOver,
     /// The primary is killed, and another server takes its place.
     PrimaryKilled,
+    /// The slot of a key moves to another primary.
+    SlotMoved,
     /// FLUSHALL.
     Flushed,
     /// SCRIPT FLUSH.
@@ -202,6 +204,7 @@ fn kind_of(trouble: Trouble) -> Kind {
         | Trouble::RedisLost
         | Trouble::FailedOver
         | Trouble::PrimaryKilled
+        | Trouble::SlotMoved
         | Trouble::Flushed
         | Trouble::ScriptsFlushed
         | Trouble::ConnectionsKilled(_) => Kind::Redis,
@@ -211,7 +214,7 @@ fn kind_of(trouble: Trouble) -> Kind {
 /// Strikes the victim of this number; what ends it, and after how long, unless it is over at once.
 fn strike(fleet: &mut Fleet, trouble: Trouble, victim: usize, dice: &mut Rng) -> Option<(Duration, Relief)> {
     let ttl = fleet.size().tenure_ttl;
-    let mut span = |from: f64, to: f64| ttl.mul_f64(from + (to - from) * dice.f64());
+    let span = |dice: &mut Rng, from: f64, to: f64| ttl.mul_f64(from + (to - from) * dice.f64());
     match trouble {
         Trouble::ClientKilled => {
             fleet.replace_client(victim);
@@ -219,7 +222,7 @@ fn strike(fleet: &mut Fleet, trouble: Trouble, victim: usize, dice: &mut Rng) ->
         }
         Trouble::ClientStopped => {
             fleet.stop_client(victim);
-            Some((span(0.1, 1.6), Relief::Continue))
+            Some((span(dice, 0.1, 1.6), Relief::Continue))
         }
         Trouble::ClientAsleep => {
             fleet.stop_client(victim);
@@ -231,22 +234,26 @@ fn strike(fleet: &mut Fleet, trouble: Trouble, victim: usize, dice: &mut Rng) ->
         }
         Trouble::SidecarKilled => {
             fleet.kill_sidecar(victim);
-            Some((span(0.0, 0.3), Relief::Start))
+            Some((span(dice, 0.0, 0.3), Relief::Start))
         }
         Trouble::SidecarStopped => {
             fleet.stop_sidecar(victim);
-            Some((span(0.5, 2.0), Relief::Continue))
+            Some((span(dice, 0.5, 2.0), Relief::Continue))
         }
         Trouble::RedisStopped => {
             fleet.stop_redis();
-            Some((span(0.1, 1.5), Relief::Continue))
+            Some((span(dice, 0.1, 1.5), Relief::Continue))
         }
         Trouble::RedisKilled | Trouble::RedisLost => {
             fleet.kill_redis(trouble == Trouble::RedisKilled);
-            Some((span(0.0, 0.8), Relief::Start))
+            Some((span(dice, 0.0, 0.8), Relief::Start))
         }
         Trouble::FailedOver | Trouble::PrimaryKilled => {
-            fleet.fail_over(trouble == Trouble::PrimaryKilled);
+            fleet.fail_over(trouble == Trouble::PrimaryKilled, dice);
+            None
+        }
+        Trouble::SlotMoved => {
+            fleet.move_slot(dice);
             None
         }
         Trouble::Flushed | Trouble::ScriptsFlushed | Trouble::ConnectionsKilled(_) => {

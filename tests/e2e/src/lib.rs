@@ -7,6 +7,7 @@
 //! These tests measure how long things take: run them one at a time (`--test-threads=1`, as `tests/run` does).
 
 pub mod certificates;
+pub mod cluster;
 pub mod doctor;
 pub mod fake_redis;
 pub mod frames;

@@ -159,7 +159,8 @@ impl Redis {
     /// # Panics
     /// If it is not there.
     pub fn port(&self) -> u16 {
-        self.argument("--port").and_then(|port| port.parse().ok()).expect("it listens on loopback")
+        let port = self.argument("--tls-port").or(self.argument("--port"));
+        port.and_then(|port| port.parse().ok()).expect("it listens on loopback")
     }
 
     /// Whether it was started, and not killed since.
@@ -229,6 +230,11 @@ fn exchange(reader: &mut BufReader<UnixStream>, words: &[&str]) -> Result<String
         request.push_str(&format!("${}\r\n{word}\r\n", word.len()));
     }
     reader.get_mut().write_all(request.as_bytes()).expect("the server reads");
+    answer(reader)
+}
+
+/// Reads one answer, of an array a line for each of its elements; or the server's error.
+fn answer(reader: &mut BufReader<UnixStream>) -> Result<String, String> {
     let mut head = String::new();
     reader.read_line(&mut head).expect("the server answers");
     let (kind, rest) = head.trim_end().split_at(1);
@@ -240,7 +246,12 @@ fn exchange(reader: &mut BufReader<UnixStream>, words: &[&str]) -> Result<String
             reader.read_exact(&mut bulk).expect("the whole answer");
             Ok(String::from_utf8_lossy(&bulk).trim_end().to_owned())
         }
+        "*" => {
+            let count = rest.parse::<usize>().expect("a length");
+            let elements: Vec<_> = (0..count).map(|_| answer(reader)).collect::<Result<_, _>>()?;
+            Ok(elements.join("\n"))
+        }
         "-" => Err(rest.to_owned()),
-        _ => panic!("{words:?} was answered {head}"),
+        _ => panic!("the server speaks RESP2, but said {head}"),
     }
 }

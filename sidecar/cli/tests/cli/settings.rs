@@ -10,10 +10,9 @@ fn say(words: &str) -> Said {
 }
 
 #[test]
-fn help_says_what_is_not_supported_yet() {
+fn help_names_the_kinds_of_redis() {
     let help = say("serve --help").out;
-    assert!(help.contains("--redis-mode <single|sentinel>"), "{help}");
-    assert!(help.contains("cluster is not supported yet"), "{help}");
+    assert!(help.contains("--redis-mode <single|sentinel|cluster>"), "{help}");
 }
 
 #[test]
@@ -43,7 +42,8 @@ fn config_check_refuses_what_serve_refuses() {
     for flags in [
         "--redis rediss://h/#insecure",
         "--redis rediss://h --redis-ca-file /nonexistent/ca.pem",
-        "--redis redis://h --redis-mode cluster",
+        "--redis redis://h --redis-mode sentinel --redis-sentinel-password-file /nonexistent/password",
+        "--redis rediss://h/#insecure --redis-mode cluster",
         "--redis redis://a redis://b",
         "--redis redis://h --redis-ca-file /ca.pem",
         "--redis redis://h --redis-password-file /nonexistent/password",

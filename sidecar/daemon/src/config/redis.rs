@@ -12,8 +12,8 @@ use std::path::PathBuf;
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct Redis {
-    /// Where: `redis://host:port/db`, `rediss://…` with TLS, or `unix:///path`. One server, or all sentinels; Cluster is not
-    /// supported yet.
+    /// Where: `redis://host:port/db`, `rediss://…` with TLS, or `unix:///path`. One server, all sentinels, or some
+    /// nodes of a cluster.
     pub url: Vec<Url>,
     /// What is there.
     pub mode: Mode,
@@ -57,7 +57,7 @@ pub enum Mode {
     Single,
     /// Watched by sentinels, who say where the primary is.
     Sentinel,
-    /// A cluster: not supported yet.
+    /// A cluster, whose nodes know each other.
     Cluster,
 }
 

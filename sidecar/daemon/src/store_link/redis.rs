@@ -157,9 +157,7 @@ fn adapter_config(config: &Config) -> Result<RedisConfig, String> {
                 password_file: redis.sentinel_password_file.clone(),
             },
         }),
-        RedisMode::Cluster => {
-            return Err("redis.mode: this version knows no cluster; use \"single\" or \"sentinel\"".into());
-        }
+        RedisMode::Cluster => Mode::Cluster,
     };
     if redis.guarantee != Guarantee::Bounded {
         return Err("redis.guarantee: this version promises \"bounded\" only".into());
@@ -248,13 +246,21 @@ mod tests {
     }
 
     #[test]
+    fn a_cluster_is_some_nodes() {
+        let mut config = config(&["redis://a:7000", "redis://b:7000"]);
+        config.redis.mode = RedisMode::Cluster;
+        assert_eq!(check(&config), Ok(()));
+        config.redis.url.clear();
+        assert!(check(&config).unwrap_err().contains("redis.url: those of some nodes"));
+    }
+
+    #[test]
     fn what_this_version_can_not_do_is_said_by_name() {
         let refused = |change: fn(&mut Config)| {
             let mut config = config(&["redis://h"]);
             change(&mut config);
             adapter_config(&config).unwrap_err()
         };
-        assert!(refused(|c| c.redis.mode = RedisMode::Cluster).contains("redis.mode"));
         assert!(refused(|c| c.redis.guarantee = Guarantee::Strict).contains("redis.guarantee"));
         assert!(check(&config(&["redis://h", "redis://i"])).unwrap_err().contains("redis.url: exactly one"));
         assert_eq!(check(&config(&["redis://h"])), Ok(()));

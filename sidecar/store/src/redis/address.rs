@@ -13,7 +13,7 @@ use std::path::PathBuf;
 const WITH_TLS: [(&str, &str); 2] = [("rediss://", "redis://"), ("valkeys://", "valkey://")];
 
 /// One server, and how it is spoken to.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Address {
     Unix(PathBuf),
     Tcp { host: String, port: u16, tls: bool },
@@ -22,6 +22,16 @@ pub(super) enum Address {
 impl Address {
     pub(super) fn has_tls(&self) -> bool {
         matches!(self, Address::Tcp { tls: true, .. })
+    }
+
+    /// Another node of the same cluster, as this one says it: with no host, on this one's.
+    pub(super) fn sibling(&self, said: &str, port: u16) -> Address {
+        let own = match self {
+            Address::Unix(_) => "localhost",
+            Address::Tcp { host, .. } => host,
+        };
+        let host = if said.is_empty() { own } else { said };
+        Address::Tcp { host: host.to_owned(), port, tls: self.has_tls() }
     }
 }
 
@@ -65,6 +75,14 @@ fn settled(settings: RedisConnectionInfo) -> RedisConnectionInfo {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_node_names_others_as_it_sees_them() {
+        let (address, _) = read("rediss://h:1").unwrap();
+        assert_eq!(address.sibling("i", 2).to_string(), "i:2");
+        assert_eq!(address.sibling("", 2).to_string(), "h:2");
+        assert!(address.sibling("i", 2).has_tls());
+    }
 
     #[test]
     fn schemes_say_how_it_is_spoken_to() {

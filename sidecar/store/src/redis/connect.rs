@@ -8,7 +8,7 @@ use super::codec;
 use super::dial::{Access, Dialer, Wire};
 use super::fitness::{self, Info, MAJOR_MIN};
 use super::names::Names;
-use super::script::{TURN, TURN_UNDER_OOM};
+use super::script::programs;
 use super::sentinel::Sentinels;
 use super::{Mode, RedisConfig, RedisConfigError};
 use crate::finding::Verdict;
@@ -31,9 +31,10 @@ const NAME: &str = "sidelock";
 /// Knows how to connect.
 pub(super) struct Connector {
     place: Place,
-    dialer: Dialer,
+    dialer: Arc<Dialer>,
     names: Names,
-    inbox: String,
+    /// What is heard on the same connection. `None`: it is a node of a cluster, whose inboxes are heard elsewhere.
+    inbox: Option<String>,
     response_timeout: Duration,
 }
 
@@ -57,6 +58,8 @@ pub(super) struct Connection {
     pub(super) warning: Option<String>,
     /// Another server takes this one's place where it refuses writes.
     pub(super) replaceable: bool,
+    /// It is a node of a cluster.
+    pub(super) sharded: bool,
 }
 
 /// Ends when another server has taken the place of the one in use: which.
@@ -86,8 +89,14 @@ impl Connector {
         let dialer = Dialer::new(settings, config.access.clone(), config.connect_timeout);
         place.check(&dialer).map_err(RedisConfigError::Access)?;
         let names = Names::new(&config.prefix, &config.namespace);
-        let inbox = names.inbox(incarnation);
+        let (dialer, inbox) = (Arc::new(dialer), Some(names.inbox(incarnation)));
         Ok(Connector { place, dialer, names, inbox, response_timeout: config.response_timeout })
+    }
+
+    /// For a node of a cluster.
+    pub(super) fn of_node(address: Address, dialer: Arc<Dialer>, config: &RedisConfig) -> Connector {
+        let (place, names) = (Place::Known(address), Names::new(&config.prefix, &config.namespace));
+        Connector { place, dialer, names, inbox: None, response_timeout: config.response_timeout }
     }
 
     /// One attempt. What is wrong, in words for the log, if it fails.
@@ -186,6 +195,8 @@ impl Connector {
             check_role(&mut wire).await?;
         }
         let warning = check(&mut wire).await?;
+        let sharded = self.inbox.is_none();
+        let [with_asks, without] = programs(sharded);
         let (turn, turn_under_oom, (seconds, micros)): (String, String, (u64, u64)) = redis::pipe()
             .cmd("HELLO")
             .arg(3)
@@ -194,14 +205,16 @@ impl Connector {
             .ignore()
             .cmd("SCRIPT")
             .arg("LOAD")
-            .arg(TURN)
+            .arg(with_asks)
             .cmd("SCRIPT")
             .arg("LOAD")
-            .arg(TURN_UNDER_OOM)
+            .arg(without)
             .cmd("TIME")
             .query_async(&mut wire)
             .await?;
-        wire.subscribe(&self.inbox).await?;
+        if let Some(inbox) = &self.inbox {
+            wire.subscribe(inbox).await?;
+        }
         Ok(Connection {
             wire,
             _line: line,
@@ -211,6 +224,7 @@ impl Connector {
             at: StoreTime(seconds * 1_000_000 + micros),
             warning,
             replaceable,
+            sharded,
         })
     }
 }
@@ -223,6 +237,7 @@ impl Place {
                 address::read(url).map(|(there, settings)| (Place::Known(there), settings))
             }
             (Mode::Single, _) => Err(RedisConfigError::Addresses("exactly one is needed in mode single")),
+            (Mode::Cluster, _) => Err(RedisConfigError::Addresses("a cluster is no single server")),
             (Mode::Sentinel(_), []) => {
                 Err(RedisConfigError::Addresses("those of the sentinels are needed in mode sentinel"))
             }

@@ -36,7 +36,7 @@ impl Info {
         self.0.get(field).map(String::as_str)
     }
 
-    fn text(&self, field: &str) -> &str {
+    pub(super) fn text(&self, field: &str) -> &str {
         self.said(field).unwrap_or("unknown")
     }
 
@@ -98,6 +98,11 @@ pub(super) fn is_sentinel(info: &Info) -> bool {
     kind(info) == "sentinel"
 }
 
+/// A replica has none of its own.
+pub(super) fn is_replica(info: &Info) -> bool {
+    info.text("role") == "slave"
+}
+
 /// What kind of server it is; Valkey has another name for that.
 fn kind(info: &Info) -> &str {
     info.said("server_mode").unwrap_or(info.text("redis_mode"))
@@ -111,10 +116,14 @@ pub(super) fn topology(info: &Info, mode: &Mode) -> Finding {
             "this is a Sentinel, which stores nothing",
             "set redis.mode to sentinel and redis.service to the name of what it watches",
         ),
-        ("cluster", ..) => Finding::fail(
+        ("cluster", _, Mode::Cluster) => Finding::ok("topology", "a node of a Redis Cluster"),
+        ("cluster", ..) => {
+            Finding::fail("topology", "this is a node of a Redis Cluster", "set redis.mode to cluster")
+        }
+        (_, _, Mode::Cluster) => Finding::fail(
             "topology",
-            "this is a node of a Redis Cluster",
-            "this version speaks to a single primary; give the address of one that is not part of a cluster",
+            "this server is in no cluster",
+            "set redis.mode to single, or give the addresses of a cluster's nodes",
         ),
         (_, "slave", Mode::Single) => Finding::fail(
             "topology",
@@ -374,8 +383,10 @@ mod tests {
         for (text, mode, word) in [
             ("redis_mode:sentinel", Mode::Single, "set redis.mode to sentinel"),
             ("redis_mode:sentinel", watched(), "Sentinel"),
-            ("redis_mode:cluster\nrole:master", Mode::Single, "Cluster"),
-            ("server_mode:cluster\nrole:master", Mode::Single, "Cluster"),
+            ("redis_mode:cluster\nrole:master", Mode::Single, "set redis.mode to cluster"),
+            ("redis_mode:cluster\nrole:master", watched(), "set redis.mode to cluster"),
+            ("redis_mode:standalone\nrole:master", Mode::Cluster, "in no cluster"),
+            ("server_mode:cluster\nrole:master", Mode::Single, "set redis.mode to cluster"),
             (
                 "redis_mode:standalone\nrole:slave\nmaster_host:h\nmaster_port:9",
                 Mode::Single,

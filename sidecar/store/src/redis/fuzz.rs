@@ -52,7 +52,7 @@ pub struct Answers {
 
 /// Reads the answers to a pipeline of these calls. Nothing if `stream` does not have one, as RESP, for each request of it.
 pub fn answers(calls: &[Call], again: bool, mut stream: &[u8]) -> Option<Answers> {
-    let turn = Turn { calls: calls.into(), reload: false, again };
+    let turn = Turn { calls: calls.into(), again, ..Turn::default() };
     let mut parser = Parser::new();
     let values = (0..turn.requests()).map(|_| parser.parse_value(&mut stream).ok()).collect::<Option<_>>()?;
     let answered = turn.read(values);

@@ -3,9 +3,11 @@
 //! Owns reconnecting, natural batching, the sign of life, and that every call gets exactly one outcome. Must not know
 //! what calls mean.
 
+use super::cluster::topology;
 use super::connect::{Connection, Connector, News, Replaced, reason};
 use super::dial::Access;
-use super::outbox::Outbox;
+use super::outbox::{Load, Outbox};
+use super::outlet::{Heard, Outlet};
 use super::turn::{Answered, Turn};
 use super::{RedisConfig, Request, StoreEvent, listing};
 use sidelock_engine::store::{Call, CallId, Fault, Outcome};
@@ -30,7 +32,7 @@ pub(super) async fn run(
     config: RedisConfig,
     connector: Connector,
     requests: mpsc::UnboundedReceiver<Request>,
-    events: mpsc::Sender<StoreEvent>,
+    events: Outlet,
 ) {
     let connector = Arc::new(connector);
     let mut link =
@@ -56,7 +58,7 @@ struct Link {
     ping_interval: Duration,
     connector: Arc<Connector>,
     requests: mpsc::UnboundedReceiver<Request>,
-    events: mpsc::Sender<StoreEvent>,
+    events: Outlet,
     /// Why it is down, as last told.
     last_reason: Option<String>,
 }
@@ -90,13 +92,15 @@ impl Link {
     async fn refuse(&mut self, request: Option<Request>) -> ControlFlow<()> {
         let calls = match request {
             None => return ControlFlow::Break(()),
-            // Dropped, which is its answer.
-            Some(Request::List(_)) => return ControlFlow::Continue(()),
+            // Dropped, which is their answer.
+            Some(Request::List(_) | Request::Slots(_)) => return ControlFlow::Continue(()),
             Some(Request::Renew(access)) => {
                 let renewed = self.connector.renew(*access).map(drop);
                 return self.tell(StoreEvent::Renewed(renewed)).await;
             }
-            Some(Request::Calls(calls)) => calls,
+            // Hints, to somebody whose timers carry on.
+            Some(Request::Messages(_)) => return ControlFlow::Continue(()),
+            Some(Request::Calls(calls) | Request::Asking(calls)) => calls,
         };
         let refused = |call: Call| (call.id, Outcome::NotApplied(Fault::Down));
         self.answer(calls.into_iter().map(refused).collect()).await
@@ -118,10 +122,7 @@ impl Link {
     }
 
     async fn tell(&mut self, event: StoreEvent) -> ControlFlow<()> {
-        match self.events.send(event).await {
-            Ok(()) => ControlFlow::Continue(()),
-            Err(_) => ControlFlow::Break(()),
-        }
+        self.events.tell(event).await
     }
 
     /// Uses a connection until it is lost. Breaks if there is nothing left to serve.
@@ -131,11 +132,15 @@ impl Link {
             self.tell(StoreEvent::Warning(warning)).await?;
         }
         self.tell(StoreEvent::Up { at: connection.at }).await?;
-        self.tell(StoreEvent::Subscribed).await?;
+        if !connection.sharded {
+            self.tell(StoreEvent::Subscribed).await?;
+        }
         let (mut outbox, mut flight, mut open) = (Outbox::default(), Flight::default(), true);
         let reason = loop {
             while flight.turns.len() < IN_FLIGHT_MAX && !outbox.is_empty() {
-                flight.launch(&connection, Turn { calls: outbox.take().into(), reload: false, again: false });
+                let Load { calls, asking, messages } = outbox.load();
+                let turn = Turn { calls: calls.into(), asking, messages: messages.into(), ..Turn::default() };
+                flight.launch(&connection, turn);
             }
             if !open && flight.turns.is_empty() {
                 return ControlFlow::Break(());
@@ -150,7 +155,7 @@ impl Link {
                 }
                 Some(news) = connection.pushes.recv() => match news {
                     // A hint: with no room for it, the timers carry on.
-                    News::Push(push) => drop(self.events.try_send(StoreEvent::Push(push))),
+                    News::Push(push) => self.events.hint(StoreEvent::Push(push)),
                     News::Closed => break "Redis closed the connection".into(),
                 },
                 other = &mut replaced => break other,
@@ -160,14 +165,17 @@ impl Link {
                     while let Some(request) = next {
                         match request {
                             Request::Calls(calls) => outbox.extend(calls),
+                            Request::Asking(calls) => outbox.extend_asking(calls),
+                            Request::Messages(messages) => outbox.extend_messages(messages),
                             Request::List(wish) => listing::start(&connection, wish),
+                            Request::Slots(answer) => topology::start(&connection, answer),
                             Request::Renew(access) => self.renew(&connection, *access),
                         }
                         next = self.requests.try_recv().ok();
                     }
                 }
                 () = tokio::time::sleep_until(ping_at), if quiet => {
-                    flight.launch(&connection, Turn { calls: [].into(), reload: false, again: false });
+                    flight.launch(&connection, Turn::default());
                 }
             }
         };
@@ -191,7 +199,7 @@ impl Link {
                 Err(why) => Err(why),
             };
             // Who no longer listens need not know.
-            drop(events.send(StoreEvent::Renewed(renewed)).await);
+            let _ = events.tell(StoreEvent::Renewed(renewed)).await;
         });
     }
 
@@ -203,7 +211,7 @@ impl Link {
         sent: Sent,
         answered: Answered,
     ) -> ControlFlow<(), Option<String>> {
-        let Answered { mut outcomes, again, reload, lost, demoted } = answered;
+        let Answered { mut outcomes, again, reload, lost, demoted, messages, astray } = answered;
         if lost.is_some() {
             flight.turns.push_front(sent);
             return ControlFlow::Continue(lost);
@@ -214,11 +222,18 @@ impl Link {
         let refused = |call: Call| (call.id, Outcome::NotApplied(Fault::Unready("NOSCRIPT".into())));
         outcomes.extend(overtaken.into_iter().map(refused));
         if !again.is_empty() {
-            flight.launch(connection, Turn { calls: again.into(), reload, again: true });
+            let (calls, asking) = (again.into(), sent.turn.asking);
+            flight.launch(connection, Turn { calls, reload, again: true, asking, ..Turn::default() });
         }
         if !sent.turn.calls.is_empty() {
             let (calls, requests) = (sent.turn.calls.len(), sent.turn.requests());
             self.tell(StoreEvent::Pipeline { calls, requests, took: sent.at.elapsed() }).await?;
+        }
+        if !messages.is_empty() {
+            self.events.pass_on(Heard::Messages(messages)).await?;
+        }
+        if !astray.is_empty() {
+            self.events.pass_on(Heard::Astray(astray)).await?;
         }
         self.answer(outcomes).await?;
         let replaced = demoted && connection.replaceable;
@@ -249,6 +264,7 @@ impl Default for Flight {
 
 impl Flight {
     fn launch(&mut self, connection: &Connection, turn: Turn) {
+        let turn = Turn { sharded: connection.sharded, ..turn };
         let answered =
             turn.clone().send(connection.wire.clone(), connection.names.clone(), connection.scripts.clone());
         self.turns.push_back(Sent {
@@ -294,7 +310,7 @@ mod tests {
     }
 
     fn sent(number: u64, key: &str) -> Sent {
-        let turn = Turn { calls: [call(key)].into(), reload: false, again: false };
+        let turn = Turn { calls: [call(key)].into(), ..Turn::default() };
         Sent { number, at: Instant::now(), turn, answered: Box::pin(std::future::pending()) }
     }
 

@@ -2,7 +2,7 @@
 //!
 //! Owns the walk through Redis' names and its steps. Nothing here holds Redis up: a step looks through a few hundred names,
 //! the next is only asked for when it is answered, and what others send goes between. Must not know what is shown of it.
-//! On one Redis there is one walk; a store of several would have one for each, and the rest would be the same.
+//! Walks one server; a cluster has one of each primary.
 
 use super::connect::{Connection, reason};
 use super::names::Names;
@@ -28,10 +28,10 @@ pub(super) struct Wish {
 /// Answers beside all else that the connection does.
 pub(super) fn start(connection: &Connection, wish: Wish) {
     let (wire, names) = (connection.wire.clone(), connection.names.clone());
-    let scripts = connection.scripts.clone();
+    let (scripts, sharded) = (connection.scripts.clone(), connection.sharded);
     tokio::spawn(async move {
         let Wish { prefix, mut answer } = wish;
-        let walk = Walk { wire, names, scripts };
+        let walk = Walk { wire, names, scripts, sharded };
         tokio::select! {
             listing = walk.list(&prefix) => drop(answer.send(listing)),
             // Nobody waits for it any more.
@@ -44,6 +44,7 @@ struct Walk {
     wire: redis::aio::MultiplexedConnection,
     names: Names,
     scripts: Arc<super::connect::Scripts>,
+    sharded: bool,
 }
 
 impl Walk {
@@ -89,9 +90,11 @@ impl Walk {
             |(number, key): (u64, &Key)| Call { id: CallId(number), op: Op::Peek { key: key.clone() } };
         let calls: Arc<[Call]> = (0..).zip(&keys).map(call).collect();
         let send = |turn: Turn| turn.send(self.wire.clone(), self.names.clone(), self.scripts.clone());
-        let mut answered = send(Turn { calls, reload: false, again: false }).await;
+        let turn = Turn { calls, sharded: self.sharded, ..Turn::default() };
+        let mut answered = send(turn).await;
         if !answered.again.is_empty() && answered.lost.is_none() {
-            let turn = Turn { calls: answered.again.into(), reload: answered.reload, again: true };
+            let (calls, reload) = (answered.again.into(), answered.reload);
+            let turn = Turn { calls, reload, again: true, sharded: self.sharded, ..Turn::default() };
             let mut again = send(turn).await;
             again.outcomes.append(&mut answered.outcomes);
             answered = again;

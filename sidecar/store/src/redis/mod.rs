@@ -5,7 +5,8 @@
 //! engine, which has the rules. Read on in `link.rs`.
 //!
 //! One connection, in RESP3: pushes of the inbox arrive on it between the answers, so that there is no subscriber that
-//! can be half dead while commands work, nothing to ping besides, and no order to restore between the two.
+//! can be half dead while commands work, nothing to ping besides, and no order to restore between the two. In a cluster one to
+//! each primary, and one for the inbox: `cluster/`.
 
 mod address;
 mod credentials;
@@ -23,8 +24,10 @@ mod fault;
 mod outbox;
 mod plain_read;
 mod turn;
+mod outlet;
 mod link;
 mod listing;
+mod cluster;
 #[cfg(feature = "fuzz")]
 pub mod fuzz;
 
@@ -70,6 +73,8 @@ pub enum Mode {
     Single,
     /// Sentinels, who say where the server is.
     Sentinel(Sentinel),
+    /// Some nodes of a cluster, which know the others.
+    Cluster,
 }
 
 /// What sentinels are asked, and as whom. Users, passwords and TLS in their URLs are theirs; the server is spoken to over TLS
@@ -100,7 +105,10 @@ impl RedisConfig {
     /// Whether the store could be started with this, as far as that shows without a network: the files are there, and make
     /// sense.
     pub fn check(&self) -> Result<(), RedisConfigError> {
-        connect::Connector::new(self, Incarnation(0)).map(drop)
+        match self.mode {
+            Mode::Single | Mode::Sentinel(_) => connect::Connector::new(self, Incarnation(0)).map(drop),
+            Mode::Cluster => cluster::Cluster::new(self).map(drop),
+        }
     }
 }
 
@@ -148,7 +156,8 @@ pub enum RedisConfigError {
 /// What the store tells its driver.
 #[derive(Clone, Debug, PartialEq)]
 pub enum StoreEvent {
-    /// Connected, checked, scripts loaded, inbox subscribed.
+    /// Connected, checked, scripts loaded, inbox subscribed. In a cluster: every primary has said what it is, and one at least is
+    /// so; told again when one comes back.
     Up {
         /// Redis' clock.
         at: StoreTime,
@@ -158,7 +167,7 @@ pub enum StoreEvent {
         /// What happened and what to do, without secrets.
         reason: String,
     },
-    /// The inbox was subscribed: pushes may have been lost until now. Follows every `Up`.
+    /// The inbox was subscribed: pushes may have been lost until now. Follows every `Up`, in a cluster when it is heard again.
     Subscribed,
     /// Exactly one per call.
     Answer {
@@ -199,8 +208,16 @@ impl RedisStore {
         events: mpsc::Sender<StoreEvent>,
     ) -> Result<RedisHandle, RedisConfigError> {
         let (handle, requests) = mpsc::unbounded_channel();
-        let connector = connect::Connector::new(&config, incarnation)?;
-        tokio::spawn(link::run(config, connector, requests, events));
+        match config.mode {
+            Mode::Single | Mode::Sentinel(_) => {
+                let connector = connect::Connector::new(&config, incarnation)?;
+                tokio::spawn(link::run(config, connector, requests, outlet::Outlet::Driver(events)));
+            }
+            Mode::Cluster => {
+                let cluster = cluster::Cluster::new(&config)?;
+                tokio::spawn(cluster::run(cluster, config, incarnation, requests, events));
+            }
+        }
         Ok(RedisHandle { requests: handle })
     }
 }
@@ -215,6 +232,12 @@ pub struct RedisHandle {
 #[derive(Debug)]
 enum Request {
     Calls(Vec<Call>),
+    /// From a router: calls that say ASKING first.
+    Asking(Vec<Call>),
+    /// From a router: for inboxes that are heard at this node.
+    Messages(Vec<turn::Message>),
+    /// From a router: what CLUSTER SLOTS says at this node.
+    Slots(oneshot::Sender<Result<redis::Value, String>>),
     List(listing::Wish),
     Renew(Box<Access>),
 }

@@ -2,6 +2,7 @@
 //!
 //! Owns which calls go together and in which order (P13). Must not know connections.
 
+use super::turn::Message;
 use sidelock_engine::store::{Call, Op};
 use std::collections::VecDeque;
 
@@ -13,11 +14,25 @@ const CALLS_MAX: usize = 2048;
 /// with an inbox that leaves 32 MiB unread.
 const REGISTERS_MAX: usize = 128;
 
+/// Messages that wait for a node that is slow. They are hints: what finds no room is not sent, and timers carry on.
+const MESSAGES_MAX: usize = 4 * CALLS_MAX;
+
 /// What gathers while pipelines are in flight.
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
     calls: VecDeque<Call>,
     renewals: VecDeque<Call>,
+    /// Calls that say ASKING first: in a pipeline of their own.
+    asking: Vec<Call>,
+    messages: Vec<Message>,
+}
+
+/// What leaves as one pipeline.
+#[derive(Debug, Default)]
+pub(super) struct Load {
+    pub(super) calls: Vec<Call>,
+    pub(super) asking: bool,
+    pub(super) messages: Vec<Message>,
 }
 
 impl Outbox {
@@ -30,13 +45,35 @@ impl Outbox {
         }
     }
 
+    pub(super) fn extend_asking(&mut self, calls: Vec<Call>) {
+        self.asking.extend(calls);
+    }
+
+    pub(super) fn extend_messages(&mut self, messages: Vec<Message>) {
+        let room = MESSAGES_MAX - self.messages.len();
+        self.messages.extend(messages.into_iter().take(room));
+    }
+
     pub(super) fn is_empty(&self) -> bool {
-        self.calls.is_empty() && self.renewals.is_empty()
+        self.calls.is_empty()
+            && self.renewals.is_empty()
+            && self.asking.is_empty()
+            && self.messages.is_empty()
+    }
+
+    /// The next pipeline.
+    pub(super) fn load(&mut self) -> Load {
+        if !self.asking.is_empty() {
+            let few = self.asking.len().min(CALLS_MAX);
+            return Load { calls: self.asking.drain(..few).collect(), asking: true, messages: Vec::new() };
+        }
+        let messages = self.messages.drain(..self.messages.len().min(CALLS_MAX)).collect();
+        Load { calls: self.take(), asking: false, messages }
     }
 
     /// The calls of the next pipeline, in their order; renewals behind all others. That may turn the order of a renewal
     /// and a later call on the same key around: a renewal only extends what stands, so it then finds nothing to do.
-    pub(super) fn take(&mut self) -> Vec<Call> {
+    fn take(&mut self) -> Vec<Call> {
         let of_registers = |call: &Call| matches!(call.op, Op::ReadRegister(_) | Op::WriteRegister(_));
         let is_register =
             self.calls.iter().take(CALLS_MAX).enumerate().filter(|(_, call)| of_registers(call));
@@ -46,9 +83,9 @@ impl Outbox {
         self.calls.drain(..calls).chain(self.renewals.drain(..renewals)).collect()
     }
 
-    /// Everything, because none of it will be sent.
+    /// All calls, because none of them will be sent.
     pub(super) fn take_all(&mut self) -> impl Iterator<Item = Call> + '_ {
-        self.calls.drain(..).chain(self.renewals.drain(..))
+        self.calls.drain(..).chain(self.renewals.drain(..)).chain(self.asking.drain(..))
     }
 }
 
@@ -63,6 +100,10 @@ mod tests {
 
     fn tell(id: u64) -> Call {
         Call { id: CallId(id), op: Op::Tell(Tell { key: Key::new("k").unwrap(), ask: ID, free_in: None }) }
+    }
+
+    fn message() -> Message {
+        Message { inbox: b"inbox"[..].into(), push: b"m"[..].into(), again: false }
     }
 
     fn renewal(id: u64) -> Call {
@@ -82,6 +123,32 @@ mod tests {
         outbox.extend(vec![tell(5)]);
         assert_eq!(ids(outbox.take()), [2, 4, 5, 1, 3]);
         assert!(outbox.is_empty());
+    }
+
+    #[test]
+    fn calls_that_ask_first_go_alone_and_messages_with_the_others() {
+        let mut outbox = Outbox::default();
+        outbox.extend(vec![tell(1)]);
+        outbox.extend_asking(vec![tell(2)]);
+        outbox.extend_messages(vec![message()]);
+        let Load { calls, asking, messages } = outbox.load();
+        assert_eq!((ids(calls), asking, messages.len()), (vec![2], true, 0));
+        let Load { calls, asking, messages } = outbox.load();
+        assert_eq!((ids(calls), asking, messages.len()), (vec![1], false, 1));
+        assert!(outbox.is_empty());
+    }
+
+    #[test]
+    fn messages_for_a_node_that_does_not_answer_are_8192_at_most() {
+        let mut outbox = Outbox::default();
+        for _ in 0..3 {
+            outbox.extend_messages(vec![message(); 5_000]);
+        }
+        let mut messages = 0;
+        while !outbox.is_empty() {
+            messages += outbox.load().messages.len();
+        }
+        assert_eq!(messages, 8_192);
     }
 
     #[test]

@@ -26,20 +26,29 @@ pub(super) fn requests(reads: usize) -> usize {
     if reads == 0 { 0 } else { reads + 1 }
 }
 
-/// Puts the reads among `calls` into the pipeline, behind the clock.
-pub(super) fn add(pipeline: &mut Pipeline, names: &Names, calls: &[Call]) {
+/// Puts the reads among `calls` into the pipeline, behind the clock, each behind an ASKING if so.
+pub(super) fn add(pipeline: &mut Pipeline, names: &Names, calls: &[Call], asking: bool) {
     for (place, read) in calls.iter().filter_map(|call| plain(&call.op)).enumerate() {
         if place == 0 {
             pipeline.cmd("TIME");
+        }
+        if asking {
+            pipeline.cmd("ASKING");
         }
         pipeline.cmd("GET").arg(names.record(&read.key));
     }
 }
 
 /// What the answers say about the reads among `calls`.
-pub(super) fn read(calls: &[Call], values: impl IntoIterator<Item = Value>) -> Vec<(CallId, Outcome)> {
+pub(super) fn read(
+    calls: &[Call],
+    values: impl IntoIterator<Item = Value>,
+    asking: bool,
+) -> Vec<(CallId, Outcome)> {
     let mut values = values.into_iter();
     let clock = values.next().unwrap_or(Value::Nil);
+    let (skipped, step) = if asking { (1, 2) } else { (0, 1) };
+    let values = values.skip(skipped).step_by(step);
     let at = time(&clock);
     let reads = calls.iter().filter_map(|call| Some((call.id, plain(&call.op)?)));
     reads
@@ -117,7 +126,7 @@ mod tests {
     }
 
     fn outcomes(known: &[Known], values: Vec<Value>) -> Vec<Outcome> {
-        read(&reads(known), values).into_iter().map(|(_, outcome)| outcome).collect()
+        read(&reads(known), values, false).into_iter().map(|(_, outcome)| outcome).collect()
     }
 
     fn stored() -> Value {
@@ -134,6 +143,17 @@ mod tests {
             [Reply::Register(Some(version)), Reply::Unchanged, Reply::Register(None), Reply::Unchanged];
         let applied = |reply| Outcome::Applied { at: StoreTime(5_000_017), reply };
         assert_eq!(read, replies.map(applied));
+    }
+
+    #[test]
+    fn reads_that_ask_first_are_answered_behind_what_their_asking_says() {
+        let calls = reads(&[Known::Nothing, Known::Nothing]);
+        let values = vec![clock(), Value::Okay, stored(), Value::Okay, Value::Nil];
+        let version = Version { etag: ETAG, value: b"v"[..].into() };
+        let applied = |reply| Outcome::Applied { at: StoreTime(5_000_017), reply };
+        let expected = [applied(Reply::Register(Some(version))), applied(Reply::Register(None))];
+        let told: Vec<_> = read(&calls, values, true).into_iter().map(|(_, outcome)| outcome).collect();
+        assert_eq!(told, expected);
     }
 
     #[test]

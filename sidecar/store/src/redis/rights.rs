@@ -60,6 +60,10 @@ impl Needs {
     pub(super) fn new(prefix: &str, namespace: &str, mode: &Mode, db: i64, user: Option<String>) -> Needs {
         let names = Names::new(prefix, namespace);
         let (record, inbox) = examples(&names);
+        let (publish, subscribe) = match mode {
+            Mode::Single | Mode::Sentinel(_) => ("publish", "subscribe"),
+            Mode::Cluster => ("spublish", "ssubscribe"),
+        };
         // HELLO and AUTH need no right: they are how a connection comes to have some.
         let mut commands = vec![
             command(["ping"]),
@@ -68,8 +72,8 @@ impl Needs {
             command(["get", &record]),
             command(["set", &record, "", "px", "1"]),
             command(["del", &record]),
-            command(["publish", &inbox, ""]),
-            command(["subscribe", &inbox]),
+            command([publish, &inbox, ""]),
+            command([subscribe, &inbox]),
             command(["script", "load", ""]),
             command(["evalsha", "0", "1", &record]),
             command(["scan", "0"]),
@@ -77,15 +81,20 @@ impl Needs {
         if db != 0 {
             commands.push(command(["select", &db.to_string()]));
         }
-        if let Mode::Sentinel(_) = mode {
+        match mode {
+            Mode::Single => {}
             // Whoever sentinels name is asked what it is.
-            commands.push(command(["role"]));
+            Mode::Sentinel(_) => commands.push(command(["role"])),
+            Mode::Cluster => {
+                let more = [command(["cluster", "slots"]), command(["cluster", "info"]), command(["asking"])];
+                commands.extend(more);
+            }
         }
         let (record, inbox) = examples(&Names::new(prefix, &format!("{namespace}-and-another")));
         let needless = [
             ("commands", command(["flushall"])),
             ("keys", command(["get", &record])),
-            ("channels", command(["publish", &inbox, ""])),
+            ("channels", command([publish, &inbox, ""])),
         ];
         let rule = rule(user.as_deref().unwrap_or(USER), &names, &commands);
         Needs { commands, needless, user, rule }
@@ -132,7 +141,7 @@ fn rule(user: &str, names: &Names, commands: &[Command]) -> String {
         format!("ACL SETUSER {user} on >PASSWORD resetkeys ~{keys} resetchannels &{channels} -@all");
     for words in commands {
         match words[0].as_str() {
-            "script" => rule.push_str(" +script|load"),
+            name @ ("script" | "cluster") => rule.push_str(&format!(" +{name}|{}", words[1])),
             name => rule.push_str(&format!(" +{name}")),
         }
     }
@@ -179,6 +188,9 @@ mod tests {
         assert!(plain.starts_with(names), "{plain}");
         assert!(plain.ends_with("+script|load +evalsha +scan"), "{plain}");
         assert_eq!(rule(3, &Mode::Single, None), format!("{plain} +select"));
+        let sharded = rule(0, &Mode::Cluster, None);
+        assert!(sharded.contains(" +spublish +ssubscribe ") && !sharded.contains(" +publish"), "{sharded}");
+        assert!(sharded.ends_with(" +cluster|slots +cluster|info +asking"), "{sharded}");
         assert!(rule(0, &Mode::Single, Some("u".into())).starts_with("ACL SETUSER u on"));
     }
 

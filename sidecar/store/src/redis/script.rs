@@ -4,7 +4,7 @@
 
 /// One program under two flags.
 macro_rules! program {
-    ($shebang:literal) => {
+    ($shebang:literal, $end:literal) => {
         concat!(
             $shebang,
             "\n",
@@ -28,11 +28,25 @@ macro_rules! program {
             include_str!("../../scripts/register.lua"),
             "\nreturn { [7] = read, [8] = write, store = store }\nend\n",
             include_str!("../../scripts/turn.lua"),
+            include_str!($end),
         )
     };
 }
 
 /// For calls with an ask among them: refused, before anything runs, while Redis is out of memory.
-pub(super) const TURN: &str = program!("#!lua");
+pub(super) const TURN: &str = program!("#!lua", "../../scripts/publish.lua");
 /// For calls without one: what shrinks or keeps must work when memory is short (H4).
-pub(super) const TURN_UNDER_OOM: &str = program!("#!lua flags=allow-oom");
+pub(super) const TURN_UNDER_OOM: &str = program!("#!lua flags=allow-oom", "../../scripts/publish.lua");
+
+/// The same for a node of a cluster.
+pub(super) const NODE_TURN: &str = program!("#!lua", "../../scripts/hand_over.lua");
+/// The same for a node of a cluster.
+pub(super) const NODE_TURN_UNDER_OOM: &str = program!("#!lua flags=allow-oom", "../../scripts/hand_over.lua");
+
+/// The two programs of a server: with an ask among the calls, and without one.
+pub(super) fn programs(sharded: bool) -> [&'static str; 2] {
+    match sharded {
+        true => [NODE_TURN, NODE_TURN_UNDER_OOM],
+        false => [TURN, TURN_UNDER_OOM],
+    }
+}

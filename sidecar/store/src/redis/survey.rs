@@ -4,11 +4,11 @@
 //! Sidelock does. Must not judge: `fitness` does.
 
 use super::address;
+use super::cluster;
 use super::connect::{Connector, reason};
-use super::dial::Wire;
 use super::fitness::{self, Info, Settings};
 use super::rights::Needs;
-use super::{Mode, RedisConfig};
+use super::{Mode, RedisConfig, RedisConfigError};
 use crate::finding::Finding;
 use redis::aio::MultiplexedConnection;
 use redis::{RedisError, RedisResult, cmd};
@@ -45,54 +45,69 @@ pub async fn survey(config: &RedisConfig, wanted: Wanted) -> Survey {
     let (user, db) = in_urls(config);
     let user = config.access.credentials.username.clone().or(user);
     let needs = Needs::new(&config.prefix, &config.namespace, &config.mode, db, user);
-    let mut findings = Vec::new();
-    match open(config, &mut findings).await {
-        Ok((mut line, reachable)) => {
-            findings.push(reachable);
-            look_around(&mut line.commands, config, wanted, &needs, &mut findings).await;
-        }
-        Err(unreachable) => findings.push(unreachable),
-    }
+    let mut findings = match config.mode {
+        Mode::Single | Mode::Sentinel(_) => look(config, wanted, &needs).await,
+        Mode::Cluster => cluster::survey::look(config, wanted, &needs).await,
+    };
     findings.push(fitness::guarantee(wanted));
     Survey { findings, acl_rule: needs.rule }
 }
 
-/// A connection, and that there is one; or why not.
-async fn open(config: &RedisConfig, findings: &mut Vec<Finding>) -> Result<(Wire, Finding), Finding> {
-    let connector = Connector::new(config, Incarnation(0))
-        .map_err(|error| Finding::fail("redis", error.to_string(), "correct it, then ask again"))?;
+/// At a server.
+async fn look(config: &RedisConfig, wanted: Wanted, needs: &Needs) -> Vec<Finding> {
+    let connector = match Connector::new(config, Incarnation(0)) {
+        Ok(connector) => connector,
+        Err(error) => return vec![misconfigured(&error)],
+    };
+    let mut findings = Vec::new();
     if let (Some(sentinels), Mode::Sentinel(told)) = (connector.sentinels(), &config.mode) {
         findings.push(fitness::sentinels(&told.service, &sentinels.census().await));
     }
-    let line = connector.visit().await.map_err(|why| {
-        Finding::fail(
-            "redis",
-            format!("can not be used: {why}"),
-            "nothing more was looked at: ask again then",
-        )
-    })?;
-    let tls = if connector.has_tls() { ", over TLS" } else { "" };
-    Ok((line, Finding::ok("redis", format!("is reachable{tls}"))))
+    match connector.visit().await {
+        Ok(mut line) => {
+            findings.push(reachable(connector.has_tls()));
+            findings.extend(look_around(&mut line.commands, config, wanted, needs).await);
+        }
+        Err(why) => findings.push(unreachable(&why)),
+    }
+    findings
 }
 
-async fn look_around(
+pub(super) fn misconfigured(error: &RedisConfigError) -> Finding {
+    Finding::fail("redis", error.to_string(), "correct it, then ask again")
+}
+
+pub(super) fn unreachable(why: &str) -> Finding {
+    Finding::fail("redis", format!("can not be used: {why}"), "nothing more was looked at: ask again then")
+}
+
+pub(super) fn reachable(tls: bool) -> Finding {
+    let tls = if tls { ", over TLS" } else { "" };
+    Finding::ok("redis", format!("is reachable{tls}"))
+}
+
+/// What one server is like.
+pub(super) async fn look_around(
     wire: &mut MultiplexedConnection,
     config: &RedisConfig,
     wanted: Wanted,
     needs: &Needs,
-    findings: &mut Vec<Finding>,
-) {
+) -> Vec<Finding> {
+    let mut findings = Vec::new();
     match cmd("INFO").query_async::<String>(wire).await {
         Ok(text) => {
             let info = Info::read(&text);
             findings.extend([fitness::version(&info), fitness::topology(&info, &config.mode)]);
             if fitness::is_sentinel(&info) {
                 // It has no keys, no scripts and no clock to ask for.
-                return;
+                return findings;
             }
             let settings = settings(wire).await;
             findings.extend([fitness::eviction(&info), fitness::persistence(&info, &settings, wanted)]);
-            findings.extend([fitness::replication(&info, &settings), fitness::clients(&info)]);
+            if !fitness::is_replica(&info) {
+                findings.push(fitness::replication(&info, &settings));
+            }
+            findings.push(fitness::clients(&info));
         }
         Err(error) => findings.push(Finding::warn(
             "info",
@@ -107,6 +122,7 @@ async fn look_around(
         Ok(trips) => findings.extend(trips.judged(config.response_timeout)),
         Err(error) => findings.push(Finding::fail("clock", reason(&error), "let this user run TIME")),
     }
+    findings
 }
 
 /// What the addresses say of the server that keeps the locks: a user, and the database.
@@ -114,11 +130,13 @@ fn in_urls(config: &RedisConfig) -> (Option<String>, i64) {
     let first = config.urls.first().and_then(|url| address::read(url).ok());
     let Some((_, settings)) = first else { return (None, 0) };
     let user = match config.mode {
-        Mode::Single => settings.username().map(str::to_owned),
+        Mode::Single | Mode::Cluster => settings.username().map(str::to_owned),
         // One that is named there is a user of the sentinels.
         Mode::Sentinel(_) => None,
     };
-    (user, settings.db())
+    // A cluster has no other database.
+    let db = if let Mode::Cluster = config.mode { 0 } else { settings.db() };
+    (user, db)
 }
 
 /// What only CONFIG GET tells. A user for Sidelock need not be allowed to ask.

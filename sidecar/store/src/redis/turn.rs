@@ -7,7 +7,7 @@ use super::connect::{Scripts, reason};
 use super::fault;
 use super::names::Names;
 use super::plain_read;
-use super::script::{TURN, TURN_UNDER_OOM};
+use super::script::programs;
 use redis::aio::MultiplexedConnection;
 use redis::{Pipeline, ServerError, Value};
 use sidelock_engine::Key;
@@ -17,14 +17,29 @@ use std::sync::Arc;
 /// Operations in one script call. Redis does nothing else meanwhile: about 0.3 ms.
 const CALLS_PER_SCRIPT: usize = 64;
 
+/// Something for an inbox.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Message {
+    pub(super) inbox: Vec<u8>,
+    pub(super) push: Vec<u8>,
+    /// A node to which it was sent has the inbox no longer: it is sent once more, and no third time.
+    pub(super) again: bool,
+}
+
 /// Calls that travel together. No calls: a sign of life is asked for.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Turn {
     pub(super) calls: Arc<[Call]>,
     /// The scripts are sent along, because Redis has forgotten them.
     pub(super) reload: bool,
     /// These calls were sent before and did not run; they are not sent a third time.
     pub(super) again: bool,
+    /// Goes to a node of a cluster, where a script call has one key and hands its messages over.
+    pub(super) sharded: bool,
+    /// Each call says ASKING first: its slot is on its way to this node.
+    pub(super) asking: bool,
+    /// For inboxes that are heard at this node. Nobody asks what became of them.
+    pub(super) messages: Arc<[Message]>,
 }
 
 /// What became of a turn.
@@ -38,6 +53,10 @@ pub(super) struct Answered {
     pub(super) lost: Option<String>,
     /// It is a replica that answers.
     pub(super) demoted: bool,
+    /// For inboxes, wherever they are heard.
+    pub(super) messages: Vec<Message>,
+    /// Those that were sent with this turn to a node that says that another one has their inbox, and its words.
+    pub(super) astray: Vec<(Message, String)>,
 }
 
 impl Turn {
@@ -45,8 +64,13 @@ impl Turn {
     pub(super) fn requests(&self) -> usize {
         let scripts = self.of_scripts().len();
         let reads = plain_read::requests(self.calls.len() - scripts);
-        let others = scripts.div_ceil(CALLS_PER_SCRIPT) + reads;
+        let asking = if self.asking { self.calls.len() } else { 0 };
+        let others = scripts.div_ceil(self.calls_per_script()) + reads + asking + self.messages.len();
         others.max(1) + if self.reload { 2 } else { 0 }
+    }
+
+    fn calls_per_script(&self) -> usize {
+        if self.sharded { 1 } else { CALLS_PER_SCRIPT }
     }
 
     /// The calls that go through a script.
@@ -78,12 +102,17 @@ impl Turn {
     fn pipeline(&self, names: &Names, scripts: &Scripts) -> Pipeline {
         let mut pipeline = redis::pipe();
         if self.reload {
-            pipeline.cmd("SCRIPT").arg("LOAD").arg(TURN).cmd("SCRIPT").arg("LOAD").arg(TURN_UNDER_OOM);
+            for program in programs(self.sharded) {
+                pipeline.cmd("SCRIPT").arg("LOAD").arg(program);
+            }
         }
-        if self.calls.is_empty() {
+        if self.calls.is_empty() && self.messages.is_empty() {
             pipeline.cmd("PING");
         }
-        for calls in self.of_scripts().chunks(CALLS_PER_SCRIPT) {
+        for calls in self.of_scripts().chunks(self.calls_per_script()) {
+            if self.asking {
+                pipeline.cmd("ASKING");
+            }
             let script =
                 if calls.iter().any(|call| grows(call)) { &scripts.turn } else { &scripts.turn_under_oom };
             let locks: Vec<Key> = calls.iter().filter_map(|call| call.op.bound_to()).collect();
@@ -95,26 +124,49 @@ impl Turn {
                 pipeline.arg(codec::argument(&call.op));
             }
         }
-        plain_read::add(&mut pipeline, names, &self.calls);
+        plain_read::add(&mut pipeline, names, &self.calls, self.asking);
+        for Message { inbox, push, .. } in self.messages.iter() {
+            pipeline.cmd("SPUBLISH").arg(inbox.as_slice()).arg(push.as_slice());
+        }
         pipeline
     }
 
     /// What the answers to the pipeline, one for each of its [`Turn::requests`], say about each call.
-    pub(super) fn read(&self, values: Vec<Value>) -> Answered {
-        let mut answered = Answered::default();
+    pub(super) fn read(&self, mut values: Vec<Value>) -> Answered {
+        let published = values.split_off(values.len().saturating_sub(self.messages.len()));
+        let mut answered = Answered { astray: self.astray(published), ..Answered::default() };
         if self.calls.is_empty() {
             return answered;
         }
         let mut values = values.into_iter().skip(if self.reload { 2 } else { 0 });
-        for (calls, value) in self.of_scripts().chunks(CALLS_PER_SCRIPT).zip(&mut values) {
-            match value {
+        for calls in self.of_scripts().chunks(self.calls_per_script()) {
+            if self.asking {
+                values.next();
+            }
+            match values.next().unwrap_or(Value::Nil) {
                 Value::ServerError(error) => self.refused(calls, &error, &mut answered),
-                Value::Array(answers) => read_answers(calls, answers, &mut answered),
+                Value::Array(mut answers) => {
+                    if self.sharded {
+                        answered.messages.extend(messages(answers.pop()));
+                    }
+                    read_answers(calls, answers, &mut answered);
+                }
                 other => unreadable(calls, &format!("{other:?}"), &mut answered),
             }
         }
-        answered.outcomes.extend(plain_read::read(&self.calls, values));
+        answered.outcomes.extend(plain_read::read(&self.calls, values, self.asking));
         answered
+    }
+
+    fn astray(&self, published: Vec<Value>) -> Vec<(Message, String)> {
+        let moved = |(message, said): (&Message, Value)| match said {
+            Value::ServerError(error) if error.code() == "MOVED" => {
+                Some((message.clone(), format!("MOVED {}", error.details().unwrap_or_default())))
+            }
+            // Whatever else is wrong: a push is a hint, and timers carry on.
+            _ => None,
+        };
+        self.messages.iter().zip(published).filter_map(moved).collect()
     }
 
     fn refused(&self, calls: &[&Call], error: &ServerError, answered: &mut Answered) {
@@ -170,6 +222,17 @@ fn read_answers(calls: &[&Call], answers: Vec<Value>, answered: &mut Answered) {
     }
 }
 
+/// What a script hands over for inboxes, see `scripts/hand_over.lua`. A push is a hint: what can not be read is none.
+fn messages(handed: Option<Value>) -> Vec<Message> {
+    let Some(Value::Array(parts)) = handed else { return Vec::new() };
+    let mut parts = parts.into_iter();
+    let mut messages = Vec::new();
+    while let (Some(Value::BulkString(inbox)), Some(Value::BulkString(push))) = (parts.next(), parts.next()) {
+        messages.push(Message { inbox, push, again: false });
+    }
+    messages
+}
+
 /// Something that is not Sidelock's script answered.
 fn unreadable(calls: &[&Call], what: &str, answered: &mut Answered) {
     let fault = Fault::Corrupt(format!("the script's answer can not be read: {what}"));
@@ -204,7 +267,11 @@ mod tests {
     }
 
     fn turn(again: bool) -> Turn {
-        Turn { calls: calls().into(), reload: false, again }
+        Turn { calls: calls().into(), again, ..Turn::default() }
+    }
+
+    fn message(inbox: &str, push: &str) -> Message {
+        Message { inbox: inbox.into(), push: push.into(), again: false }
     }
 
     /// An error of Redis, as it comes off the wire.
@@ -232,6 +299,57 @@ mod tests {
     }
 
     #[test]
+    fn a_node_of_a_cluster_answers_each_call_alone_and_hands_messages_over() {
+        let bulk = |text: &str| Value::BulkString(text.into());
+        let script = |answer: u8, handed: Value| {
+            Value::Array(vec![Value::Int(5), Value::BulkString(vec![answer]), handed])
+        };
+        let sharded = Turn { sharded: true, ..turn(false) };
+        assert_eq!(sharded.requests(), 2);
+        let handed = Value::Array(vec![bulk("inbox"), bulk("m"), bulk("other"), bulk("n")]);
+        let answered = sharded.read(vec![script(4, handed), error("MOVED 7 h:1")]);
+        let messages = vec![message("inbox", "m"), message("other", "n")];
+        assert_eq!(answered.messages, messages);
+        let applied = Outcome::Applied { at: StoreTime(5), reply: Reply::TooLate };
+        let moved = Outcome::NotApplied(Fault::Unready("MOVED 7 h:1".into()));
+        assert_eq!(answered.outcomes, [(CallId(1), applied.clone()), (CallId(2), moved)]);
+        let asking = Turn { asking: true, ..sharded };
+        assert_eq!(asking.requests(), 4);
+        let none = || Value::Array(Vec::new());
+        let answered = asking.read(vec![Value::Okay, script(4, none()), Value::Okay, script(11, none())]);
+        let told = Outcome::Applied { at: StoreTime(5), reply: Reply::Told };
+        assert_eq!(answered.outcomes, [(CallId(1), applied), (CallId(2), told)]);
+    }
+
+    #[test]
+    fn a_message_comes_back_where_its_inbox_moved() {
+        let messages = vec![message("inbox", "m"), message("other", "n"), message("third", "o")];
+        let told =
+            || Value::Array(vec![Value::Int(5), Value::BulkString(vec![11]), Value::Array(Vec::new())]);
+        let published =
+            || vec![Value::Int(1), error("MOVED 7 h:1"), error("CLUSTERDOWN The cluster is down")];
+        for (calls, answers) in [(vec![], vec![]), (vec![calls().remove(1)], vec![told()])] {
+            let turn = Turn {
+                sharded: true,
+                calls: calls.into(),
+                messages: messages.clone().into(),
+                ..Turn::default()
+            };
+            assert_eq!(turn.requests(), answers.len() + 3);
+            let outcomes = answers.len();
+            let answered = turn.read([answers, published()].concat());
+            assert_eq!(answered.astray, [(message("other", "n"), "MOVED 7 h:1".to_owned())]);
+            assert_eq!(answered.outcomes.len(), outcomes);
+        }
+    }
+
+    #[test]
+    fn a_replica_that_answers_is_noticed() {
+        assert!(turn(false).read(vec![error("READONLY You can't write")]).demoted);
+        assert!(!turn(false).read(vec![error("LOADING Redis is loading")]).demoted);
+    }
+
+    #[test]
     fn out_of_memory_is_the_answer_to_asks_alone() {
         let answered = turn(false).read(vec![error("OOM command not allowed")]);
         assert_eq!((answered.again.as_slice(), answered.reload), (&calls()[1..], false));
@@ -251,7 +369,7 @@ mod tests {
         let key = Key::of(Space::Register, "r").unwrap();
         let read = ReadRegister { key, known: Known::Nothing, watch: None, bound: None };
         calls.insert(1, Call { id: CallId(3), op: Op::ReadRegister(read) });
-        let turn = Turn { calls: calls.into(), reload: false, again: false };
+        let turn = Turn { calls: calls.into(), ..Turn::default() };
         let script =
             Value::Array(vec![Value::Int(5), Value::BulkString(vec![4]), Value::BulkString(vec![11])]);
         let clock = Value::Array(vec![Value::BulkString(b"0".into()), Value::BulkString(b"7".into())]);

@@ -45,3 +45,9 @@ fn memory_store_conforms() {
 fn redis_store_conforms() {
     run(&mut redis::subject::RedisSubject::start());
 }
+
+#[cfg(feature = "redis")]
+#[test]
+fn a_redis_cluster_conforms() {
+    run(&mut redis::subject::RedisSubject::start_cluster());
+}

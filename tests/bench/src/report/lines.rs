@@ -294,5 +294,12 @@ fn values() -> Vec<Line> {
         ),
         line("B14", "… p99", "b14.ours.p99", "µs"),
         line("B14", "… requests to Redis per skip", "b14.requests", "").goal(Goal::AtMost(0.01)),
+        line("B15", "every key new, on a cluster of three, 64 in flight", "b15.cluster@64", "/s").over(
+            "× one Redis",
+            "b15.single@64",
+            None,
+        ),
+        line("B15", "… 512 in flight", "b15.cluster@512", "/s").over("× one Redis", "b15.single@512", None),
+        line("B15", "… alone", "b15.cluster@1", "/s").over("× one Redis", "b15.single@1", None),
     ]
 }

@@ -1,4 +1,4 @@
-//! The scenarios, B1 to B14, one file for each family. Each puts its figures under names that begin with its id; sizes
+//! The scenarios, B1 to B15, one file for each family. Each puts its figures under names that begin with its id; sizes
 //! stand behind an `@`. Which figures are compared with which, and the goals, stand in `report/lines.rs`.
 
 pub(crate) mod uncontended;
@@ -12,6 +12,7 @@ pub(crate) mod start;
 pub(crate) mod modes;
 pub(crate) mod values;
 pub(crate) mod policies;
+pub(crate) mod cluster;
 
 use crate::Outcome;
 use crate::figures::Figures;
@@ -40,11 +41,12 @@ pub(crate) enum Scenario {
     B12,
     B13,
     B14,
+    B15,
 }
 
 impl Scenario {
     /// All, in the order in which a round runs them.
-    pub(crate) const ALL: [Scenario; 14] = [
+    pub(crate) const ALL: [Scenario; 15] = [
         Scenario::B1,
         Scenario::B2,
         Scenario::B3,
@@ -57,6 +59,7 @@ impl Scenario {
         Scenario::B12,
         Scenario::B13,
         Scenario::B14,
+        Scenario::B15,
         Scenario::B7,
         Scenario::B8,
     ];
@@ -88,6 +91,7 @@ impl Scenario {
             Scenario::B12 => modes::permits_and_readers(lab, figures).await,
             Scenario::B13 => values::registers(lab, figures).await,
             Scenario::B14 => values::skips(lab, figures).await,
+            Scenario::B15 => cluster::cold_keys(lab, figures).await,
         }
     }
 }

@@ -1,12 +1,13 @@
 //! The Redis store as a subject: the real adapter, and a listener that sees every inbox.
 
 use super::server::Server;
-use crate::subject::{Done, Subject};
+use crate::subject::{A, B, C, D, Done, Subject, key};
 use ::redis::aio::MultiplexedConnection;
 use ::redis::{AsyncConnectionConfig, PushInfo, PushKind, Value};
+use sidelock_e2e::cluster::Cluster;
 use sidelock_engine::store::{Call, CallId, Declare, Op, Outcome, Push, Wake};
 use sidelock_engine::{AskId, Incarnation, Key, Space, StoreTime};
-use sidelock_store::redis::{RedisConfig, RedisHandle, RedisStore, StoreEvent};
+use sidelock_store::redis::{Mode, RedisConfig, RedisHandle, RedisStore, StoreEvent};
 use std::time::Duration;
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
@@ -19,26 +20,93 @@ pub(crate) struct RedisSubject {
     handle: RedisHandle,
     events: mpsc::Receiver<StoreEvent>,
     calls: u64,
-    _server: Server,
+    /// In a cluster messages go out after the answer: a key of the node where inboxes are heard, that no case uses.
+    beside: Option<Key>,
+    /// To the other primaries of a cluster.
+    others: Vec<MultiplexedConnection>,
+    _servers: Servers,
+}
+
+/// What runs as long as the subject.
+#[expect(dead_code, reason = "they are kept, and never looked at")]
+enum Servers {
+    One(Server),
+    Cluster(Cluster),
 }
 
 impl RedisSubject {
     pub(crate) fn start() -> RedisSubject {
         let server = Server::start(&[]);
+        let (config, url) = (RedisConfig::new(server.url()), server.url());
+        RedisSubject::on(Servers::One(server), config, &[url], None)
+    }
+
+    /// A cluster of three primaries, with a replica each. All inboxes are heard at one of them, so that messages keep their order;
+    /// the key of most cases is another one's.
+    pub(crate) fn start_cluster() -> RedisSubject {
+        let cluster = Cluster::start();
+        let primaries = cluster.primaries();
+        let owner = |name: &str| {
+            let slot = cluster.slot_of(name);
+            let owner = primaries.iter().copied().find(|number| cluster.has(*number, slot)).unwrap();
+            (slot, owner)
+        };
+        let (_, of_key) = owner(&record(&escaped(&key())));
+        let home = primaries.iter().copied().find(|number| *number != of_key).unwrap();
+        for incarnation in [A, B, C, D] {
+            let (slot, from) = owner(&inbox(incarnation));
+            if from != home {
+                cluster.move_slot(slot, from, home);
+            }
+        }
+        let beside = (0..).map(|number| format!("beside {number}"));
+        let beside = beside.into_iter().find(|key| owner(&record(key)).1 == home);
+        let url = |number: &usize| format!("redis://127.0.0.1:{}", cluster.nodes()[*number].port());
+        let others = primaries.iter().filter(|number| **number != home);
+        let urls: Vec<String> = std::iter::once(&home).chain(others).map(url).collect();
+        let mut config = RedisConfig::new(&urls[0]);
+        config.mode = Mode::Cluster;
+        RedisSubject::on(Servers::Cluster(cluster), config, &urls, Some(Key::new(&beside.unwrap()).unwrap()))
+    }
+
+    /// At the first of `urls` inboxes are heard.
+    fn on(servers: Servers, config: RedisConfig, urls: &[String], beside: Option<Key>) -> RedisSubject {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let config = RedisConfig::new(server.url());
         let (tap, inboxes) = mpsc::unbounded_channel();
         let (events, mut from_store) = mpsc::channel(1024);
-        let (handle, admin) = runtime.block_on(async {
-            let client = ::redis::Client::open(format!("{}?protocol=resp3", server.url())).unwrap();
+        let (handle, admin, others) = runtime.block_on(async {
+            let client = |url: &String| ::redis::Client::open(format!("{url}?protocol=resp3")).unwrap();
             let tapped = AsyncConnectionConfig::new().set_push_sender(tap);
-            let mut admin = client.get_multiplexed_async_connection_with_config(&tapped).await.unwrap();
-            admin.psubscribe("sl:1:default:inbox:*").await.unwrap();
+            let mut admin =
+                client(&urls[0]).get_multiplexed_async_connection_with_config(&tapped).await.unwrap();
+            if beside.is_some() {
+                for incarnation in [A, B, C, D] {
+                    let mut subscribe = ::redis::cmd("SSUBSCRIBE");
+                    subscribe.arg(inbox(incarnation));
+                    let () = subscribe.query_async::<Value>(&mut admin).await.map(drop).unwrap();
+                }
+            } else {
+                admin.psubscribe("sl:1:default:inbox:*").await.unwrap();
+            }
+            let mut others = Vec::new();
+            for url in &urls[1..] {
+                others.push(client(url).get_multiplexed_async_connection().await.unwrap());
+            }
             let handle = RedisStore::start(config, Incarnation(1), events).unwrap();
             while !matches!(from_store.recv().await, Some(StoreEvent::Subscribed)) {}
-            (handle, admin)
+            (handle, admin, others)
         });
-        RedisSubject { runtime, admin, inboxes, handle, events: from_store, calls: 0, _server: server }
+        RedisSubject {
+            runtime,
+            admin,
+            inboxes,
+            handle,
+            events: from_store,
+            calls: 0,
+            beside,
+            others,
+            _servers: servers,
+        }
     }
 
     /// The record of a key as it stands in Redis.
@@ -79,14 +147,17 @@ impl RedisSubject {
         self.runtime.block_on(command.query_async(&mut self.admin)).unwrap()
     }
 
+    /// The same at every primary of a cluster.
+    fn everywhere<T: ::redis::FromRedisValue>(&mut self, word: &str) -> Vec<T> {
+        let nodes = std::iter::once(&mut self.admin).chain(&mut self.others);
+        let ask = |node| self.runtime.block_on(::redis::cmd(word).query_async(node)).unwrap();
+        nodes.map(ask).collect()
+    }
+
     /// What the script does with an operation at this very instant, whatever Redis' own clock says.
     #[cfg(feature = "fuzz")]
     pub(crate) fn apply_at(&mut self, now: StoreTime, op: &Op) -> (sidelock_engine::store::Reply, Vec<Wake>) {
         use sidelock_store::redis::fuzz::{argument, program_at, reply};
-        let escaped = |key: &Key| {
-            let marks = [("%", "%25"), ("{", "%7B"), ("}", "%7D"), (":", "%3A")];
-            marks.iter().fold(key.as_str().to_owned(), |text, (mark, escaped)| text.replace(mark, escaped))
-        };
         let name = |key: &Key| format!("sl:1:default:{{{}}}:{}", escaped(key), key.space().name());
         let names: Vec<String> =
             std::iter::once(op.key().clone()).chain(op.bound_to()).map(|key| name(&key)).collect();
@@ -101,6 +172,10 @@ impl RedisSubject {
 
     /// What was published so far: an answer on the listening connection comes after everything published before.
     fn wakes(&mut self) -> Vec<Wake> {
+        if let Some(key) = self.beside.clone() {
+            // Answered together with what went out before it, or later.
+            self.outcome(&Op::Peek { key });
+        }
         let _: String = self.command(&[b"PING"]);
         std::iter::from_fn(|| self.inboxes.try_recv().ok()).filter_map(|info| wake(&info)).collect()
     }
@@ -124,20 +199,36 @@ impl Subject for RedisSubject {
     }
 
     fn flush(&mut self) {
-        let _: String = self.command(&[b"FLUSHALL"]);
+        let _: Vec<String> = self.everywhere("FLUSHALL");
     }
 
     fn keys(&mut self) -> usize {
-        self.command(&[b"DBSIZE"])
+        self.everywhere::<usize>("DBSIZE").into_iter().sum()
     }
+}
+
+fn inbox(incarnation: Incarnation) -> String {
+    format!("sl:1:default:inbox:{incarnation}")
+}
+
+/// The record of a lock.
+fn record(escaped: &str) -> String {
+    format!("sl:1:default:{{{escaped}}}:lock")
+}
+
+fn escaped(key: &Key) -> String {
+    let marks = [("%", "%25"), ("{", "%7B"), ("}", "%7D"), (":", "%3A")];
+    marks.iter().fold(key.as_str().to_owned(), |text, (mark, escaped)| text.replace(mark, escaped))
 }
 
 /// A message of an inbox, read by hand from what `scripts/turn.lua` says about it.
 fn wake(info: &PushInfo) -> Option<Wake> {
-    let (PushKind::PMessage, [_, Value::BulkString(channel), Value::BulkString(message)]) =
-        (&info.kind, info.data.as_slice())
-    else {
-        return None;
+    let (channel, message) = match (&info.kind, info.data.as_slice()) {
+        (PushKind::PMessage, [_, Value::BulkString(channel), Value::BulkString(message)])
+        | (PushKind::SMessage, [Value::BulkString(channel), Value::BulkString(message)]) => {
+            (channel, message)
+        }
+        _ => return None,
     };
     let channel = std::str::from_utf8(channel).unwrap();
     let to = Incarnation(u128::from_str_radix(channel.rsplit(':').next().unwrap(), 16).unwrap());
