@@ -11,6 +11,7 @@
 pub mod client;
 pub mod clock;
 pub mod diary;
+pub mod endurance;
 pub mod fleet;
 pub mod forge;
 pub mod measure;

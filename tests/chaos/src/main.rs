@@ -8,7 +8,7 @@ use clap::{Parser, Subcommand};
 use sidelock_chaos::client::{Orders, live};
 use sidelock_chaos::forge;
 use sidelock_chaos::round::{self, Options, Report};
-use sidelock_chaos::rounds::{CALM, DIVIDED, ROUNDS, Round};
+use sidelock_chaos::rounds::{CALM, DIVIDED, ENDURANCE, ROUNDS, Round};
 use sidelock_client::Client;
 use sidelock_sim::checker::history::History;
 use sidelock_sim::checker::{self, Rule};
@@ -155,9 +155,10 @@ fn wanted(names: &[String]) -> Outcome<Vec<Round>> {
         return Ok(ROUNDS.to_vec());
     }
     let find = |name: &String| {
-        let known: Vec<&str> = ROUNDS.iter().map(|round| round.name).collect();
-        let found = ROUNDS.iter().find(|round| round.name == name).copied();
-        found.ok_or_else(|| format!("there is no round `{name}`; there are all {}", known.join(" ")).into())
+        let mut known = ROUNDS.iter().chain([&ENDURANCE]);
+        let names: Vec<&str> = known.clone().map(|round| round.name).collect();
+        let found = known.find(|round| round.name == name).copied();
+        found.ok_or_else(|| format!("there is no round `{name}`; there are all {}", names.join(" ")).into())
     };
     names.iter().map(find).collect()
 }

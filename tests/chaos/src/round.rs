@@ -2,6 +2,7 @@
 //!
 //! Owns the phases: run, plague, heal, demand progress, send everybody home, look what is left, judge.
 
+use crate::endurance;
 use crate::fleet::{Fleet, Size};
 use crate::measure::{self, Measured};
 use crate::merge;
@@ -123,9 +124,11 @@ impl Course<'_> {
             return measured.into_iter().for_each(|measured| self.measured(measured));
         }
         self.fleet.await_writes(WRITES_FIRST);
-        let end = Instant::now() + self.plan.span;
-        self.report.strikes = plague(&mut self.fleet, &self.plan.troubles, end, &mut self.dice);
-        self.fleet.heal();
+        if self.plan.endures {
+            self.endure();
+        } else {
+            self.plague(self.plan.span);
+        }
         let healed = self.fleet.clock().now();
         let probes = probe::every_key(&self.fleet);
         let ended = self.fleet.dismiss_clients();
@@ -150,6 +153,23 @@ impl Course<'_> {
             }
             Err(error) => self.report.failures.push(format!("the diaries make no history: {error}")),
         }
+    }
+
+    /// Trouble for so long; then everything is healed.
+    fn plague(&mut self, span: Duration) {
+        let end = Instant::now() + span;
+        self.report.strikes += plague(&mut self.fleet, &self.plan.troubles, end, &mut self.dice);
+        self.fleet.heal();
+    }
+
+    /// The same, with looks at how the sidecars are.
+    fn endure(&mut self) {
+        let look = |_| {
+            self.plague(self.plan.span / endurance::LOOKS);
+            endurance::Look::at(&self.fleet)
+        };
+        let looks: Vec<_> = (0..endurance::LOOKS).map(look).collect();
+        self.measured(endurance::judge(&looks));
     }
 
     fn bounds(&self) -> Bounds {

@@ -27,6 +27,8 @@ pub struct Plan {
     pub tenures_run_out: bool,
     /// A client must have lost a lease to somebody else while it was stopped.
     pub oversleeps: bool,
+    /// The sidecars live as long as the round, and must stay as they are.
+    pub endures: bool,
     /// What is measured once everything is healed.
     pub measure: Option<Measure>,
 }
@@ -52,6 +54,7 @@ impl Plan {
             divided: false,
             tenures_run_out: false,
             oversleeps: false,
+            endures: false,
             measure: None,
         }
     }
@@ -110,6 +113,9 @@ pub const CALM: Round = Round { name: "calm", plan: calm };
 
 /// Not a trouble that Sidelock should withstand, but a broken lock: a rig that finds nothing here finds nothing anywhere.
 pub const DIVIDED: Round = Round { name: "divided", plan: divided };
+
+/// For long rounds only: in a short one everything grows.
+pub const ENDURANCE: Round = Round { name: "endurance", plan: endurance };
 
 fn calm(_: &mut Plan) {}
 
@@ -246,6 +252,26 @@ fn mix(plan: &mut Plan) {
     plan.every(9_000, Trouble::Network(Network::Deaf));
     plan.measure = None;
     // Likely, but whoever holds may be killed before it oversleeps.
+    plan.oversleeps = false;
+}
+
+/// Everything that a sidecar survives.
+fn endurance(plan: &mut Plan) {
+    plan.shape = Shape::Single { durable: true };
+    plan.tenures_run_out = true;
+    plan.endures = true;
+    client_killed(plan);
+    client_stopped(plan);
+    sidecar_stopped(plan);
+    connections_killed(plan);
+    delays(plan);
+    black_hole(plan);
+    connections_cut(plan);
+    redis_stopped(plan);
+    redis_killed_with_data(plan);
+    plan.every(60_000, Trouble::RedisLost);
+    plan.every(30_000, Trouble::Flushed);
+    plan.every(3_000, Trouble::ScriptsFlushed);
     plan.oversleeps = false;
 }
 

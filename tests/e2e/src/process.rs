@@ -168,6 +168,14 @@ impl Process {
         line.trim().trim_end_matches(" kB").parse().expect("a number")
     }
 
+    /// Descriptors that are open.
+    ///
+    /// # Panics
+    /// If the process is gone.
+    pub fn descriptors(&self) -> u64 {
+        std::fs::read_dir(format!("/proc/{}/fd", self.id())).expect("it runs").count() as u64
+    }
+
     /// Processor time used so far, by itself and in the kernel (proc(5), fields 14 and 15 of `stat`, in hundredths).
     pub fn processor_time(&self) -> Duration {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.id())).expect("it runs");
