@@ -84,8 +84,9 @@ fn prepared_instances_are_used_once_and_made_anew() {
         assert_eq!(decided.wait().unwrap().denied, None);
     }
     assert!(at_once >= 3, "{at_once}");
+    // They are made when half of them are gone: whatever was taken last, more than that are ready in the end.
     let begun = Instant::now();
-    while chain.inspect()[0].prepared != (3, 3) {
+    while chain.inspect()[0].prepared.1 < 2 {
         assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", chain.inspect());
         std::thread::yield_now();
     }
