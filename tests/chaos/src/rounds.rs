@@ -231,48 +231,40 @@ fn cluster_primary_killed(plan: &mut Plan) {
     plan.every(5_000, Trouble::PrimaryKilled);
 }
 
-fn mix(plan: &mut Plan) {
+/// Troubles of all kinds that a sidecar outlives.
+fn outlived(plan: &mut Plan) {
     plan.shape = Shape::Single { durable: true };
     plan.tenures_run_out = true;
     client_killed(plan);
     client_stopped(plan);
-    sidecar_killed(plan);
     sidecar_stopped(plan);
     connections_killed(plan);
     delays(plan);
     black_hole(plan);
-    fading_network(plan);
-    one_way_loss(plan);
     connections_cut(plan);
     redis_stopped(plan);
     redis_killed_with_data(plan);
-    plan.every(20_000, Trouble::RedisLost);
-    plan.every(10_000, Trouble::Flushed);
     plan.every(3_000, Trouble::ScriptsFlushed);
-    plan.every(9_000, Trouble::Network(Network::Deaf));
-    plan.measure = None;
     // Likely, but whoever holds may be killed before it oversleeps.
     plan.oversleeps = false;
 }
 
-/// Everything that a sidecar survives.
+fn mix(plan: &mut Plan) {
+    outlived(plan);
+    sidecar_killed(plan);
+    fading_network(plan);
+    one_way_loss(plan);
+    plan.every(20_000, Trouble::RedisLost);
+    plan.every(10_000, Trouble::Flushed);
+    plan.every(9_000, Trouble::Network(Network::Deaf));
+    plan.measure = None;
+}
+
 fn endurance(plan: &mut Plan) {
-    plan.shape = Shape::Single { durable: true };
-    plan.tenures_run_out = true;
+    outlived(plan);
     plan.endures = true;
-    client_killed(plan);
-    client_stopped(plan);
-    sidecar_stopped(plan);
-    connections_killed(plan);
-    delays(plan);
-    black_hole(plan);
-    connections_cut(plan);
-    redis_stopped(plan);
-    redis_killed_with_data(plan);
     plan.every(60_000, Trouble::RedisLost);
     plan.every(30_000, Trouble::Flushed);
-    plan.every(3_000, Trouble::ScriptsFlushed);
-    plan.oversleeps = false;
 }
 
 fn holder_killed(plan: &mut Plan) {

@@ -6,11 +6,10 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "its output is what it is for")]
 
 use sidelock_e2e::folder;
-use sidelock_e2e::frames::{Peer, try_lock};
 use sidelock_e2e::sidecar::Sidecar;
+use sidelock_e2e::steady::{Asked, Asking};
 use std::path::Path;
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 const GAP: Duration = Duration::from_millis(1);
@@ -29,42 +28,22 @@ fn main() -> ExitCode {
     put(Path::new(denies), &policy);
     let settings = format!("[[policy]]\npath = \"{}\"\n", policy.display());
     let sidecar = Sidecar::configured(&settings, &["--store", "memory"]);
-    let (stop, asked, lost) = (AtomicBool::new(false), AtomicU64::new(0), AtomicU64::new(0));
     let mut slowest = Duration::ZERO;
-    std::thread::scope(|scope| {
-        scope.spawn(|| {
-            let mut peer = Peer::greeted(sidecar.socket());
-            for request in 1.. {
-                if stop.load(Relaxed) {
-                    return;
-                }
-                let answer = peer.acquires(try_lock(request, &format!("{key}/{request}")));
-                asked.fetch_add(1, Relaxed);
-                // Who takes a whole processor for this measures how many processors there are.
-                std::thread::sleep(GAP);
-                lost.fetch_add(u64::from(answer != "granted" && answer != "denied"), Relaxed);
-            }
-        });
-        for round in 1..=rounds {
-            let (next, expected) = if round % 2 == 1 { (grants, 200) } else { (denies, 403) };
-            put(Path::new(next), &policy);
-            let begun = Instant::now();
-            let status = |number: u32| {
-                sidecar.request("POST", &format!("/v1/locks/{key}/{round}/{number}"), "").status
-            };
-            let decided = (0..).find(|number| begun.elapsed() > ANEW_WITHIN || status(*number) == expected);
-            println!("version {round} in force after {:.2?}", begun.elapsed());
-            slowest = slowest.max(begun.elapsed());
-            assert!(decided.is_some());
-            std::thread::sleep(EVERY.saturating_sub(begun.elapsed()));
-        }
-        stop.store(true, Relaxed);
-    });
-    let (asked, lost) = (asked.into_inner(), lost.into_inner());
-    println!(
-        "{rounds} versions, the slowest in force after {slowest:.1?}; {asked} requests meanwhile, {lost} lost"
-    );
-    match lost == 0 && slowest <= ANEW_WITHIN && asked > 100 {
+    let asking = Asking::begin(sidecar.socket(), key, GAP);
+    for round in 1..=rounds {
+        let (next, expected) = if round % 2 == 1 { (grants, 200) } else { (denies, 403) };
+        put(Path::new(next), &policy);
+        let begun = Instant::now();
+        let path = |number: u32| format!("/v1/locks/{key}/{round}/{number}");
+        let is_asked = |number: u32| sidecar.request("POST", &path(number), "").status == expected;
+        let _ = (0..).any(|number| is_asked(number) || begun.elapsed() > ANEW_WITHIN);
+        println!("version {round} in force after {:.2?}", begun.elapsed());
+        slowest = slowest.max(begun.elapsed());
+        std::thread::sleep(EVERY.saturating_sub(begun.elapsed()));
+    }
+    let Asked { requests, lost } = asking.end();
+    println!("{rounds} versions, the slowest in force after {slowest:.1?}; {requests} requests, {lost} lost");
+    match lost == 0 && slowest <= ANEW_WITHIN && requests > 100 {
         true => ExitCode::SUCCESS,
         false => ExitCode::FAILURE,
     }

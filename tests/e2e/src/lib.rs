@@ -16,6 +16,7 @@ pub mod process;
 pub mod redis;
 pub mod sentinel;
 pub mod sidecar;
+pub mod steady;
 
 use std::time::Duration;
 

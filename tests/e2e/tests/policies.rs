@@ -15,11 +15,11 @@ use sidelock_client::{Client, Code, Error};
 use sidelock_e2e::frames::{Peer, hello, try_lock};
 use sidelock_e2e::process::{Process, run, until};
 use sidelock_e2e::sidecar::Sidecar;
+use sidelock_e2e::steady::Asking;
 use sidelock_e2e::{PATIENCE, folder, http};
 use sidelock_wire::{Acquire, Register, RegisterAct, ToClient, ToSidecar};
 use std::fmt::Write as _;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 /// Guests in a folder, and what the settings say of each.
@@ -210,40 +210,23 @@ fn undecided_requests_have_a_bound() {
 fn a_new_version_replaces_the_old_while_requests_go_on() {
     let policies = Policies::new().with("gate", &Guest::new(), "");
     let sidecar = policies.sidecar();
-    let (stop, asked, wrong) = (AtomicBool::new(false), AtomicU64::new(0), AtomicU64::new(0));
-    std::thread::scope(|scope| {
-        for name in ["one", "other"] {
-            let (sidecar, stop, asked, wrong) = (&sidecar, &stop, &asked, &wrong);
-            scope.spawn(move || {
-                let mut peer = Peer::greeted(sidecar.socket());
-                for request in 1.. {
-                    if stop.load(Relaxed) {
-                        return;
-                    }
-                    let answer = peer.acquires(try_lock(request, &format!("{name}/{request}")));
-                    asked.fetch_add(1, Relaxed);
-                    wrong.fetch_add(u64::from(answer != "granted" && answer != "denied"), Relaxed);
-                }
-            });
-        }
-        for round in 0..6 {
-            let denies = round % 2 == 0;
-            policies.write("gate", &if denies { frozen() } else { Guest::new() });
-            let start = Instant::now();
-            let expected = if denies { 403 } else { 200 };
-            let asks =
-                |number: u32| sidecar.request("POST", &format!("/v1/locks/r{round}/{number}"), "").status;
-            let decided_anew = (0..).find(|number| asks(*number) == expected);
-            assert!(
-                decided_anew.is_some() && start.elapsed() < Duration::from_secs(2),
-                "after {:?}",
-                start.elapsed()
-            );
-        }
-        stop.store(true, Relaxed);
-    });
-    assert!(asked.load(Relaxed) > 100, "{asked:?} requests were made meanwhile");
-    assert_eq!(wrong.load(Relaxed), 0);
+    let asking = ["one", "other"].map(|key| Asking::begin(sidecar.socket(), key, Duration::ZERO));
+    for round in 0..6 {
+        let denies = round % 2 == 0;
+        policies.write("gate", &if denies { frozen() } else { Guest::new() });
+        let start = Instant::now();
+        let expected = if denies { 403 } else { 200 };
+        let asks = |number: u32| sidecar.request("POST", &format!("/v1/locks/r{round}/{number}"), "").status;
+        let decided_anew = (0..).find(|number| asks(*number) == expected);
+        assert!(
+            decided_anew.is_some() && start.elapsed() < Duration::from_secs(2),
+            "after {:?}",
+            start.elapsed()
+        );
+    }
+    for asked in asking.map(Asking::end) {
+        assert!(asked.requests > 50 && asked.lost == 0, "{asked:?}");
+    }
 }
 
 /// Twenty new versions a second, each asked for by a signal.
@@ -252,36 +235,23 @@ fn a_storm_of_new_versions_loses_no_request() {
     const RELOADS: u64 = 60;
     let policies = Policies::new().with("gate", &Guest::new(), "");
     let sidecar = policies.sidecar();
-    let (stop, asked) = (AtomicBool::new(false), AtomicU64::new(0));
-    std::thread::scope(|scope| {
-        scope.spawn(|| {
-            let mut peer = Peer::greeted(sidecar.socket());
-            for request in 1.. {
-                if stop.load(Relaxed) {
-                    return;
-                }
-                let answer = peer.acquires(try_lock(request, &format!("k/{request}")));
-                assert!(answer == "granted" || answer == "denied", "{answer}");
-                asked.fetch_add(1, Relaxed);
-            }
-        });
-        let begun = Instant::now();
-        for reload in 0..RELOADS {
-            policies.write("gate", &if reload % 2 == 0 { frozen() } else { Guest::new() });
-            sidecar.signal(Signal::HUP);
-            let next = begun + Duration::from_millis(50) * u32::try_from(reload + 1).expect("few");
-            std::thread::sleep(next.saturating_duration_since(Instant::now()));
-        }
-        stop.store(true, Relaxed);
-    });
+    let asking = Asking::begin(sidecar.socket(), "k", Duration::ZERO);
+    let begun = Instant::now();
+    for reload in 0..RELOADS {
+        policies.write("gate", &if reload % 2 == 0 { frozen() } else { Guest::new() });
+        sidecar.signal(Signal::HUP);
+        let next = begun + Duration::from_millis(50) * u32::try_from(reload + 1).expect("few");
+        std::thread::sleep(next.saturating_duration_since(Instant::now()));
+    }
+    let asked = asking.end();
     let count = |result: &str| {
         let metrics = sidecar.get("/metrics").body;
         let name = format!("sidelock_policy_loads_total{{result=\"{result}\"}} ");
         let line = metrics.lines().find_map(|line| line.strip_prefix(&name)).map(str::to_owned);
         line.map_or(0, |count| count.parse::<u64>().expect("a number"))
     };
-    println!("measured: {asked:?} requests, {} versions in force one after another", count("loaded"));
-    assert!(asked.load(Relaxed) > 1_000, "{asked:?} requests were made meanwhile");
+    println!("measured: {asked:?}, {} versions in force one after another", count("loaded"));
+    assert!(asked.requests > 1_000 && asked.lost == 0, "{asked:?}");
     assert!(count("loaded") > RELOADS / 2, "{} of {RELOADS}", count("loaded"));
     assert_eq!(count("refused"), 0);
 }
