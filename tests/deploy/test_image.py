@@ -132,6 +132,8 @@ def test_in_a_pod_it_does_what_the_manifest_says(sidecar: Sidecar, tmp_path: Pat
             assert lock.returncode == 0, lock
             code, said = sidecar.says("doctor")
             assert "fleet" in said and "redis" in said, (code, said)
+            code, said = sidecar.says("doctor", "--bundle", "-")
+            assert json.loads(said)["sidecar"]["info"]["scope"] == "fleet", (code, said)
             assert "k" in sidecar.says("ls")[1]
             lease = re.search(r"SIDELOCK_LEASE=(\S+)", lock.stdout)
             assert lease

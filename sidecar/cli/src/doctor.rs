@@ -3,6 +3,7 @@
 //! Owns what is asked of a running sidecar, and how findings are shown. What is right for a socket and for a Redis is
 //! the daemon's knowledge. Must not change anything.
 
+use crate::bundle;
 use crate::config::read;
 use crate::door::{ask, in_time};
 use crate::failure::Failure;
@@ -30,22 +31,43 @@ pub(crate) struct DoctorArgs {
     sources: ServeArgs,
     #[command(flatten)]
     output: Output,
+    /// Write a document for somebody else to look into, without secrets; `-` is standard output
+    #[arg(long, value_name = "FILE")]
+    bundle: Option<PathBuf>,
 }
 
 /// What the flags do not say.
 pub(crate) const AFTER_HELP: &str = "\
 With --redis only that Redis is examined: before a sidecar exists. Otherwise the sidecar at --socket (or at the usual
 places), and the Redis that the settings name; the two must agree. It changes nothing. Exit code 0: fit, warnings
-included; 1: not fit.";
+included; 1: not fit.
+
+--bundle writes all of that as JSON, with the settings in force, the sidecar's metrics, and the keys, owners and waits
+that it knows of just now. No password is in it, nothing that policies were told, and no lease's secret. Names of keys are.";
 
 /// Examines, shows, and says by the exit code whether it is fit.
 pub(crate) async fn doctor(args: &DoctorArgs) -> Result<(), Failure> {
-    let Examination { findings, acl_rule } = examine(&args.sources).await;
-    let failed = findings.iter().filter(|finding| finding.verdict == Verdict::Fail).count();
-    args.output.write(&document(&findings, acl_rule.as_deref()), |_| {
-        page(&findings, acl_rule.as_deref(), colours())
-    })?;
-    match failed {
+    let config = read(&args.sources).map(|loaded| loaded.config).map_err(|failure| failure.to_string());
+    let Examination { findings, acl_rule } = match &config {
+        Ok(config) => examine(&args.sources, config).await,
+        Err(why) => alone(Finding::fail("settings", why, "correct it")),
+    };
+    let report = document(&findings, acl_rule.as_deref());
+    let to = args.bundle.as_deref();
+    if to.is_none_or(|to| !bundle::is_standard_output(to)) {
+        args.output.write(&report, |_| page(&findings, acl_rule.as_deref(), colours()))?;
+    }
+    if let Some(to) = to {
+        let socket = match &config {
+            Err(_) => Err("not asked: the settings can not be read"),
+            Ok(_) if args.sources.names_redis() => {
+                Err("not asked: the command line names a Redis, and only that was examined")
+            }
+            Ok(config) => Ok(socket_of(config)),
+        };
+        bundle::write(&bundle::collect(config.as_ref(), socket, report).await, to)?;
+    }
+    match findings.iter().filter(|finding| finding.verdict == Verdict::Fail).count() {
         0 => Ok(()),
         1 => Err(Failure::broken("not fit: one check failed")),
         failed => Err(Failure::broken(format!("not fit: {failed} checks failed"))),
@@ -54,18 +76,14 @@ pub(crate) async fn doctor(args: &DoctorArgs) -> Result<(), Failure> {
 
 /// The sidecar unless the command line names a Redis, and the Redis that the settings name. What a sidecar would say to
 /// these settings is not asked: they may be those of an app beside it.
-async fn examine(sources: &ServeArgs) -> Examination {
-    let config = match read(sources) {
-        Ok(loaded) => loaded.config,
-        Err(failure) => return alone(Finding::fail("settings", failure.to_string(), "correct it")),
-    };
+async fn examine(sources: &ServeArgs, config: &Config) -> Examination {
     let (mut findings, info) = match sources.names_redis() {
         true => (Vec::new(), None),
-        false => sidecar(&config).await,
+        false => sidecar(config).await,
     };
     let used = info.as_ref().and_then(|info| info["store"].as_str());
-    findings.extend(info.as_ref().and_then(|info| difference(&config, info)));
-    let known = match said(&config) {
+    findings.extend(info.as_ref().and_then(|info| difference(config, info)));
+    let known = match said(config) {
         Some(StoreKind::Redis) => true,
         Some(StoreKind::Memory) => used != Some(StoreKind::Redis.name()),
         None => used == Some(StoreKind::Memory.name()),
@@ -73,9 +91,14 @@ async fn examine(sources: &ServeArgs) -> Examination {
     if !known {
         return Examination { findings, acl_rule: None };
     }
-    let store = examine_store(&config).await;
+    let store = examine_store(config).await;
     findings.extend(store.findings);
     Examination { findings, acl_rule: store.acl_rule }
+}
+
+/// The socket that these settings, or the usual places, lead to.
+fn socket_of(config: &Config) -> Socket {
+    config.socket.clone().map_or_else(Socket::usual, Socket::at)
 }
 
 fn alone(finding: Finding) -> Examination {
@@ -84,7 +107,7 @@ fn alone(finding: Finding) -> Examination {
 
 /// The sidecar that these settings, or the usual places, lead to; and what it says of itself, if it answers.
 async fn sidecar(config: &Config) -> (Vec<Finding>, Option<Value>) {
-    let path = match config.socket.clone().map_or_else(sidelock_client::socket_path, Ok) {
+    let path = match socket_of(config).path() {
         Ok(path) => path,
         Err(error) => {
             let finding = Finding::fail("socket", error.to_string(), "start a sidecar, or name its socket");

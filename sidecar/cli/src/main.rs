@@ -2,6 +2,7 @@
 //!
 //! Owns the list of verbs and that every failure ends in one line and an exit code. Each verb has a file of its own.
 
+mod bundle;
 mod child;
 mod completions;
 mod config;

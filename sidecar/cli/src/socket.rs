@@ -24,6 +24,11 @@ impl Socket {
         Socket { socket: Some(path) }
     }
 
+    /// One in the usual places.
+    pub(crate) fn usual() -> Socket {
+        Socket { socket: None }
+    }
+
     /// What the caller said, if anything.
     pub(crate) fn said(&self) -> Option<&Path> {
         self.socket.as_deref()

@@ -95,6 +95,34 @@ fn a_password_that_redis_does_not_take_is_said_and_the_old_one_goes_on() {
     assert!(!sidecar.output().contains("too early"), "{}", sidecar.output());
 }
 
+#[test]
+fn another_user_in_the_settings_file_interrupts_nothing() {
+    let (place, redis, password) = (folder(), Redis::start(), Password::new("pw\n"));
+    for user in ["first", "second"] {
+        redis.command(&["ACL", "SETUSER", user, "on", ">pw", "~*", "&*", "+@all"]);
+    }
+    let file = place.path().join("sidelock.toml");
+    let becomes = |user: &str| {
+        let (url, path) = (redis.url(), password.path());
+        let settings =
+            format!("[redis]\nurl = [\"{url}\"]\nusername = \"{user}\"\npassword_file = \"{path}\"\n");
+        std::fs::write(&file, settings).expect("our folder");
+    };
+    becomes("first");
+    let sidecar = Sidecar::with(&["--config", &file.to_string_lossy()]);
+    sidecar.await_store();
+    let lease = sidecar.lock("k", r#"{"ttl":"30s"}"#);
+    becomes("second");
+    sidecar.signal(Signal::HUP);
+    sidecar.line("that the store takes it", |line| line.contains("takes the credentials"));
+    // With a user its connections end.
+    redis.command(&["ACL", "DELUSER", "first"]);
+    let id = lease["lease"].as_str().expect("a lease has an id");
+    assert_eq!(sidecar.request("PUT", &format!("/v1/leases/{id}"), r#"{"ttl":"40s"}"#).status, 200);
+    sidecar.unlock(&lease);
+    assert!(!sidecar.output().contains("store_down"), "{}", sidecar.output());
+}
+
 /// All that can be seen of a sidecar that was given `flags`: its log, in as much detail as there is, its pages, and what the
 /// verbs say that read settings.
 fn all_that_is_shown(flags: &[&str], variables: &[(&str, &str)]) -> String {
