@@ -25,13 +25,14 @@ part() {
     part_limit=$((budget * 3))
     "$function" 2>&1 | tee "$log"
     code=${PIPESTATUS[0]}
-    local seconds=$((SECONDS - started)) counts passed failed verdict=ok
+    local seconds=$((SECONDS - started)) counts passed failed skipped verdict=ok
     counts=$(count "$log")
-    passed=${counts% *} failed=${counts#* }
+    passed=${counts% *} failed=${counts#* } skipped=$(skips "$log")
     # A part that reports no results of its own is one result; one that failed without saying so is one failure.
-    if ((code == 0 && passed + failed == 0)); then passed=1; fi
+    if ((code == 0 && passed + failed + skipped == 0)); then passed=1; fi
     if ((code != 0 && failed == 0)); then failed=1; fi
     if ((failed > 0)); then verdict=FAILED; fi
+    if ((skipped > 0)); then verdict="$verdict, $skipped skipped"; fi
     if ((seconds > budget)); then verdict="$verdict, over budget"; fi
     passed_total=$((passed_total + passed))
     failed_total=$((failed_total + failed))
@@ -43,6 +44,11 @@ part() {
 count() {
     sed -nE 's/^.*[^0-9]?\b([0-9]+) passed[;,] ([0-9]+) failed.*$/\1 \2/p' "$1" |
         awk '{ passed += $1; failed += $2 } END { printf "%d %d", passed, failed }'
+}
+
+# How many lines say that something was left out; each says why.
+skips() {
+    grep -cE '^(skipped: |[a-z]+: skipped|SKIPPED \[)' "$1"
 }
 
 # limited COMMAND…: kills the command, with all that it started, when the part takes far longer than it should.

@@ -4,8 +4,10 @@
 
 use crate::client::Orders;
 use crate::clock::Clock;
+use crate::measure::Turns;
 use crate::merge::Pages;
 use crate::overslept;
+use crate::pods::{self, Land, Pod, User};
 use crate::proxy::{Flows, Proxy};
 use crate::register::Register;
 use crate::store::{Mark, Shape, Store};
@@ -14,15 +16,18 @@ use fastrand::Rng;
 use rustix::process::Signal;
 use serde_json::Value;
 use sidelock_e2e::process::{Process, until};
+use sidelock_e2e::redis::Redis;
 use sidelock_e2e::sidecar::Sidecar;
 use sidelock_e2e::{PATIENCE, folder};
 use sidelock_sim::checker::history::{At, Event, Record};
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
+/// Where clients keep their diaries, whatever user they are.
+const DIARIES: &str = "diaries";
 /// Between two looks whether a client has ended.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 
@@ -54,8 +59,10 @@ pub enum Health {
     Down,
 }
 
-/// A host: a sidecar, and its network to Redis.
+/// A host, or a pod of one: a sidecar, and its network to Redis.
 struct Host {
+    /// `None`: it is in the network that everybody is in.
+    pod: Option<Pod>,
     /// `None`: killed, and not started again yet.
     sidecar: Option<Sidecar>,
     socket: PathBuf,
@@ -80,6 +87,7 @@ pub struct Fleet {
     health: Health,
     /// When another server took the place of a primary.
     promotions: Vec<At>,
+    turns: Turns,
     hosts: Vec<Host>,
     clients: Vec<Client>,
     register: Register,
@@ -99,7 +107,9 @@ impl Fleet {
     pub fn start(size: Size) -> Fleet {
         let folder = folder();
         let clock = Clock::start();
-        let store = Store::start(size.shape);
+        pods::shared_folder(&folder.path().join(DIARIES));
+        let land = (size.shape == Shape::Linked).then(|| Land::new(folder.path()));
+        let store = pods::beside_redis(land.as_ref(), || Store::start(size.shape));
         let register = Register::serve(&folder.path().join("register.sock"), clock);
         let ttl = size.tenure_ttl.as_millis();
         std::fs::write(folder.path().join("sidelock.toml"), format!("[tenure]\nttl = \"{ttl}ms\"\n"))
@@ -110,6 +120,7 @@ impl Fleet {
             store,
             health: Health::Up,
             promotions: Vec::new(),
+            turns: Turns::default(),
             hosts: Vec::new(),
             clients: Vec::new(),
             register,
@@ -120,9 +131,16 @@ impl Fleet {
             folder,
         };
         for host in 0..size.sidecars {
-            let socket = fleet.folder.path().join(format!("{host}.sock"));
-            let network = fleet.store.single().map(|redis| Proxy::before(&redis.socket()));
-            fleet.hosts.push(Host { sidecar: None, socket, network });
+            let folder = fleet.folder.path().join(host.to_string());
+            let pod = land.as_ref().map(|land| land.pod(u8::try_from(host).expect("a few pods"), &folder));
+            let (socket, gate) = match &pod {
+                Some(pod) => (pod.socket(), pod.gate()),
+                None => (folder.with_extension("sock"), Ipv4Addr::LOCALHOST),
+            };
+            let proxy =
+                |redis: &Redis| pods::beside_redis(land.as_ref(), || Proxy::before(&redis.socket(), gate));
+            let network = fleet.store.single().map(proxy);
+            fleet.hosts.push(Host { pod, sidecar: None, socket, network });
             fleet.start_sidecar(host);
         }
         for host in &fleet.hosts {
@@ -173,7 +191,7 @@ impl Fleet {
         self.continue_redis();
         self.start_redis();
         for host in 0..self.hosts.len() {
-            self.set_network(host, Flows::PASS);
+            self.mend_network(host);
             self.continue_sidecar(host);
             self.start_sidecar(host);
         }
@@ -225,7 +243,7 @@ impl Fleet {
     fn new_client(&mut self, host: usize) -> Client {
         let number = self.started;
         self.started += 1;
-        let diary = self.folder.path().join(format!("client-{number}.jsonl"));
+        let diary = self.folder.path().join(DIARIES).join(format!("client-{number}.jsonl"));
         let orders = Orders {
             socket: self.hosts[host].socket.clone(),
             register: self.folder.path().join("register.sock"),
@@ -234,7 +252,9 @@ impl Fleet {
             seed: self.size.seed ^ (number << 32),
         };
         let pages = Pages { diary, died: None, stops: Vec::new() };
-        Client { process: Process::spawn(command(&orders)), host, pages, stopped: None }
+        let process =
+            pods::start_in(self.hosts[host].pod.as_ref(), User::App, orders.command(), Process::spawn);
+        Client { process, host, pages, stopped: None }
     }
 
     /// Tells all clients to come to their end, and waits for it.
@@ -285,14 +305,16 @@ impl Fleet {
     /// Starts a sidecar that was killed.
     pub fn start_sidecar(&mut self, host: usize) {
         let way = self.way(host);
-        let Host { sidecar, socket, .. } = &mut self.hosts[host];
+        let Host { pod, sidecar, socket, .. } = &mut self.hosts[host];
         if sidecar.is_none() {
             let config = self.folder.path().join("sidelock.toml");
             let config = config.to_str().expect("a path that is text");
             let namespace = if self.size.divided { format!("of-{host}") } else { "chaos".to_owned() };
             let flags = ["--config", config, "--namespace", &namespace].into_iter();
             let flags: Vec<_> = flags.chain(way.iter().map(String::as_str)).collect();
-            *sidecar = Some(Sidecar::at(socket, &flags));
+            let command = Sidecar::command(socket, &flags);
+            let start = |command| Sidecar::started(command, socket);
+            *sidecar = Some(pods::start_in(pod.as_ref(), User::Sidecar, command, start));
         }
     }
 
@@ -320,11 +342,38 @@ impl Fleet {
         }
     }
 
-    /// Switches the network between a sidecar and Redis.
-    pub fn set_network(&self, host: usize, flows: Flows) {
+    /// Something is wrong with the network between a sidecar and Redis.
+    pub fn strike_network(&mut self, host: usize, flows: Flows) {
+        self.turns.struck(host, self.clock.now());
         if let Some(network) = &self.hosts[host].network {
             network.set(flows);
         }
+    }
+
+    /// The link between a pod and Redis is down.
+    ///
+    /// # Panics
+    /// If it is no pod.
+    pub fn unplug(&mut self, host: usize) {
+        self.turns.struck(host, self.clock.now());
+        self.hosts[host].pod.as_ref().expect("this round is in pods").unplug();
+    }
+
+    /// Everything passes again between a sidecar and Redis.
+    pub fn mend_network(&mut self, host: usize) {
+        let Host { network, pod, .. } = &self.hosts[host];
+        if let Some(network) = network {
+            network.set(Flows::PASS);
+        }
+        if let Some(pod) = pod {
+            pod.plug();
+        }
+        self.turns.mended(host, self.clock.now());
+    }
+
+    /// When networks were struck and mended.
+    pub fn turns(&self) -> &Turns {
+        &self.turns
     }
 
     /// What `/v1/info` says of a sidecar.
@@ -439,16 +488,6 @@ impl Fleet {
     pub fn await_writes(&self, count: u32) {
         until(PATIENCE, "clients write", || (self.register.updates().taken >= count).then_some(()));
     }
-}
-
-/// This program, as a client.
-fn command(orders: &Orders) -> Command {
-    let mut command = Command::new(this_program());
-    let path = |path: &Path| path.as_os_str().to_owned();
-    command.arg("client").arg("--socket").arg(path(&orders.socket));
-    command.arg("--register").arg(path(&orders.register)).arg("--diary").arg(path(&orders.diary));
-    command.args(["--origin-ns", &orders.origin_ns.to_string(), "--seed", &orders.seed.to_string()]);
-    command
 }
 
 /// Where this program is.

@@ -17,6 +17,7 @@ pub mod forge;
 pub mod measure;
 pub mod merge;
 pub mod overslept;
+pub mod pods;
 pub mod probe;
 pub mod proxy;
 pub mod register;

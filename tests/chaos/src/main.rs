@@ -7,8 +7,10 @@
 use clap::{Parser, Subcommand};
 use sidelock_chaos::client::{Orders, live};
 use sidelock_chaos::forge;
+use sidelock_chaos::pods;
 use sidelock_chaos::round::{self, Options, Report};
 use sidelock_chaos::rounds::{CALM, DIVIDED, ENDURANCE, ROUNDS, Round};
+use sidelock_chaos::store::Shape;
 use sidelock_client::Client;
 use sidelock_sim::checker::history::History;
 use sidelock_sim::checker::{self, Rule};
@@ -25,6 +27,8 @@ type Outcome<T = ()> = Result<T, Box<dyn Error>>;
 
 /// Violations of a round told about at length.
 const TOLD_MAX: usize = 5;
+/// Rounds in pods at a time.
+const PODS_AT_ONCE: usize = 2;
 /// How long the round lasts that the forgeries are made of.
 const CALM_SPAN: Duration = Duration::from_secs(2);
 
@@ -123,7 +127,7 @@ fn say(text: &str) {
 }
 
 fn run(order: &Order) -> Outcome<bool> {
-    let rounds = wanted(&order.rounds)?;
+    let rounds = possible(wanted(&order.rounds)?);
     let clock = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?;
     let seed = order.seed.unwrap_or(u64::from(clock.subsec_nanos()));
     say(&format!("seed {seed}"));
@@ -137,10 +141,12 @@ fn run(order: &Order) -> Outcome<bool> {
     let (mut passed, mut failed) = (0, 0);
     let mut count = |good: bool| if good { passed += 1 } else { failed += 1 };
     count(is_believable(&options, &order.keep)?);
-    // What is measured in milliseconds is measured alone.
-    let (alone, together): (Vec<Round>, Vec<Round>) =
+    // What is measured in milliseconds is measured alone, and pods have processors for themselves.
+    let (alone, others): (Vec<Round>, Vec<Round>) =
         rounds.into_iter().partition(|round| round.name == "holder_killed");
-    for (rounds, at_once) in [(together, usize::from(order.at_once)), (alone, 1)] {
+    let (in_pods, together): (Vec<Round>, Vec<Round>) = others.into_iter().partition(is_in_pods);
+    let at_once = usize::from(order.at_once);
+    for (rounds, at_once) in [(together, at_once), (in_pods, at_once.min(PODS_AT_ONCE)), (alone, 1)] {
         for report in reports(rounds, at_once, &options) {
             tell(&report, &order.keep)?;
             count(report.passed());
@@ -161,6 +167,23 @@ fn wanted(names: &[String]) -> Outcome<Vec<Round>> {
         found.ok_or_else(|| format!("there is no round `{name}`; there are all {}", names.join(" ")).into())
     };
     names.iter().map(find).collect()
+}
+
+/// Without those that this machine does not let us run, which are named with what they need.
+fn possible(rounds: Vec<Round>) -> Vec<Round> {
+    let (in_pods, others): (Vec<_>, Vec<_>) = rounds.iter().copied().partition(is_in_pods);
+    match pods::missing() {
+        Some(why) if !in_pods.is_empty() => {
+            let names: Vec<_> = in_pods.iter().map(|round| round.name).collect();
+            say(&format!("skipped: {}: {why}", names.join(" ")));
+            others
+        }
+        _ => rounds,
+    }
+}
+
+fn is_in_pods(round: &Round) -> bool {
+    round.planned(CALM_SPAN).shape == Shape::Linked
 }
 
 /// Shows the checker a calm round as it was, and then every lie about it; and then locks that are really broken.

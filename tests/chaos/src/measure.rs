@@ -7,6 +7,7 @@ use sidelock_e2e::frames::{Peer, try_lock};
 use sidelock_e2e::process::Process;
 use sidelock_sim::checker::history::{Answer, At, Event, History, Record};
 use sidelock_wire::{Acquire, LeaseName, ToClient, ToSidecar};
+use std::collections::HashSet;
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -85,6 +86,89 @@ pub fn sidecar_death(fleet: &mut Fleet) -> Measured {
     Measured { text, kept: took <= ttl + DEATH }
 }
 
+/// When the networks of hosts were struck and mended, in order.
+#[derive(Clone, Debug, Default)]
+pub struct Turns(Vec<Turn>);
+
+#[derive(Clone, Copy, Debug)]
+struct Turn {
+    host: usize,
+    at: At,
+    works: bool,
+}
+
+/// A time in which a network works that was struck before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Spell {
+    /// Whose it is.
+    pub host: usize,
+    /// When it began.
+    pub mended: At,
+    /// How long it lasted, if not to the end.
+    pub lasted: Option<Duration>,
+}
+
+impl Turns {
+    /// Something is wrong with it from now on, in one way or another.
+    pub fn struck(&mut self, host: usize, at: At) {
+        self.0.push(Turn { host, at, works: false });
+    }
+
+    /// All is well again, if it was not.
+    pub fn mended(&mut self, host: usize, at: At) {
+        if self.0.iter().rfind(|turn| turn.host == host).is_some_and(|last| !last.works) {
+            self.0.push(Turn { host, at, works: true });
+        }
+    }
+
+    /// Each time that it was mended.
+    pub fn spells(&self) -> impl Iterator<Item = Spell> {
+        self.0.iter().enumerate().filter(|(_, turn)| turn.works).map(|(index, turn)| {
+            let struck = self.0[index..].iter().find(|later| later.host == turn.host && !later.works);
+            let lasted = struck.map(|struck| struck.at.since(turn.at));
+            Spell { host: turn.host, mended: turn.at, lasted }
+        })
+    }
+}
+
+/// From each time that a network was mended to the next grant of the sidecar behind it, which has this number in the history.
+pub fn recoveries(history: &History, spells: &[(u32, Spell)], limit: Duration) -> Measured {
+    let spans = spells.iter().filter_map(|(sidecar, spell)| {
+        let took = next_grant(history, *sidecar, spell.mended).unwrap_or(Duration::MAX);
+        // One that was struck again before it had to be back says nothing.
+        (spell.lasted.is_none_or(|lasted| lasted >= limit) || took <= limit).then_some(took)
+    });
+    let spans: Vec<_> = spans.collect();
+    let Some(slowest) = spans.iter().max().copied() else {
+        return Measured { text: "no network was mended for long enough".into(), kept: false };
+    };
+    let told = if slowest == Duration::MAX { "never".to_owned() } else { format!("{slowest:.1?}") };
+    let count = spans.len();
+    let text = format!(
+        "granted again after a sidecar's network was mended, the slowest of {count}: {told}, of at most {limit:?}"
+    );
+    Measured { text, kept: slowest <= limit }
+}
+
+/// How long after `from` a sidecar granted something, and its client read it.
+fn next_grant(history: &History, sidecar: u32, from: At) -> Option<Duration> {
+    let mut sessions = HashSet::new();
+    history.records.iter().find_map(|&Record { at, event }| {
+        match event {
+            Event::Opened { session, sidecar: of, .. } if of == sidecar => {
+                sessions.insert(session);
+            }
+            Event::Answered { of, answer: Answer::Granted { deadline, .. } }
+                if at >= from && deadline > at && sessions.contains(&of.session) =>
+            {
+                return Some(at.since(from));
+            }
+            _ => {}
+        }
+        None
+    })
+}
+
 /// From the instant at which another server took a primary's place to the next grant, of whichever key.
 pub fn resumption(history: &History, promoted: At, limit: Duration) -> Measured {
     let granted = |record: &&Record| {
@@ -100,5 +184,44 @@ pub fn resumption(history: &History, promoted: At, limit: Duration) -> Measured 
         None => {
             Measured { text: "nothing was granted after another primary took writes".into(), kept: false }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sidelock_sim::checker::history::{Bounds, Req};
+
+    const SECOND: u64 = 1_000_000_000;
+
+    #[test]
+    fn a_recovery_is_the_next_grant_of_that_sidecar_and_no_other() {
+        let mut turns = Turns::default();
+        turns.mended(0, At(0));
+        turns.struck(0, At(SECOND));
+        turns.struck(0, At(2 * SECOND));
+        turns.mended(0, At(3 * SECOND));
+        turns.mended(0, At(4 * SECOND));
+        turns.struck(1, At(5 * SECOND));
+        turns.struck(0, At(6 * SECOND));
+        let spell = Spell { host: 0, mended: At(3 * SECOND), lasted: Some(Duration::from_secs(3)) };
+        assert_eq!(turns.spells().collect::<Vec<_>>(), [spell], "it is mended once, and struck at the end");
+
+        let opened = |session, sidecar| Event::Opened { session, sidecar, uid: 1 };
+        let granted = |session| Event::Answered {
+            of: Req { session, request: 0 },
+            answer: Answer::Granted { fence: 1, deadline: At(99 * SECOND) },
+        };
+        let events =
+            [(0, opened(1, 7)), (0, opened(2, 8)), (1, granted(1)), (4, granted(2)), (5, granted(1))];
+        let records = events.map(|(seconds, event)| Record { at: At(seconds * SECOND), event }).to_vec();
+        let history = History { bounds: Bounds::default(), records };
+        let kept = |spell, limit| recoveries(&history, &[(7, spell)], Duration::from_secs(limit)).kept;
+        assert!(kept(spell, 2), "after two seconds");
+        assert!(!kept(spell, 1));
+        let short = Spell { lasted: Some(Duration::from_millis(500)), ..spell };
+        assert!(!kept(short, 1), "what says nothing proves nothing");
+        let never = Spell { mended: At(6 * SECOND), lasted: None, ..spell };
+        assert!(!kept(never, 60));
     }
 }

@@ -45,11 +45,22 @@ pub struct Stop {
     pub span: Range<At>,
 }
 
-/// Merges. The history, and who slept when.
+/// One history, and what is known of those in it.
+#[derive(Clone, Debug)]
+pub struct Merged {
+    /// What happened.
+    pub history: History,
+    /// Who slept when.
+    pub stops: Vec<Stop>,
+    /// The numbers of sidecars' lives, by what diaries call them.
+    pub lives: HashMap<u32, u32>,
+}
+
+/// Merges.
 ///
 /// # Errors
 /// If a diary can not be read, or has a line in the middle that is none.
-pub fn merge(bounds: Bounds, pages: &[Pages], others: &[&[Record]]) -> io::Result<(History, Vec<Stop>)> {
+pub fn merge(bounds: Bounds, pages: &[Pages], others: &[&[Record]]) -> io::Result<Merged> {
     let mut merger = Merger::default();
     let mut stops = Vec::new();
     for page in pages {
@@ -61,10 +72,10 @@ pub fn merge(bounds: Bounds, pages: &[Pages], others: &[&[Record]]) -> io::Resul
     for records in others {
         merger.add(records, None);
     }
-    let mut records = merger.records;
+    let Merger { mut records, lives, .. } = merger;
     // Stable: what one process wrote with one stamp stays in its order.
     records.sort_by_key(|record| record.at);
-    Ok((History { bounds, records }, stops))
+    Ok(Merged { history: History { bounds, records }, stops, lives })
 }
 
 #[derive(Default)]
@@ -161,7 +172,9 @@ mod tests {
             Pages { diary: ended, died: None, stops: vec![At(6)..At(8)] },
             Pages { diary: folder.path().join("never written"), died: Some(At(3)), stops: Vec::new() },
         ];
-        let (history, stops) = merge(Bounds::default(), &pages, &[&[opened(2, 0, 77)]]).unwrap();
+        let Merged { history, stops, lives } =
+            merge(Bounds::default(), &pages, &[&[opened(2, 0, 77)]]).unwrap();
+        assert_eq!(lives, HashMap::from([(77, 0), (78, 1)]));
         let slept: Vec<_> = stops.into_iter().map(|stop| (stop.sessions, stop.span)).collect();
         assert_eq!(slept, [(2..3, At(6)..At(8))]);
         let hung_up = |session| Record { at: At(20), event: Event::HungUp { session } };

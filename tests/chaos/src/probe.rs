@@ -51,6 +51,16 @@ pub fn every_key(fleet: &Fleet) -> Result<Vec<Record>, String> {
     Ok(records)
 }
 
+/// What diaries call the life that the sidecar at this socket lives.
+///
+/// # Panics
+/// If it does not say.
+pub fn life(socket: &Path) -> u32 {
+    let info = http::request(socket, "GET", "/v1/info", "").json();
+    let life = info["incarnation"].as_str().and_then(|id| u32::from_str_radix(id.get(..8)?, 16).ok());
+    life.expect("a sidecar says which life it lives")
+}
+
 /// Asks for one key at one sidecar.
 struct Probe {
     clock: Clock,
@@ -66,10 +76,7 @@ impl Probe {
     }
 
     fn run(mut self, socket: &Path) -> Result<Vec<Record>, String> {
-        let info = http::request(socket, "GET", "/v1/info", "").json();
-        let life = info["incarnation"].as_str().and_then(|id| u32::from_str_radix(id.get(..8)?, 16).ok());
-        let uid = rustix::process::getuid().as_raw();
-        let sidecar = life.expect("a sidecar says which life it lives");
+        let (sidecar, uid) = (life(socket), rustix::process::getuid().as_raw());
         self.note(Event::Opened { session: self.session, sidecar, uid });
         let until = Instant::now() + ASKS_FOR;
         loop {

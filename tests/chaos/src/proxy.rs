@@ -1,6 +1,6 @@
 //! The network between one sidecar and Redis, and what goes wrong in it.
 //!
-//! Owns a loopback port in front of Redis' socket, and what becomes of the bytes in each direction; that can be switched
+//! Owns a port in front of Redis' socket, and what becomes of the bytes in each direction; that can be switched
 //! at any time. What TCP promises holds: bytes arrive in order, and a network that swallows them makes them late or the
 //! connection dead, never torn.
 
@@ -64,12 +64,12 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// A network that works, to the Redis at this socket.
+    /// A network that works, from this address to the Redis at this socket.
     ///
     /// # Panics
     /// If the system gives no port or no thread.
-    pub fn before(redis: &Path) -> Proxy {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a loopback port");
+    pub fn before(redis: &Path, at: Ipv4Addr) -> Proxy {
+        let listener = TcpListener::bind((at, 0)).expect("an address of ours has a free port");
         listener.set_nonblocking(true).expect("a socket can be nonblocking");
         let address = listener.local_addr().expect("a bound socket has an address");
         let (flows, watch) = watch::channel(Flows::PASS);
@@ -214,7 +214,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let socket = folder.path().join("redis.sock");
         let listener = UnixListener::bind(&socket).unwrap();
-        let proxy = Proxy::before(&socket);
+        let proxy = Proxy::before(&socket, Ipv4Addr::LOCALHOST);
         let near = std::net::TcpStream::connect(proxy.address).unwrap();
         let (far, _) = listener.accept().unwrap();
         near.set_read_timeout(Some(PATIENCE)).unwrap();

@@ -7,7 +7,9 @@
 use crate::clock::Clock;
 use crate::wish::KEYS;
 use sidelock_sim::checker::history::{At, Event, Record};
+use std::fs::{Permissions, set_permissions};
 use std::io::{self, Read, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,6 +19,8 @@ use std::thread;
 const REQUEST_BYTES: usize = 1 + 4 + 8 + 4;
 /// Bytes of an answer: whether it was done, and the value.
 const ANSWER_BYTES: usize = 1 + 4;
+/// Clients may be other users than we are; who is to be kept out is kept out by the folder.
+const EVERYBODY: u32 = 0o777;
 const READ: u8 = b'r';
 const WRITE: u8 = b'w';
 
@@ -63,6 +67,7 @@ impl Register {
     /// If it can not be bound.
     pub fn serve(socket: &Path, clock: Clock) -> Register {
         let listener = UnixListener::bind(socket).expect("a socket in a folder of our own");
+        set_permissions(socket, Permissions::from_mode(EVERYBODY)).expect("a socket of our own");
         let cells = [Cell::default(); KEYS as usize];
         let shelf = Arc::new(Mutex::new(Shelf { cells, records: Vec::new(), clock }));
         let shared = shelf.clone();

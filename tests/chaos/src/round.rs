@@ -5,7 +5,7 @@
 use crate::endurance;
 use crate::fleet::{Fleet, Size};
 use crate::measure::{self, Measured};
-use crate::merge;
+use crate::merge::{self, Merged};
 use crate::overslept;
 use crate::probe;
 use crate::register::Updates;
@@ -103,8 +103,7 @@ struct Course<'a> {
 
 impl Course<'_> {
     fn new<'a>(round: &Round, options: &Options, report: &'a mut Report) -> Course<'a> {
-        let mut plan = Plan::new(options.span);
-        (round.plan)(&mut plan);
+        let plan = round.planned(options.span);
         let clients =
             if plan.measure == Some(Measure::Handover) { 0 } else { options.clients.max(plan.clients_min) };
         let fleet = Fleet::start(Size {
@@ -147,9 +146,10 @@ impl Course<'_> {
         let diaries = [self.fleet.register().records(), self.fleet.notes().to_vec(), probes];
         let diaries = diaries.each_ref().map(Vec::as_slice);
         match merge::merge(self.bounds(), self.fleet.diaries(), &diaries) {
-            Ok((history, stops)) => {
-                self.report.overslept = overslept::count(&history, &stops);
-                self.judge(history, healed);
+            Ok(merged) => {
+                self.report.overslept = overslept::count(&merged.history, &merged.stops);
+                self.look_at_recoveries(&merged);
+                self.judge(merged.history, healed);
             }
             Err(error) => self.report.failures.push(format!("the diaries make no history: {error}")),
         }
@@ -188,6 +188,25 @@ impl Course<'_> {
         let (rest, took) = probe::rest(&self.fleet, self.fleet.size().tenure_ttl + AFTER_REST);
         self.report.rested = Some(took);
         self.fleet.note(Event::Rest(rest));
+    }
+
+    /// Each sidecar whose network was mended grants soon.
+    fn look_at_recoveries(&mut self, merged: &Merged) {
+        if self.plan.measure != Some(Measure::Recovery) {
+            return;
+        }
+        let sidecars: Vec<_> = self
+            .fleet
+            .sockets()
+            .iter()
+            .map(|socket| merged.lives.get(&probe::life(socket)).copied())
+            .collect();
+        let spells = self.fleet.turns().spells();
+        let of_sidecars: Vec<_> = spells.filter_map(|spell| Some((sidecars[spell.host]?, spell))).collect();
+        self.measured(measure::recoveries(&merged.history, &of_sidecars, PROMPT));
+        if !self.report.said.iter().any(|said| said.contains("store_down")) {
+            self.report.failures.push("no sidecar noticed anything: its network was not struck".into());
+        }
     }
 
     fn judge(&mut self, history: History, healed: At) {

@@ -10,6 +10,9 @@ use std::time::Duration;
 /// Clients that compete while a primary is replaced.
 const CONTENDERS: usize = 16;
 
+/// How long rounds in pods last at least: long enough that networks are mended in them, and stay so for a time.
+const PODS_SPAN: Duration = Duration::from_secs(8);
+
 /// What a round wants.
 #[derive(Debug)]
 pub struct Plan {
@@ -40,6 +43,8 @@ pub enum Measure {
     Handover,
     /// From the death of a sidecar to the next grant elsewhere.
     SidecarDeath,
+    /// From the mending of a sidecar's network to its next grant, each time.
+    Recovery,
 }
 
 impl Plan {
@@ -74,6 +79,15 @@ pub struct Round {
     pub plan: fn(&mut Plan),
 }
 
+impl Round {
+    /// Its plan, where trouble is to last for so long.
+    pub fn planned(&self, span: Duration) -> Plan {
+        let mut plan = Plan::new(span);
+        (self.plan)(&mut plan);
+        plan
+    }
+}
+
 macro_rules! rounds {
     ($($name:ident)*) => {
         /// All rounds.
@@ -104,6 +118,8 @@ rounds! {
     cluster_slots_move
     cluster_hands_over
     cluster_primary_killed
+    pods_unplugged
+    pods_one_way
     mix
     holder_killed
 }
@@ -229,6 +245,25 @@ fn cluster_primary_killed(plan: &mut Plan) {
     plan.shape = Shape::Sharded;
     plan.clients_min = CONTENDERS;
     plan.every(5_000, Trouble::PrimaryKilled);
+}
+
+fn pods_unplugged(plan: &mut Plan) {
+    in_pods(plan);
+    plan.every(2_500, Trouble::Network(Network::Unplugged));
+    plan.every(5_000, Trouble::ClientKilled);
+}
+
+fn pods_one_way(plan: &mut Plan) {
+    in_pods(plan);
+    plan.every(4_000, Trouble::Network(Network::AsksHeld));
+    plan.every(4_000, Trouble::Network(Network::AnswersHeld));
+    plan.every(5_000, Trouble::Network(Network::AnswersSwallowed));
+}
+
+fn in_pods(plan: &mut Plan) {
+    plan.shape = Shape::Linked;
+    plan.span = plan.span.max(PODS_SPAN);
+    plan.measure = Some(Measure::Recovery);
 }
 
 /// Troubles of all kinds that a sidecar outlives.

@@ -19,11 +19,13 @@ pub enum Shape {
     Watched,
     /// A cluster.
     Sharded,
+    /// A Redis in a network of its own, linked to each sidecar's.
+    Linked,
 }
 
 /// It, as it runs.
 pub enum Store {
-    /// See [`Shape::Single`].
+    /// See [`Shape::Single`] and [`Shape::Linked`].
     Single(Redis),
     /// See [`Shape::Watched`].
     Watched(Ensemble),
@@ -36,7 +38,7 @@ impl Store {
     pub fn start(shape: Shape) -> Store {
         match shape {
             Shape::Single { durable: true } => Store::Single(Redis::durable()),
-            Shape::Single { durable: false } => Store::Single(Redis::start()),
+            Shape::Single { durable: false } | Shape::Linked => Store::Single(Redis::start()),
             Shape::Watched => Store::Watched(Ensemble::start()),
             Shape::Sharded => Store::Sharded(Cluster::start()),
         }

@@ -78,6 +78,8 @@ pub enum Network {
     Fading,
     /// The sidecar's connections break, and new ones too.
     Cut,
+    /// The link between its pod and Redis is down until its tenures have run out: packets get lost, and nobody says so.
+    Unplugged,
 }
 
 /// What can be in trouble, and in one at a time.
@@ -181,11 +183,11 @@ impl Plague<'_> {
             (Kind::Redis, Relief::Start) => self.fleet.start_redis(),
             (Kind::Redis, _) => self.fleet.continue_redis(),
             (Kind::Network, Relief::Silence) => {
-                self.fleet.set_network(victim.number, Flows::both(Flow::Held));
+                self.fleet.strike_network(victim.number, Flows::both(Flow::Held));
                 let span = self.fleet.size().tenure_ttl.mul_f64(1.3);
                 return Some((span, Step::Relieve(victim, Relief::Pass)));
             }
-            (Kind::Network, _) => self.fleet.set_network(victim.number, Flows::PASS),
+            (Kind::Network, _) => self.fleet.mend_network(victim.number),
         }
         self.in_trouble.remove(&victim);
         None
@@ -261,10 +263,14 @@ fn strike(fleet: &mut Fleet, trouble: Trouble, victim: usize, dice: &mut Rng) ->
             None
         }
         Trouble::Network(kind) => {
-            fleet.set_network(victim, flows(kind, dice));
+            match kind {
+                Network::Unplugged => fleet.unplug(victim),
+                _ => fleet.strike_network(victim, flows(kind, dice)),
+            }
             match kind {
                 // Nobody misses what is only a hint: that stays so.
                 Network::Deaf => None,
+                Network::Unplugged => Some((ttl.mul_f64(1.1 + 0.6 * dice.f64()), Relief::Pass)),
                 Network::Fading => Some((ttl.mul_f64(0.4 + 0.4 * dice.f64()), Relief::Silence)),
                 _ => Some((ttl.mul_f64(0.1 + 1.7 * dice.f64()), Relief::Pass)),
             }
@@ -292,6 +298,7 @@ fn flows(kind: Network, dice: &mut Rng) -> Flows {
         Network::Hole => Flows::both(Flow::Held),
         Network::Swallowed => Flows::both(Flow::Swallowed),
         Network::Cut => Flows::both(Flow::Cut),
+        Network::Unplugged => Flows::PASS,
         Network::Deaf => Flows { from_redis: Flow::Deaf, ..Flows::PASS },
         Network::AsksHeld => Flows { to_redis: Flow::Held, ..Flows::PASS },
         Network::AnswersHeld => Flows { from_redis: Flow::Held, ..Flows::PASS },

@@ -86,7 +86,12 @@ impl Sidecar {
 
     /// With these flags, on this socket.
     pub fn at(socket: &Path, flags: &[&str]) -> Sidecar {
-        let process = Process::spawn(Sidecar::command(socket, flags));
+        Sidecar::started(Sidecar::command(socket, flags), socket)
+    }
+
+    /// By this command, which makes one that serves at this socket.
+    pub fn started(command: Command, socket: &Path) -> Sidecar {
+        let process = Process::spawn(command);
         process.line("that it serves", |line| line.starts_with("sidelock serves at"));
         Sidecar { process, socket: socket.to_owned(), folder: None }
     }

@@ -9,12 +9,14 @@ mod worker;
 
 use crate::clock::Clock;
 use crate::diary::Diary;
+use crate::fleet::this_program;
 use crate::register::Desk;
 use fastrand::Rng;
 use sidelock_client::{Client, Scope};
 use std::cell::RefCell;
 use std::io::Read;
 use std::path::PathBuf;
+use std::process::Command;
 use std::rc::Rc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -41,6 +43,17 @@ pub struct Orders {
     pub origin_ns: u64,
     /// What its dice begin with.
     pub seed: u64,
+}
+
+impl Orders {
+    /// This program, as the client that they are for.
+    pub fn command(&self) -> Command {
+        let mut command = Command::new(this_program());
+        command.arg("client").arg("--socket").arg(&self.socket);
+        command.arg("--register").arg(&self.register).arg("--diary").arg(&self.diary);
+        command.args(["--origin-ns", &self.origin_ns.to_string(), "--seed", &self.seed.to_string()]);
+        command
+    }
 }
 
 /// Lives as a client until standard input ends.
