@@ -276,9 +276,12 @@ fn leave(history: &History) -> Option<History> {
     Some(forged)
 }
 
+/// By a nanosecond, and only of what a client sent: a grant that came sooner would really be an overlap.
 fn turn_back(history: &History) -> Option<History> {
     let mut forged = history.clone();
-    let middle = forged.records.len() / 2;
-    forged.records.get_mut(middle)?.at = At(0);
+    let middle = (history.records.len() / 2).max(1);
+    let sent = |record: &Record| matches!(record.event, Event::Sent { .. });
+    let turned = middle + history.records.get(middle..)?.iter().position(sent)?;
+    forged.records[turned].at = At(history.records[turned - 1].at.0.checked_sub(1)?);
     Some(forged)
 }

@@ -129,10 +129,11 @@ fn sentinels_fail_over(ensemble: &mut Ensemble, kill: bool, mut mark: impl FnMut
     mark(Mark::Lossy);
 }
 
-/// A primary that is alive hands over all that it has: nothing is lost.
+/// A primary that is alive hands over all that it has: nothing is lost. Nothing happens while no replica can be elected.
 fn cluster_fails_over(cluster: &mut Cluster, kill: bool, dice: &mut Rng, mut mark: impl FnMut(Mark)) {
-    let primaries = cluster.primaries();
-    let primary = primaries[dice.usize(..primaries.len())];
+    let mut primaries = cluster.primaries();
+    primaries.retain(|primary| cluster.can_be_replaced(*primary));
+    let Some(primary) = dice.choice(primaries) else { return };
     if kill {
         mark(Mark::Lossy);
         cluster.kill_primary(primary);
