@@ -198,6 +198,8 @@ fn weight() -> Vec<Line> {
         line("B8", "idle, Redis store", "b8.idle.redis", "MiB").goal(Goal::AtMost(12.0)),
         line("B8", "idle, memory store, of a processor", "b8.cpu.memory", "%").goal(Goal::AtMost(0.2)),
         line("B8", "idle, Redis store, of a processor", "b8.cpu.redis", "%").goal(Goal::AtMost(0.2)),
+        // A sign of life a second.
+        line("B8", "… requests to Redis", "b8.idle.requests", "/s").goal(Goal::AtMost(1.0)),
         line("B8", "a held lease, of 1 000 000", "b8.lease@1000000", "B").goal(Goal::AtMost(250.0)),
         line("B8", "a waiter, of 100 000 on one key", "b8.waiter@100000", "B").goal(Goal::AtMost(300.0)),
         line("B8", "a connection, of 10 000", "b8.connection@10000", "B").goal(Goal::AtMost(8192.0)),
@@ -301,5 +303,12 @@ fn values() -> Vec<Line> {
         ),
         line("B15", "… 512 in flight", "b15.cluster@512", "/s").over("× one Redis", "b15.single@512", None),
         line("B15", "… alone", "b15.cluster@1", "/s").over("× one Redis", "b15.single@1", None),
+        line("B16", "Redis' memory for an idle sidecar, of 10 000", "b16.connection@10000", "B"),
+        line("B16", "… its commands a second for one", "b16.idle.commands@10000", "/s"),
+        line("B16", "… of a processor for 1 000", "b16.idle.cpu@1000", "%"),
+        line("B16", "… of a processor for 10 000", "b16.idle.cpu@10000", "%"),
+        line("B16", "… memory for a held key", "b16.key@10000", "B"),
+        line("B16", "… commands a second for a sidecar with one", "b16.holding.commands@10000", "/s"),
+        line("B16", "… of a processor for 10 000 with one each", "b16.holding.cpu@10000", "%"),
     ]
 }

@@ -1,4 +1,4 @@
-//! The scenarios, B1 to B15, one file for each family. Each puts its figures under names that begin with its id; sizes
+//! The scenarios, B1 to B16, one file for each family. Each puts its figures under names that begin with its id; sizes
 //! stand behind an `@`. Which figures are compared with which, and the goals, stand in `report/lines.rs`.
 
 pub(crate) mod uncontended;
@@ -13,6 +13,7 @@ pub(crate) mod modes;
 pub(crate) mod values;
 pub(crate) mod policies;
 pub(crate) mod cluster;
+pub(crate) mod crowd;
 
 use crate::Outcome;
 use crate::figures::Figures;
@@ -42,11 +43,12 @@ pub(crate) enum Scenario {
     B13,
     B14,
     B15,
+    B16,
 }
 
 impl Scenario {
     /// All, in the order in which a round runs them.
-    pub(crate) const ALL: [Scenario; 15] = [
+    pub(crate) const ALL: [Scenario; 16] = [
         Scenario::B1,
         Scenario::B2,
         Scenario::B3,
@@ -62,6 +64,7 @@ impl Scenario {
         Scenario::B15,
         Scenario::B7,
         Scenario::B8,
+        Scenario::B16,
     ];
 
     /// The one with this name, whatever its case.
@@ -71,7 +74,7 @@ impl Scenario {
 
     /// Those that weigh memory or count deaths: they have no ratio to lose to a drifting machine, and run once.
     pub(crate) fn runs_once(self) -> bool {
-        matches!(self, Scenario::B7 | Scenario::B8)
+        matches!(self, Scenario::B7 | Scenario::B8 | Scenario::B16)
     }
 
     /// Measures it.
@@ -92,6 +95,7 @@ impl Scenario {
             Scenario::B13 => values::registers(lab, figures).await,
             Scenario::B14 => values::skips(lab, figures).await,
             Scenario::B15 => cluster::cold_keys(lab, figures).await,
+            Scenario::B16 => crowd::idle(figures).await,
         }
     }
 }

@@ -9,7 +9,6 @@ use crate::lab::Lab;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use sidelock_client::{Client, Lease};
 use sidelock_e2e::process::Process;
-use sidelock_e2e::redis::Redis;
 use sidelock_e2e::sidecar::Sidecar;
 use sidelock_wire::{MAGIC, ToSidecar};
 use std::io::{Read, Write};
@@ -35,24 +34,25 @@ const OTHER_FILES: u64 = 200;
 
 /// B8.
 pub(crate) async fn memory(lab: &mut Lab, figures: &mut Figures) -> Outcome {
-    idle(&lab.redis, figures).await?;
+    idle(lab, figures).await?;
     leases(figures).await?;
     waiters(figures).await?;
     connections(figures)?;
     renewals(lab, figures).await
 }
 
-async fn idle(redis: &Redis, figures: &mut Figures) -> Outcome {
+async fn idle(lab: &Lab, figures: &mut Figures) -> Outcome {
     let memory = Sidecar::on_memory();
-    let shared = Sidecar::connected_to(redis);
+    let shared = Sidecar::connected_to(&lab.redis);
     tokio::time::sleep(SETTLE).await;
     figures.add("b8.idle.memory", mib(bytes(&memory)));
     figures.add("b8.idle.redis", mib(bytes(&shared)));
-    let before = [cpu(memory.id())?, cpu(shared.id())?];
+    let (before, asked) = ([cpu(memory.id())?, cpu(shared.id())?], lab.asked());
     tokio::time::sleep(IDLE).await;
     let share = |before: Duration, after: Duration| (after - before).as_secs_f64() / IDLE.as_secs_f64();
     figures.add("b8.cpu.memory", share(before[0], cpu(memory.id())?) * 100.0);
     figures.add("b8.cpu.redis", share(before[1], cpu(shared.id())?) * 100.0);
+    figures.add("b8.idle.requests", (lab.asked() - asked).requests / IDLE.as_secs_f64());
     Ok(())
 }
 
@@ -175,7 +175,7 @@ fn mib(bytes: f64) -> f64 {
 }
 
 /// Processor time that a process has used, all its threads together.
-fn cpu(process: u32) -> Outcome<Duration> {
+pub(super) fn cpu(process: u32) -> Outcome<Duration> {
     let mut nanos = 0;
     for thread in std::fs::read_dir(format!("/proc/{process}/task"))? {
         let text = std::fs::read_to_string(thread?.path().join("schedstat"))?;
