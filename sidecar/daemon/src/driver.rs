@@ -211,6 +211,7 @@ impl Driver {
                     // Who no longer waits needs no answer.
                     let _ = self.surveys.remove(&ticket).map(|answer| answer.send(survey));
                 }
+                Effect::Quarantined { left } => self.observer.quarantined(left),
                 Effect::AlarmStoreClock { key } => self.observer.alarm_store_clock(&key),
             }
         }

@@ -178,7 +178,7 @@ impl FrameDoor {
             None => self.handle.next_session(),
         };
         let gate = self.handle.gate();
-        let Place { incarnation, scope, guarantee, namespace, .. } = gate.place();
+        let Place { incarnation, scope, namespace, .. } = gate.place();
         let limits = &gate.rules().limits;
         outlet.say(&ToClient::Welcome(Welcome {
             version,
@@ -189,7 +189,7 @@ impl FrameDoor {
             boottime_ns: boottime().0,
             incarnation: incarnation.0,
             scope: *scope,
-            guarantee: *guarantee,
+            guarantee: gate.place().guarantee(),
             limits: Limits {
                 frame_bytes_max: limits.frame_bytes_max,
                 key_bytes_max: limits.key_bytes_max,

@@ -6,7 +6,8 @@
 use crate::clock::boottime;
 use crate::memory::resident_bytes;
 use crate::place::Place;
-use prometheus_client::encoding::{EncodeLabelSet, text};
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric, text};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -96,6 +97,22 @@ pub(crate) struct StoreMetrics {
     pub(crate) commands: Counter,
 }
 
+/// What the store is. One of these facts may change, so they are read when somebody looks.
+#[derive(Debug)]
+struct StoreFacts(Place);
+
+impl Collector for StoreFacts {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let Place { store, scope, .. } = &self.0;
+        let facts =
+            [("kind", store.name()), ("scope", scope.name()), ("guarantee", self.0.guarantee().name())];
+        let info = Info::new(facts.to_vec());
+        let described =
+            encoder.encode_descriptor("store", "This sidecar's store", None, info.metric_type())?;
+        info.encode(described)
+    }
+}
+
 impl Metrics {
     /// Nothing counted yet.
     pub(crate) fn new(place: &Place) -> Metrics {
@@ -120,11 +137,6 @@ impl Metrics {
         let (leases, waiters, sessions, store_up, resident_bytes) = Default::default();
         let (oldest_waiter, uptime) = Default::default();
         let build = Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]);
-        let kind = Info::new(vec![
-            ("kind", place.store.name()),
-            ("scope", place.scope.name()),
-            ("guarantee", place.guarantee.name()),
-        ]);
         registry.register("requests", "Requests by how they ended", Family::clone(&requests));
         registry.register(
             "acquire_wait_seconds",
@@ -162,7 +174,7 @@ impl Metrics {
         );
         registry.register("uptime_seconds", "Age of this sidecar", Gauge::clone(&uptime));
         registry.register("build", "This build", build);
-        registry.register("store", "This sidecar's store", kind);
+        registry.register_collector(Box::new(StoreFacts(place.clone())));
         #[cfg(feature = "policy")]
         let policies = crate::policies::Counts::new(&mut registry);
         Metrics {

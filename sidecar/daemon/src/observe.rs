@@ -127,6 +127,14 @@ impl Observer {
         tracing::error!(%key, "store_clock_regressed: the store's clock went back; see to its time service");
     }
 
+    /// Nothing helps but to wait; what is held goes on.
+    pub(crate) fn quarantined(&self, left: Duration) {
+        tracing::warn!(
+            ?left,
+            "store_quarantine: the store lost its data, or may have; strict grants nothing until all earlier leases have run out"
+        );
+    }
+
     fn count(&self, event: &Event) {
         let (op, outcome) = match &event.kind {
             EventKind::Granted { path, waited, .. } => {

@@ -6,6 +6,7 @@ use crate::config::StoreKind;
 use rustix::rand::{GetRandomFlags, getrandom};
 use sidelock_engine::Incarnation;
 use sidelock_wire::{Guarantee, Scope};
+use std::sync::{Arc, OnceLock};
 
 /// The facts. Every grant carries scope and guarantee.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,8 +17,8 @@ pub struct Place {
     pub store: StoreKind,
     /// How far its locks reach.
     pub scope: Scope,
-    /// What holds through a loss of the store's data.
-    pub guarantee: Guarantee,
+    /// The store was seen to be strict. It stays so, or counts as away.
+    pub(crate) proven_strict: Arc<OnceLock<()>>,
     /// The part of the store that it works in.
     pub namespace: String,
 }
@@ -25,12 +26,22 @@ pub struct Place {
 impl Place {
     /// A new life over this store. `embedded`: inside a program, for that program alone.
     pub(crate) fn new(store: StoreKind, namespace: &str, embedded: bool) -> Place {
-        let (scope, guarantee) = match store {
-            StoreKind::Memory if embedded => (Scope::Process, Guarantee::Local),
-            StoreKind::Memory => (Scope::Host, Guarantee::Local),
-            StoreKind::Redis => (Scope::Fleet, Guarantee::Bounded),
+        let scope = match store {
+            StoreKind::Memory if embedded => Scope::Process,
+            StoreKind::Memory => Scope::Host,
+            StoreKind::Redis => Scope::Fleet,
         };
-        Place { incarnation: Incarnation(draw()), store, scope, guarantee, namespace: namespace.to_owned() }
+        let (incarnation, namespace) = (Incarnation(draw()), namespace.to_owned());
+        Place { incarnation, store, scope, proven_strict: Arc::default(), namespace }
+    }
+
+    /// What holds through a loss of the store's data.
+    pub fn guarantee(&self) -> Guarantee {
+        match self.store {
+            StoreKind::Memory => Guarantee::Local,
+            StoreKind::Redis if self.proven_strict.get().is_some() => Guarantee::Strict,
+            StoreKind::Redis => Guarantee::Bounded,
+        }
     }
 }
 

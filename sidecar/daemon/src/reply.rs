@@ -136,7 +136,7 @@ pub(crate) fn code(refusal: &Refusal) -> Code {
         Refusal::BadRequest(_) => Code::BadRequest,
         Refusal::NotUpgradable(_) => Code::NotUpgradable,
         Refusal::UpgradeConflict { .. } => Code::Deadlock,
-        Refusal::StoreUnavailable => Code::StoreUnavailable,
+        Refusal::StoreUnavailable | Refusal::Quarantined { .. } => Code::StoreUnavailable,
         Refusal::Deadlock(_) => Code::Deadlock,
         Refusal::Draining => Code::Draining,
         Refusal::Absent => Code::NotFound,
@@ -199,6 +199,10 @@ pub(crate) fn problem(refusal: &Refusal) -> Problem {
         Refusal::NotHeld => "the lease is somebody else's".into(),
         Refusal::NotFound => "there is no such lease".into(),
         Refusal::StoreUnavailable => "the store is away".into(),
+        Refusal::Quarantined { left } => {
+            detail.retry_after = Some(*left);
+            return Problem { code, message: quarantined(*left).into(), field: None, detail, register: None };
+        }
         Refusal::Deadlock(cycle) => {
             detail.cycle = edges(cycle);
             let next = detail.cycle.iter().cycle().skip(1);
@@ -240,6 +244,14 @@ fn named(who: &Party) -> String {
     let app = if who.app.is_empty() { "a client" } else { &who.app };
     let owner = who.owner.as_ref().map_or(String::new(), |owner| format!(", owner {}", owner.0));
     format!("{app}, uid {}{owner}", who.uid)
+}
+
+/// Nothing helps but to wait.
+fn quarantined(left: Duration) -> String {
+    let left = Duration::from_millis(u64::try_from(left.as_millis()).unwrap_or(u64::MAX));
+    format!(
+        "Redis lost its data, or may have, and with redis.guarantee strict nothing is granted until all earlier leases have run out: in {left:?}; a request with a wait keeps its place"
+    )
 }
 
 /// Only time brings units back, and this much of it.

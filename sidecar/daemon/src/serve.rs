@@ -130,7 +130,7 @@ async fn live(config: &Config, sources: &Sources, started: impl FnOnce(&Started)
     }
     let place = sidecar.handle.gate().place().clone();
     tracing::info!(socket = %socket.display(), store = place.store.name(), scope = %place.scope,
-        guarantee = %place.guarantee, incarnation = %place.incarnation, "serving");
+        guarantee = %place.guarantee(), incarnation = %place.incarnation, "serving");
     let manager = Manager::find().map(Rc::new);
     if let Some(manager) = manager.clone() {
         let handle = sidecar.handle.clone();

@@ -13,7 +13,7 @@ use crate::observe::Observer;
 use crate::place::Place;
 use crate::policies::{Desk, Policies};
 use crate::rules::{InForce, Rules};
-use crate::store_link::{HighWater, MemoryLink, StoreLink};
+use crate::store_link::{HighWater, MemoryLink, StoreLink, longest_tenure};
 use crate::watch::WATCH_LAG_MAX;
 use sidelock_engine::{self as engine, Engine};
 use std::rc::Rc;
@@ -84,7 +84,7 @@ fn connect(config: &Config, place: &Place, home: Home, metrics: &Metrics) -> Res
         }
         #[cfg(feature = "redis")]
         (StoreKind::Redis, _) => {
-            let link = crate::store_link::RedisLink::start(config, place.incarnation, metrics.store())?;
+            let link = crate::store_link::RedisLink::start(config, place, metrics.store())?;
             Ok(StoreLink::Redis(link))
         }
         #[cfg(not(feature = "redis"))]
@@ -96,6 +96,7 @@ fn engine_config(config: &Config, place: &Place) -> engine::Config {
     let defaults = engine::Config::new(place.incarnation);
     engine::Config {
         tenure_ttl: config.tenure.ttl,
+        tenure_ttl_max: longest_tenure(config).unwrap_or(defaults.tenure_ttl_max),
         retention: config.tenure.retention,
         handoffs_max: config.tenure.handoffs_max,
         handoff_time_max: config.tenure.handoff_time_max,

@@ -131,18 +131,17 @@ impl Engine {
             return;
         }
         let asked = self.resources[resource].ask.as_ref();
-        let patience = match asked {
-            _ if !self.link.is_up() => Duration::ZERO,
-            Some(ask) if ask.queued.is_some() => self.grace(),
-            _ => self.config.tenure_ttl / 4,
-        };
-        match patience.is_zero() {
-            true => {
-                self.refuse_waiter(now, waiter, Refusal::StoreUnavailable);
-                self.serve(now, resource);
+        let refusal = match asked.and_then(|ask| ask.quarantine(now)) {
+            _ if !self.link.is_up() => Refusal::StoreUnavailable,
+            Some(left) => Refusal::Quarantined { left },
+            None => {
+                let heard = asked.is_some_and(|ask| ask.queued.is_some());
+                let patience = if heard { self.grace() } else { self.config.tenure_ttl / 4 };
+                return self.limit_waiter(waiter, now + patience);
             }
-            false => self.limit_waiter(waiter, now + patience),
-        }
+        };
+        self.refuse_waiter(now, waiter, refusal);
+        self.serve(now, resource);
     }
 
     /// The checks that need the engine's state; the gate made the others.
@@ -302,7 +301,10 @@ impl Engine {
         let unheard = r.tenure.is_none() && r.ask.as_deref().is_none_or(is_silent);
         let refusal = match () {
             () if !self.link.is_up() || unheard => Refusal::StoreUnavailable,
-            () => self.refusal_of_taken(now, waiter),
+            () => match r.ask.as_ref().and_then(|ask| ask.quarantine(now)) {
+                Some(left) => Refusal::Quarantined { left },
+                None => self.refusal_of_taken(now, waiter),
+            },
         };
         self.refuse_waiter(now, index, refusal);
         self.serve(now, resource);

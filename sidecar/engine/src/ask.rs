@@ -35,6 +35,8 @@ pub(crate) struct Ask {
     pub(crate) recalled: bool,
     /// For all of a key of which a lease keeps a share: another place in the store's queue than any other ask has (P16).
     upgrade: bool,
+    /// The store grants nothing before (P20).
+    pub(crate) quarantined_until: Time,
     /// The key is in use with this other limit; the idle ones among its holders have been recalled.
     pub(crate) mismatched: Option<u32>,
     /// Time brings back units of a rate that another sidecar has: the first of them then.
@@ -56,6 +58,7 @@ impl Ask {
             again_at: Time::MAX,
             recalled: false,
             upgrade,
+            quarantined_until: Time::ZERO,
             mismatched: None,
             free_at: None,
             sent: 0,
@@ -80,6 +83,11 @@ impl Ask {
         };
     }
 
+    /// How long the store grants nothing yet, as far as it said (P20).
+    pub(crate) fn quarantine(&self, now: Time) -> Option<Duration> {
+        (self.quarantined_until > now).then(|| self.quarantined_until.since(now))
+    }
+
     pub(crate) fn was_sent(&self) -> bool {
         self.sent > 0
     }
@@ -97,6 +105,13 @@ impl Ask {
 
 fn reask_interval(ahead: u32) -> Duration {
     REASK_EVERY * (ahead / 8 + 1).min(5)
+}
+
+/// When a place in the queue is refreshed. All asks of a sidecar fall on the same instants, so that they leave as one
+/// pipeline.
+pub(crate) fn next_turn(now: Time, ahead: u32) -> Time {
+    let interval = reask_interval(ahead).as_nanos() as u64;
+    Time((now.0 / interval + 1) * interval)
 }
 
 impl Engine {
@@ -219,6 +234,7 @@ impl Engine {
                 self.install(now, resource, seq, sent.at, tenancy);
             }
             Reply::Queued(queued) => self.ask_queued(now, resource, queued),
+            Reply::Quarantined { ahead, left } => self.ask_quarantined(now, resource, ahead, left),
             Reply::Stale => {
                 self.last_seq += 1;
                 ask.renumber(self.last_seq);
@@ -258,10 +274,9 @@ impl Engine {
             return;
         };
         let first_word = ask.queued.replace(queued).is_none();
-        // All asks of a sidecar fall on the same instants, so that they leave as one pipeline; the head also asks when
-        // the one in its way is due.
-        let interval = reask_interval(queued.ahead).as_nanos() as u64;
-        ask.again_at = Time((now.0 / interval + 1) * interval);
+        ask.again_at = next_turn(now, queued.ahead);
+        ask.quarantined_until = Time::ZERO;
+        // The head also asks when the one in its way is due.
         if queued.ahead == 0 {
             ask.again_at = ask.again_at.min(now + queued.retry.max(Duration::from_millis(1)));
         }

@@ -13,6 +13,8 @@ pub struct Config {
     pub incarnation: Incarnation,
     /// Time to live of a tenure: a sidecar's death costs its keys this long (L3). Renewed at a third of it.
     pub tenure_ttl: Duration,
+    /// … but no longer than this, however many there are (P13): a strict store does not let it live longer (P20).
+    pub tenure_ttl_max: Duration,
     /// How long an idle tenure is kept for the next local request (P11).
     pub retention: Duration,
     /// Idle tenures kept at most; beyond it one that served a single lease is given back at once.
@@ -38,6 +40,7 @@ impl Config {
         Config {
             incarnation,
             tenure_ttl: Duration::from_secs(10),
+            tenure_ttl_max: Duration::MAX,
             retention: Duration::from_secs(1),
             retained_max: 4096,
             handoffs_max: 32,

@@ -59,6 +59,11 @@ pub enum Effect {
         /// What was seen.
         survey: Box<Survey>,
     },
+    /// For the log: the store lost its data, or may have, and grants nothing for so long (P20). Once for each time.
+    Quarantined {
+        /// How long.
+        left: Duration,
+    },
     /// The store's clock lies below what it said, or reserved as fences, before (P1). Fences go on above the old ones.
     AlarmStoreClock {
         /// The key where it showed.
@@ -317,6 +322,11 @@ pub enum Refusal {
     Deadlock(Arc<Cycle>),
     /// The store is away, or did not come back within the wait.
     StoreUnavailable,
+    /// The store lost its data, or may have, and grants nothing until all leases of before have run out (P20).
+    Quarantined {
+        /// So long.
+        left: Duration,
+    },
     /// The turn was finished or given back before, or its finish is under way.
     TurnClosed,
     /// The sidecar is going.

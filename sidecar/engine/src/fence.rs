@@ -48,6 +48,11 @@ impl Fences {
         left * 2 <= self.range.last + 1 - self.range.first
     }
 
+    /// What was reserved last.
+    pub(crate) fn range(&self) -> FenceRange {
+        self.range
+    }
+
     /// The highest token handed out for the key, 0 if none.
     pub(crate) fn issued(&self) -> Fence {
         self.issued

@@ -43,6 +43,7 @@ mod fence;
 mod interest;
 mod ask;
 mod debt;
+mod quarantine;
 mod once;
 mod grant;
 mod group;
@@ -67,3 +68,4 @@ pub use input::{
 };
 pub use model::*;
 pub use reentry::INNER_HANDLES_MAX;
+pub use tenure::tenure_covering;

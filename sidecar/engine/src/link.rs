@@ -11,6 +11,8 @@ use std::time::Duration;
 
 /// Between two alarms about the store's clock.
 const ALARM_EVERY: Duration = Duration::from_secs(60);
+/// Ends of quarantines as near as this to each other are those of one, told by answers that travelled differently.
+const QUARANTINE_SAME: Duration = Duration::from_millis(500);
 
 /// What a call was for, so that its answer finds its way.
 #[derive(Clone, Copy, Debug)]
@@ -55,6 +57,8 @@ pub(crate) struct Link {
     /// When it was last said that the store's clock went back.
     alarmed: Option<Time>,
     round_trip: Duration,
+    /// The store grants nothing before, as it said last (P20).
+    quarantined_until: Time,
     /// When the wall clock was last seen to run ahead: what was sent before proves nothing any more (H9).
     stepped: Time,
 }
@@ -78,6 +82,13 @@ impl Link {
     fn saw(&mut self, at: StoreTime) {
         self.seen = self.seen.max(at);
         self.floor = self.floor.max(at.0);
+    }
+
+    /// The store grants nothing before `until`. True: that is news.
+    pub(crate) fn learn_quarantine(&mut self, until: Time) -> bool {
+        let is_news = until > self.quarantined_until + QUARANTINE_SAME;
+        self.quarantined_until = self.quarantined_until.max(until);
+        is_news
     }
 
     pub(crate) fn clock_stepped(&mut self, now: Time) {

@@ -70,6 +70,24 @@ pub enum Mutant {
     ForceForgetsVictims,
     /// P19, store: nobody is told that their tenure was taken by force; they find it gone.
     ForceUntold,
+    /// P20, engine: a tenure in doubt is put back too where the store forgot it.
+    DoubtfulReasserts,
+    /// P20, store: nothing follows from the loss of its data.
+    NoQuarantine,
+    /// P20, store: the quarantine does not last as long as the longest tenure.
+    QuarantineTooShort,
+    /// P20, store: the time in which an isolated primary still grants is left out of the quarantine.
+    IsolationForgotten,
+    /// P20, store: a missing marker means nothing.
+    MarkerIgnored,
+    /// P20, store: another replication id means nothing.
+    ReplicationIgnored,
+    /// P20, store: renewals are not held against the incarnation.
+    RenewalsUnchecked,
+    /// P20, store: a tenure is extended while an isolated primary may still grant what it stands for.
+    ExtendedTooSoon,
+    /// P20, store: fences are reserved in a quarantine as at any time.
+    QuarantineReserves,
     /// P14, engine: nobody looks for deadlocks.
     DeadlocksIgnored,
     /// P14, engine: who waits ahead blocks nobody.
@@ -96,7 +114,7 @@ pub enum Mutant {
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Mutant; 43] = [
+    pub const ALL: [Mutant; 52] = [
         Mutant::FenceFromClock,
         Mutant::HandoffRepeatsFence,
         Mutant::HalfWrite,
@@ -129,6 +147,15 @@ impl Mutant {
         Mutant::ClockStepTrusted,
         Mutant::ForceForgetsVictims,
         Mutant::ForceUntold,
+        Mutant::DoubtfulReasserts,
+        Mutant::NoQuarantine,
+        Mutant::QuarantineTooShort,
+        Mutant::IsolationForgotten,
+        Mutant::MarkerIgnored,
+        Mutant::ReplicationIgnored,
+        Mutant::RenewalsUnchecked,
+        Mutant::ExtendedTooSoon,
+        Mutant::QuarantineReserves,
         Mutant::DeadlocksIgnored,
         Mutant::AheadIgnored,
         Mutant::AnyHolderBlocks,

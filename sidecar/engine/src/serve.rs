@@ -190,14 +190,17 @@ impl Engine {
         if !self.resources[resource].queue.has_tries() {
             return;
         }
-        let mismatch = self.resources[resource].ask.as_ref().and_then(|ask| ask.mismatched);
+        let asked = self.resources[resource].ask.as_ref();
+        let mismatch = asked.and_then(|ask| ask.mismatched);
+        let quarantine = asked.and_then(|ask| ask.quarantine(now));
         let tries: Vec<usize> =
             self.resources[resource].queue.iter().filter(|&waiter| self.waiters[waiter].is_try()).collect();
         for waiter in tries {
-            let refusal = match mismatch {
+            let refusal = match (quarantine, mismatch) {
                 _ if unavailable => Refusal::StoreUnavailable,
-                Some(limit) => Refusal::LimitMismatch { limit },
-                None => self.refusal_of_taken(now, &self.waiters[waiter]),
+                (Some(left), _) => Refusal::Quarantined { left },
+                (None, Some(limit)) => Refusal::LimitMismatch { limit },
+                (None, None) => self.refusal_of_taken(now, &self.waiters[waiter]),
             };
             self.refuse_waiter(now, waiter, refusal);
         }

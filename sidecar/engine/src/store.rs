@@ -14,11 +14,13 @@
 mod once;
 mod push;
 mod register;
+mod strict;
 
 pub use once::{Finish, RESULT_KEPT_MIN, Success};
 pub use push::{Declare, Inquire, KEYS_ASKED_BYTES_MAX, KEYS_ASKED_MAX, Push, Tell, Wake};
 pub(crate) use push::{keys_of, put_keys};
 pub use register::{ABSENT_TTL, Bound, Condition, Known, ReadRegister, Version, Watch, WriteRegister};
+pub use strict::Reassert;
 
 use crate::model::{AskId, Etag, FenceRange, Incarnation, Key, Space, StoreTime};
 use std::sync::Arc;
@@ -60,6 +62,8 @@ pub enum Op {
     Ask(Ask),
     /// Extend a tenure and, if wanted, reserve more fences for it.
     Renew(Renew),
+    /// Put back a tenure that the store forgot (P20).
+    Reassert(Reassert),
     /// Give a tenure back, whole or in part.
     Return(Return),
     /// Leave the queue; undo the ask whatever became of it.
@@ -98,6 +102,7 @@ impl Op {
         match self {
             Op::Ask(op) => &op.key,
             Op::Renew(op) => &op.key,
+            Op::Reassert(op) => &op.key,
             Op::Return(op) => &op.key,
             Op::Withdraw(op) => &op.key,
             Op::Tell(op) => &op.key,
@@ -304,7 +309,7 @@ pub enum Reply {
     Queued(Queued),
     /// To ask and write: done with, or overtaken by a newer one of the same incarnation.
     Stale,
-    /// To ask, publish, force, write and finish: `refuse_after` had passed.
+    /// To ask, reassert, publish, force, write and finish: `refuse_after` had passed.
     TooLate,
     /// To ask: the key is in use with another limit.
     LimitMismatch {
@@ -318,17 +323,27 @@ pub enum Reply {
     },
     /// To ask and renew: the floor lies more than [`CLOCK_REGRESSION_MAX`] ahead of the store's clock. Nothing written.
     ClockRegressed,
-    /// To renew: extended.
+    /// To renew and reassert: extended.
     Renewed {
         /// Time left, rounded down.
         remaining: Duration,
-        /// The new range, if one was asked for.
+        /// The new range, if one was asked for, and reserved.
         range: Option<FenceRange>,
         /// Others wait for this key and do not fit.
         contended: bool,
     },
-    /// To renew, return and finish: no such tenure (any more).
+    /// To renew, reassert, return and finish: no such tenure (any more).
     Gone,
+    /// To ask, renew and reassert: the store lost its data, or may have, and grants nothing for a while (P20). An ask keeps
+    /// its place in the queue.
+    Quarantined {
+        /// To an ask: entries ahead.
+        ahead: u32,
+        /// Asking again makes sense after this.
+        left: Duration,
+    },
+    /// To renew: no such tenure, but the store has lost its data and can be told of it: [`Reassert`].
+    Forgotten,
     /// To return: done.
     Returned,
     /// To withdraw: nothing of the ask is left.

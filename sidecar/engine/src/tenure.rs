@@ -34,6 +34,8 @@ pub(crate) struct Tenure {
     /// When a renewal is due; `MAX` while one is under way, or none is wanted.
     renew_at: Time,
     renewing: bool,
+    /// … which asks for more fences.
+    topping_up: bool,
     /// Not before this: the last renewal failed, and trying at once again would be trying without end.
     retry_at: Time,
     /// Boottime of the sending of the last confirmed ask or renewal.
@@ -47,7 +49,7 @@ pub(crate) struct Tenure {
     /// When its leases hear that they are at risk; `MAX` once they did.
     at_risk_at: Time,
     /// The clock stepped since what its deadline rests on was sent: only a later renewal proves anything (H9).
-    doubted: bool,
+    pub(crate) doubted: bool,
 }
 
 impl Tenure {
@@ -65,6 +67,13 @@ impl Tenure {
     /// So long nothing was said to the store about it.
     pub(crate) fn silence(&self, now: Time) -> Duration {
         now.since(self.contacted)
+    }
+
+    /// A renewal, or what stands for one, leaves now.
+    pub(crate) fn sends(&mut self, now: Time) {
+        self.renewing = true;
+        self.topping_up = false;
+        self.contacted = now;
     }
 
     fn retry_after(&mut self, now: Time, pause: Duration) {
@@ -87,11 +96,19 @@ pub(crate) fn ttl_covering(span: Duration) -> Duration {
     (span + CLOCK_MARGIN) * 100 / 99 + Duration::from_millis(1)
 }
 
+/// The longest time to live that a tenure is ever asked for, where no lease, and no unit of a rate, is bound for more than `span`;
+/// more for keys by the hundred thousand aside (P13).
+pub fn tenure_covering(span: Duration) -> Duration {
+    // One percent for units of a rate, and what an answer may travel.
+    ttl_covering(span + span / 100 + Duration::from_secs(1))
+}
+
 impl Engine {
     /// A tenure's time to live now.
     pub(crate) fn tenure_ttl(&self) -> Duration {
         let stretch = self.tenures / HELD_KEYS_PER_TTL + 1;
-        self.config.tenure_ttl * u32::try_from(stretch).unwrap_or(u32::MAX)
+        let stretched = self.config.tenure_ttl.saturating_mul(u32::try_from(stretch).unwrap_or(u32::MAX));
+        stretched.min(self.config.tenure_ttl_max)
     }
 
     fn proven_deadline(&self, now: Time, sent: Time, remaining: Duration) -> Time {
@@ -122,6 +139,7 @@ impl Engine {
             served: 0,
             renew_at,
             renewing: false,
+            topping_up: false,
             retry_at: Time::ZERO,
             confirmed: sent,
             contacted: now,
@@ -243,10 +261,10 @@ impl Engine {
             tenure.renew_at = tenure.retry_at;
             return;
         }
-        tenure.renewing = true;
-        tenure.contacted = now;
+        tenure.sends(now);
         let seq = tenure.seq;
         let top_up = top_up || tenure.fences.is_low();
+        tenure.topping_up = top_up;
         let op = Renew { key: r.key.clone(), tenure: AskId { incarnation, seq }, ttl, floor, top_up };
         self.send(resource, Sent { kind: SentKind::Renew, resource, seq, at: now }, Op::Renew(op));
     }
@@ -281,8 +299,11 @@ impl Engine {
         tenure.renewing = false;
         match outcome {
             Outcome::Applied { reply: Reply::Renewed { remaining, range, contended }, .. } => {
-                if let Some(range) = range {
-                    tenure.fences.top_up(range);
+                match range {
+                    Some(range) => tenure.fences.top_up(range),
+                    // It reserves none in a quarantine.
+                    None if tenure.topping_up => tenure.retry_at = now + RENEW_RETRY,
+                    None => {}
                 }
                 tenure.doubted &= !self.link.is_proof(sent.at);
                 tenure.confirmed = sent.at;
@@ -303,6 +324,10 @@ impl Engine {
                 self.tenure_taken(now, resource, seq)
             }
             Outcome::Applied { reply: Reply::Gone, .. } => self.kill_tenure(now, resource, LostReason::Store),
+            Outcome::Applied { reply: Reply::Quarantined { left, .. }, .. } => {
+                tenure.retry_after(now, left.max(RENEW_RETRY));
+            }
+            Outcome::Applied { reply: Reply::Forgotten, .. } => self.reassert(now, resource),
             Outcome::Applied { reply: Reply::ClockRegressed, .. } => {
                 tenure.retry_after(now, RENEW_RETRY);
                 self.alarm_clock(resource);

@@ -4,6 +4,7 @@
 --           [ back_seq:8 back_keep:4 back_issued:8 ] [ waiting_since:8 ]                        (times in us)
 --           the last for a once key, and only there
 -- Answers   granted | queued ahead:4 retry_us:8 [ holder:16 ] | stale | too_late | limit_mismatch limit:4
+--           | quarantined ahead:4 left_us:8 (see strict)
 --           | clock_regressed | upgrade_conflict upgrader:16 | taken (see force) | finished (see finish)
 -- Keeps     units in use never exceed the limit; nobody is granted past another's entry (P9); one range of fences, all
 --           above `last`, per tenure (P1); an ask that is over, or older than `refuse_after`, does nothing (P7).
@@ -29,7 +30,7 @@ local function enter(record, me, seq, units, entry_ttl, upgrade)
     if entry and entry.seq == seq then
         local offered = entry.offered
         entry.units, entry.offered = units, false
-        entry.offered = offered and fits(record, used(record), entry)
+        entry.offered = offered and not quarantine and fits(record, used(record), entry)
         if not entry.offered then
             entry.due = now + entry_ttl
         end
@@ -171,6 +172,9 @@ local function ask(raw, arg)
         if wakes[i].to == me then
             table.remove(wakes, i)
         end
+    end
+    if quarantine then
+        return quarantined(place, quarantine.ends - now), record
     end
     if entry.offered then
         return take_up(record, entry, place, ttl, floor), record

@@ -1,6 +1,7 @@
 -- How the record of one key is written down, the clock, and the short ways.
 --
--- The files of this folder are one script, in this order: format.lua and register_short.lua; then, as the body of
+-- The files of this folder are one script, in this order: format.lua and register_short.lua (and strict.lua, where the store is
+-- strict, with reassert.lua among the others); then, as the body of
 -- a function that is only called when a short way does not do (making its closures costs 3 to 5 us), once.lua, record.lua,
 -- ask.lua, renew.lua, give_back.lua, withdraw.lua, finish.lua, board.lua, peek.lua and force.lua; the same with register.lua;
 -- last turn.lua.
@@ -13,7 +14,8 @@
 --   done    x [ incarnation:16 seq:8 due:8 ]
 -- Format 2, in which a record is written from which something was taken by force: the same, and after it
 --   count:4 count x [ incarnation:16 seq:8 due:8 by:4 length:2 reason:length ]            `count` is not 0
--- `next_due` is never later than the first `due`: before it, settle has nothing to drop.
+-- `next_due` is never later than the first `due`, nor, in a quarantine with somebody in the queue, than its end: before it,
+-- settle has nothing to drop or to offer.
 --
 -- A once key may have more before this, see once.lua.
 --
@@ -65,6 +67,8 @@ local now = clock[1] * 1000000 + clock[2]
 local key
 -- Whom the step wakes.
 local wakes = {}
+-- Where the store is strict, and grants nothing: until when, see strict.lua.
+local quarantine
 
 local function wake(to, kind, ask_inc, ask_seq)
     wakes[#wakes + 1] = { key = key, to = to, kind = kind, inc = ask_inc, seq = ask_seq }

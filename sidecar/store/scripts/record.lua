@@ -98,6 +98,10 @@ local function store(record)
     if #parts == 1 then
         first_due = 0
     end
+    if quarantine and #record.queue > 0 then
+        -- Then settle has to offer what became free meanwhile.
+        first_due = math.min(first_due, quarantine.ends)
+    end
     if kept then
         last_due = math.max(last_due, kept_until(kept))
     end
@@ -144,8 +148,11 @@ local function used(record)
     return sum
 end
 
--- Somebody else waits and does not fit.
+-- Somebody else waits and does not fit. In a quarantine nobody would get what they were given.
 local function contended(record, me)
+    if quarantine then
+        return 0
+    end
     for _, e in ipairs(record.queue) do
         if not e.offered and e.inc ~= me then
             return 1
@@ -161,6 +168,10 @@ end
 
 -- Offers from the head of the queue what fits, and stops at the first entry that does not (P9).
 local function offer_on(record)
+    if quarantine then
+        -- It would only lapse, and its place in the queue with it.
+        return
+    end
     local in_use
     for _, e in ipairs(record.queue) do
         if not e.offered then

@@ -2,6 +2,7 @@
 --
 -- Argument  '\2' incarnation:16 seq:8 ttl:8 floor:8 top_up:1                                      (times in us)
 -- Answers   renewed remaining_ms:8 contended:1 [ first:8 last:8 ] | gone | clock_regressed | taken (see force)
+--           | quarantined 0:4 left_us:8 | forgotten (see strict)
 -- Keeps     only exactly this tenure is extended, never shortened, never created (P7).
 
 local function renew(raw, arg)
@@ -9,17 +10,22 @@ local function renew(raw, arg)
     if floor > now + CLOCK_REGRESSION_MAX then
         return CLOCK_REGRESSED
     end
+    local wait = quarantine and too_soon_to_extend()
     if not raw then
-        return GONE
+        return wait or quarantine and FORGOTTEN or GONE
     end
     local record = decode(raw)
     settle(record)
+    if wait then
+        return wait, record
+    end
     local tenure = find(record.tenures, me, seq)
     if not tenure then
-        return taken_or_gone(record, me, seq), record
+        return (quarantine and forgotten_or_gone or taken_or_gone)(record, me, seq), record
     end
     local range = ''
-    if top_up == 1 then
+    -- In a quarantine the record may know less than was reserved.
+    if top_up == 1 and not quarantine then
         tenure.first, tenure.last = reserve(record.last, floor)
         record.last = tenure.last
         range = pack('<I8I8', tenure.first, tenure.last)

@@ -85,7 +85,7 @@ local function step(arg)
         end
         return answer
     end
-    local answer, record = short_way(verb, raw, arg)
+    local answer, record = not quarantine and short_way(verb, raw, arg)
     if not answer then
         verbs = verbs or rules()
         answer, record = verbs[verb](raw, arg)

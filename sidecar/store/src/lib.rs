@@ -9,6 +9,7 @@ pub mod listing;
 mod boards;
 pub mod record;
 mod force;
+pub mod strict;
 pub mod register;
 mod registers;
 mod once;

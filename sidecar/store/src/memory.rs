@@ -7,6 +7,7 @@ use crate::boards::{Boards, peek};
 use crate::record::{Record, Step, clock_regressed};
 use crate::register::Register;
 use crate::registers::Registers;
+use crate::strict::{Marker, Quarantine, Terms};
 use foldhash::fast::RandomState;
 use sidelock_engine::mutant::Mutant;
 use sidelock_engine::store::{Inquire, Op, Push, Reply, Wake};
@@ -34,6 +35,9 @@ pub struct Memory {
     records: HashMap<Key, Box<Record>, RandomState>,
     boards: Boards,
     registers: Registers,
+    replication: u64,
+    /// Boxed, because most have none.
+    marker: Option<Box<Marker>>,
     mutant: Option<Mutant>,
 }
 
@@ -46,6 +50,20 @@ impl Memory {
     /// Does one operation at the instant `now`. Instants may repeat and may go back, as any clock's may: then what is
     /// due stays until the clock is there again, and fences still rise as long as the record is known.
     pub fn apply(&mut self, now: StoreTime, op: &Op) -> (Reply, Vec<Wake>) {
+        self.run(now, op, None)
+    }
+
+    /// The same as a strict store does it (P20), which notices that it was flushed or is another one now.
+    pub fn apply_strictly(&mut self, now: StoreTime, op: &Op, terms: &Terms) -> (Reply, Vec<Wake>) {
+        let there = self.marker().copied();
+        let marker = Marker::next(there, now, self.replication, terms, self.mutant);
+        if there != Some(marker) {
+            self.marker = Some(Box::new(marker));
+        }
+        self.run(now, &terms.bound(op), marker.quarantine(now, self.mutant))
+    }
+
+    fn run(&mut self, now: StoreTime, op: &Op, quarantine: Option<Quarantine>) -> (Reply, Vec<Wake>) {
         match op {
             Op::Tell(tell) => {
                 let push = Push::Busy { key: tell.key.clone(), ask: tell.ask, free_in: tell.free_in };
@@ -78,11 +96,13 @@ impl Memory {
         let known = self.records.get_mut(op.key());
         let was_known = known.is_some();
         let record = known.map_or(&mut new, |record| &mut **record);
-        let mut step = Step { now, key: op.key(), record, wakes: Vec::new(), mutant: self.mutant };
+        let mut step =
+            Step { now, key: op.key(), record, wakes: Vec::new(), quarantine, mutant: self.mutant };
         step.settle();
         let reply = match op {
             Op::Ask(ask) => step.ask(ask),
             Op::Renew(renew) => step.renew(renew),
+            Op::Reassert(reassert) => step.reassert(reassert),
             Op::Return(back) => step.give_back(back),
             Op::Withdraw(withdraw) => step.withdraw(withdraw),
             Op::Finish(finish) => step.finish(finish),
@@ -121,6 +141,18 @@ impl Memory {
         self.records.clear();
         self.boards.clear();
         self.registers.clear();
+        self.marker = None;
+    }
+
+    /// Is the store of another replication from now on, with the data that it has: as a replica that becomes the primary is, and
+    /// a primary that starts anew.
+    pub fn replicate(&mut self, replication: u64) {
+        self.replication = replication;
+    }
+
+    /// What it keeps of itself, if it was ever used strictly.
+    pub fn marker(&self) -> Option<&Marker> {
+        self.marker.as_deref()
     }
 
     /// Keys with a record, registers among them.

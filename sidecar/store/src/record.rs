@@ -4,6 +4,7 @@
 //! or where the clock comes from. `scripts/record.lua` says the same for Redis, function by function and in the same
 //! order: change both or none.
 
+use crate::strict::Quarantine;
 use sidelock_engine::mutant::Mutant;
 use sidelock_engine::store::{
     Ask, CLOCK_REGRESSION_MAX, FENCE_LEAD_MAX_US, FENCE_RANGE_MAX, OFFER_TTL, Op, Order, Push, Queued, Renew,
@@ -141,6 +142,8 @@ pub(crate) struct Step<'a> {
     pub(crate) key: &'a Key,
     pub(crate) record: &'a mut Record,
     pub(crate) wakes: Vec<Wake>,
+    /// Nothing is granted now (P20).
+    pub(crate) quarantine: Option<Quarantine>,
     pub(crate) mutant: Option<Mutant>,
 }
 
@@ -168,7 +171,8 @@ impl Step<'_> {
 
     /// Offers from the head of the queue what fits, and stops at the first entry that does not (P9).
     pub(crate) fn offer_on(&mut self) {
-        if self.record.queue.iter().all(|entry| entry.offered) {
+        // In a quarantine an offer would only lapse, and its place in the queue with it.
+        if self.quarantine.is_some() || self.record.queue.iter().all(|entry| entry.offered) {
             return;
         }
         let mut used = self.record.used();
@@ -245,6 +249,9 @@ impl Step<'_> {
             let entry = self.record.queue[place];
             self.record.queue[place].offered = self.fits(self.record.used(), &entry);
         }
+        if let Some(wait) = self.quarantined(place) {
+            return wait;
+        }
         if self.record.queue[place].offered {
             return self.take_up(place, op);
         }
@@ -272,7 +279,7 @@ impl Step<'_> {
             Some(i) if self.record.queue[i].id == op.id => {
                 let place = Entry { upgrade: self.record.queue[i].upgrade, ..place };
                 let offer = std::mem::replace(&mut self.record.queue[i], place);
-                if offer.offered && self.fits(self.record.used(), &place) {
+                if offer.offered && self.quarantine.is_none() && self.fits(self.record.used(), &place) {
                     self.record.queue[i] = Entry { units: op.units, ..offer };
                 }
                 (i, false)
@@ -353,30 +360,41 @@ impl Step<'_> {
             units: tenure.units,
             remaining: self.remaining(tenure),
             range: tenure.range,
-            contended: self.record.contended(tenure.id.incarnation),
+            contended: self.contended(tenure.id.incarnation),
         }
     }
 
-    fn left(&self, until: StoreTime) -> Duration {
+    /// Somebody else waits and does not fit. In a quarantine nobody would get what they were given.
+    pub(crate) fn contended(&self, me: Incarnation) -> bool {
+        self.quarantine.is_none() && self.record.contended(me)
+    }
+
+    pub(crate) fn left(&self, until: StoreTime) -> Duration {
         Duration::from_micros(until.0.saturating_sub(self.now.0))
     }
 
     /// Rounded down to milliseconds (P4).
-    fn remaining(&self, tenure: &Tenure) -> Duration {
+    pub(crate) fn remaining(&self, tenure: &Tenure) -> Duration {
         Duration::from_millis(tenure.until.0.saturating_sub(self.now.0) / 1000)
     }
 
     pub(crate) fn renew(&mut self, op: &Renew) -> Reply {
+        let checked = !Mutant::RenewalsUnchecked.is(self.mutant);
+        if let Some(wait) = self.too_soon_to_extend().filter(|_| checked) {
+            return wait;
+        }
         let Some(i) = self.find(op.tenure) else {
-            return self.forced_or_gone(op.tenure);
+            return self.forgotten_or_gone(op.tenure);
         };
-        let range = op.top_up.then(|| self.reserve(op.floor));
+        // In a quarantine the record may know less than was reserved.
+        let may_reserve = self.quarantine.is_none() || Mutant::QuarantineReserves.is(self.mutant);
+        let range = (op.top_up && may_reserve).then(|| self.reserve(op.floor));
         let until = self.now + op.ttl;
         let tenure = &mut self.record.tenures[i];
         tenure.until = tenure.until.max(until);
         tenure.range = range.unwrap_or(tenure.range);
         let tenure = *tenure;
-        let contended = self.record.contended(tenure.id.incarnation);
+        let contended = self.contended(tenure.id.incarnation);
         Reply::Renewed { remaining: self.remaining(&tenure), range, contended }
     }
 

@@ -14,6 +14,7 @@ pub mod frames;
 pub mod http;
 pub mod process;
 pub mod redis;
+pub mod road;
 pub mod sentinel;
 pub mod sidecar;
 pub mod steady;

@@ -194,7 +194,9 @@ fn a_clock_that_is_wrong_is_said_with_how_much_and_what_to_do() {
 #[test]
 fn strict_without_a_log_that_is_on_disk_is_not_fit() {
     let strict = |redis: &Redis| {
-        Verdicts::in_environment(&["--redis", &redis.url()], &[("SIDELOCK_REDIS_GUARANTEE", "strict")])
+        let limits = [("SIDELOCK_LIMITS_TTL_MAX", "30s"), ("SIDELOCK_LIMITS_RATE_PER_MAX", "30s")];
+        let strict = [&[("SIDELOCK_REDIS_GUARANTEE", "strict")][..], &limits].concat();
+        Verdicts::in_environment(&["--redis", &redis.url()], &strict)
     };
     let forgetful = strict(&Redis::start());
     forgetful.expect("persistence", "fail", "set appendonly yes and appendfsync always");
@@ -205,7 +207,10 @@ fn strict_without_a_log_that_is_on_disk_is_not_fit() {
     );
     let durable = strict(&Redis::with(&["--appendonly", "yes", "--appendfsync", "always"]));
     durable.expect("persistence", "ok", "loses nothing");
-    durable.expect("guarantee", "fail", "bounded only");
+    durable.expect("guarantee", "ok", "nothing is granted for 31.9s");
+    let asked_for = [("SIDELOCK_REDIS_GUARANTEE", "strict")];
+    let an_hour = Verdicts::in_environment(&["--redis", &Redis::start().url()], &asked_for);
+    an_hour.expect("settings", "fail", "limits.ttl_max");
 }
 
 #[test]

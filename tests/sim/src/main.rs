@@ -36,6 +36,9 @@ enum Verb {
         /// Worlds of owners who ask for more while they hold, and so of deadlocks.
         #[arg(long)]
         tangles: bool,
+        /// Fleets on a strict store.
+        #[arg(long, conflicts_with = "tangles")]
+        strict: bool,
     },
     /// Run one seed.
     Seed {
@@ -47,6 +50,9 @@ enum Verb {
         /// A world of owners.
         #[arg(long)]
         tangles: bool,
+        /// A fleet on a strict store.
+        #[arg(long, conflicts_with = "tangles")]
+        strict: bool,
         /// With this deliberate bug.
         #[arg(long)]
         mutant: Option<String>,
@@ -65,9 +71,11 @@ enum Verb {
 fn main() -> ExitCode {
     let mut out = io::stdout().lock();
     let passed = match Args::parse().verb {
-        Verb::Run { seeds, from, threads, tangles } => run(&mut out, kind(tangles), from, seeds, threads),
-        Verb::Seed { seed, trace, tangles, mutant } => {
-            one(&mut out, kind(tangles), seed, trace, mutant.as_deref())
+        Verb::Run { seeds, from, threads, tangles, strict } => {
+            run(&mut out, kind(tangles, strict), from, seeds, threads)
+        }
+        Verb::Seed { seed, trace, tangles, strict, mutant } => {
+            one(&mut out, kind(tangles, strict), seed, trace, mutant.as_deref())
         }
         Verb::Mutants { name, threads } => mutants(&mut out, &name, threads),
     };
@@ -80,8 +88,12 @@ fn main() -> ExitCode {
     }
 }
 
-fn kind(tangles: bool) -> Kind {
-    if tangles { Kind::Tangle } else { Kind::Fleet }
+fn kind(tangles: bool, strict: bool) -> Kind {
+    match (tangles, strict) {
+        (true, _) => Kind::Tangle,
+        (false, true) => Kind::Strict,
+        (false, false) => Kind::Fleet,
+    }
 }
 
 /// The option that chooses worlds of this kind.
@@ -89,6 +101,7 @@ fn option(kind: Kind) -> &'static str {
     match kind {
         Kind::Fleet => "",
         Kind::Tangle => " --tangles",
+        Kind::Strict => " --strict",
     }
 }
 

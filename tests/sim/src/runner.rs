@@ -34,6 +34,19 @@ const IN_TANGLES: [Mutant; 12] = [
     Mutant::KeptUnsaid,
 ];
 
+/// Deliberate bugs that show where the store is strict.
+const IN_STRICT: [Mutant; 9] = [
+    Mutant::DoubtfulReasserts,
+    Mutant::NoQuarantine,
+    Mutant::QuarantineTooShort,
+    Mutant::IsolationForgotten,
+    Mutant::MarkerIgnored,
+    Mutant::ReplicationIgnored,
+    Mutant::RenewalsUnchecked,
+    Mutant::ExtendedTooSoon,
+    Mutant::QuarantineReserves,
+];
+
 /// What one seed showed.
 pub struct Verdict {
     /// The seed.
@@ -73,6 +86,7 @@ impl Campaign {
         match kind {
             Kind::Fleet => self.rare.counts().collect(),
             Kind::Tangle => self.census.counts().collect(),
+            Kind::Strict => self.rare.strict_counts().collect(),
         }
     }
 
@@ -105,9 +119,10 @@ pub fn judge(kind: Kind, seed: u64, mutant: Option<Mutant>, trace: bool) -> Verd
 
 /// The kind of worlds in which a deliberate bug can show.
 pub fn kind_for(mutant: Mutant) -> Kind {
-    match IN_TANGLES.contains(&mutant) {
-        true => Kind::Tangle,
-        false => Kind::Fleet,
+    match () {
+        () if IN_TANGLES.contains(&mutant) => Kind::Tangle,
+        () if IN_STRICT.contains(&mutant) => Kind::Strict,
+        () => Kind::Fleet,
     }
 }
 

@@ -56,10 +56,17 @@ fn config_check_refuses_what_serve_refuses() {
         assert_eq!(last(&checked), last(&served), "{flags}");
         assert!(checked.err.starts_with("sidelock:"), "{checked:?}");
     }
-    let mut strict = sidelock(["config", "check", "--redis", "redis://h"]);
-    strict.env("SIDELOCK_REDIS_GUARANTEE", "strict");
-    let strict = finish(strict);
-    assert!(strict.code == 2 && strict.err.contains("bounded"), "{strict:?}");
+    // With the limits' defaults nobody would be granted anything for an hour.
+    let strictly = |limits: &[&str]| {
+        let mut strict =
+            sidelock(["config", "check", "--redis", "redis://h", "--socket", "/run/sidelock/s.sock"]);
+        strict.env("SIDELOCK_REDIS_GUARANTEE", "strict");
+        strict.envs(limits.iter().map(|limit| (limit, "30s")));
+        finish(strict)
+    };
+    let strict = strictly(&["SIDELOCK_LIMITS_TTL_MAX"]);
+    assert!(strict.code == 2 && strict.err.contains("limits.rate_per_max"), "{strict:?}");
+    assert_eq!(strictly(&["SIDELOCK_LIMITS_TTL_MAX", "SIDELOCK_LIMITS_RATE_PER_MAX"]).code, 0);
     assert_eq!(say("config check --redis redis://h --socket /run/sidelock/s.sock").code, 0);
 }
 

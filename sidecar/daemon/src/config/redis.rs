@@ -69,7 +69,7 @@ pub enum Guarantee {
     /// Two holders may overlap for at most one lease; fences tell them apart.
     #[default]
     Bounded,
-    /// Nothing is granted until the longest old lease has run out: not supported yet.
+    /// Nothing is granted until the longest old lease has run out.
     Strict,
 }
 

@@ -72,7 +72,7 @@ impl Lease {
             expires_in: deadline.since(boottime()).as_secs_f64(),
             deadline_boottime_ns: deadline.0,
             scope: place.scope.name(),
-            guarantee: place.guarantee.name(),
+            guarantee: place.guarantee().name(),
         }
     }
 }

@@ -95,7 +95,7 @@ pub(crate) async fn info(caller: &Caller) -> Result<Answer, ProblemDocument> {
             store: place.store.name(),
             store_up: door.handle.health().store_up(),
             scope: place.scope.name(),
-            guarantee: place.guarantee.name(),
+            guarantee: place.guarantee().name(),
             namespace: place.namespace.clone(),
             draining: door.handle.health().draining(),
             boottime_ns: boottime().0,

@@ -10,11 +10,20 @@ pub(crate) use memory::{HighWater, MemoryLink};
 #[cfg(feature = "redis")]
 pub(crate) use redis::{RedisLink, survey};
 
-use crate::config::{Config, StoreKind};
+use crate::config::{Config, Guarantee, StoreKind};
 use sidelock_engine::store::Call;
-use sidelock_engine::{Input, Time};
+use sidelock_engine::{Input, Time, tenure_covering};
 use sidelock_store::listing::Listing;
+use std::time::Duration;
 use tokio::sync::oneshot;
+
+/// How long a tenure may live at a time, where the store is to be strict: nothing is granted for as long after a loss of data.
+pub(crate) fn longest_tenure(config: &Config) -> Option<Duration> {
+    let span = config.limits.ttl_max.max(config.limits.rate_per_max);
+    let longest = config.tenure.ttl.max(tenure_covering(span));
+    let strict = config.store() == StoreKind::Redis && config.redis.guarantee == Guarantee::Strict;
+    strict.then_some(longest)
+}
 
 /// A store and the connection to it.
 pub(crate) enum StoreLink {

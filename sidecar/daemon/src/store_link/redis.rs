@@ -3,15 +3,19 @@
 //! Owns gathering the calls of a turn, and what is logged and counted about the connection. Must not know Redis: the
 //! store crate's adapter does.
 
+use super::longest_tenure;
 use crate::config::{Config, Guarantee, RedisMode};
 use crate::metrics::StoreMetrics;
+use crate::place::Place;
+use sidelock_engine::Input;
 use sidelock_engine::store::Call;
-use sidelock_engine::{Incarnation, Input};
+use sidelock_store::finding::Finding;
 use sidelock_store::listing::Listing;
 use sidelock_store::redis::{
     Access, Credentials, Mode, Party, RedisConfig, RedisHandle, RedisStore, Sentinel, StoreEvent, Survey,
-    TlsFiles, Wanted,
+    TlsFiles,
 };
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
@@ -24,25 +28,27 @@ const RESPONSE_PARTS: u32 = 8;
 const PING_PARTS: u32 = 10;
 const PING_INTERVAL_MAX: Duration = Duration::from_secs(1);
 
+/// Who waits longer than this for a first grant has made a mistake: the defaults of `limits.ttl_max` and `limits.rate_per_max`,
+/// an hour, are not for strict.
+const LONGEST_TENURE_MAX: Duration = Duration::from_secs(11 * 60);
+
 /// See the module.
 pub(crate) struct RedisLink {
     handle: RedisHandle,
     events: mpsc::Receiver<StoreEvent>,
     gathered: Vec<Call>,
     metrics: StoreMetrics,
+    proven_strict: Arc<OnceLock<()>>,
 }
 
 impl RedisLink {
     /// Starts to connect; the store is away until the first news says otherwise.
-    pub(crate) fn start(
-        config: &Config,
-        incarnation: Incarnation,
-        metrics: StoreMetrics,
-    ) -> Result<RedisLink, String> {
+    pub(crate) fn start(config: &Config, place: &Place, metrics: StoreMetrics) -> Result<RedisLink, String> {
         let (events, told) = mpsc::channel(EVENTS_MAX);
-        let started = RedisStore::start(adapter_config(config)?, incarnation, events);
+        let started = RedisStore::start(adapter_config(config)?, place.incarnation, events);
         let handle = started.map_err(|error| error.to_string())?;
-        Ok(RedisLink { handle, events: told, gathered: Vec::new(), metrics })
+        let proven_strict = place.proven_strict.clone();
+        Ok(RedisLink { handle, events: told, gathered: Vec::new(), metrics, proven_strict })
     }
 
     /// Takes user, password and certificates as they are now; the rest of the settings is fixed for a life. The connection
@@ -98,6 +104,16 @@ impl RedisLink {
             StoreEvent::Subscribed => Some(Input::Subscribed),
             StoreEvent::Answer { call, outcome } => Some(Input::Store { call, outcome }),
             StoreEvent::Push(push) => Some(Input::Pushed(push)),
+            StoreEvent::Strict(Ok(())) => {
+                tracing::info!("guarantee: grants are strict from here on");
+                // It may have been before.
+                let _ = self.proven_strict.set(());
+                None
+            }
+            StoreEvent::Strict(Err(why)) => {
+                tracing::warn!(why, "guarantee: grants say bounded, though redis.guarantee is strict");
+                None
+            }
             StoreEvent::Warning(warning) => {
                 tracing::warn!("{warning}");
                 None
@@ -128,15 +144,14 @@ pub(super) fn check(config: &Config) -> Result<(), String> {
     adapter_config(config)?.check().map_err(|error| error.to_string())
 }
 
-/// Looks at the Redis that these settings name; for a guarantee that this version does not have, too.
+/// Looks at the Redis that these settings name, for a guarantee that they ask for in vain, too.
 pub(crate) async fn survey(config: &Config) -> Result<Survey, String> {
-    let (wanted, mut config) = (config.redis.guarantee, config.clone());
-    config.redis.guarantee = Guarantee::Bounded;
-    let wanted = match wanted {
-        Guarantee::Bounded => Wanted::Bounded,
-        Guarantee::Strict => Wanted::Strict,
-    };
-    let mut survey = sidelock_store::redis::survey(&adapter_config(&config)?, wanted).await;
+    let strict = longest_tenure(config).filter(|_| config.redis.mode != RedisMode::Cluster);
+    let adapter = RedisConfig { strict, ..adapter_config(&bounded(config))? };
+    let mut survey = sidelock_store::redis::survey(&adapter).await;
+    if let Err(why) = strict_tenure(config) {
+        survey.findings.push(Finding::fail("settings", why, "until then no sidecar starts with them"));
+    }
     let addresses: Vec<_> = config.redis.url.iter().map(ToString::to_string).collect();
     let address = addresses.join(", ");
     for finding in survey.findings.iter_mut().filter(|finding| finding.check == "redis") {
@@ -159,19 +174,37 @@ fn adapter_config(config: &Config) -> Result<RedisConfig, String> {
         }),
         RedisMode::Cluster => Mode::Cluster,
     };
-    if redis.guarantee != Guarantee::Bounded {
-        return Err("redis.guarantee: this version promises \"bounded\" only".into());
-    }
     Ok(RedisConfig {
         urls: redis.url.iter().map(|url| url.expose().to_owned()).collect(),
         mode,
         access: access(config),
+        strict: strict_tenure(config)?,
         prefix: redis.prefix.clone(),
         namespace: config.namespace.clone(),
         response_timeout: config.tenure.ttl / RESPONSE_PARTS,
         ping_interval: (config.tenure.ttl / PING_PARTS).min(PING_INTERVAL_MAX),
         ..RedisConfig::new("")
     })
+}
+
+/// The same settings without the wish for more.
+fn bounded(config: &Config) -> Config {
+    let mut config = config.clone();
+    config.redis.guarantee = Guarantee::Bounded;
+    config
+}
+
+/// How long a tenure may live at a time, if anybody can wait for so long.
+fn strict_tenure(config: &Config) -> Result<Option<Duration>, String> {
+    match longest_tenure(config) {
+        Some(_) if config.redis.mode == RedisMode::Cluster => {
+            Err("redis.guarantee: there is no strict for a cluster yet; use \"bounded\"".into())
+        }
+        Some(longest) if longest > LONGEST_TENURE_MAX => Err(format!(
+            "redis.guarantee: with strict, nothing is granted for as long as the longest lease after each loss of data and at the first start, which would be {longest:.0?}; set limits.ttl_max and limits.rate_per_max to what clients need, at most 10m"
+        )),
+        longest => Ok(longest),
+    }
 }
 
 /// What is read anew for each connection.
@@ -261,7 +294,11 @@ mod tests {
             change(&mut config);
             adapter_config(&config).unwrap_err()
         };
-        assert!(refused(|c| c.redis.guarantee = Guarantee::Strict).contains("redis.guarantee"));
+        let strict = refused(|c| c.redis.guarantee = Guarantee::Strict);
+        assert!(strict.contains("limits.ttl_max") && strict.contains("limits.rate_per_max"), "{strict}");
+        let sharded =
+            refused(|c| (c.redis.guarantee, c.redis.mode) = (Guarantee::Strict, RedisMode::Cluster));
+        assert!(sharded.contains("cluster"), "{sharded}");
         assert!(check(&config(&["redis://h", "redis://i"])).unwrap_err().contains("redis.url: exactly one"));
         assert_eq!(check(&config(&["redis://h"])), Ok(()));
     }

@@ -6,6 +6,7 @@ mod words;
 use sidelock_engine::store::{Call, CallId, Op, Outcome, Peeked, Push, Reply};
 use sidelock_engine::{Config, Effect, Engine, Incarnation, Input, Key, StoreTime, Time};
 use sidelock_store::Memory;
+use sidelock_store::strict::Terms;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -27,6 +28,8 @@ struct World {
     now: Time,
     sidecars: Vec<Sidecar>,
     store: Memory,
+    /// Where the store is strict.
+    terms: Option<Terms>,
     travelling: BTreeMap<(Time, u64), Travelling>,
     departures: u64,
     pushes_lost: bool,
@@ -50,6 +53,7 @@ pub(crate) fn tell(story: &str) -> String {
         now: Time(1_000_000_000),
         sidecars: Vec::new(),
         store: Memory::default(),
+        terms: None,
         travelling: BTreeMap::new(),
         departures: 0,
         pushes_lost: false,
@@ -71,7 +75,11 @@ pub(crate) fn tell(story: &str) -> String {
 impl World {
     fn add_sidecar(&mut self, name: &str) {
         let incarnation = Incarnation(self.sidecars.len() as u128 + 1);
-        let mut engine = Engine::new(Config::new(incarnation));
+        let mut config = Config::new(incarnation);
+        if let Some(terms) = self.terms {
+            config.tenure_ttl_max = terms.longest;
+        }
+        let mut engine = Engine::new(config);
         engine.handle(self.now, Input::StoreUp { at: self.store_time() });
         self.sidecars.push(Sidecar {
             name: name.into(),
@@ -123,6 +131,10 @@ impl World {
                             self.say(format!("at {}: {}{of}", { other.0 }, words::stand(stand)));
                         }
                     }
+                }
+                Effect::Quarantined { left } => {
+                    let name = &self.sidecars[sidecar].name;
+                    self.say(format!("{name} logs that nothing is granted for {}", words::span(left)));
                 }
                 Effect::AlarmStoreClock { key } => self.say(format!("alarm: store clock regressed at {key}")),
                 Effect::Reply { session, request, reply } => {
@@ -192,7 +204,10 @@ impl World {
                     return self.depart(HOP, Travelling::Answer { sidecar, call: call.id, outcome });
                 }
                 let at = self.store_time();
-                let (reply, wakes) = self.store.apply(at, &call.op);
+                let (reply, wakes) = match &self.terms {
+                    None => self.store.apply(at, &call.op),
+                    Some(terms) => self.store.apply_strictly(at, &call.op, terms),
+                };
                 if self.sidecars[sidecar].deaf {
                     let outcome = Outcome::Unknown(sidelock_engine::store::Fault::Down);
                     self.depart(CALL_TIMEOUT, Travelling::Answer { sidecar, call: call.id, outcome });

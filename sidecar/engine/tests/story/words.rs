@@ -9,6 +9,7 @@ use sidelock_engine::{
     LeaseSecret, Life, Mode, NewMode, Notice, Owner, Refusal, Release, Renew, Reply, RequestId, SessionId,
     SessionOpened, Space, Time, WHOLE, Window,
 };
+use sidelock_store::strict::Terms;
 use std::time::Duration;
 
 /// Does one line.
@@ -21,6 +22,10 @@ pub(super) fn act(world: &mut World, line: &str) {
             world.advance_to(until);
         }
         ["flushall"] => world.store.flush(),
+        ["a", "strict", "store,", longest, isolation] => {
+            world.terms = Some(Terms { longest: duration(longest), isolation: duration(isolation) });
+        }
+        ["a", "replica", "takes", "over"] => world.store.replicate(world.now.0),
         ["tell", "of", "clients", "only"] => world.clients_only = true,
         ["lose", "pushes"] => world.pushes_lost = true,
         ["keys", "in", "the", "store"] => {
@@ -246,7 +251,7 @@ fn at(time: Time) -> String {
     format!("{:.1}ms", time.since(Time(1_000_000_000)).as_secs_f64() * 1e3)
 }
 
-fn span(span: Duration) -> String {
+pub(super) fn span(span: Duration) -> String {
     format!("{:.1}ms", span.as_secs_f64() * 1e3)
 }
 
@@ -285,6 +290,9 @@ pub(super) fn reply(reply: &Reply, now: Time) -> String {
             unlocked.victims.len(),
             unlocked.fenced_until().map_or_else(|| "now".into(), at)
         ),
+        Reply::Refused(Refusal::Quarantined { left }) => {
+            format!("refused, nothing is granted for {}", span(*left))
+        }
         Reply::Refused(refusal) => format!("refused {refusal:?}"),
     }
 }
@@ -341,6 +349,7 @@ pub(super) fn call(name: &str, call: &Call) -> String {
         Op::Renew(renew) => {
             format!("renew #{}{}", renew.tenure.seq, if renew.top_up { " with fences" } else { "" })
         }
+        Op::Reassert(reassert) => format!("put #{} back", reassert.tenure.seq),
         Op::Return(back) => format!("return #{} but {}", back.tenure.seq, units(back.keep)),
         Op::Withdraw(withdraw) => format!("withdraw #{} but {}", withdraw.id.seq, units(withdraw.keep)),
         Op::Publish(board) => {
@@ -377,6 +386,9 @@ pub(super) fn answer(name: &str, outcome: &Outcome) -> String {
                 if tenancy.contended { ", others wait" } else { "" }
             ),
             StoreReply::Queued(queued) => format!("queued behind {}", queued.ahead),
+            StoreReply::Quarantined { ahead, left } => {
+                format!("behind {ahead}, and nothing for {}", span(*left))
+            }
             StoreReply::Renewed { contended, .. } => {
                 format!("renewed{}", if *contended { ", others wait" } else { "" })
             }

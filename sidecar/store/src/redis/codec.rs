@@ -5,8 +5,8 @@
 use super::names::unescape;
 use sidelock_engine::store::{
     Ask, Bound, Condition, Declare, Finish, Force, Inquire, Known, Op, Order, Peeked, PeekedEntry,
-    PeekedTenure, Publish, Push, Queued, ReadRegister, Renew, Reply, Return, Success, Taken, Tenancy,
-    Version, Withdraw, WriteRegister,
+    PeekedTenure, Publish, Push, Queued, ReadRegister, Reassert, Renew, Reply, Return, Success, Taken,
+    Tenancy, Version, Withdraw, WriteRegister,
 };
 use sidelock_engine::{Align, AskId, Etag, FenceRange, Incarnation, Key, Space, StoreTime};
 use std::sync::Arc;
@@ -51,6 +51,11 @@ pub(super) fn argument(op: &Op) -> Vec<u8> {
             begin(&mut out, 2, tenure);
             put64(&mut out, &[micros(*ttl), *floor]);
             out.push(u8::from(*top_up));
+        }
+        Op::Reassert(Reassert { tenure, units, limit, range, ttl, refuse_after, key: _ }) => {
+            begin(&mut out, 9, tenure);
+            put32(&mut out, &[*units, *limit]);
+            put64(&mut out, &[range.first, range.last, micros(*ttl), refuse_after.0]);
         }
         Op::Return(Return { tenure, keep, issued, tombstone, key: _ }) => {
             begin(&mut out, 3, tenure);
@@ -212,6 +217,8 @@ pub(super) fn answer(bytes: &[u8]) -> Option<Answer> {
             },
         },
         8 => Reply::Gone,
+        16 => Reply::Quarantined { ahead: from.u32()?, left: Duration::from_micros(from.u64()?) },
+        17 => Reply::Forgotten,
         9 => Reply::Returned,
         10 => Reply::Withdrawn,
         11 => Reply::Told,

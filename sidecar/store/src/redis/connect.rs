@@ -10,6 +10,7 @@ use super::fitness::{self, Info, MAJOR_MIN};
 use super::names::Names;
 use super::script::programs;
 use super::sentinel::Sentinels;
+use super::strict::{self, Patience, Strict};
 use super::{Mode, RedisConfig, RedisConfigError};
 use crate::finding::Verdict;
 use redis::aio::MultiplexedConnection;
@@ -35,7 +36,10 @@ pub(super) struct Connector {
     names: Names,
     /// What is heard on the same connection. `None`: it is a node of a cluster, whose inboxes are heard elsewhere.
     inbox: Option<String>,
-    response_timeout: Duration,
+    /// How long tenures live at most where the store is to be strict.
+    longest: Option<Duration>,
+    patience: Patience,
+    mode: Mode,
 }
 
 /// Where the server is.
@@ -56,6 +60,8 @@ pub(super) struct Connection {
     pub(super) pushes: mpsc::UnboundedReceiver<News>,
     pub(super) at: StoreTime,
     pub(super) warning: Option<String>,
+    /// Where strict is wanted: whether it can be promised.
+    pub(super) strictness: Option<Result<(), String>>,
     /// Another server takes this one's place where it refuses writes.
     pub(super) replaceable: bool,
     /// It is a node of a cluster.
@@ -76,6 +82,8 @@ pub(super) enum News {
 pub(super) struct Scripts {
     pub(super) turn: String,
     pub(super) turn_under_oom: String,
+    /// They are those of a strict store, which is told this.
+    pub(super) strict: Option<Strict>,
 }
 
 impl Connector {
@@ -90,13 +98,15 @@ impl Connector {
         place.check(&dialer).map_err(RedisConfigError::Access)?;
         let names = Names::new(&config.prefix, &config.namespace);
         let (dialer, inbox) = (Arc::new(dialer), Some(names.inbox(incarnation)));
-        Ok(Connector { place, dialer, names, inbox, response_timeout: config.response_timeout })
+        let (longest, patience, mode) = (config.strict, Patience::of(config), config.mode.clone());
+        Ok(Connector { place, dialer, names, inbox, longest, patience, mode })
     }
 
     /// For a node of a cluster.
     pub(super) fn of_node(address: Address, dialer: Arc<Dialer>, config: &RedisConfig) -> Connector {
         let (place, names) = (Place::Known(address), Names::new(&config.prefix, &config.namespace));
-        Connector { place, dialer, names, inbox: None, response_timeout: config.response_timeout }
+        let (patience, mode) = (Patience::of(config), config.mode.clone());
+        Connector { place, dialer, names, inbox: None, longest: None, patience, mode }
     }
 
     /// One attempt. What is wrong, in words for the log, if it fails.
@@ -171,7 +181,7 @@ impl Connector {
     /// The crate's defaults are for caches: half a second to answer, retries that know nothing of outcomes. Retrying is the
     /// engine's business.
     fn habits(&self) -> AsyncConnectionConfig {
-        AsyncConnectionConfig::new().set_response_timeout(Some(self.response_timeout))
+        AsyncConnectionConfig::new().set_response_timeout(Some(self.patience.response))
     }
 
     /// Takes these for the next connection. For one that stands: what it has to say, if there is something.
@@ -194,9 +204,10 @@ impl Connector {
         if replaceable {
             check_role(&mut wire).await?;
         }
-        let warning = check(&mut wire).await?;
+        let mut warning = check(&mut wire).await?;
         let sharded = self.inbox.is_none();
-        let [with_asks, without] = programs(sharded);
+        let (strict, strictness) = self.terms(&mut wire).await;
+        let [with_asks, without] = programs(sharded, strict.is_some());
         let (turn, turn_under_oom, (seconds, micros)): (String, String, (u64, u64)) = redis::pipe()
             .cmd("HELLO")
             .arg(3)
@@ -212,6 +223,13 @@ impl Connector {
             .cmd("TIME")
             .query_async(&mut wire)
             .await?;
+        let scripts = Scripts { turn, turn_under_oom, strict };
+        match &scripts.strict {
+            Some(strict) => strict.greet(&mut wire, &scripts).await,
+            // Nobody is strict in a cluster.
+            None if sharded => {}
+            None => warning = warning.or(self.strict_others(&mut wire).await?),
+        }
         if let Some(inbox) = &self.inbox {
             wire.subscribe(inbox).await?;
         }
@@ -219,13 +237,31 @@ impl Connector {
             wire,
             _line: line,
             names: self.names.clone(),
-            scripts: Arc::new(Scripts { turn, turn_under_oom }),
+            scripts: Arc::new(scripts),
             pushes,
             at: StoreTime(seconds * 1_000_000 + micros),
             warning,
+            strictness,
             replaceable,
             sharded,
         })
+    }
+
+    /// Whether others rely on what this sidecar does not do.
+    async fn strict_others(&self, wire: &mut MultiplexedConnection) -> Result<Option<String>, RedisError> {
+        let marker = self.names.marker();
+        let marked: Value = redis::cmd("GET").arg(&marker).query_async(wire).await?;
+        Ok((marked != Value::Nil).then(|| {
+            format!("others of this namespace rely on strict, which this sidecar breaks: set redis.guarantee to strict, or, where nobody does any more, DEL '{marker}'")
+        }))
+    }
+
+    /// What a strict store has to be told, and whether this one can keep its promise.
+    async fn terms(&self, wire: &mut MultiplexedConnection) -> (Option<Strict>, Option<Result<(), String>>) {
+        let Some(longest) = self.longest else { return (None, None) };
+        let replicas = strict::ask(wire, &self.mode).await;
+        let known = replicas.as_ref().ok().copied();
+        (Some(Strict::new(&self.names, longest, known, &self.patience)), Some(replicas.map(drop)))
     }
 }
 

@@ -5,8 +5,10 @@
 //! instants. No release has the feature that compiles this.
 
 use super::codec::{self, Answer};
-use super::script::TURN;
+use super::script::{STRICT_TURN, TURN};
+use super::strict;
 use super::turn::Turn;
+use crate::strict::Terms;
 use redis::Parser;
 use sidelock_engine::StoreTime;
 use sidelock_engine::store::{Call, CallId, Op, Outcome, Push, Reply};
@@ -14,19 +16,43 @@ use sidelock_engine::store::{Call, CallId, Op, Outcome, Push, Reply};
 /// How the script reads the clock, once.
 const CLOCK: &str = "redis.call('TIME')";
 
-/// The script, which takes this for the instant at which it runs.
+/// The script on a clock that stands still: behind its arguments stands the instant at which it runs, see [`instant`]. It is the
+/// same text for all instants, so that Redis compiles it once.
 ///
 /// # Panics
 /// If it does not read the clock exactly once.
-pub fn program_at(now: StoreTime) -> String {
-    let (before, after) = TURN.split_once(CLOCK).expect("the script reads the clock");
+pub fn stopped_program() -> String {
+    stopped(TURN)
+}
+
+/// The same for a strict store.
+///
+/// # Panics
+/// If it does not read the clock exactly once.
+pub fn stopped_strict_program() -> String {
+    stopped(STRICT_TURN)
+}
+
+fn stopped(program: &str) -> String {
+    let (before, after) = program.split_once(CLOCK).expect("the script reads the clock");
     assert!(!after.contains(CLOCK), "the script reads the clock twice");
-    format!("{before}{{ {}, {} }}{after}", now.0 / 1_000_000, now.0 % 1_000_000)
+    format!("{before}{{ table.remove(ARGV), table.remove(ARGV) }}{after}")
+}
+
+/// An instant as the last arguments of a stopped program, which takes the seconds first.
+pub fn instant(now: StoreTime) -> [Vec<u8>; 2] {
+    [now.0 % 1_000_000, now.0 / 1_000_000].map(|part| part.to_string().into_bytes())
 }
 
 /// An operation as the script's argument.
 pub fn argument(op: &Op) -> Vec<u8> {
     codec::argument(op)
+}
+
+/// An operation as these terms allow it, and the terms, as the arguments of a strict store's script. However many replicas there
+/// are, it runs.
+pub fn strict_arguments(terms: &Terms, op: &Op) -> [Vec<u8>; 2] {
+    [codec::argument(&terms.bound(op)), strict::argument(terms, None)]
 }
 
 /// What the script answered to it; nothing if the record can not be read.

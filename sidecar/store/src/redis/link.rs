@@ -35,8 +35,14 @@ pub(super) async fn run(
     events: Outlet,
 ) {
     let connector = Arc::new(connector);
-    let mut link =
-        Link { ping_interval: config.ping_interval, connector, requests, events, last_reason: None };
+    let mut link = Link {
+        ping_interval: config.ping_interval,
+        connector,
+        requests,
+        events,
+        last_reason: None,
+        promised_strict: false,
+    };
     let mut backoff = BACKOFF_MIN;
     // Breaks where nobody is left to serve.
     while let ControlFlow::Continue(attempt) = link.connect().await {
@@ -61,6 +67,8 @@ struct Link {
     events: Outlet,
     /// Why it is down, as last told.
     last_reason: Option<String>,
+    /// What was granted is strict, and stays so.
+    promised_strict: bool,
 }
 
 impl Link {
@@ -127,6 +135,17 @@ impl Link {
 
     /// Uses a connection until it is lost. Breaks if there is nothing left to serve.
     async fn serve(&mut self, mut connection: Connection, mut replaced: Replaced) -> ControlFlow<()> {
+        match connection.strictness.take() {
+            Some(Err(why)) if self.promised_strict => {
+                let why = format!("grants say strict, and this Redis can not keep that: {why}");
+                return self.down(why).await;
+            }
+            Some(strictness) => {
+                self.promised_strict |= strictness.is_ok();
+                self.tell(StoreEvent::Strict(strictness)).await?;
+            }
+            None => {}
+        }
         self.last_reason = None;
         if let Some(warning) = connection.warning.take() {
             self.tell(StoreEvent::Warning(warning)).await?;

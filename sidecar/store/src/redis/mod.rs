@@ -20,6 +20,7 @@ mod survey;
 mod names;
 mod codec;
 mod script;
+mod strict;
 mod fault;
 mod outbox;
 mod plain_read;
@@ -33,7 +34,7 @@ pub mod fuzz;
 
 pub use credentials::{Credentials, Party};
 pub use dial::Access;
-pub use survey::{Survey, Wanted, survey};
+pub use survey::{Survey, survey};
 pub use tls::TlsFiles;
 
 use crate::listing::Listing;
@@ -53,6 +54,8 @@ pub struct RedisConfig {
     pub mode: Mode,
     /// Files that are read anew for each connection.
     pub access: Access,
+    /// Strict (P20), with tenures that live no longer than this at a time; all sidecars of a namespace have to say the same.
+    pub strict: Option<Duration>,
     /// First part of every name in Redis.
     pub prefix: String,
     /// Keeps apart those who share a Redis.
@@ -94,6 +97,7 @@ impl RedisConfig {
             urls: vec![url.into()],
             mode: Mode::Single,
             access: Access::default(),
+            strict: None,
             prefix: "sl".into(),
             namespace: "default".into(),
             response_timeout: Duration::from_millis(1250),
@@ -156,6 +160,9 @@ pub enum RedisConfigError {
 /// What the store tells its driver.
 #[derive(Clone, Debug, PartialEq)]
 pub enum StoreEvent {
+    /// Precedes an `Up` where strict is wanted: whether this Redis is set up for it, or why not. Once it was, one that is not
+    /// counts as away.
+    Strict(Result<(), String>),
     /// Connected, checked, scripts loaded, inbox subscribed. In a cluster: every primary has said what it is, and one at least is
     /// so; told again when one comes back.
     Up {

@@ -25,6 +25,11 @@ impl Names {
         format!("{}{{{}}}:{}", self.root, escape(key.as_str()), key.space().name())
     }
 
+    /// What a strict store keeps of itself, see `scripts/strict.lua`. No key is empty.
+    pub(super) fn marker(&self) -> String {
+        format!("{}{{}}:marker", self.root)
+    }
+
     /// Everything of the namespace, as patterns of an ACL: keys, channels.
     pub(super) fn patterns(&self) -> (String, String) {
         let literal = literal(&self.root);
@@ -138,6 +143,7 @@ mod tests {
         let other = Names::new("sl", "b").record(&Key::new("k").unwrap());
         assert_eq!(names.key_of(&other), None, "another namespace");
         assert_eq!(names.records_of("a*:"), r"sl:1:a\*:{a\*%3A*}:*");
+        assert_eq!(names.key_of(&names.marker()), None, "it is of no key");
     }
 
     #[test]

@@ -3,8 +3,8 @@
 //! Owns the list of all that is said to Redis, the question whether a user may say it, the ACL rule that allows just that,
 //! and the verdict. Must not know how a connection is made.
 
-use super::Mode;
 use super::names::Names;
+use super::{Mode, RedisConfig};
 use crate::finding::Finding;
 use redis::aio::MultiplexedConnection;
 use redis::{RedisResult, cmd};
@@ -14,7 +14,8 @@ use sidelock_engine::{Incarnation, Key};
 const USER: &str = "sidelock";
 
 /// What goes on without these, and what does not.
-const DISPENSABLE: [(&str, &str); 2] = [
+const DISPENSABLE: [(&str, &str); 3] = [
+    ("CONFIG", "strict can not be promised"),
     ("INFO", "its version and settings stay unchecked"),
     ("SCAN", "what the whole fleet holds can not be listed (`ls --fleet`)"),
 ];
@@ -57,7 +58,8 @@ pub(super) struct Rights {
 
 impl Needs {
     /// Of this user in this namespace, where `db` is a database to select.
-    pub(super) fn new(prefix: &str, namespace: &str, mode: &Mode, db: i64, user: Option<String>) -> Needs {
+    pub(super) fn new(config: &RedisConfig, db: i64, user: Option<String>) -> Needs {
+        let RedisConfig { prefix, namespace, mode, .. } = config;
         let names = Names::new(prefix, namespace);
         let (record, inbox) = examples(&names);
         let (publish, subscribe) = match mode {
@@ -80,6 +82,9 @@ impl Needs {
         ];
         if db != 0 {
             commands.push(command(["select", &db.to_string()]));
+        }
+        if config.strict.is_some() {
+            commands.push(command(["config", "get", "min-replicas-to-write"]));
         }
         match mode {
             Mode::Single => {}
@@ -141,7 +146,7 @@ fn rule(user: &str, names: &Names, commands: &[Command]) -> String {
         format!("ACL SETUSER {user} on >PASSWORD resetkeys ~{keys} resetchannels &{channels} -@all");
     for words in commands {
         match words[0].as_str() {
-            name @ ("script" | "cluster") => rule.push_str(&format!(" +{name}|{}", words[1])),
+            name @ ("script" | "cluster" | "config") => rule.push_str(&format!(" +{name}|{}", words[1])),
             name => rule.push_str(&format!(" +{name}")),
         }
     }
@@ -178,10 +183,16 @@ fn judged(user: &str, rights: &Rights, rule: &str) -> Finding {
 mod tests {
     use super::*;
     use crate::finding::Verdict::{Fail, Ok, Warn};
+    use std::time::Duration;
 
     #[test]
     fn the_rule_is_as_wide_as_the_settings_need() {
-        let rule = |db, mode: &Mode, user| Needs::new("sl", "a*", mode, db, user).rule;
+        let config = |mode: &Mode| RedisConfig {
+            namespace: "a*".into(),
+            mode: mode.clone(),
+            ..RedisConfig::new("redis://h")
+        };
+        let rule = |db, mode: &Mode, user| Needs::new(&config(mode), db, user).rule;
         let plain = rule(0, &Mode::Single, None);
         let names =
             r"ACL SETUSER sidelock on >PASSWORD resetkeys ~sl:1:a\*:* resetchannels &sl:1:a\*:inbox:* -@all ";
@@ -192,6 +203,8 @@ mod tests {
         assert!(sharded.contains(" +spublish +ssubscribe ") && !sharded.contains(" +publish"), "{sharded}");
         assert!(sharded.ends_with(" +cluster|slots +cluster|info +asking"), "{sharded}");
         assert!(rule(0, &Mode::Single, Some("u".into())).starts_with("ACL SETUSER u on"));
+        let strict = RedisConfig { strict: Some(Duration::from_secs(10)), ..config(&Mode::Single) };
+        assert_eq!(Needs::new(&strict, 0, None).rule, format!("{plain} +config|get"));
     }
 
     #[test]

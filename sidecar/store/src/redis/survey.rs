@@ -8,6 +8,7 @@ use super::cluster;
 use super::connect::{Connector, reason};
 use super::fitness::{self, Info, Settings};
 use super::rights::Needs;
+use super::strict::{self, Patience, Replicas};
 use super::{Mode, RedisConfig, RedisConfigError};
 use crate::finding::Finding;
 use redis::aio::MultiplexedConnection;
@@ -23,7 +24,7 @@ const UNCHECKED: &str = "version, topology, eviction, persistence, replicas and 
 
 /// What is to hold when Redis loses data (S6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wanted {
+pub(super) enum Wanted {
     /// Holders of before and after may overlap for at most one lease.
     Bounded,
     /// They never overlap.
@@ -39,17 +40,19 @@ pub struct Survey {
     pub acl_rule: String,
 }
 
-/// Looks at the Redis that `config` names, for locks with this guarantee. Takes a few round trips, or the connection's time
-/// limit.
-pub async fn survey(config: &RedisConfig, wanted: Wanted) -> Survey {
+/// Looks at the Redis that `config` names. Takes a few round trips, or the connection's time limit.
+pub async fn survey(config: &RedisConfig) -> Survey {
+    let wanted = if config.strict.is_some() { Wanted::Strict } else { Wanted::Bounded };
     let (user, db) = in_urls(config);
     let user = config.access.credentials.username.clone().or(user);
-    let needs = Needs::new(&config.prefix, &config.namespace, &config.mode, db, user);
+    let needs = Needs::new(config, db, user);
     let mut findings = match config.mode {
         Mode::Single | Mode::Sentinel(_) => look(config, wanted, &needs).await,
         Mode::Cluster => cluster::survey::look(config, wanted, &needs).await,
     };
-    findings.push(fitness::guarantee(wanted));
+    if wanted == Wanted::Bounded {
+        findings.push(fitness::bounded());
+    }
     Survey { findings, acl_rule: needs.rule }
 }
 
@@ -108,6 +111,10 @@ pub(super) async fn look_around(
                 findings.push(fitness::replication(&info, &settings));
             }
             findings.push(fitness::clients(&info));
+            if let Some(longest) = config.strict {
+                let replicas = Replicas::of(&info, &settings, &config.mode);
+                findings.push(strict::finding(replicas, longest, &Patience::of(config)));
+            }
         }
         Err(error) => findings.push(Finding::warn(
             "info",
@@ -141,7 +148,8 @@ fn in_urls(config: &RedisConfig) -> (Option<String>, i64) {
 
 /// What only CONFIG GET tells. A user for Sidelock need not be allowed to ask.
 async fn settings(wire: &mut MultiplexedConnection) -> Settings {
-    let names = ["save", "appendfsync", "min-replicas-to-write"];
+    let [awaited, lag] = strict::SETTINGS;
+    let names = ["save", "appendfsync", awaited, lag];
     let told: RedisResult<HashMap<String, String>> =
         cmd("CONFIG").arg("GET").arg(&names).query_async(wire).await;
     Settings(told.unwrap_or_default())

@@ -102,7 +102,7 @@ impl Turn {
     fn pipeline(&self, names: &Names, scripts: &Scripts) -> Pipeline {
         let mut pipeline = redis::pipe();
         if self.reload {
-            for program in programs(self.sharded) {
+            for program in programs(self.sharded, scripts.strict.is_some()) {
                 pipeline.cmd("SCRIPT").arg("LOAD").arg(program);
             }
         }
@@ -116,12 +116,23 @@ impl Turn {
             let script =
                 if calls.iter().any(|call| grows(call)) { &scripts.turn } else { &scripts.turn_under_oom };
             let locks: Vec<Key> = calls.iter().filter_map(|call| call.op.bound_to()).collect();
-            pipeline.cmd("EVALSHA").arg(script).arg(calls.len() + locks.len());
+            let strict = scripts.strict.as_ref();
+            let keys = calls.len() + locks.len() + usize::from(strict.is_some());
+            pipeline.cmd("EVALSHA").arg(script).arg(keys);
             for key in calls.iter().map(|call| call.op.key()).chain(&locks) {
                 pipeline.arg(names.record(key));
             }
+            if let Some(strict) = strict {
+                pipeline.arg(&strict.marker);
+            }
             for call in calls {
-                pipeline.arg(codec::argument(&call.op));
+                pipeline.arg(match strict {
+                    Some(strict) => codec::argument(&strict.terms.bound(&call.op)),
+                    None => codec::argument(&call.op),
+                });
+            }
+            if let Some(strict) = strict {
+                pipeline.arg(&strict.argument);
             }
         }
         plain_read::add(&mut pipeline, names, &self.calls, self.asking);

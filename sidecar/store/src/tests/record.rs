@@ -125,7 +125,8 @@ fn check(record: &Record, now: StoreTime) -> Result<(), TestCaseError> {
     }
     prop_assert!(record.queue.iter().filter(|entry| entry.upgrade).count() <= 1, "two wait for each other");
     let mut again = record.clone();
-    let mut step = Step { now, key: &key(), record: &mut again, wakes: Vec::new(), mutant: None };
+    let mut step =
+        Step { now, key: &key(), record: &mut again, wakes: Vec::new(), quarantine: None, mutant: None };
     step.settle();
     prop_assert!(step.wakes.is_empty(), "somebody who fits was not offered");
     prop_assert_eq!(&again, record, "settle does everything at once");

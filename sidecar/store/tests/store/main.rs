@@ -14,6 +14,7 @@ mod force;
 mod registers;
 mod once;
 mod instants;
+mod strict;
 #[cfg(feature = "redis")]
 mod redis;
 
@@ -38,6 +39,17 @@ fn run(store: &mut dyn Subject) {
 #[test]
 fn memory_store_conforms() {
     run(&mut MemorySubject::default());
+}
+
+#[test]
+fn strict_memory_store_conforms() {
+    strict::run(&mut strict::StrictMemory::default());
+}
+
+#[cfg(feature = "redis")]
+#[test]
+fn strict_redis_store_conforms() {
+    strict::run(&mut redis::strict::StrictRedis::start());
 }
 
 #[cfg(feature = "redis")]

@@ -343,6 +343,7 @@ impl<'a> World<'a> {
                 Effect::Event(_)
                 | Effect::Reservation { .. }
                 | Effect::TakenByForce { .. }
+                | Effect::Quarantined { .. }
                 | Effect::Surveyed { .. } => {}
                 Effect::AlarmStoreClock { key } => {
                     // Each new connection lifts the floor of fences by a tenth of a second: many at once, above the clock.

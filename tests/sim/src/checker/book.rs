@@ -101,6 +101,12 @@ impl Book {
         self.sidecar(session.sidecar).froze_at.is_some_and(|froze| granted <= froze)
     }
 
+    /// The store lost its data: until the leases of before have run out, those of after may overlap them, with greater tokens
+    /// (S6). Not where the store is strict.
+    pub(super) fn has_amnesia(&self, at: At, bounds: &Bounds) -> bool {
+        !bounds.strict && self.flushed_at.is_some_and(|flushed| at <= flushed + bounds.longest)
+    }
+
     /// Whether a lease with this fence stood, or stands, on a tenure that was taken by order (P19).
     pub(super) fn was_forced(&self, lease: Req, fence: u64) -> bool {
         self.force_of(lease, fence).is_some()

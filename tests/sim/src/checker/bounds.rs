@@ -12,6 +12,9 @@ pub struct Bounds {
     pub clocks_agree: bool,
     /// The store's clock never went back: fences must rise.
     pub store_clock_monotone: bool,
+    /// Leases exclude each other through the loss of the store's data too (S6).
+    #[serde(default)]
+    pub strict: bool,
     /// Pushes arrive, once and soon: a try and a wake may rely on them.
     pub pushes_arrive: bool,
     /// Time to live of a tenure.
@@ -45,6 +48,7 @@ impl Default for Bounds {
         Bounds {
             clocks_agree: true,
             store_clock_monotone: true,
+            strict: false,
             pushes_arrive: false,
             tenure_ttl: Duration::from_secs(10),
             longest: Duration::from_secs(10),

@@ -85,8 +85,7 @@ impl Fences {
         let Some((acquire, _)) = book.acquire(lease) else {
             return;
         };
-        // After the store lost its data a tenure of before may still serve (S6): its tokens are *below* the new ones.
-        let amnesia = book.flushed_at.is_some_and(|flushed| at <= flushed + bounds.longest);
+        let amnesia = book.has_amnesia(at, bounds);
         let highest = &mut slot(&mut self.keys, acquire.key).highest;
         let above =
             highest.iter().find(|other| conflict(&acquire, other.units) && other.fence >= fence && !amnesia);

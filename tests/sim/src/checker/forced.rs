@@ -20,7 +20,7 @@ pub(super) struct Forced {
 impl Forced {
     pub(super) fn see(&mut self, at: At, event: &Event, book: &Book, bounds: &Bounds, found: &mut Findings) {
         match *event {
-            Event::Issued { lease, fence, .. } => self.issued(lease, fence, book, found),
+            Event::Issued { lease, fence, .. } => self.issued(lease, fence, book, bounds, found),
             Event::Deprived { lease, forced } => self.deprived(at, lease, forced, book, bounds, found),
             Event::Done { lease, .. } => drop(self.fences.remove(&lease)),
             _ => {}
@@ -29,8 +29,10 @@ impl Forced {
 
     /// A token above what was reserved for a tenure that was taken: its sidecar is served anew, so it must have told those
     /// who stood on it.
-    fn issued(&mut self, lease: Req, fence: u64, book: &Book, found: &mut Findings) {
-        let knows = |force: &&Force| !force.forgotten || self.has_heard(force);
+    fn issued(&mut self, lease: Req, fence: u64, book: &Book, bounds: &Bounds, found: &mut Findings) {
+        // The order may have been given to a primary that another one had replaced.
+        let replaced = bounds.strict && book.flushed_at.is_some();
+        let knows = |force: &&Force| !(force.forgotten || replaced) || self.has_heard(force);
         let untold = book.forces_before(lease, fence).filter(knows).find_map(|force| {
             let stands_on_it = |other: &Req| book.place_of(*other) == Some((force.sidecar, force.key));
             self.fences.iter().find(|(other, fence)| **fence <= force.last && stands_on_it(other))

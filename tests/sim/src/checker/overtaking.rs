@@ -118,6 +118,10 @@ impl Overtaking {
             if entry.sidecar == sidecar || entry.offered || entry.until <= at {
                 continue;
             }
+            // Who waits at a strict store that grants nothing does not compete with those whom another one still serves.
+            if bounds.strict && book.disturbed_until > entry.since {
+                continue;
+            }
             let seen = overtaker(&mut entry.overtakers, sidecar);
             let mut say = |rule, text: String| {
                 found.add(rule, || {

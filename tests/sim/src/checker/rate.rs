@@ -32,7 +32,7 @@ impl Rates {
         let bound = slot(&mut self.bound, acquire.key);
         bound.retain(|grant| grant.at + grant.per > at);
         // What was bound is unbound with the store's data (S6), and where its clock or a host's jumps.
-        let amnesia = book.flushed_at.is_some_and(|flushed| at <= flushed + bounds.longest);
+        let amnesia = book.has_amnesia(at, bounds);
         // What an operator took is free, and whoever has not heard of it is held off by its fence alone (P19).
         let forced = |grant: &Grant| book.was_forced(grant.lease, grant.fence);
         let rivals = bound.iter().filter(|grant| !book.predates_freeze(grant.lease) && !forced(grant));

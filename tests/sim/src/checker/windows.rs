@@ -188,9 +188,8 @@ impl Windows {
     ) {
         let windows = slot(&mut self.open, key);
         windows.retain(|window| window.deadline > at);
-        // The store lost its data: until the old leases have run out the new ones may overlap them (S6, `bounded`).
-        let amnesia = book.flushed_at.is_some_and(|flushed| at <= flushed + bounds.longest);
-        // So may those that an operator took from a holder who has not heard (P19).
+        let amnesia = book.has_amnesia(at, bounds);
+        // Those may overlap too those that an operator took from a holder who has not heard (P19).
         let forced = |window: &Window| book.was_forced(window.lease, window.fence);
         if amnesia || !bounds.clocks_agree || forced(new) {
             return;
@@ -234,5 +233,51 @@ impl Windows {
             });
         }
         live.push(Live { lease, sidecar, units: acquire.units, limit: acquire.limit });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::history::{Acquire, History, Record, Wait};
+    use super::*;
+
+    /// Two sidecars grant one lock, the second after the store lost its data and before the first lease has run out.
+    fn broken(strict: bool) -> Vec<Rule> {
+        let acquire = Acquire {
+            key: 0,
+            units: u32::MAX,
+            limit: u32::MAX,
+            wait: Wait::Forever,
+            priority: 0,
+            timed: false,
+            owner: None,
+            per: None,
+            group: None,
+            turn: false,
+            watched: false,
+            upgrades: None,
+        };
+        let mut records = Vec::new();
+        let mut add = |ms: u64, event| records.push(Record { at: At(ms * 1_000_000), event });
+        for (session, at) in [(0, 0), (1, 20)] {
+            let of = Req { session, request: 0 };
+            let (fence, deadline) = (100 + at, At(9_000_000_000));
+            add(at, Event::Opened { session, sidecar: session, uid: 1 });
+            add(at, Event::Sent { of, what: Sent::Acquire(acquire) });
+            add(at + 1, Event::Issued { lease: of, fence, deadline });
+            add(at + 2, Event::Answered { of, answer: Answer::Granted { fence, deadline } });
+            add(at + 10, Event::Flushed);
+        }
+        let bounds = Bounds { strict, ..Bounds::default() };
+        super::super::check(&History { bounds, records })
+            .into_iter()
+            .map(|violation| violation.rule)
+            .collect()
+    }
+
+    #[test]
+    fn a_loss_of_data_excuses_an_overlap_unless_the_store_is_strict() {
+        assert_eq!(broken(false), []);
+        assert_eq!(broken(true), [Rule::Exclusion]);
     }
 }

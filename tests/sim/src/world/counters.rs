@@ -224,10 +224,9 @@ impl World {
 
     /// The store runs an operation on a register.
     pub(crate) fn apply_to_register(&mut self, call: &Call) -> Outcome {
-        let at = self.store_clock.read(self.now);
         let key = call.op.key();
         let before = self.etag_of(key);
-        let (reply, wakes) = self.store.apply(at, &call.op);
+        let (at, reply, wakes) = self.run_at_store(&call.op);
         self.totals.operations += 1;
         self.log.say(|| format!("store: {:?} → {reply:?}", call.op));
         let register = self.register_number(key);

@@ -95,6 +95,9 @@ impl World {
         self.sidecars += 1;
         let mut config = Config::new(incarnation_of(sidecar));
         config.tenure_ttl = self.plan.bounds.tenure_ttl;
+        if let Some(terms) = self.plan.strict {
+            config.tenure_ttl_max = terms.longest;
+        }
         config.mutant = self.mutant;
         let running = &mut self.hosts[host];
         running.engine = Some(Engine::new(config));
@@ -104,6 +107,7 @@ impl World {
         running.armed = At(u64::MAX);
         running.link = Link::default();
         self.log.say(|| format!("host {host} starts sidecar {sidecar}"));
+        self.disturb_newcomer(host);
         let delay = self.dice.span(Duration::from_millis(1), Duration::from_millis(30));
         self.reconnect(host, delay);
         for client in 0..self.clients.len() {
@@ -293,7 +297,7 @@ impl World {
                 self.post_to_client(index(session), ClientMail::Notice { session, notice });
             }
             // Nobody here looks.
-            Effect::TakenByForce { .. } | Effect::Surveyed { .. } => {}
+            Effect::TakenByForce { .. } | Effect::Surveyed { .. } | Effect::Quarantined { .. } => {}
             Effect::AlarmStoreClock { .. } => self.totals.alarms += 1,
             Effect::Reservation { session, request, step } => {
                 let of = req(session, request);

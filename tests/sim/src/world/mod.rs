@@ -5,7 +5,7 @@
 //!
 //! Read on in `plan` (what a seed draws), `hosts` (sidecars), `network` (the way to the store), `truth` (what the store
 //! decided), `clients` and `tasks` (who asks), `counters` (who uses registers), `turns` (who does a thing once),
-//! `tangle`, `owners`, `sharers`, `runners` and `reentry` (who asks for more while it holds, or for the same again), `troubles` (what goes wrong),
+//! `servers` (the store of a strict fleet), `tangle`, `owners`, `sharers`, `runners` and `reentry` (who asks for more while it holds, or for the same again), `troubles` (what goes wrong),
 //! `rare` (what must not stay untested).
 
 mod agenda;
@@ -24,6 +24,7 @@ mod plan;
 pub mod rare;
 mod reentry;
 mod runners;
+mod servers;
 mod sharers;
 mod tangle;
 mod tasks;
@@ -45,6 +46,7 @@ use network::Pipeline;
 use owners::Move;
 use plan::{PROGRESS_MAX, Plan, Trouble};
 use rare::Rare;
+use servers::Servers;
 use sidelock_engine::mutant::Mutant;
 use sidelock_engine::store::{CallId, Outcome};
 use sidelock_engine::{Effect, Key};
@@ -62,6 +64,8 @@ pub enum Kind {
     Fleet,
     /// Owners who ask for more while they hold.
     Tangle,
+    /// A fleet on a strict store, which loses its data, and its primary.
+    Strict,
 }
 
 /// A world in which more happens than this will never come to rest.
@@ -145,6 +149,10 @@ enum Happening {
     Moves { client: usize, owner: usize, generation: u32, step: Move },
     /// A counter's own timer.
     Counts { client: usize, counter: usize, generation: u32, turn: Turn },
+    /// A replica takes its primary's place.
+    Promoted,
+    /// A sidecar leaves a primary that was replaced.
+    LeavesReplaced { host: usize, sidecar: u32 },
     /// Something goes wrong.
     Trouble(Trouble),
     /// Everything is well from now on.
@@ -174,6 +182,8 @@ pub(crate) struct World {
     store: Memory,
     store_clock: StoreClock,
     store_away_until: Option<At>,
+    /// Where the store is strict.
+    servers: Option<Servers>,
     truth: Truth,
     log: Log,
     rare: Rare,
@@ -212,6 +222,7 @@ impl World {
         let plan = match kind {
             Kind::Fleet => Plan::draw(&mut dice),
             Kind::Tangle => Plan::draw_tangle(&mut dice),
+            Kind::Strict => Plan::draw_strict(&mut dice),
         };
         let keys = plan
             .keys
@@ -227,6 +238,7 @@ impl World {
             store: Memory::with_mutant(mutant),
             store_clock: StoreClock::new(&mut dice),
             store_away_until: None,
+            servers: plan.strict.map(Servers::new),
             truth: Truth::new(plan.keys.len()),
             log: Log::new(plan.bounds, trace),
             rare: Rare::default(),
@@ -293,6 +305,8 @@ impl World {
             Happening::Counts { client, counter, generation, turn } => {
                 self.counter_turns(client, counter, generation, turn)
             }
+            Happening::Promoted => self.promoted(),
+            Happening::LeavesReplaced { host, sidecar } => self.leaves_replaced(host, sidecar),
             Happening::Trouble(trouble) => self.trouble(trouble),
             Happening::Heal => self.heal(),
             Happening::Look => self.look(),

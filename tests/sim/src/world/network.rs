@@ -6,6 +6,8 @@
 
 use super::hosts::{From, Mail, number, sidecar_of};
 use super::rare::{Kind, Racer, Rare};
+use super::servers::Stand;
+use super::truth::Cause;
 use super::{Happening, World};
 use crate::checker::history::{At, Event, Req};
 use sidelock_engine::store::{Call, CallId, Fault, Op, Outcome, Push, Reply, Wake};
@@ -33,6 +35,8 @@ struct Claimant {
 #[derive(Default)]
 pub(crate) struct Link {
     pub(crate) up: bool,
+    /// Number of the server at the other end.
+    pub(crate) server: u32,
     /// The inbox is not heard.
     pub(crate) deaf: bool,
     connection: u32,
@@ -50,6 +54,7 @@ pub(crate) struct Pipeline {
     host: usize,
     sidecar: u32,
     connection: u32,
+    server: u32,
     calls: Vec<Call>,
     fate: Fate,
 }
@@ -165,8 +170,8 @@ impl World {
         let delay = self.one_way();
         let link = &mut self.hosts[host].link;
         link.last_there = link.last_there.max(self.now + delay);
-        let (there, connection) = (link.last_there, link.connection);
-        let pipeline = Pipeline { host, sidecar, connection, calls, fate: Fate::Good };
+        let (there, connection, server) = (link.last_there, link.connection, link.server);
+        let pipeline = Pipeline { host, sidecar, connection, server, calls, fate: Fate::Good };
         match self.is_stormy() {
             true => self.send_in_storm(there, pipeline),
             false => self.agenda.put(there, Happening::AtStore(pipeline)),
@@ -219,7 +224,11 @@ impl World {
     }
 
     pub(crate) fn at_store(&mut self, mut pipeline: Pipeline) {
-        let Pipeline { host, sidecar, connection, .. } = pipeline;
+        let Pipeline { host, sidecar, connection, server, .. } = pipeline;
+        let stand = self.stand_of(server);
+        if stand == Stand::Gone {
+            return;
+        }
         let running = self.is_running(host, sidecar);
         let stale = !running || self.hosts[host].link.connection != connection;
         if stale && pipeline.fate == Fate::Good {
@@ -240,16 +249,20 @@ impl World {
         for call in &pipeline.calls {
             let outcome = match pipeline.fate {
                 Fate::Unready => Outcome::NotApplied(Fault::Unready("LOADING".to_owned())),
-                _ => self.apply(call),
+                _ if stand == Stand::Refuses => {
+                    self.rare.saw(Kind::RefusedByReplaced);
+                    Outcome::NotApplied(Fault::Unready("NOREPLICAS".to_owned()))
+                }
+                _ => self.apply_at(server, call),
             };
             answers.push((call.id, outcome));
         }
         if !running {
             // The death of a sidecar counts from its last word.
             self.log.record(Event::Crashed { sidecar });
-        } else if pipeline.fate == Fate::Unheard {
+        } else if pipeline.fate == Fate::Unheard && server == self.primary() {
             self.look_for_ghosts(host, &pipeline.calls, &answers);
-        } else {
+        } else if pipeline.fate != Fate::Unheard {
             let delay = self.one_way();
             self.answer(host, self.now + delay, answers);
         }
@@ -278,16 +291,15 @@ impl World {
     }
 
     /// The store runs one operation.
-    fn apply(&mut self, call: &Call) -> Outcome {
+    pub(crate) fn apply(&mut self, call: &Call) -> Outcome {
         if matches!(call.op, Op::Publish(_) | Op::ReadBoard { .. } | Op::Peek { .. }) {
             return self.apply_beside(call);
         }
         if matches!(call.op, Op::ReadRegister(_) | Op::WriteRegister(_)) {
             return self.apply_to_register(call);
         }
-        let at = self.store_clock.read(self.now);
         let key = self.key_index(call.op.key());
-        let (reply, wakes) = self.store.apply(at, &call.op);
+        let (at, reply, wakes) = self.run_at_store(&call.op);
         self.totals.operations += 1;
         self.log.say(|| format!("store: {:?} → {reply:?}", call.op));
         match (&call.op, &reply) {
@@ -301,17 +313,16 @@ impl World {
             _ => {}
         }
         if let Reply::Unlocked(taken) = &reply {
-            for id in taken.iter().map(|taken| taken.id) {
-                let (sidecar, last) = (sidecar_of(id.incarnation), self.truth.last_fence(key, id));
-                let last = last.expect("what is taken stood");
-                self.log.record(Event::Forced { sidecar, key: number(key), last });
-            }
+            taken.iter().for_each(|taken| self.observe_taken(key, taken.id));
         }
         // These do not look at the record, so what is due in it stays.
         if !matches!(reply, Reply::Told | Reply::ClockRegressed) {
-            let upgrade =
-                if let Op::Ask(ask) = &call.op { Some(ask.id).filter(|_| ask.upgrade) } else { None };
-            self.observe(key, upgrade);
+            let cause = match &call.op {
+                Op::Ask(ask) if ask.upgrade => Cause::Upgrade(ask.id),
+                Op::Reassert(_) => Cause::Reassert,
+                _ => Cause::Other,
+            };
+            self.observe(key, cause);
         }
         for wake in wakes {
             self.push(wake);
@@ -321,8 +332,7 @@ impl World {
 
     /// … that changes no record.
     fn apply_beside(&mut self, call: &Call) -> Outcome {
-        let at = self.store_clock.read(self.now);
-        let (reply, _) = self.store.apply(at, &call.op);
+        let (at, reply, _) = self.run_at_store(&call.op);
         self.totals.operations += 1;
         self.log.say(|| format!("store: {:?} → {reply:?}", call.op));
         Outcome::Applied { at, reply }
@@ -334,7 +344,9 @@ impl World {
             return;
         };
         let lossy = !self.healed || self.plan.push_lost >= 1.0;
-        if !self.hosts[host].link.up || (lossy && self.dice.chance(self.plan.push_lost)) {
+        let elsewhere =
+            self.servers.as_ref().is_some_and(|servers| servers.running != self.hosts[host].link.server);
+        if elsewhere || !self.hosts[host].link.up || (lossy && self.dice.chance(self.plan.push_lost)) {
             return;
         }
         let copies = if self.dice.chance(self.plan.push_twice) { 2 } else { 1 };
@@ -458,9 +470,11 @@ impl World {
             let delay = back.since(self.now) + self.dice.span(Duration::ZERO, Duration::from_millis(500));
             return self.reconnect(host, delay);
         }
+        let primary = self.primary();
         let link = &mut self.hosts[host].link;
         link.up = true;
         link.deaf = false;
+        link.server = primary;
         link.last_there = self.now;
         link.last_back = self.now;
         let at = self.store_clock.read(self.now);

@@ -8,6 +8,7 @@ use super::tangle::Tangle;
 use super::turns;
 use crate::checker::history::{At, Bounds};
 use sidelock_engine::{Space, Window};
+use sidelock_store::strict::Terms;
 use std::time::Duration;
 
 /// How long the first phase lasts: safety under faults.
@@ -121,6 +122,8 @@ pub(crate) enum Trouble {
     Burst,
     /// An operator takes a key from its holders.
     Force,
+    /// A replica that lacks the last writes takes the primary's place.
+    Failover,
 }
 
 /// A seed's world.
@@ -147,6 +150,8 @@ pub(crate) struct Plan {
     pub(crate) healed: Duration,
     /// Owners who hold one key and want the next, instead of tasks that hold one at a time.
     pub(crate) tangle: Option<Tangle>,
+    /// The store is strict.
+    pub(crate) strict: Option<Terms>,
     pub(crate) bounds: Bounds,
 }
 
@@ -182,6 +187,7 @@ impl Plan {
             faulty: FAULTY,
             healed: HEALED,
             tangle: None,
+            strict: None,
             bounds: Bounds::default(),
         };
         if dice.chance(0.6) {

@@ -28,6 +28,17 @@ pub const NAMES: [&str; 19] = [
     "a write whose condition no longer held",
 ];
 
+/// Those of a strict store.
+pub const STRICT_NAMES: [&str; 7] = [
+    "a tenure was put back",
+    "a tenure was not put back",
+    "an ask in a quarantine",
+    "a renewal while an isolated primary may still grant",
+    "a grant by a primary that was replaced",
+    "a renewal by a primary that was replaced",
+    "a primary without replicas refused",
+];
+
 /// Rare things that are not triples.
 #[derive(Clone, Copy)]
 pub(crate) enum Kind {
@@ -44,6 +55,13 @@ pub(crate) enum Kind {
     RepeatedWrite = 16,
     LateFencedWrite = 17,
     WriteConflict = 18,
+    PutBack = 19,
+    NotPutBack = 20,
+    AskInQuarantine = 21,
+    RenewalTooSoon = 22,
+    GrantByReplaced = 23,
+    RenewalByReplaced = 24,
+    RefusedByReplaced = 25,
 }
 
 /// One of the three things that race for an acquire.
@@ -68,7 +86,7 @@ struct Race {
 /// The counters.
 #[derive(Clone, Debug, Default)]
 pub struct Rare {
-    counts: [u64; NAMES.len()],
+    counts: [u64; NAMES.len() + STRICT_NAMES.len()],
     /// Races under way, youngest last.
     races: Vec<Race>,
 }
@@ -77,6 +95,11 @@ impl Rare {
     /// How often each happened, by name.
     pub fn counts(&self) -> impl Iterator<Item = (&'static str, u64)> {
         NAMES.into_iter().zip(self.counts)
+    }
+
+    /// The same of a strict store.
+    pub fn strict_counts(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        STRICT_NAMES.into_iter().zip(self.counts[NAMES.len()..].iter().copied())
     }
 
     /// Adds another run's counts.

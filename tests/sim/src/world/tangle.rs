@@ -81,6 +81,7 @@ impl Plan {
             push_twice: dice.one_of(&[0.0, 0.0, 0.2]),
             late_timers: dice.chance(0.2),
             troubles: if calm { Vec::new() } else { troubles(dice) },
+            strict: None,
             faulty: FAULTY,
             healed: HEALED,
             tangle: Some(tangle(dice, wanted.div_ceil(clients), ring)),

@@ -42,6 +42,7 @@ impl World {
             Trouble::CutOff => self.cut_off(),
             Trouble::StoreAway => self.store_away(),
             Trouble::Flush => self.flush(),
+            Trouble::Failover => self.failover(),
             Trouble::StoreClockAhead => {
                 let by = self.dice.between(1_000_000, 20_000_000_000);
                 self.step_store_clock(i64::try_from(by).expect("seconds"));
@@ -95,6 +96,7 @@ impl World {
             false => self.dice.one_of(&held),
         };
         let key = self.keys[key].clone();
+        self.force_unheard();
         let order = Order { by: 0, reason: "simulated".into() };
         self.feed(host, Input::Force(Force { session: OPERATOR, request: RequestId(0), key, order }));
     }
@@ -110,6 +112,7 @@ impl World {
         self.host_stops(host, span);
         self.disturb(host, span + Duration::from_secs(1));
         self.hosts[host].frozen_since = Some(self.now);
+        self.flush_within(span / 2, span);
     }
 
     fn wall_step(&mut self, host: usize) {
@@ -120,7 +123,7 @@ impl World {
     }
 
     /// The inbox is not heard for a while, the store is.
-    fn deafen(&mut self, host: usize) {
+    pub(crate) fn deafen(&mut self, host: usize) {
         if self.hosts[host].engine.is_none() || !self.hosts[host].link.up {
             return;
         }
@@ -153,6 +156,7 @@ impl World {
     fn store_away(&mut self) {
         let span = self.dice.span(Duration::from_millis(100), Duration::from_secs(6));
         self.store_away_until = Some(self.now + span);
+        self.store_restarted();
         if self.dice.chance(0.3) {
             self.flush();
         }

@@ -3,10 +3,22 @@
 //! Owns the comparison with the record as it was before. Must not know who asked for what.
 
 use super::World;
-use super::hosts::sidecar_of;
+use super::hosts::{number, sidecar_of};
+use super::servers::Servers;
 use crate::checker::history::{At, Event};
 use sidelock_engine::{AskId, Fence};
 use sidelock_store::record::{Entry, Tenure};
+
+/// What an operation was, as far as it matters what it changed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Cause {
+    /// This ask, for all of a key of which its sidecar has a share.
+    Upgrade(AskId),
+    /// A tenure was put back.
+    Reassert,
+    /// Anything else.
+    Other,
+}
 
 /// A record's tenures and queue as they were.
 #[derive(Default)]
@@ -60,8 +72,23 @@ impl Truth {
 }
 
 impl World {
-    /// An operation ran on a key: writes down what it changed. `upgrade`: the ask that it was, if that was an upgrade.
-    pub(crate) fn observe(&mut self, key: usize, upgrade: Option<AskId>) {
+    /// A replica is the primary now: what it knows, and others do not. Who waits there has a place again.
+    pub(crate) fn observe_replica(&mut self) {
+        for key in 0..self.keys.len() {
+            let Some(record) = self.store.record(&self.keys[key]) else { continue };
+            let mut known = Shadow::default();
+            known.tenures.extend_from_slice(&record.tenures);
+            known.queue.extend_from_slice(&record.queue);
+            let number = u32::try_from(key).expect("few keys");
+            for entry in &known.queue {
+                self.observe_entry(number, None, &Entry { offered: false, ..*entry });
+            }
+            self.truth.0[key] = known;
+        }
+    }
+
+    /// An operation ran on a key: writes down what it changed.
+    pub(crate) fn observe(&mut self, key: usize, cause: Cause) {
         let number = u32::try_from(key).expect("few keys");
         let mut before = std::mem::take(&mut self.truth.0[key]);
         let mut after = Shadow::default();
@@ -78,7 +105,7 @@ impl World {
         for tenure in &before.tenures {
             if !after.tenures.iter().any(|other| other.id == tenure.id) {
                 let sidecar = sidecar_of(tenure.id.incarnation);
-                self.log.record(Event::Returned { sidecar, key: number });
+                self.record_at_store(Event::Returned { sidecar, key: number });
             }
         }
         for entry in &before.queue {
@@ -87,7 +114,7 @@ impl World {
             let lapsed = entry.until <= now;
             if (lapsed || !stays) && !after.tenures.iter().any(|tenure| tenure.id == entry.id) {
                 let sidecar = sidecar_of(incarnation);
-                self.log.record(Event::Left { sidecar, key: number });
+                self.record_at_store(Event::Left { sidecar, key: number });
             }
         }
         before.queue.retain(|entry| entry.until > now);
@@ -105,24 +132,53 @@ impl World {
                 }
                 Err(tenure) => {
                     let was = before.tenures.iter().find(|other| other.id == tenure.id);
-                    self.observe_tenure(number, was, tenure, upgrade == Some(tenure.id));
+                    self.observe_tenure(number, was, tenure, cause);
                 }
             }
         }
         self.truth.0[key] = after;
     }
 
-    fn observe_tenure(&mut self, key: u32, was: Option<&Tenure>, is: &Tenure, upgrade: bool) {
+    /// A tenure was taken by order. A replica that is the primary now may know only what it grew into something since: then
+    /// nobody was taken anything.
+    pub(crate) fn observe_taken(&mut self, key: usize, id: AskId) {
+        let (sidecar, number) = (sidecar_of(id.incarnation), number(key));
+        let last = self.truth.last_fence(key, id).expect("what is taken stood");
+        let Some(servers) = &self.servers else {
+            return self.log.record(Event::Forced { sidecar, key: number, last });
+        };
+        let last = last.max(servers.reserved(number, id).unwrap_or_default());
+        let engines = self.hosts.iter().filter(|host| host.sidecar == sidecar);
+        let mut views = engines.filter_map(|host| host.engine.as_ref()?.look(&self.keys[key]));
+        let has_grown = views.any(|view| view.tenure.is_some_and(|tenure| tenure.id.seq > id.seq));
+        if !has_grown {
+            self.log.record(Event::Forced { sidecar, key: number, last });
+        }
+    }
+
+    /// Places, and whose turn it is, are the primary's business.
+    fn record_at_store(&mut self, event: Event) {
+        if !self.servers.as_ref().is_some_and(Servers::is_aside) {
+            self.log.record(event);
+        }
+    }
+
+    fn observe_tenure(&mut self, key: u32, was: Option<&Tenure>, is: &Tenure, cause: Cause) {
         let sidecar = sidecar_of(is.id.incarnation);
-        if was.is_none() {
-            let ask = is.id.seq;
-            self.log.record(Event::Seated { sidecar, key, ask, units: is.units, upgrade });
+        // What was put back was seated, and had its fences reserved, before.
+        let is_put_back = was.is_none() && cause == Cause::Reassert;
+        if was.is_none() && !is_put_back {
+            let (ask, upgrade) = (is.id.seq, cause == Cause::Upgrade(is.id));
+            self.record_at_store(Event::Seated { sidecar, key, ask, units: is.units, upgrade });
         }
         if was.is_some_and(|was| was.units != is.units) {
-            self.log.record(Event::Kept { sidecar, key, units: is.units });
+            self.record_at_store(Event::Kept { sidecar, key, units: is.units });
         }
-        if was.is_none_or(|was| was.range != is.range) {
+        if was.is_none_or(|was| was.range != is.range) && !is_put_back {
             let (first, last) = (is.range.first, is.range.last);
+            if let Some(servers) = &mut self.servers {
+                servers.note_reserved(key, is.id, last);
+            }
             self.log.record(Event::Reserved { sidecar, key, first, last });
         }
         if was.is_none_or(|was| was.until != is.until) {
@@ -137,10 +193,10 @@ impl World {
         let newly_offered = is.offered && !was.is_some_and(|was| was.offered);
         if was.is_none() || (!is.offered && was != Some(is)) {
             let until = self.store_clock.when(is.until);
-            self.log.record(Event::Entered { sidecar, key, ask, until, upgrade: is.upgrade });
+            self.record_at_store(Event::Entered { sidecar, key, ask, until, upgrade: is.upgrade });
         }
         if newly_offered {
-            self.log.record(Event::Offered { sidecar, key, ask });
+            self.record_at_store(Event::Offered { sidecar, key, ask });
         }
     }
 }

@@ -311,7 +311,7 @@ fn memory_and_redis_answer_alike() {
 
 /// Both stores hold the same record, to the byte but for `next_due`, which may be early in Redis; and Redis will keep it
 /// for long enough.
-fn compare_records(redis: &mut RedisSubject, memory: &Memory) -> Result<(), TestCaseError> {
+pub(super) fn compare_records(redis: &mut RedisSubject, memory: &Memory) -> Result<(), TestCaseError> {
     for (key, escaped) in [(key(0), "a"), (key(1), "%7Bb%7D%3A%25/ключ"), (key(ONCE), "a")] {
         let stored = redis.raw(escaped, key.space());
         let expected = memory.record(&key);

@@ -7,7 +7,10 @@ mod register_differential;
 mod faults;
 mod link;
 mod listing;
+pub(crate) mod strict;
 mod transport;
 mod access;
 #[cfg(feature = "fuzz")]
 mod stopped;
+#[cfg(feature = "fuzz")]
+mod strict_stopped;

@@ -2,7 +2,7 @@
 //! something ends, beside the memory store.
 
 use super::differential::draft;
-use super::subject::RedisSubject;
+use super::subject::{RedisSubject, StoppedScript};
 use crate::instants::{At, CASES, Stopped};
 use crate::subject::Subject;
 use proptest::prelude::*;
@@ -18,13 +18,21 @@ const OPERATIONS: usize = 40;
 /// Both stores do the same.
 struct Both {
     redis: RedisSubject,
+    script: StoppedScript,
     memory: Memory,
+}
+
+impl Both {
+    fn start() -> Both {
+        let mut redis = RedisSubject::start();
+        Both { script: redis.load(None), redis, memory: Memory::default() }
+    }
 }
 
 impl Stopped for Both {
     fn apply(&mut self, now: StoreTime, op: &Op) -> (Reply, Vec<Wake>) {
         let expected = self.memory.apply(now, op);
-        let done = self.redis.apply_at(now, op);
+        let done = self.redis.apply_at(&self.script, now, op);
         assert_eq!(done, expected, "at {now:?}: {op:?}");
         done
     }
@@ -37,7 +45,7 @@ impl Stopped for Both {
 
 #[test]
 fn the_script_decides_each_at_its_instant() {
-    let mut both = Both { redis: RedisSubject::start(), memory: Memory::default() };
+    let mut both = Both::start();
     for (name, case) in CASES {
         println!("{name}");
         Stopped::flush(&mut both);
@@ -46,7 +54,7 @@ fn the_script_decides_each_at_its_instant() {
 }
 
 /// The instants at which something ends of what is known of this key.
-fn ends(memory: &Memory, key: &Key) -> Vec<StoreTime> {
+pub(super) fn ends(memory: &Memory, key: &Key) -> Vec<StoreTime> {
     let Some(record) = memory.record(key) else { return Vec::new() };
     let tenures = record.tenures.iter().map(|tenure| tenure.until);
     let queue = record.queue.iter().map(|entry| entry.until);
@@ -57,7 +65,7 @@ fn ends(memory: &Memory, key: &Key) -> Vec<StoreTime> {
 }
 
 /// When it is done: some microseconds later, or just before something ends, or at that instant, or just after it.
-fn when(now: StoreTime, ends: &[StoreTime], pick: usize, offset: u64) -> StoreTime {
+pub(super) fn when(now: StoreTime, ends: &[StoreTime], pick: usize, offset: u64) -> StoreTime {
     let ahead: Vec<StoreTime> = ends.iter().copied().filter(|end| *end > now).collect();
     // One of the choices is no end: time passes, too.
     match ahead.get(pick % (ahead.len() + 1)) {
@@ -68,7 +76,7 @@ fn when(now: StoreTime, ends: &[StoreTime], pick: usize, offset: u64) -> StoreTi
 
 #[test]
 fn memory_and_the_script_answer_alike_where_something_ends() {
-    let both = RefCell::new(Both { redis: RedisSubject::start(), memory: Memory::default() });
+    let both = RefCell::new(Both::start());
     let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &[11; 32]);
     let config = Config { cases: SEQUENCES, failure_persistence: None, ..Config::default() };
     let offset = prop_oneof![1 => Just(0u64), 3 => Just(1), 1 => Just(2)];
@@ -86,7 +94,8 @@ fn memory_and_the_script_answer_alike_where_something_ends() {
             *at_an_end.borrow_mut() += u32::from(ends.contains(&now));
             let op = draft.aimed_at(now, &both.memory);
             let expected = both.memory.apply(now, &op);
-            prop_assert_eq!(both.redis.apply_at(now, &op), expected, "at {:?}: {:?}", now, op);
+            let Both { redis, script, .. } = &mut *both;
+            prop_assert_eq!(redis.apply_at(script, now, &op), expected, "at {:?}: {:?}", now, op);
         }
         Ok(())
     });

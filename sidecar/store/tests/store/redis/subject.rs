@@ -8,6 +8,8 @@ use sidelock_e2e::cluster::Cluster;
 use sidelock_engine::store::{Call, CallId, Declare, Op, Outcome, Push, Wake};
 use sidelock_engine::{AskId, Incarnation, Key, Space, StoreTime};
 use sidelock_store::redis::{Mode, RedisConfig, RedisHandle, RedisStore, StoreEvent};
+#[cfg(feature = "fuzz")]
+use sidelock_store::strict::Terms;
 use std::time::Duration;
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
@@ -34,10 +36,24 @@ enum Servers {
     Cluster(Cluster),
 }
 
+/// The script on a clock that stands still.
+#[cfg(feature = "fuzz")]
+pub(crate) struct StoppedScript {
+    hash: String,
+    /// The terms and the marker's name, where the store is strict.
+    strict: Option<(Terms, &'static str)>,
+}
+
 impl RedisSubject {
     pub(crate) fn start() -> RedisSubject {
-        let server = Server::start(&[]);
-        let (config, url) = (RedisConfig::new(server.url()), server.url());
+        RedisSubject::with(&[], |_| ())
+    }
+
+    /// On a server with these arguments; the adapter's settings are changed before it starts.
+    pub(crate) fn with(arguments: &[&str], change: impl FnOnce(&mut RedisConfig)) -> RedisSubject {
+        let server = Server::start(arguments);
+        let (mut config, url) = (RedisConfig::new(server.url()), server.url());
+        change(&mut config);
         RedisSubject::on(Servers::One(server), config, &[url], None)
     }
 
@@ -154,17 +170,38 @@ impl RedisSubject {
         nodes.map(ask).collect()
     }
 
+    /// Has Redis know the script on a clock that stands still.
+    #[cfg(feature = "fuzz")]
+    pub(crate) fn load(&mut self, strict: Option<(Terms, &'static str)>) -> StoppedScript {
+        use sidelock_store::redis::fuzz::{stopped_program, stopped_strict_program};
+        let program = if strict.is_some() { stopped_strict_program() } else { stopped_program() };
+        StoppedScript { hash: self.command(&[b"SCRIPT", b"LOAD", program.as_bytes()]), strict }
+    }
+
     /// What the script does with an operation at this very instant, whatever Redis' own clock says.
     #[cfg(feature = "fuzz")]
-    pub(crate) fn apply_at(&mut self, now: StoreTime, op: &Op) -> (sidelock_engine::store::Reply, Vec<Wake>) {
-        use sidelock_store::redis::fuzz::{argument, program_at, reply};
+    pub(crate) fn apply_at(
+        &mut self,
+        script: &StoppedScript,
+        now: StoreTime,
+        op: &Op,
+    ) -> (sidelock_engine::store::Reply, Vec<Wake>) {
+        use sidelock_store::redis::fuzz::{argument, instant, reply, strict_arguments};
         let name = |key: &Key| format!("sl:1:default:{{{}}}:{}", escaped(key), key.space().name());
-        let names: Vec<String> =
+        let mut names: Vec<String> =
             std::iter::once(op.key().clone()).chain(op.bound_to()).map(|key| name(&key)).collect();
-        let (program, count, argument) = (program_at(now), names.len().to_string(), argument(op));
-        let mut words: Vec<&[u8]> = vec![b"EVAL", program.as_bytes(), count.as_bytes()];
+        let mut arguments = match script.strict {
+            Some((terms, marker)) => {
+                names.push(marker.to_owned());
+                strict_arguments(&terms, op).to_vec()
+            }
+            None => vec![argument(op)],
+        };
+        arguments.extend(instant(now));
+        let count = names.len().to_string();
+        let mut words: Vec<&[u8]> = vec![b"EVALSHA", script.hash.as_bytes(), count.as_bytes()];
         words.extend(names.iter().map(|name| name.as_bytes()));
-        words.push(&argument);
+        words.extend(arguments.iter().map(Vec::as_slice));
         let (at, answer): (u64, Vec<u8>) = self.command(&words);
         assert_eq!(at, now.0, "the clock stands still");
         (reply(&answer).unwrap_or_else(|| panic!("{op:?}: {answer:?}")), self.wakes())
