@@ -16,24 +16,22 @@ use sidelock_engine::store::{Call, CallId, Op, Outcome, Push, Reply};
 /// How the script reads the clock, once.
 const CLOCK: &str = "redis.call('TIME')";
 
-/// The script on a clock that stands still: behind its arguments stands the instant at which it runs, see [`instant`]. It is the
+/// The script.
+pub fn program() -> String {
+    TURN.into()
+}
+
+/// That of a strict store.
+pub fn strict_program() -> String {
+    STRICT_TURN.into()
+}
+
+/// A script on a clock that stands still: behind its arguments stands the instant at which it runs, see [`instant`]. It is the
 /// same text for all instants, so that Redis compiles it once.
 ///
 /// # Panics
 /// If it does not read the clock exactly once.
-pub fn stopped_program() -> String {
-    stopped(TURN)
-}
-
-/// The same for a strict store.
-///
-/// # Panics
-/// If it does not read the clock exactly once.
-pub fn stopped_strict_program() -> String {
-    stopped(STRICT_TURN)
-}
-
-fn stopped(program: &str) -> String {
+pub fn stopped(program: &str) -> String {
     let (before, after) = program.split_once(CLOCK).expect("the script reads the clock");
     assert!(!after.contains(CLOCK), "the script reads the clock twice");
     format!("{before}{{ table.remove(ARGV), table.remove(ARGV) }}{after}")

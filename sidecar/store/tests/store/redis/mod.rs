@@ -14,3 +14,5 @@ mod access;
 mod stopped;
 #[cfg(feature = "fuzz")]
 mod strict_stopped;
+#[cfg(feature = "fuzz")]
+mod versions;

@@ -19,7 +19,7 @@ const OPERATIONS: usize = 60;
 
 /// An operation of which times, versions and fences are only known when it is its turn.
 #[derive(Clone, Debug)]
-struct Draft {
+pub(super) struct Draft {
     what: What,
     incarnation: Incarnation,
     seq: u64,
@@ -54,11 +54,11 @@ fn lock() -> Key {
     Key::new("a").unwrap()
 }
 
-fn register() -> Key {
+pub(super) fn register() -> Key {
     lock().in_space(Space::Register)
 }
 
-fn draft() -> impl Strategy<Value = Draft> {
+pub(super) fn draft() -> impl Strategy<Value = Draft> {
     let value = prop::option::weighted(0.75, prop::collection::vec(any::<u8>(), 0..9));
     let what = prop_oneof![
         2 => Just(What::Lock),
@@ -89,7 +89,7 @@ fn draft() -> impl Strategy<Value = Draft> {
 }
 
 impl Draft {
-    fn at(self, now: StoreTime, memory: &Memory, last_write: &Option<WriteRegister>) -> Op {
+    pub(super) fn at(self, now: StoreTime, memory: &Memory, last_write: &Option<WriteRegister>) -> Op {
         let id = AskId { incarnation: self.incarnation, seq: self.seq };
         let refuse_after = StoreTime(now.0.saturating_add_signed(self.refuse_after));
         let tenure = memory.record(&lock()).and_then(|record| record.tenures.first());

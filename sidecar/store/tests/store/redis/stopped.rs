@@ -10,29 +10,42 @@ use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use sidelock_engine::store::{Op, Reply, Wake};
 use sidelock_engine::{Key, Space, StoreTime};
 use sidelock_store::Memory;
+use sidelock_store::redis::fuzz::program;
 use std::cell::RefCell;
 
 const SEQUENCES: u32 = 120;
 const OPERATIONS: usize = 40;
+/// Some instant.
+pub(super) const BEGUN: StoreTime = StoreTime(1_700_000_000_000_000);
 
-/// Both stores do the same.
-struct Both {
+/// Both stores do the same, whichever of the scripts Redis is asked to run.
+pub(super) struct Both {
     redis: RedisSubject,
-    script: StoppedScript,
-    memory: Memory,
+    scripts: Vec<StoppedScript>,
+    pub(super) memory: Memory,
 }
 
 impl Both {
-    fn start() -> Both {
+    /// With the scripts of these programs, see [`stopped`].
+    pub(super) fn start(programs: &[String]) -> Both {
         let mut redis = RedisSubject::start();
-        Both { script: redis.load(None), redis, memory: Memory::default() }
+        let scripts = programs.iter().map(|program| redis.load(program, None)).collect();
+        Both { scripts, redis, memory: Memory::default() }
+    }
+
+    /// The same answer, and the same messages.
+    pub(super) fn alike(&mut self, now: StoreTime, op: &Op, script: usize) -> Result<(), TestCaseError> {
+        let expected = self.memory.apply(now, op);
+        let script = &self.scripts[script % self.scripts.len()];
+        prop_assert_eq!(self.redis.apply_at(script, now, op), expected, "at {:?}: {:?}", now, op);
+        Ok(())
     }
 }
 
 impl Stopped for Both {
     fn apply(&mut self, now: StoreTime, op: &Op) -> (Reply, Vec<Wake>) {
         let expected = self.memory.apply(now, op);
-        let done = self.redis.apply_at(&self.script, now, op);
+        let done = self.redis.apply_at(&self.scripts[0], now, op);
         assert_eq!(done, expected, "at {now:?}: {op:?}");
         done
     }
@@ -45,7 +58,7 @@ impl Stopped for Both {
 
 #[test]
 fn the_script_decides_each_at_its_instant() {
-    let mut both = Both::start();
+    let mut both = Both::start(&[program()]);
     for (name, case) in CASES {
         println!("{name}");
         Stopped::flush(&mut both);
@@ -76,26 +89,29 @@ pub(super) fn when(now: StoreTime, ends: &[StoreTime], pick: usize, offset: u64)
 
 #[test]
 fn memory_and_the_script_answer_alike_where_something_ends() {
-    let both = RefCell::new(Both::start());
+    alike_where_something_ends(&[program()]);
+}
+
+/// Random operations, each by one of these programs.
+pub(super) fn alike_where_something_ends(programs: &[String]) {
+    let both = RefCell::new(Both::start(programs));
     let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &[11; 32]);
     let config = Config { cases: SEQUENCES, failure_persistence: None, ..Config::default() };
     let offset = prop_oneof![1 => Just(0u64), 3 => Just(1), 1 => Just(2)];
-    let drafts = prop::collection::vec((draft(), 0..8usize, offset), OPERATIONS);
+    let drafts = prop::collection::vec((draft(), 0..8usize, offset, any::<usize>()), OPERATIONS);
     let at_an_end = RefCell::new(0_u32);
     let compared = TestRunner::new_with_rng(config, rng).run(&drafts, |drafts| {
         let mut both = both.borrow_mut();
         Stopped::flush(&mut *both);
-        let mut now = StoreTime(1_700_000_000_000_000);
+        let mut now = BEGUN;
         // A board is forgotten by Redis' own clock.
         let drafts = drafts.into_iter().filter(|(draft, ..)| draft.key().space() != Space::Board);
-        for (draft, pick, offset) in drafts {
+        for (draft, pick, offset, script) in drafts {
             let ends = ends(&both.memory, draft.key());
             now = when(now, &ends, pick, offset);
             *at_an_end.borrow_mut() += u32::from(ends.contains(&now));
             let op = draft.aimed_at(now, &both.memory);
-            let expected = both.memory.apply(now, &op);
-            let Both { redis, script, .. } = &mut *both;
-            prop_assert_eq!(redis.apply_at(script, now, &op), expected, "at {:?}: {:?}", now, op);
+            both.alike(now, &op, script)?;
         }
         Ok(())
     });

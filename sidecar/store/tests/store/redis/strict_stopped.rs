@@ -12,6 +12,7 @@ use sidelock_engine::store::{Ask, Op, REFUSE_AFTER, Reassert, Renew};
 use sidelock_engine::{AskId, FenceRange, Incarnation, Key, Space, StoreTime};
 use sidelock_store::Memory;
 use sidelock_store::record::{Record, Tenure};
+use sidelock_store::redis::fuzz::strict_program;
 use sidelock_store::strict::Terms;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -61,7 +62,7 @@ impl Both {
     fn start() -> Both {
         let mut redis = RedisSubject::with(&["--enable-debug-command", "yes"], |_| ());
         Both {
-            script: redis.load(Some((TERMS, MARKER))),
+            script: redis.load(&strict_program(), Some((TERMS, MARKER))),
             redis,
             memory: Memory::default(),
             replications: 0,

@@ -170,11 +170,10 @@ impl RedisSubject {
         nodes.map(ask).collect()
     }
 
-    /// Has Redis know the script on a clock that stands still.
+    /// Has Redis know a script on a clock that stands still.
     #[cfg(feature = "fuzz")]
-    pub(crate) fn load(&mut self, strict: Option<(Terms, &'static str)>) -> StoppedScript {
-        use sidelock_store::redis::fuzz::{stopped_program, stopped_strict_program};
-        let program = if strict.is_some() { stopped_strict_program() } else { stopped_program() };
+    pub(crate) fn load(&mut self, program: &str, strict: Option<(Terms, &'static str)>) -> StoppedScript {
+        let program = sidelock_store::redis::fuzz::stopped(program);
         StoppedScript { hash: self.command(&[b"SCRIPT", b"LOAD", program.as_bytes()]), strict }
     }
 
