@@ -6,7 +6,7 @@ servers_root=${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/sidelock/trixie
 servers_dir=$target_dir/servers
 newer_servers=(redis-server valkey-server)
 
-# Everything that the stores promise, and a sidecar before each: locks over a fleet, Sentinel, TLS, rotated passwords, ACL, doctor.
+# Everything that the stores promise, and a sidecar before each: locks over a fleet, Sentinel, TLS, rotated passwords, ACL, doctor, strict.
 newer_servers_too() {
     local why server checked=0
     why=$(tests/support/trixie --possible) || {
@@ -21,8 +21,8 @@ newer_servers_too() {
         printf '#!/bin/sh\nexec "%s/tests/support/in-trixie" "%s" -- "%s" "$@"\n' "$PWD" "$servers_root" "$server" >"$servers_dir/$server"
         chmod +x "$servers_dir/$server"
         printf '\n-- on %s\n' "$("$servers_dir/$server" --version)"
-        REDIS_SERVER=$servers_dir/$server tests_of --test store -- redis:: || checked=1
-        REDIS_SERVER=$servers_dir/$server tests_of --test fleet --test sentinel --test tls --test credentials --test acl --test doctor -- --test-threads=1 || checked=1
+        REDIS_SERVER=$servers_dir/$server tests_of --test store -- redis || checked=1
+        REDIS_SERVER=$servers_dir/$server tests_of --test fleet --test sentinel --test tls --test credentials --test acl --test doctor --test strict -- --test-threads=1 || checked=1
     done
     return $checked
 }
