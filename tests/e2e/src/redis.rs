@@ -7,7 +7,7 @@ use crate::folder;
 use crate::process::Process;
 use rustix::process::Signal;
 use std::ffi::OsString;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -182,6 +182,11 @@ impl Redis {
         answer.unwrap_or_else(|error| panic!("{words:?} was answered {error}"))
     }
 
+    /// The same; nothing if the server answers an error, or hangs up: sentinels have one that they reconfigure hang up on everybody.
+    pub fn try_command(&self, words: &[&str]) -> Option<String> {
+        ask(&self.socket(), self.argument("--requirepass"), words).ok()
+    }
+
     /// A number out of INFO.
     pub fn info(&self, section: &str, field: &str) -> u64 {
         let info = self.command(&["INFO", section]);
@@ -211,7 +216,7 @@ pub fn free_port() -> u16 {
     free.expect("loopback has a free port").port()
 }
 
-/// Runs one command at the server that listens at this socket: its answer as text, or its error.
+/// Runs one command at the server that listens at this socket: its answer as text, or its error, or why there is none.
 ///
 /// # Panics
 /// If the server is away.
@@ -229,21 +234,25 @@ fn exchange(reader: &mut BufReader<UnixStream>, words: &[&str]) -> Result<String
     for word in words {
         request.push_str(&format!("${}\r\n{word}\r\n", word.len()));
     }
-    reader.get_mut().write_all(request.as_bytes()).expect("the server reads");
+    reader.get_mut().write_all(request.as_bytes()).map_err(hung_up)?;
     answer(reader)
+}
+
+fn hung_up(error: io::Error) -> String {
+    format!("nothing: {error}")
 }
 
 /// Reads one answer, of an array a line for each of its elements; or the server's error.
 fn answer(reader: &mut BufReader<UnixStream>) -> Result<String, String> {
     let mut head = String::new();
-    reader.read_line(&mut head).expect("the server answers");
-    let (kind, rest) = head.trim_end().split_at(1);
+    reader.read_line(&mut head).map_err(hung_up)?;
+    let (kind, rest) = head.trim_end().split_at_checked(1).ok_or("nothing: it hung up")?;
     match kind {
         "+" | ":" => Ok(rest.to_owned()),
         "$" if rest == "-1" => Ok(String::new()),
         "$" => {
             let mut bulk = vec![0; rest.parse::<usize>().expect("a length") + 2];
-            reader.read_exact(&mut bulk).expect("the whole answer");
+            reader.read_exact(&mut bulk).map_err(hung_up)?;
             Ok(String::from_utf8_lossy(&bulk).trim_end().to_owned())
         }
         "*" => {

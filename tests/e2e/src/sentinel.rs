@@ -110,8 +110,9 @@ impl Ensemble {
     pub fn await_left(&self, number: usize) {
         let node = &self.nodes[number];
         // Sentinels and replicas speak the older protocol.
-        let sidecars = || node.command(&["CLIENT", "LIST"]).matches(" resp=3").count();
-        until(PATIENCE, "nobody uses the old primary", || (!node.is_up() || sidecars() == 0).then_some(()));
+        let sidecars = || Some(node.try_command(&["CLIENT", "LIST"])?.matches(" resp=3").count());
+        let left = || (!node.is_up() || sidecars() == Some(0)).then_some(());
+        until(PATIENCE, "nobody uses the old primary", left);
     }
 
     /// Waits until sentinels agree who is the primary, and another server could take its place. Who.
@@ -129,7 +130,7 @@ impl Ensemble {
     fn follower_of(&self, primary: usize) -> bool {
         let port = self.nodes[primary].port().to_string();
         let follows = |node: &Redis| {
-            let said = node.command(&["INFO", "replication"]);
+            let said = node.try_command(&["INFO", "replication"]).unwrap_or_default();
             let has = |line: &str| said.lines().any(|said| said.trim_end() == line);
             has("role:slave") && has(&format!("master_port:{port}")) && has("master_link_status:up")
         };
@@ -138,8 +139,10 @@ impl Ensemble {
 
     /// Servers that count themselves as primaries: one that was replaced does so for ten seconds more.
     fn primaries(&self) -> Vec<usize> {
-        let is =
-            |node: &Redis| node.is_up() && node.command(&["INFO", "replication"]).contains("role:master");
+        let is = |node: &Redis| {
+            let said = if node.is_up() { node.try_command(&["INFO", "replication"]) } else { None };
+            said.is_some_and(|said| said.contains("role:master"))
+        };
         (0..self.nodes.len()).filter(|number| is(&self.nodes[*number])).collect()
     }
 

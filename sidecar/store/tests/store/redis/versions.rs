@@ -1,7 +1,7 @@
 //! Two versions on one Redis, as while a fleet is updated (H27): each sidecar brings its own script, and what they share is records
 //! and messages.
 //!
-//! `versions/` keeps what each version brought that was in use, as it was. Random operations are run by one of those or by the
+//! `versions/` keeps the whole script of each version that was in use, as it was. Random operations are run by one of those or by the
 //! script of today, in turn and at the very instants at which something ends: all must do what the memory store does. When records
 //! or messages change, the script that is replaced comes here, and both must pass.
 
@@ -18,7 +18,7 @@ use std::cell::RefCell;
 const SEQUENCES: u32 = 80;
 const OPERATIONS: usize = 60;
 /// By its name, what each brought.
-const KEPT: &[(&str, &str)] = &[("before strict", include_str!("versions/before-strict.lua"))];
+const KEPT: &[(&str, &str)] = &[("before strict", include_str!("versions/before-strict.script"))];
 
 /// Each of them, with the script of today.
 fn pairs() -> impl Iterator<Item = [String; 2]> {
