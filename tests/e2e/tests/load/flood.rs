@@ -50,8 +50,11 @@ const RATIO_OF_SEVERAL_MAX: f64 = 8.0;
 const RARELY: Duration = Duration::from_millis(200);
 /// Requests of such a client.
 const RARE_SAMPLES: usize = 20;
-/// How long half of them may take.
-const RARE_MEDIAN_MAX: Duration = Duration::from_millis(1);
+/// How long half of them may take; measured were 0.2 to 1.8 ms, and with batches of any size 140 ms beside pings and 2.5 ms
+/// beside one key.
+const RARE_MEDIAN_MAX: Duration = Duration::from_millis(2);
+/// … or so many times as long as where the flood is elsewhere, on a machine that is slow just then.
+const RARE_RATIO_MAX: f64 = 3.0;
 /// Pause between two requests of the quiet ones: they are quiet.
 const PAUSE: Duration = Duration::from_micros(300);
 
@@ -301,23 +304,27 @@ fn several_flooding_clients_have_one_turn_each_before_a_quiet_one() {
 #[test]
 fn a_client_that_asks_rarely_is_served_soon_beside_a_flood() {
     let medians = KINDS.map(|(what, make)| {
-        let sidecar = Sidecar::on_memory();
-        let mut rare = Bystander::of(&sidecar, "rare");
-        let _flood = Flood::of(sidecar.socket(), make);
+        let (flooded, calm) = (Sidecar::on_memory(), Sidecar::on_memory());
+        let mut rare = Bystander::of(&flooded, "rare");
+        let mut elsewhere = Bystander::of(&calm, "rare");
+        let _flood = Flood::of(flooded.socket(), make);
         let ask = |_| {
             thread::sleep(RARELY);
-            rare.takes_its_key()
+            (rare.takes_its_key(), elsewhere.takes_its_key())
         };
-        let mut samples: Vec<Duration> = (0..RARE_SAMPLES).map(ask).collect();
-        let median = median(&mut samples);
-        let longest = samples[RARE_SAMPLES - 1];
+        let (mut here, mut there): (Vec<Duration>, Vec<Duration>) = (0..RARE_SAMPLES).map(ask).unzip();
+        let (median, of_there) = (median(&mut here), median(&mut there));
+        let longest = here[RARE_SAMPLES - 1];
         measured(
             format_args!("a client that asks five times a second beside a flood of {what}"),
-            format_args!("median {median:?}, longest {longest:?} of {RARE_SAMPLES}"),
+            format_args!(
+                "median {median:?}, longest {longest:?} of {RARE_SAMPLES}; with the flood elsewhere {of_there:?}"
+            ),
         );
-        (what, median)
+        (what, median, of_there)
     });
-    for (what, median) in medians {
-        assert!(median <= RARE_MEDIAN_MAX, "beside a flood of {what} half of its requests take {median:?}");
+    for (what, median, of_there) in medians {
+        let allowed = RARE_MEDIAN_MAX.max(of_there.mul_f64(RARE_RATIO_MAX));
+        assert!(median <= allowed, "beside a flood of {what} half of its requests take {median:?}");
     }
 }
