@@ -6,7 +6,7 @@ servers_root=${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/sidelock/trixie
 servers_dir=$target_dir/servers
 newer_servers=(redis-server valkey-server)
 
-# Everything that the stores promise, and a sidecar before each: locks over a fleet, Sentinel, TLS, rotated passwords, ACL, doctor, strict.
+# Everything that the stores promise, and a sidecar before each: locks over a fleet, Sentinel, Cluster, TLS, rotated passwords, ACL, doctor, strict.
 newer_servers_too() {
     local why server checked=0
     why=$(tests/support/trixie --possible) || {
@@ -22,7 +22,7 @@ newer_servers_too() {
         chmod +x "$servers_dir/$server"
         printf '\n-- on %s\n' "$("$servers_dir/$server" --version)"
         REDIS_SERVER=$servers_dir/$server tests_of --test store -- redis || checked=1
-        REDIS_SERVER=$servers_dir/$server tests_of --test fleet --test sentinel --test tls --test credentials --test acl --test doctor --test strict -- --test-threads=1 || checked=1
+        REDIS_SERVER=$servers_dir/$server tests_of --test fleet --test sentinel --test cluster --test tls --test credentials --test acl --test doctor --test strict -- --test-threads=1 || checked=1
     done
     return $checked
 }
