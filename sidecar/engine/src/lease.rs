@@ -6,7 +6,7 @@ use crate::acquire::Waiter;
 use crate::effect::{EventKind, LostReason, Notice, Refusal, Reply};
 use crate::ended::{EndedName, Ending};
 use crate::engine::Engine;
-use crate::input::{LeaseName, Life, Release, Renew};
+use crate::input::{LeaseName, Life, Release};
 use crate::model::{Fence, LeaseSecret, Mode, RequestId, SessionId, Time, Window};
 use crate::mutant::Mutant;
 use crate::owners::OwnerNo;
@@ -15,7 +15,6 @@ use crate::reentry::Handle;
 use crate::session::Slot;
 use crate::timers::Timer;
 use crate::upgrade::Share;
-use std::time::Duration;
 use thin_vec::ThinVec;
 
 /// One live lease.
@@ -171,7 +170,7 @@ impl Lease {
     }
 
     /// When `max_hold` ends, or the time of a rate; `MAX` without.
-    fn hold_until(&self) -> Time {
+    pub(crate) fn hold_until(&self) -> Time {
         self.terms.as_ref().map_or(Time::MAX, |terms| terms.hold_until)
     }
 
@@ -185,17 +184,18 @@ impl Lease {
         self.terms.as_ref().map_or(&[], |terms| terms.inner.as_slice())
     }
 
-    fn ends_at(&self) -> Time {
+    pub(crate) fn ends_at(&self) -> Time {
         if self.cut { self.cap.min(self.told) } else { self.cap }
     }
-}
 
-/// A renewal of a timed lease that waits until the store confirmed its time (P5).
-pub(crate) struct PendingRenewal {
-    lease: usize,
-    session: SessionId,
-    request: RequestId,
-    pub(crate) ttl: Duration,
+    /// Which of its ends it was.
+    pub(crate) fn lost_by(&self, now: Time) -> LostReason {
+        match () {
+            () if self.hold_until() <= now => LostReason::MaxHold,
+            () if self.cap <= now => LostReason::Expired,
+            () => LostReason::Session,
+        }
+    }
 }
 
 /// How a lease ended.
@@ -228,82 +228,6 @@ impl Engine {
         let wanted = request != RequestId::NOBODY;
         if wanted && !lease.is_some_and(|lease| self.pins.tell_when_free(lease, session, request)) {
             self.reply(session, request, Reply::Released);
-        }
-    }
-
-    pub(crate) fn renew(&mut self, now: Time, request: Renew) {
-        let Renew { session, request, lease, ttl } = request;
-        let refusal = match self.find_lease(session, lease) {
-            Ok(index) if !self.leases[index].has_ttl => Refusal::BadRequest(
-                "this lease has no ttl: the sidecar keeps it alive, there is nothing to renew",
-            ),
-            Ok(index) => return self.renew_lease(now, index, session, request, ttl),
-            Err(Missing::Released) => Refusal::NotFound,
-            Err(Missing::Refused(refusal)) => refusal,
-        };
-        self.reply(session, request, Reply::Refused(refusal));
-    }
-
-    fn renew_lease(
-        &mut self,
-        now: Time,
-        index: usize,
-        session: SessionId,
-        request: RequestId,
-        ttl: Duration,
-    ) {
-        let resource = self.leases[index].resource;
-        let confirmed = self.resources[resource].tenure.as_ref().map_or(Time::ZERO, |tenure| tenure.deadline);
-        let lease = &self.leases[index];
-        if lease.is_timed() && confirmed < (now + ttl).min(lease.hold_until()) {
-            if !self.link.is_up() {
-                return self.reply(session, request, Reply::Refused(Refusal::StoreUnavailable));
-            }
-            let pending = PendingRenewal { lease: index, session, request, ttl };
-            self.await_confirmation(resource, pending);
-            self.renew_tenure(now, resource, false);
-            return self.serve(now, resource);
-        }
-        let lease = &mut self.leases[index];
-        lease.cap = (now + ttl).min(lease.hold_until());
-        let mut deadline = confirmed.min(lease.cap);
-        if !lease.is_timed()
-            && let Some(session) = self.sessions.get_mut(&lease.session)
-        {
-            deadline = session.tellable(deadline);
-        }
-        lease.told = lease.told.max(deadline).min(lease.cap);
-        let (fence, cap) = (lease.fence, Some(lease.cap));
-        self.arm_lease(index);
-        self.reply(session, request, Reply::Renewed { deadline, cap, fence });
-        self.resume_renewals(now, resource);
-    }
-
-    /// One renewal of a lease waits at a time: a later one takes the place of an earlier one.
-    fn await_confirmation(&mut self, resource: usize, pending: PendingRenewal) {
-        let renewals = &mut self.resources[resource].renewals;
-        match renewals.iter_mut().find(|waiting| waiting.lease == pending.lease) {
-            None => renewals.push(pending),
-            Some(waiting) => {
-                let PendingRenewal { session, request, .. } = std::mem::replace(waiting, pending);
-                let refusal = Refusal::BadRequest("a later renewal of this lease took the place of this one");
-                self.reply(session, request, Reply::Refused(refusal));
-            }
-        }
-    }
-
-    /// The store confirmed more time: answer the renewals that waited for it, ask again for the rest.
-    pub(crate) fn answer_renewals(&mut self, now: Time, resource: usize) {
-        let waiting = std::mem::take(&mut self.resources[resource].renewals);
-        for PendingRenewal { lease, session, request, ttl } in waiting {
-            self.renew_lease(now, lease, session, request, ttl);
-        }
-    }
-
-    /// The store is away: renewals that wait for it are refused, the leases stand to their deadline.
-    pub(crate) fn refuse_renewals(&mut self, resource: usize) {
-        for renewal in std::mem::take(&mut self.resources[resource].renewals) {
-            self.reply(renewal.session, renewal.request, Reply::Refused(Refusal::StoreUnavailable));
         }
     }
 
@@ -402,23 +326,6 @@ impl Engine {
         lease.resource
     }
 
-    fn refuse_renewals_of(&mut self, index: usize, resource: usize, end: End) {
-        if self.resources[resource].renewals.is_empty() {
-            return;
-        }
-        let refusal = match end {
-            End::Released | End::Finished => Refusal::NotFound,
-            End::Lost(reason) => Refusal::LeaseLost(reason),
-        };
-        let (over, rest): (ThinVec<_>, _) = std::mem::take(&mut self.resources[resource].renewals)
-            .into_iter()
-            .partition(|renewal| renewal.lease == index);
-        self.resources[resource].renewals = rest;
-        for renewal in over {
-            self.reply(renewal.session, renewal.request, Reply::Refused(refusal.clone()));
-        }
-    }
-
     fn tell_lost(&mut self, handle: Handle, reason: LostReason) {
         if handle.secret.is_some() {
             return;
@@ -477,11 +384,9 @@ impl Engine {
             return;
         }
         lease.armed = Time::MAX;
-        let end = match () {
-            () if lease.rate().is_some_and(|rate| rate.ends <= now) => End::Released,
-            () if lease.hold_until() <= now => End::Lost(LostReason::MaxHold),
-            () if lease.cap <= now => End::Lost(LostReason::Expired),
-            () => End::Lost(LostReason::Session),
+        let end = match lease.rate() {
+            Some(rate) if rate.ends <= now => End::Released,
+            _ => End::Lost(lease.lost_by(now)),
         };
         let session = lease.session;
         let resource = self.end_lease(now, index, end);

@@ -18,6 +18,7 @@ mod rate;
 mod resource;
 mod resources;
 mod lease;
+mod renewal;
 mod ended;
 mod owners;
 mod cycle;

@@ -4,10 +4,10 @@
 
 use crate::ask::Ask;
 use crate::debt::Debt;
-use crate::lease::PendingRenewal;
 use crate::model::{Fence, Key, Mode, StoreTime, Time, WHOLE};
 use crate::queue::Queue;
 use crate::rate::Spent;
+use crate::renewal::PendingRenewal;
 use crate::tenure::Tenure;
 use smallvec::SmallVec;
 use thin_vec::ThinVec;

@@ -37,8 +37,10 @@ impl Engine {
     pub(crate) fn serve(&mut self, now: Time, resource: usize) {
         let verdict = loop {
             match self.judge_head(now, resource) {
-                Verdict::Grant if self.head_is_silent(now, resource) => self.refuse_head(now, resource),
-                Verdict::Grant => self.grant_head(now, resource),
+                Verdict::Grant => match self.head_is_over(now, resource) {
+                    Some(reason) => self.refuse_head(now, resource, reason),
+                    None => self.grant_head(now, resource),
+                },
                 other => break other,
             }
         };
@@ -52,15 +54,22 @@ impl Engine {
         self.rearm_or_forget(resource);
     }
 
-    /// The head's session has given no sign of life for too long: its timer is due in this very turn.
-    fn head_is_silent(&self, now: Time, resource: usize) -> bool {
-        let head = self.resources[resource].queue.first().map(|head| self.waiters[head].session);
-        head.and_then(|session| self.sessions.get(&session)).is_some_and(|session| session.is_silent(now))
+    /// Why the head is to have nothing any more though it could: its session has given no sign of life for too long, or it
+    /// upgrades a share that is over. The timer of that is due in this very turn.
+    fn head_is_over(&self, now: Time, resource: usize) -> Option<LostReason> {
+        let head = self.resources[resource].queue.first()?;
+        let session = self.sessions.get(&self.waiters[head].session);
+        if session.is_some_and(|session| session.is_silent(now)) {
+            return Some(LostReason::Session);
+        }
+        let upgrade = self.upgrades.get(&resource).filter(|upgrade| upgrade.waiter == head)?;
+        let share = &self.leases[upgrade.lease];
+        (share.ends_at() <= now).then(|| share.lost_by(now))
     }
 
-    fn refuse_head(&mut self, now: Time, resource: usize) {
+    fn refuse_head(&mut self, now: Time, resource: usize, reason: LostReason) {
         if let Some(head) = self.resources[resource].queue.first() {
-            self.refuse_waiter(now, head, Refusal::LeaseLost(LostReason::Session));
+            self.refuse_waiter(now, head, Refusal::LeaseLost(reason));
         }
     }
 

@@ -4,8 +4,8 @@ mod world;
 
 use sidelock_engine::store::{Call, Op, Outcome, Push, Queued, Reply as Answer, Success};
 use sidelock_engine::{
-    Acquire, Align, AskId, Config, Incarnation, Input, Mode, Refusal, Release, Reply, RequestId, Space,
-    StoreTime, Time, Window,
+    Acquire, Align, AskId, Change, Config, Incarnation, Input, LeaseName, LeaseSecret, LostReason, Mode,
+    NewMode, Refusal, Release, Reply, RequestId, Space, StoreTime, Time, WHOLE, Window,
 };
 use std::time::Duration;
 use world::{SESSION, World, acquire, granted, key};
@@ -152,7 +152,7 @@ fn a_unit_of_a_rate_is_back_at_its_instant_and_not_before() {
             let mut world = world();
             let granted_at = used_up(&mut world);
             if released {
-                let lease = sidelock_engine::LeaseName::Session(RequestId(1));
+                let lease = LeaseName::Session(RequestId(1));
                 world.input(Input::Release(Release { session: SESSION, request: RequestId(9), lease }));
                 world.replies.clear();
             }
@@ -173,6 +173,35 @@ fn a_unit_of_a_rate_is_back_at_its_instant_and_not_before() {
             }
             assert!(matches!(world.replies[..], [Reply::Granted(_)]), "{:?}", world.replies);
         }
+    }
+}
+
+/// To a sidecar that stood still two shares are over in one turn: the end of the first does not upgrade the second.
+#[test]
+fn a_share_that_is_over_is_not_upgraded() {
+    for (awake_after, is_granted) in [(PER - NS, true), (PER, false)] {
+        let mut world = fleet();
+        let share = |number, max_hold| {
+            let mode = Mode::Shared;
+            Input::Acquire(Acquire { mode, max_hold, owner: None, ..acquire(number, "k") })
+        };
+        world.input(share(1, Some(PER)));
+        let ask = ask_of(&mut world);
+        world.answer(&ask, granted(2));
+        let granted_at = world.now;
+        world.input(share(2, Some(PER - MS)));
+        let (request, lease) = (RequestId(3), LeaseName::Session(RequestId(1)));
+        let to = NewMode::Exclusive { wait: None, secret: LeaseSecret(3) };
+        world.input(Input::Change(Change { session: SESSION, request, lease, to }));
+        let ask = ask_of(&mut world);
+        world.answer(&ask, granted(WHOLE));
+        world.replies.clear();
+        world.now = granted_at + awake_after;
+        world.input(Input::Tick);
+        let granted = |reply: &Reply| matches!(reply, Reply::Granted(_));
+        let over = |reply: &Reply| matches!(reply, Reply::Refused(Refusal::LeaseLost(LostReason::MaxHold)));
+        let said = (world.replies.iter().any(granted), world.replies.iter().any(over));
+        assert_eq!(said, (is_granted, !is_granted), "{:?}", world.replies);
     }
 }
 
