@@ -38,12 +38,12 @@ fn run(store: &mut dyn Subject) {
 
 #[test]
 fn memory_store_conforms() {
-    run(&mut MemorySubject::default());
+    run(&mut MemorySubject::new(None));
 }
 
 #[test]
 fn strict_memory_store_conforms() {
-    strict::run(&mut strict::StrictMemory::default());
+    strict::run(&mut MemorySubject::new(Some(strict::TERMS)));
 }
 
 #[cfg(feature = "redis")]

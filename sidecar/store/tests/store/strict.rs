@@ -5,7 +5,6 @@ use crate::cases;
 use crate::subject::*;
 use sidelock_engine::store::{Op, Order, REFUSE_AFTER, Reassert, Renew, Reply, Return};
 use sidelock_engine::{FenceRange, StoreTime, WHOLE};
-use sidelock_store::Memory;
 use sidelock_store::strict::Terms;
 use std::time::Duration;
 
@@ -21,51 +20,15 @@ pub(crate) trait StrictSubject: Subject {
     fn promote(&mut self);
 }
 
-/// The memory store on a clock that only runs when told.
-pub(crate) struct StrictMemory {
-    store: Memory,
-    now: StoreTime,
-    replications: u64,
-}
-
-impl Default for StrictMemory {
-    fn default() -> StrictMemory {
-        StrictMemory { store: Memory::default(), now: StoreTime(1_700_000_000_000_000), replications: 0 }
-    }
-}
-
-impl Subject for StrictMemory {
-    fn apply(&mut self, op: &Op) -> Done {
-        self.now = self.now + Duration::from_micros(40);
-        let (reply, wakes) = self.store.apply_strictly(self.now, op, &TERMS);
-        Done { at: self.now, reply, wakes }
-    }
-
-    fn now(&mut self) -> StoreTime {
-        self.now
-    }
-
-    fn wait(&mut self, span: Duration) {
-        self.now = self.now + span;
-    }
-
-    fn flush(&mut self) {
-        self.store.flush();
-    }
-
-    fn keys(&mut self) -> usize {
-        self.store.keys()
-    }
-}
-
-impl StrictSubject for StrictMemory {
+impl StrictSubject for MemorySubject {
     fn lose(&mut self) {
         self.store.flush();
     }
 
     fn promote(&mut self) {
-        self.replications += 1;
-        self.store.replicate(self.replications);
+        // Another id than that of all before.
+        let now = self.now();
+        self.store.replicate(now.0);
     }
 }
 

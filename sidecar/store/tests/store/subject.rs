@@ -5,6 +5,7 @@ use sidelock_engine::store::{
 };
 use sidelock_engine::{AskId, Incarnation, Key, StoreTime, WHOLE};
 use sidelock_store::Memory;
+use sidelock_store::strict::Terms;
 use std::time::Duration;
 
 /// A case: its name and what it does.
@@ -38,20 +39,25 @@ pub(crate) trait Subject {
 
 /// The memory store on a clock that only runs when told.
 pub(crate) struct MemorySubject {
-    store: Memory,
+    pub(crate) store: Memory,
+    /// Where it is strict.
+    terms: Option<Terms>,
     now: StoreTime,
 }
 
-impl Default for MemorySubject {
-    fn default() -> MemorySubject {
-        MemorySubject { store: Memory::default(), now: StoreTime(1_700_000_000_000_000) }
+impl MemorySubject {
+    pub(crate) fn new(terms: Option<Terms>) -> MemorySubject {
+        MemorySubject { store: Memory::default(), terms, now: StoreTime(1_700_000_000_000_000) }
     }
 }
 
 impl Subject for MemorySubject {
     fn apply(&mut self, op: &Op) -> Done {
         self.now = self.now + Duration::from_micros(40);
-        let (reply, wakes) = self.store.apply(self.now, op);
+        let (reply, wakes) = match &self.terms {
+            None => self.store.apply(self.now, op),
+            Some(terms) => self.store.apply_strictly(self.now, op, terms),
+        };
         Done { at: self.now, reply, wakes }
     }
 

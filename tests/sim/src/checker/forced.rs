@@ -81,7 +81,8 @@ impl Forced {
 
 #[cfg(test)]
 mod tests {
-    use super::super::history::{Acquire, History, Record, Sent, Wait};
+    use super::super::history::{Acquire, History, Record, Sent};
+    use super::super::tests::exclusive;
     use super::*;
 
     const LEASE: Req = Req { session: 0, request: 0 };
@@ -91,20 +92,7 @@ mod tests {
 
     /// A lock granted with token 100, some of what the closure adds, and the rules that were broken.
     fn broken(events: &[(u64, Event)]) -> Vec<Rule> {
-        let acquire = Acquire {
-            key: 0,
-            units: u32::MAX,
-            limit: u32::MAX,
-            wait: Wait::Forever,
-            priority: 0,
-            timed: false,
-            owner: None,
-            per: None,
-            group: None,
-            turn: false,
-            watched: false,
-            upgrades: None,
-        };
+        let acquire = Acquire { watched: false, ..exclusive() };
         let begin = [
             (0, Event::Opened { session: 0, sidecar: 0, uid: 1 }),
             (0, Event::Sent { of: LEASE, what: Sent::Acquire(acquire) }),

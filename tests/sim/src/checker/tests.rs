@@ -78,7 +78,7 @@ impl Tale {
     }
 }
 
-fn exclusive() -> Acquire {
+pub(super) fn exclusive() -> Acquire {
     let wait = Wait::Forever;
     let (priority, timed, owner, per, watched, upgrades, group) = (0, false, None, None, true, None, None);
     let turn = false;

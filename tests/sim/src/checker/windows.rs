@@ -238,25 +238,13 @@ impl Windows {
 
 #[cfg(test)]
 mod tests {
-    use super::super::history::{Acquire, History, Record, Wait};
+    use super::super::history::{Acquire, History, Record};
+    use super::super::tests::exclusive;
     use super::*;
 
     /// Two sidecars grant one lock, the second after the store lost its data and before the first lease has run out.
     fn broken(strict: bool) -> Vec<Rule> {
-        let acquire = Acquire {
-            key: 0,
-            units: u32::MAX,
-            limit: u32::MAX,
-            wait: Wait::Forever,
-            priority: 0,
-            timed: false,
-            owner: None,
-            per: None,
-            group: None,
-            turn: false,
-            watched: false,
-            upgrades: None,
-        };
+        let acquire = Acquire { watched: false, ..exclusive() };
         let mut records = Vec::new();
         let mut add = |ms: u64, event| records.push(Record { at: At(ms * 1_000_000), event });
         for (session, at) in [(0, 0), (1, 20)] {
