@@ -6,6 +6,7 @@ budget_factor=1
 passed_total=0
 failed_total=0
 rows=()
+failing=()
 
 target_dir=$(cargo metadata --format-version 1 --no-deps 2>/dev/null |
     sed -E 's/.*"target_directory":"([^"]*)".*/\1/')
@@ -31,7 +32,7 @@ part() {
     # A part that reports no results of its own is one result; one that failed without saying so is one failure.
     if ((code == 0 && passed + failed + skipped == 0)); then passed=1; fi
     if ((code != 0 && failed == 0)); then failed=1; fi
-    if ((failed > 0)); then verdict=FAILED; fi
+    if ((failed > 0)); then verdict=FAILED failing+=("$name"); fi
     if ((skipped > 0)); then verdict="$verdict, $skipped skipped"; fi
     if ((seconds > budget)); then verdict="$verdict, over budget"; fi
     passed_total=$((passed_total + passed))
@@ -112,8 +113,21 @@ without_starting_services() {
     return $code
 }
 
-# The table, and the last line.
+# What failed, in the words of whoever found it out: a harness's `failures:`, a line that says FAILED or refuses to build, and
+# what is indented below it. Whoever is shown only the end of a long run sees the cause, too.
+failures() {
+    printf '\n== what failed in %s ==\n' "$1"
+    awk '
+        /^failures:$/ { section = 1 }
+        section || /FAILED|^error|^killed after/ { print; below = 1; if (/^test result/) section = 0; next }
+        below && /^    / { print; next }
+        { below = 0 }' "$logs/$1.log" | head -n 80
+}
+
+# What failed, the table, and the last line.
 summary() {
+    local name
+    for name in "${failing[@]}"; do failures "$name"; done
     printf '\n%-12s %8s %8s %8s %8s\n' part passed failed seconds budget
     printf '%s\n' "${rows[@]}"
     printf '\n%d passed, %d failed\n' "$passed_total" "$failed_total"
