@@ -31,6 +31,8 @@ mod deadlock_tests;
 #[cfg(test)]
 mod followers_tests;
 #[cfg(test)]
+mod registers_tests;
+#[cfg(test)]
 mod several_tests;
 #[cfg(test)]
 mod tests;

@@ -13,7 +13,9 @@ use std::collections::{HashMap, HashSet};
 /// One register, as the store has it.
 #[derive(Default)]
 struct Register {
-    current: Option<Version>,
+    current: Option<(Version, Req)>,
+    /// What the store lost, as long as nothing was written since.
+    lost: Option<(Version, Req)>,
     /// The greatest number that any version had.
     last: u64,
     /// The greatest token under which it was read or written.
@@ -25,6 +27,25 @@ struct Past {
     register: u32,
     value: Value,
     replaced_at: Option<At>,
+}
+
+/// What a write took the place of; versions, and who had written them.
+#[derive(Clone, Copy)]
+struct Replaced {
+    /// What was there.
+    current: Option<(Version, Req)>,
+    /// What would be there, had the store not lost it.
+    lost: Option<(Version, Req)>,
+}
+
+impl Replaced {
+    /// A write of somebody who had read this lost nobody's update. An ask that was on its way while the store lost its data
+    /// can bring a tenure back, and a write under it then still lands. As long as nobody else wrote since, it lands where
+    /// what its writer had read would be, or where it is itself, had it run before.
+    fn is(self, base: Option<Version>, by: Req) -> bool {
+        base == self.current.map(|(version, _)| version)
+            || self.lost.is_some_and(|(version, writer)| base == Some(version) || writer == by)
+    }
 }
 
 /// A write, or the refusal of one.
@@ -70,7 +91,8 @@ impl Registers {
             }
             Event::Flushed => {
                 for register in &mut self.registers {
-                    (register.current, register.seen) = (None, 0);
+                    register.lost = register.current.take().or(register.lost);
+                    register.seen = 0;
                     register.is_absent(bounds);
                 }
                 for past in self.past.values_mut() {
@@ -104,11 +126,12 @@ impl Registers {
             found.add(Rule::VersionOrder, || format!("register {register}: {version:?} came after {last}"));
         }
         known.last = known.last.max(version.number);
-        let before = known.current;
-        known.current = value.map(|_| version);
+        let replaced = Replaced { current: known.current, lost: known.lost.take() };
+        known.current = value.map(|value| (version, value.by));
         if value.is_none() {
             known.is_absent(bounds);
         }
+        let before = replaced.current.map(|(version, _)| version);
         if let Some(before) = before {
             self.past.entry(before).and_modify(|past| past.replaced_at = Some(at));
         }
@@ -117,7 +140,7 @@ impl Registers {
                 if self.past.insert(version, Past { register, value, replaced_at: None }).is_some() {
                     found.add(Rule::VersionOrder, || format!("register {register}: {version:?} came twice"));
                 }
-                self.put(register, before, value.by, book, bounds, found);
+                self.put(register, replaced, value.by, book, bounds, found);
             }
             (None, Some(before)) => drop(self.deleted.insert(before)),
             (None, None) => {
@@ -130,7 +153,7 @@ impl Registers {
     fn put(
         &mut self,
         register: u32,
-        before: Option<Version>,
+        replaced: Replaced,
         by: Req,
         book: &Book,
         bounds: &Bounds,
@@ -140,9 +163,10 @@ impl Registers {
             return found
                 .add(Rule::Recording, || format!("register {register}: {by} wrote, but sent no put"));
         };
-        if base != before {
+        if !replaced.is(base, by) {
+            let there = replaced.current.map(|(version, _)| version);
             found.add(Rule::LostUpdate, || {
-                format!("register {register}: {by} had read {base:?}, and replaced {before:?}")
+                format!("register {register}: {by} had read {base:?}, and replaced {there:?}")
             });
         }
         let fate = self.fates.entry(by).or_default();

@@ -10,7 +10,7 @@ fn ms(ms: u64) -> At {
     At(ms * 1_000_000)
 }
 
-pub(super) fn req(session: u32, request: u32) -> Req {
+pub(super) const fn req(session: u32, request: u32) -> Req {
     Req { session, request }
 }
 
@@ -64,7 +64,7 @@ impl Tale {
         self.add(at, Event::Rest(Rest::default()))
     }
 
-    fn rules(&self) -> Vec<Rule> {
+    pub(super) fn rules(&self) -> Vec<Rule> {
         check(&self.0).into_iter().map(|violation| violation.rule).collect()
     }
 

@@ -18,6 +18,8 @@ use std::time::Duration;
 pub(crate) const PING_WITHIN: Duration = Duration::from_secs(6);
 /// Clients ping so often.
 const PING_EVERY: Duration = Duration::from_secs(2);
+/// What a client does at once, at most.
+pub(crate) const TASKS: usize = 2;
 /// Users, so that there are strangers.
 const UIDS: u32 = 2;
 
@@ -29,7 +31,7 @@ pub(crate) struct Client {
     /// It has a working connection.
     pub(crate) connected: bool,
     pub(crate) next_request: u32,
-    pub(crate) tasks: [Task; 2],
+    pub(crate) tasks: [Task; TASKS],
     /// In a world of owners.
     pub(crate) owners: Vec<Actor>,
     pub(crate) counters: [Counter; 2],

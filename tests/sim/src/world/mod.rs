@@ -44,7 +44,7 @@ use hosts::{Host, Mail};
 use log::Log;
 use network::Pipeline;
 use owners::Move;
-use plan::{PROGRESS_MAX, Plan, Trouble};
+use plan::{Plan, Trouble};
 use rare::Rare;
 use servers::Servers;
 use sidelock_engine::mutant::Mutant;
@@ -327,7 +327,7 @@ impl World {
             self.finish_soon();
             self.owners_finish_soon();
         }
-        let overdue = self.now > At(0) + self.plan.faulty + self.plan.healed + PROGRESS_MAX;
+        let overdue = self.now > self.plan.ends_by();
         if overdue || self.clients.iter().all(Client::is_done) {
             self.log.say(|| "—— everybody is done ——".to_owned());
             // What the store keeps until an instant of its clock stays longer after that clock was set back.

@@ -3,7 +3,9 @@
 //! Owns the distributions. A swarm: every seed switches each kind of fault on or off, so that some worlds know only one
 //! trouble and others all of them; and call faults come in storms, so that bounds on time can be judged in between.
 
+use super::clients::TASKS;
 use super::dice::Dice;
+use super::hosts::number;
 use super::tangle::Tangle;
 use super::turns;
 use crate::checker::history::{At, Bounds};
@@ -15,11 +17,12 @@ use std::time::Duration;
 const FAULTY: Duration = Duration::from_secs(60);
 /// How long clients go on asking in a healed world.
 const HEALED: Duration = Duration::from_secs(2);
-/// By then, after that, everybody must have been served.
-pub(crate) const PROGRESS_MAX: Duration = Duration::from_secs(45);
+/// By then, after that, everybody must have been served who waits for no rate and for no quarantine.
+const PROGRESS_MAX: Duration = Duration::from_secs(45);
+/// Who waits for a rate may hear of its turn so late after its unit came back, with every push lost (L1).
+const UNHEARD_MAX: Duration = Duration::from_secs(1);
 
-/// Units of a rate come back after so long at most, divided among the clients: who asks before the world is healed must
-/// have been served by its end.
+/// Units of a rate come back after so long at most, divided among the clients, so that worlds end.
 const PERS: Duration = Duration::from_secs(24);
 
 /// What a key is for.
@@ -42,6 +45,14 @@ pub(crate) enum KeyKind {
 }
 
 impl KeyKind {
+    /// How long units of a rate stay spent.
+    fn per(&self) -> Option<Duration> {
+        match self {
+            KeyKind::Semaphore { per, .. } => *per,
+            _ => None,
+        }
+    }
+
     /// The space of such a key.
     pub(crate) fn space(self) -> Space {
         match self {
@@ -200,6 +211,16 @@ impl Plan {
         plan
     }
 
+    /// By then everybody must have been served: when a quarantine that began with the last trouble is over, each task of
+    /// each client takes all units of the slowest rate, one after the other.
+    pub(crate) fn ends_by(&self) -> At {
+        let quarantine = self.strict.as_ref().map(Terms::quarantine).unwrap_or_default();
+        let slowest = self.keys.iter().filter_map(KeyKind::per).max();
+        let waits = number(self.clients * TASKS);
+        let queue = slowest.map(|per| (per.mul_f64(1.03) + UNHEARD_MAX) * waits).unwrap_or_default();
+        At(0) + self.faulty + self.healed + PROGRESS_MAX + quarantine + queue
+    }
+
     pub(crate) fn stormy(&self, at: At) -> bool {
         self.storms.iter().any(|(from, to)| (*from..*to).contains(&at))
     }
@@ -287,9 +308,7 @@ fn troubles(dice: &mut Dice) -> Vec<(At, Trouble)> {
 fn bounds(dice: &mut Dice, plan: &Plan) -> Bounds {
     let has = |kinds: &[Trouble]| plan.troubles.iter().any(|(_, trouble)| kinds.contains(trouble));
     let tenure_ttl = Duration::from_secs(dice.one_of(&[3, 3, 5, 10, 10]));
-    let rates =
-        plan.keys.iter().filter_map(|key| if let KeyKind::Semaphore { per, .. } = key { *per } else { None });
-    let longest_rate = rates.max().unwrap_or_default();
+    let longest_rate = plan.keys.iter().filter_map(KeyKind::per).max().unwrap_or_default();
     let longest_timed = if plan.habits.timed > 0.0 { super::tasks::TTL_MAX } else { Duration::ZERO };
     Bounds {
         clocks_agree: !has(&[Trouble::StoreClockAhead, Trouble::StoreClockBack]),
