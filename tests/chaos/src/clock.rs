@@ -4,7 +4,7 @@
 
 use rustix::time::{ClockId, clock_gettime};
 use sidelock_sim::checker::history::At;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Boottime, counted from when the recording began.
 #[derive(Clone, Copy, Debug)]
@@ -31,6 +31,11 @@ impl Clock {
     /// Now.
     pub fn now(self) -> At {
         At(boottime_ns().saturating_sub(self.origin_ns))
+    }
+
+    /// When this was.
+    pub fn at(self, instant: Instant) -> At {
+        At(boottime_ns().saturating_sub(nanoseconds(instant.elapsed())).saturating_sub(self.origin_ns))
     }
 
     /// When this boottime is, or was.

@@ -444,7 +444,7 @@ impl Fleet {
         self.store.fail_over(kill, dice, |mark| marks.push((clock.now(), mark)));
         for (at, mark) in marks {
             match mark {
-                Mark::Promoted => self.promotions.push(at),
+                Mark::Promoted(since) => self.promotions.push(clock.at(since)),
                 Mark::Lossy => self.add_note(at, Event::Flushed),
             }
         }

@@ -6,6 +6,7 @@ use fastrand::Rng;
 use sidelock_e2e::cluster::Cluster;
 use sidelock_e2e::redis::Redis;
 use sidelock_e2e::sentinel::Ensemble;
+use std::time::Instant;
 
 /// What there is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,7 +40,7 @@ impl Store {
         match shape {
             Shape::Single { durable: true } => Store::Single(Redis::durable()),
             Shape::Single { durable: false } | Shape::Linked => Store::Single(Redis::start()),
-            Shape::Watched => Store::Watched(Ensemble::start()),
+            Shape::Watched => Store::Watched(Ensemble::with_rivals()),
             Shape::Sharded => Store::Sharded(Cluster::start()),
         }
     }
@@ -109,23 +110,22 @@ impl Store {
 pub enum Mark {
     /// About now what was written last may be lost, or may not be seen by all.
     Lossy,
-    /// The next primary takes writes.
-    Promoted,
+    /// The next primary takes writes since then.
+    Promoted(Instant),
 }
 
-/// Sentinels do not ask the old primary: it goes on, and sidecars leave it when they hear of the new one.
+/// Sentinels do not ask the old primary: it goes on, and sidecars leave it when they hear of the new one. Two of them may lead
+/// a failover at a time, and put another server in the place of the one that took it first. So until all agree, and nobody
+/// uses the old one, some may use the one and some the other.
 fn sentinels_fail_over(ensemble: &mut Ensemble, kill: bool, mut mark: impl FnMut(Mark)) {
     mark(Mark::Lossy);
-    let old = if kill { ensemble.kill_primary() } else { ensemble.fail_over() };
-    mark(Mark::Promoted);
-    mark(Mark::Lossy);
-    let new = ensemble.await_another(old);
+    let mut succession = if kill { ensemble.kill_primary() } else { ensemble.fail_over() };
+    let (new, since) = ensemble.await_successor(&mut succession, || mark(Mark::Lossy));
+    mark(Mark::Promoted(since));
     if kill {
-        ensemble.start_again(old, new);
+        ensemble.start_again(succession.old, new);
     }
-    // From here on some may use the one and some the other, until all have left.
-    mark(Mark::Lossy);
-    ensemble.await_left(old);
+    ensemble.await_left(succession.old, || mark(Mark::Lossy));
     mark(Mark::Lossy);
 }
 
@@ -137,12 +137,12 @@ fn cluster_fails_over(cluster: &mut Cluster, kill: bool, dice: &mut Rng, mut mar
     if kill {
         mark(Mark::Lossy);
         cluster.kill_primary(primary);
-        mark(Mark::Promoted);
+        mark(Mark::Promoted(Instant::now()));
         mark(Mark::Lossy);
         cluster.start_again(primary);
     } else {
         cluster.hand_over(primary);
-        mark(Mark::Promoted);
+        mark(Mark::Promoted(Instant::now()));
     }
     cluster.await_settled();
 }

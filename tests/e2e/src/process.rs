@@ -5,6 +5,7 @@
 use crate::PATIENCE;
 use rustix::process::{Pid, Signal, kill_process, set_parent_process_death_signal};
 use std::ffi::OsStr;
+use std::fmt::Display;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
@@ -222,7 +223,7 @@ pub fn run(command: Command) -> (i32, String) {
 }
 
 /// Asks until the answer is there or `limit` has passed; how long it took. For what gives no event to wait for.
-pub fn until<T>(limit: Duration, what: &str, mut ask: impl FnMut() -> Option<T>) -> (T, Duration) {
+pub fn until<T>(limit: Duration, what: impl Display, mut ask: impl FnMut() -> Option<T>) -> (T, Duration) {
     let start = Instant::now();
     loop {
         if let Some(answer) = ask() {

@@ -5,22 +5,36 @@
 use crate::process::{Process, until};
 use crate::redis::{Redis, ask, free_port, program};
 use crate::{PATIENCE, folder};
+use std::fmt::{self, Display};
 use std::path::PathBuf;
 use std::process::Command;
+use std::time::Instant;
 use tempfile::TempDir;
 
 /// What sentinels call the primary: the name that sidecars ask for unless told otherwise.
 pub const SERVICE: &str = "mymaster";
 /// Servers, and sentinels.
 const EACH: usize = 3;
-/// After so long without an answer a sentinel counts the primary as down, in milliseconds.
+/// After so long without an answer a sentinel counts the primary as down, in milliseconds …
 const DOWN_AFTER_MS: u32 = 500;
+/// … and one that leaves it to another to notice first.
+const DOWN_LATER_MS: u32 = 2000;
 
 /// A primary, its replicas and their sentinels. All of them end with the value.
 pub struct Ensemble {
     nodes: Vec<Redis>,
     sentinels: Vec<Watcher>,
     _folder: TempDir,
+}
+
+/// A failover under way.
+pub struct Succession {
+    /// The primary that is replaced.
+    pub old: usize,
+    /// Servers that counted themselves as primaries when it began, and do so still.
+    before: Vec<usize>,
+    /// Those that do so now, and since when they were seen to.
+    promoted: Vec<(usize, Instant)>,
 }
 
 /// One sentinel.
@@ -31,14 +45,27 @@ struct Watcher {
 }
 
 impl Ensemble {
-    /// All of them, when a failover would work: replicas have what the primary has, sentinels know each other.
+    /// All of them, when a failover would work: replicas have what the primary has, sentinels know each other. One of them
+    /// notices first, alone, and is elected.
     pub fn start() -> Ensemble {
+        Ensemble::with(|number| if number == 0 { (1, DOWN_AFTER_MS) } else { (2, DOWN_LATER_MS) })
+    }
+
+    /// The same, with sentinels that notice in the same moment. In half of all failovers two of them are elected, one after the
+    /// other (measured on Redis 7.0.15), and the second replaces whom the first had promoted.
+    pub fn with_rivals() -> Ensemble {
+        Ensemble::with(|_| (2, DOWN_AFTER_MS))
+    }
+
+    /// `noticing`: how many sentinels have to agree that the primary is down, and after how many milliseconds it counts.
+    fn with(noticing: impl Fn(usize) -> (u32, u32)) -> Ensemble {
         let folder = folder();
         let first = Redis::replicated(None);
         let port = first.port();
         let replicas = (1..EACH).map(|_| Redis::replicated(Some(port)));
         let nodes: Vec<_> = [first].into_iter().chain(replicas).collect();
-        let sentinels = (0..EACH).map(|number| Watcher::start(&folder, number, port)).collect();
+        let sentinels =
+            (0..EACH).map(|number| Watcher::start(&folder, number, port, noticing(number))).collect();
         let ensemble = Ensemble { nodes, sentinels, _folder: folder };
         ensemble.await_settled();
         ensemble
@@ -69,23 +96,21 @@ impl Ensemble {
         agreed.then(|| self.nodes.iter().position(at))?
     }
 
-    /// Sentinels put another server in the primary's place, which goes on as if it were one still. Which it was; returns as soon
-    /// as another one takes writes.
-    pub fn fail_over(&self) -> usize {
-        let (old, before) = (self.await_settled(), self.primaries());
-        until(PATIENCE, "a failover begins", || {
+    /// Sentinels put another server in the primary's place, which goes on as if it were one still. Returns as soon as another
+    /// one takes writes.
+    pub fn fail_over(&self) -> Succession {
+        let succession = self.succession();
+        until(PATIENCE, self.said_of("a failover begins"), || {
             self.sentinels[0].ask(&["SENTINEL", "FAILOVER", SERVICE]).ok()
         });
-        self.await_promoted(&before);
-        old
+        self.await_promoted(succession)
     }
 
-    /// Kills the primary as a crash would. Which it was; returns as soon as another one takes writes.
-    pub fn kill_primary(&mut self) -> usize {
-        let (old, before) = (self.await_settled(), self.primaries());
-        self.nodes[old].down();
-        self.await_promoted(&before);
-        old
+    /// Kills the primary as a crash would. Returns as soon as another one takes writes.
+    pub fn kill_primary(&mut self) -> Succession {
+        let succession = self.succession();
+        self.nodes[succession.old].down();
+        self.await_promoted(succession)
     }
 
     /// Starts a server that was killed again, as a replica of this one.
@@ -94,24 +119,36 @@ impl Ensemble {
         self.nodes[killed].up_as_replica_of(port);
     }
 
-    /// Waits until all sentinels name the same server again, and not this one. Which: when two of them led a failover at a
-    /// time, not the one that took writes first.
-    pub fn await_another(&self, old: usize) -> usize {
-        let another = || self.primary().filter(|primary| *primary != old);
-        until(PATIENCE, "the sentinels name the new primary", another).0
+    /// Waits until all sentinels name the same server again, and not the old one. Which, and since when it takes writes: when
+    /// two of them led a failover at a time, that is not the one that took writes first. Calls `meanwhile` now and then.
+    pub fn await_successor(
+        &self,
+        succession: &mut Succession,
+        mut meanwhile: impl FnMut(),
+    ) -> (usize, Instant) {
+        let (successor, _) = until(PATIENCE, self.said_of("the sentinels name the new primary"), || {
+            meanwhile();
+            succession.look(self);
+            self.primary().filter(|primary| *primary != succession.old)
+        });
+        let seen = succession.promoted.iter().find(|(number, _)| *number == successor);
+        (successor, seen.map_or_else(Instant::now, |(_, at)| *at))
     }
 
     /// The primary, once the sentinels agree.
     pub fn await_primary(&self) -> &Redis {
-        &self.nodes[until(PATIENCE, "the sentinels agree", || self.primary()).0]
+        &self.nodes[until(PATIENCE, self.said_of("the sentinels agree"), || self.primary()).0]
     }
 
-    /// Waits until no sidecar is connected to this server, if it is up.
-    pub fn await_left(&self, number: usize) {
+    /// Waits until no sidecar is connected to this server, if it is up. Calls `meanwhile` now and then.
+    pub fn await_left(&self, number: usize, mut meanwhile: impl FnMut()) {
         let node = &self.nodes[number];
         // Sentinels and replicas speak the older protocol.
         let sidecars = || Some(node.try_command(&["CLIENT", "LIST"])?.matches(" resp=3").count());
-        let left = || (!node.is_up() || sidecars() == Some(0)).then_some(());
+        let left = || {
+            meanwhile();
+            (!node.is_up() || sidecars() == Some(0)).then_some(())
+        };
         until(PATIENCE, "nobody uses the old primary", left);
     }
 
@@ -123,7 +160,7 @@ impl Ensemble {
             let node = &self.nodes[primary];
             (node.is_up() && self.sentinels.iter().all(known) && self.follower_of(primary)).then_some(primary)
         };
-        until(PATIENCE, "the sentinels agree", settled).0
+        until(PATIENCE, self.said_of("the sentinels agree, and replicas follow"), settled).0
     }
 
     /// Whether a server has all that the primary has.
@@ -146,20 +183,68 @@ impl Ensemble {
         (0..self.nodes.len()).filter(|number| is(&self.nodes[*number])).collect()
     }
 
-    fn await_promoted(&self, before: &[usize]) {
-        let promoted = || self.primaries().into_iter().find(|number| !before.contains(number));
-        until(PATIENCE, "another primary", promoted);
+    /// One that begins now.
+    fn succession(&self) -> Succession {
+        Succession { old: self.await_settled(), before: self.primaries(), promoted: Vec::new() }
+    }
+
+    fn await_promoted(&self, mut succession: Succession) -> Succession {
+        until(PATIENCE, self.said_of("another primary"), || {
+            succession.look(self);
+            (!succession.promoted.is_empty()).then_some(())
+        });
+        succession
+    }
+
+    /// For whoever waits in vain for this.
+    fn said_of(&self, awaited: &'static str) -> Absent<'_> {
+        Absent { awaited, ensemble: self }
+    }
+}
+
+/// What did not come, and what servers and sentinels say instead.
+struct Absent<'a> {
+    awaited: &'static str,
+    ensemble: &'a Ensemble,
+}
+
+impl Display for Absent<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Absent { awaited, ensemble: Ensemble { nodes, sentinels, .. } } = self;
+        f.write_str(awaited)?;
+        sentinels
+            .iter()
+            .try_for_each(|sentinel| write!(f, "\na sentinel says {}", sentinel.view().trim_end()))?;
+        nodes.iter().filter(|node| node.is_up()).try_for_each(|node| {
+            let said = node.try_command(&["INFO", "replication"]).unwrap_or_default();
+            write!(f, "\n{} says {}", node.port(), said.trim_end())
+        })
+    }
+}
+
+impl Succession {
+    /// Who takes writes now that did not before? One that was turned into a replica may do so anew.
+    fn look(&mut self, ensemble: &Ensemble) {
+        let now = ensemble.primaries();
+        self.before.retain(|number| now.contains(number));
+        self.promoted.retain(|(number, _)| now.contains(number));
+        for number in now {
+            let known = self.promoted.iter().any(|(promoted, _)| *promoted == number);
+            if !known && !self.before.contains(&number) {
+                self.promoted.push((number, Instant::now()));
+            }
+        }
     }
 }
 
 impl Watcher {
-    fn start(folder: &TempDir, number: usize, primary: u16) -> Watcher {
+    fn start(folder: &TempDir, number: usize, primary: u16, (agree, down_after): (u32, u32)) -> Watcher {
         let (home, port) = (folder.path().join(number.to_string()), free_port());
         std::fs::create_dir(&home).expect("a folder of our own");
         let (socket, file) = (home.join("sentinel.sock"), home.join("sentinel.conf"));
         let settings = format!(
-            "port {port}\nbind 127.0.0.1\nunixsocket {}\ndir {}\nsentinel monitor {SERVICE} 127.0.0.1 {primary} 2\n\
-             sentinel down-after-milliseconds {SERVICE} {DOWN_AFTER_MS}\nsentinel failover-timeout {SERVICE} 3000\n",
+            "port {port}\nbind 127.0.0.1\nunixsocket {}\ndir {}\nsentinel monitor {SERVICE} 127.0.0.1 {primary} {agree}\n\
+             sentinel down-after-milliseconds {SERVICE} {down_after}\nsentinel failover-timeout {SERVICE} 3000\n",
             socket.display(),
             home.display()
         );

@@ -44,7 +44,7 @@ fn a_primary_that_dies_is_left_for_the_next_one_and_fences_go_on_rising() {
     let mut holder = Peer::greeted(a.socket());
     assert_eq!(holder.acquires(try_lock(1, "held")), "granted");
     let before = taken(&a, "k").expect("there is a primary");
-    let old = ensemble.kill_primary();
+    let mut succession = ensemble.kill_primary();
     let promoted = Instant::now();
     for sidecar in [&a, &b] {
         let (after, _) = until(RECOVERY, "grants go on", || taken(sidecar, "k"));
@@ -55,7 +55,8 @@ fn a_primary_that_dies_is_left_for_the_next_one_and_fences_go_on_rising() {
     assert!(took < RECOVERY, "grants after {took:?}");
     // What the holder has was written long before, so the next primary knows of it.
     assert_eq!(b.request("POST", "/v1/locks/held", "").code(), "held");
-    ensemble.start_again(old, ensemble.await_another(old));
+    let (new, _) = ensemble.await_successor(&mut succession, || ());
+    ensemble.start_again(succession.old, new);
 }
 
 #[test]
@@ -65,11 +66,11 @@ fn a_primary_that_was_replaced_and_goes_on_answering_is_left() {
     let mut holder = Peer::greeted(a.socket());
     assert_eq!(holder.acquires(try_lock(1, "held")), "granted");
     let before = taken(&a, "k").expect("there is a primary");
-    let old = ensemble.fail_over();
-    let promoted = Instant::now();
-    ensemble.await_another(old);
+    let mut succession = ensemble.fail_over();
+    let old = succession.old;
+    let (_, promoted) = ensemble.await_successor(&mut succession, || ());
     let agreed = Instant::now();
-    ensemble.await_left(old);
+    ensemble.await_left(old, || ());
     assert!(agreed.elapsed() < RECOVERY, "left after {:?}", agreed.elapsed());
     println!(
         "measured: both sidecars left {:.1?} after the sentinels agree, {:.1?} after another primary takes writes",

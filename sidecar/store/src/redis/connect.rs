@@ -118,10 +118,10 @@ impl Connector {
             }
             Place::Named(sentinels) => sentinels,
         };
-        let (mut tried, mut failures) = (Vec::new(), Vec::new());
+        let (mut answers, mut tried, mut failures) = (sentinels.ask_each(), Vec::new(), Vec::new());
         // One of them may know already what another does not.
-        for number in sentinels.in_turn() {
-            match sentinels.ask_once(number).await {
+        while let Some((number, said)) = answers.next().await {
+            match said {
                 Ok(address) if tried.contains(&address) => {}
                 Ok(address) => match self.connect_to(&address, true).await {
                     Ok(connection) => {
@@ -167,7 +167,7 @@ impl Connector {
     }
 
     /// Those who say where it is, if it is not known.
-    pub(super) fn sentinels(&self) -> Option<&Sentinels> {
+    pub(super) fn sentinels(&self) -> Option<&Arc<Sentinels>> {
         match &self.place {
             Place::Known(_) => None,
             Place::Named(sentinels) => Some(sentinels),

@@ -15,7 +15,11 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream, lookup_host};
 use tokio::task::{JoinHandle, JoinSet};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, interval, timeout_at};
+
+/// Without an answer for so long, a connection is begun anew beside those that are under way. The kernel repeats its first
+/// packet after a second, which is all the time that there is.
+const ANEW: Duration = Duration::from_millis(250);
 
 /// What is read anew for each connection: who we are, and whom we believe.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -155,20 +159,26 @@ impl Dialer {
 trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 
-/// The first of a name's addresses that answers: one of them may be a hole.
+/// The first of a name's addresses that answers: one of them may be a hole. A network that swallowed the first packet may work
+/// a moment later, long before the kernel sends it again: a newer attempt is not behind it.
 async fn reach(host: &str, port: u16) -> io::Result<TcpStream> {
-    let mut attempts = JoinSet::new();
-    for address in lookup_host((host, port)).await? {
-        attempts.spawn(TcpStream::connect(address));
+    let addresses: Vec<_> = lookup_host((host, port)).await?.collect();
+    if addresses.is_empty() {
+        return Err(io::Error::other("this name has no address"));
     }
-    let mut failed = io::Error::other("this name has no address");
-    while let Some(attempt) = attempts.join_next().await {
-        match attempt.unwrap_or_else(|ended| Err(ended.into())) {
-            Ok(stream) => return Ok(stream),
-            Err(error) => failed = error,
+    let (mut attempts, mut anew) = (JoinSet::new(), interval(ANEW));
+    loop {
+        tokio::select! {
+            _ = anew.tick() => addresses.iter().for_each(|address| {
+                attempts.spawn(TcpStream::connect(*address));
+            }),
+            Some(attempt) = attempts.join_next() => match attempt.unwrap_or_else(|ended| Err(ended.into())) {
+                Ok(stream) => return Ok(stream),
+                Err(error) if attempts.is_empty() => return Err(error),
+                Err(_) => {}
+            }
         }
     }
-    Err(failed)
 }
 
 /// The words for a server that does not understand an introduction without TLS.

@@ -11,14 +11,19 @@ use super::connect::reason;
 use super::dial::{Access, Dialer, Wire};
 use super::{RedisConfig, RedisConfigError, Sentinel};
 use redis::{AsyncConnectionConfig, PushInfo, PushKind, RedisError, cmd};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
 
 /// Where sentinels say that a failover is done.
 const SWITCHED: &str = "+switch-master";
 /// After none of them could be heard.
 const REST: Duration = Duration::from_millis(250);
+/// For one to answer before the next is asked, too.
+const HEAD_START: Duration = Duration::from_millis(50);
 
 /// Those who watch one primary.
 pub(super) struct Sentinels {
@@ -65,10 +70,10 @@ impl Sentinels {
     }
 
     /// The primary, as the first of them says that answers.
-    pub(super) async fn primary(&self) -> Result<Address, String> {
-        let mut failures = Vec::new();
-        for number in self.in_turn() {
-            match self.ask_once(number).await {
+    pub(super) async fn primary(self: &Arc<Self>) -> Result<Address, String> {
+        let (mut answers, mut failures) = (self.ask_each(), Vec::new());
+        while let Some((_, said)) = answers.next().await {
+            match said {
                 Ok(address) => return Ok(address),
                 Err(why) => failures.push(why),
             }
@@ -76,8 +81,22 @@ impl Sentinels {
         Err(format!("no sentinel names a primary ({})", failures.join("; ")))
     }
 
+    /// Asks one after another until the answers are dropped, and does not wait for one that hangs: during a failover they write
+    /// to their disks, and answer nobody meanwhile.
+    pub(super) fn ask_each(self: &Arc<Self>) -> Answers {
+        let mut asked = JoinSet::new();
+        for (place, number) in (0..).zip(self.in_turn()) {
+            let all = self.clone();
+            asked.spawn(async move {
+                sleep(HEAD_START * place).await;
+                (number, all.ask_once(number).await)
+            });
+        }
+        Answers(asked)
+    }
+
     /// Whom to ask, one after another.
-    pub(super) fn in_turn(&self) -> impl Iterator<Item = usize> + use<> {
+    fn in_turn(&self) -> impl Iterator<Item = usize> + use<> {
         let (first, count) = (self.first.load(Relaxed), self.addresses.len());
         (0..count).map(move |offset| (first + offset) % count)
     }
@@ -88,7 +107,7 @@ impl Sentinels {
     }
 
     /// The primary as one of them knows it.
-    pub(super) async fn ask_once(&self, number: usize) -> Result<Address, String> {
+    async fn ask_once(&self, number: usize) -> Result<Address, String> {
         let (wire, _news) = self.open(number).await?;
         self.ask(number, &wire).await
     }
@@ -102,7 +121,7 @@ impl Sentinels {
                     return other;
                 }
             }
-            tokio::time::sleep(REST).await;
+            sleep(REST).await;
         }
     }
 
@@ -127,7 +146,7 @@ impl Sentinels {
             if named != *known {
                 return Ok(named);
             }
-            let heard = tokio::time::timeout(self.ask_every, news.recv()).await;
+            let heard = timeout(self.ask_every, news.recv()).await;
             if let Ok(None | Some(PushInfo { kind: PushKind::Disconnection, .. })) = heard {
                 return Err("it closed the connection".into());
             }
@@ -158,6 +177,22 @@ impl Sentinels {
 
     fn complaint(&self, number: usize, error: &RedisError) -> String {
         format!("sentinel {}: {}", self.addresses[number].0, reason(error))
+    }
+}
+
+/// What sentinels say, as they say it. Who is not heard when this is dropped is asked no more.
+pub(super) struct Answers(JoinSet<(usize, Result<Address, String>)>);
+
+impl Answers {
+    /// Who answered, and whom it names; or what is wrong with it.
+    pub(super) async fn next(&mut self) -> Option<(usize, Result<Address, String>)> {
+        while let Some(ended) = self.0.join_next().await {
+            // Whoever panicked has said so.
+            if let Ok(answer) = ended {
+                return Some(answer);
+            }
+        }
+        None
     }
 }
 

@@ -7,6 +7,7 @@ mod register_differential;
 mod faults;
 mod link;
 mod listing;
+mod sentinels;
 pub(crate) mod strict;
 mod transport;
 mod access;
