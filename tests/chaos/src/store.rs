@@ -40,7 +40,7 @@ impl Store {
         match shape {
             Shape::Single { durable: true } => Store::Single(Redis::durable()),
             Shape::Single { durable: false } | Shape::Linked => Store::Single(Redis::start()),
-            Shape::Watched => Store::Watched(Ensemble::with_rivals()),
+            Shape::Watched => Store::Watched(Ensemble::start()),
             Shape::Sharded => Store::Sharded(Cluster::start()),
         }
     }
