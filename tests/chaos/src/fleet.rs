@@ -10,6 +10,7 @@ use crate::overslept;
 use crate::pods::{self, Land, Pod, User};
 use crate::proxy::{Flows, Proxy};
 use crate::register::Register;
+use crate::size::Size;
 use crate::store::{Mark, Shape, Store};
 use crate::wish;
 use fastrand::Rng;
@@ -30,23 +31,6 @@ use tempfile::TempDir;
 const DIARIES: &str = "diaries";
 /// Between two looks whether a client has ended.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
-
-/// How a fleet is made.
-#[derive(Clone, Copy, Debug)]
-pub struct Size {
-    /// Sidecars.
-    pub sidecars: usize,
-    /// Clients, spread evenly over them.
-    pub clients: usize,
-    /// Time to live of a tenure.
-    pub tenure_ttl: Duration,
-    /// What they share.
-    pub shape: Shape,
-    /// Every sidecar has a namespace of its own, and so nobody arbitrates between them. To see that this shows.
-    pub divided: bool,
-    /// What the clients' dice begin with.
-    pub seed: u64,
-}
 
 /// What Redis does at the moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,9 +95,7 @@ impl Fleet {
         let land = (size.shape == Shape::Linked).then(|| Land::new(folder.path()));
         let store = pods::beside_redis(land.as_ref(), || Store::start(size.shape));
         let register = Register::serve(&folder.path().join("register.sock"), clock);
-        let ttl = size.tenure_ttl.as_millis();
-        std::fs::write(folder.path().join("sidelock.toml"), format!("[tenure]\nttl = \"{ttl}ms\"\n"))
-            .expect("a folder of our own");
+        std::fs::write(folder.path().join("sidelock.toml"), size.settings()).expect("a folder of our own");
         let mut fleet = Fleet {
             clock,
             size,

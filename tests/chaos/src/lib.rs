@@ -24,6 +24,7 @@ pub mod register;
 pub mod resp;
 pub mod round;
 pub mod rounds;
+pub mod size;
 pub mod store;
 pub mod trouble;
 pub mod wish;

@@ -23,9 +23,9 @@ const WAIT: Duration = Duration::from_secs(5);
 /// After a refusal, such as that the store is away.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// All values, a line each, in hexadecimal digits.
+/// All records of locks, a line each, in hexadecimal digits.
 const DUMP: &str = "local lines = {}
-for i, key in ipairs(redis.call('KEYS', '*')) do
+for i, key in ipairs(redis.call('KEYS', '*:lock')) do
     lines[i] = redis.call('GET', key):gsub('.', function(c) return ('%02x'):format(c:byte()) end)
 end
 return table.concat(lines, '\\n')";

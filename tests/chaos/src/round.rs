@@ -3,13 +3,14 @@
 //! Owns the phases: run, plague, heal, demand progress, send everybody home, look what is left, judge.
 
 use crate::endurance;
-use crate::fleet::{Fleet, Size};
+use crate::fleet::Fleet;
 use crate::measure::{self, Measured};
 use crate::merge::{self, Merged};
 use crate::overslept;
 use crate::probe;
 use crate::register::Updates;
 use crate::rounds::{Measure, Plan, Round};
+use crate::size::Size;
 use crate::trouble::plague;
 use crate::wish::TIMED_MAX;
 use fastrand::Rng;
@@ -25,6 +26,8 @@ const AFTER_DEATH: Duration = Duration::from_secs(1);
 /// What dead sidecars leave in a queue: an entry for three seconds at the front of it, and if its turn comes in the last
 /// moment, an offer for two more (ARCHITECTURE, P3 and P12). With the usual time to live their tenures outlast that.
 const DEAD_PLACE: Duration = Duration::from_secs(5);
+/// What a quarantine is longer than the longest tenure and what clocks may differ (ARCHITECTURE, P20), rounded up.
+const QUARANTINE_MARGIN: Duration = Duration::from_millis(100);
 /// Beyond a tenure's time to live, until nothing is left anywhere: an idle tenure's retention, and a look now and then.
 const AFTER_REST: Duration = Duration::from_secs(4);
 /// Writes before trouble begins, so that it does not strike an empty house.
@@ -112,6 +115,7 @@ impl Course<'_> {
             tenure_ttl: options.tenure_ttl,
             shape: plan.shape,
             divided: plan.divided,
+            strict: plan.strict,
             seed: options.seed,
         });
         Course { plan, fleet, dice: Rng::with_seed(options.seed), report }
@@ -174,7 +178,8 @@ impl Course<'_> {
 
     fn bounds(&self) -> Bounds {
         let tenure_ttl = self.fleet.size().tenure_ttl;
-        Bounds { tenure_ttl, longest: tenure_ttl.max(TIMED_MAX), ..Bounds::default() }
+        let longest = tenure_ttl.max(TIMED_MAX);
+        Bounds { tenure_ttl, longest, strict: self.plan.strict, ..Bounds::default() }
     }
 
     fn measured(&mut self, measured: Measured) {
@@ -214,9 +219,11 @@ impl Course<'_> {
         self.report.grants = history.records.iter().filter(|record| granted(&record.event)).count();
         self.report.updates = self.fleet.register().updates();
         self.report.resumed = probe::resumptions(&history, healed).last().copied().flatten();
-        let limit = match self.plan.tenures_run_out {
-            true => self.fleet.size().tenure_ttl.max(DEAD_PLACE) + AFTER_DEATH,
-            false => PROMPT,
+        let ttl = self.fleet.size().tenure_ttl;
+        let limit = match &self.plan {
+            Plan { tenures_run_out: true, .. } => ttl.max(DEAD_PLACE) + AFTER_DEATH,
+            Plan { strict: true, .. } => ttl.mul_f64(1.01) + QUARANTINE_MARGIN + PROMPT,
+            _ => PROMPT,
         };
         if self.report.resumed.is_none_or(|took| took > limit) {
             let took = self.report.resumed;

@@ -13,6 +13,9 @@ const CONTENDERS: usize = 16;
 /// How long rounds in pods last at least: long enough that networks are mended in them, and stay so for a time.
 const PODS_SPAN: Duration = Duration::from_secs(8);
 
+/// How long a strict round lasts at least: long enough that something is granted between quarantines.
+const STRICT_SPAN: Duration = Duration::from_secs(12);
+
 /// What a round wants.
 #[derive(Debug)]
 pub struct Plan {
@@ -26,6 +29,8 @@ pub struct Plan {
     pub clients_min: usize,
     /// Nobody arbitrates between the sidecars.
     pub divided: bool,
+    /// No loss of data excuses an overlap; it costs a quarantine.
+    pub strict: bool,
     /// Sidecars die, or are cut off: keys come back when tenures have run out, and not before.
     pub tenures_run_out: bool,
     /// A client must have lost a lease to somebody else while it was stopped.
@@ -57,6 +62,7 @@ impl Plan {
             shape: Shape::Single { durable: false },
             clients_min: 0,
             divided: false,
+            strict: false,
             tenures_run_out: false,
             oversleeps: false,
             endures: false,
@@ -105,6 +111,8 @@ rounds! {
     redis_killed_with_data
     redis_killed_without_data
     flushall
+    strict_flushall
+    strict_redis_lost
     script_flush
     connections_killed
     pushes_lost
@@ -179,6 +187,21 @@ fn redis_killed_without_data(plan: &mut Plan) {
 
 fn flushall(plan: &mut Plan) {
     plan.every(700, Trouble::Flushed);
+}
+
+fn strict_flushall(plan: &mut Plan) {
+    strictly(plan);
+    plan.every(4_000, Trouble::Flushed);
+}
+
+fn strict_redis_lost(plan: &mut Plan) {
+    strictly(plan);
+    plan.every(4_000, Trouble::RedisLost);
+}
+
+fn strictly(plan: &mut Plan) {
+    plan.strict = true;
+    plan.span = plan.span.max(STRICT_SPAN);
 }
 
 fn script_flush(plan: &mut Plan) {
