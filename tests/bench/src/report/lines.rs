@@ -253,6 +253,11 @@ fn policies() -> Vec<Line> {
         line("B9", "… … p99", "b9.prepared.p99", "µs"),
         line("B9", "… one in JavaScript", "b9.script.p50", "µs").goal(Goal::AtMost(60.0)),
         line("B9", "… … p99", "b9.script.p99", "µs"),
+        line("B9", "one acquire a millisecond, without policies, p50", "b9.apart.none.p50", "µs"),
+        line("B9", "… a policy for other keys adds, p50", "b9.apart.unmatched.p50", "µs"),
+        line("B9", "… one in C, an instance made for it", "b9.apart.fresh.p50", "µs"),
+        line("B9", "… one in C, an instance made before", "b9.apart.prepared.p50", "µs"),
+        line("B9", "… one in JavaScript", "b9.apart.script.p50", "µs"),
     ]
 }
 

@@ -1,5 +1,6 @@
 //! What policies add to an acquire (B9): one that is asked about other keys, one in C with an instance made for the call or
-//! before it, one in JavaScript.
+//! before it, one in JavaScript. In a row, and with a pause after each, in which instances that are used up are made anew and
+//! the processor forgets.
 
 use super::SLICES;
 use crate::Outcome;
@@ -12,15 +13,19 @@ use sidelock_e2e::sidecar::Sidecar;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// Between two acquires: requests do not come in a row without a gap, and instances that are used up are made in the gaps.
-const GAP: Duration = Duration::from_millis(1);
+/// Between two acquires that do not come in a row.
+const PAUSE: Duration = Duration::from_millis(1);
+
+/// The way without policies.
+const NONE: &str = "none";
 
 /// One way to be asked.
 struct Asked {
     figure: &'static str,
     _sidecar: Sidecar,
     client: Client,
-    took: Latency,
+    in_a_row: Latency,
+    apart: Latency,
 }
 
 impl Asked {
@@ -29,19 +34,26 @@ impl Asked {
         let settings = plugin.map(|plugin| format!("[[policy]]\npath = \"{}\"\n{lines}\n", plugin.display()));
         let sidecar = Sidecar::configured(&settings.unwrap_or_default(), &["--store", "memory"]);
         let client = Client::connect(sidecar.socket()).await?;
-        Ok(Asked { figure, _sidecar: sidecar, client, took: Latency::default() })
+        let (in_a_row, apart) = Default::default();
+        Ok(Asked { figure, _sidecar: sidecar, client, in_a_row, apart })
     }
 
-    async fn ask(&mut self, span: Duration) -> Outcome {
-        let end = Instant::now() + span;
-        while Instant::now() < end {
+    async fn ask(&mut self, span: Duration, pause: Option<Duration>) -> Outcome {
+        let (end, before) = (Instant::now() + span, self.in_a_row.count() + self.apart.count());
+        let took = if pause.is_some() { &mut self.apart } else { &mut self.in_a_row };
+        for number in before.. {
             // Another key each time: what a policy said before would be repeated.
-            let lock = self.client.lock(format!("b9/{}", self.took.count()));
+            let lock = self.client.lock(format!("b9/{number}"));
             let start = Instant::now();
             let lease = lock.acquire().await?;
-            self.took.add(start.elapsed());
+            took.add(start.elapsed());
             lease.release().await?;
-            tokio::time::sleep(GAP).await;
+            if let Some(pause) = pause {
+                tokio::time::sleep(pause).await;
+            }
+            if Instant::now() > end {
+                break;
+            }
         }
         Ok(())
     }
@@ -57,7 +69,7 @@ pub(crate) async fn added(lab: &mut Lab, figures: &mut Figures) -> Outcome {
     let clamp = "settings = { wait_max = \"30s\" }";
     let order = "settings = { order = [\"a/\", \"b9\"] }";
     let mut ways = [
-        Asked::with("none", None, "").await?,
+        Asked::with(NONE, None, "").await?,
         Asked::with("unmatched", Some(&compiled), &format!("{clamp}\nmatch = [\"other/**\"]")).await?,
         Asked::with("fresh", Some(&compiled), &format!("{clamp}\nprepared = 0")).await?,
         Asked::with("prepared", Some(&compiled), &format!("{clamp}\nprepared = 8")).await?,
@@ -65,16 +77,25 @@ pub(crate) async fn added(lab: &mut Lab, figures: &mut Figures) -> Outcome {
     ];
     for _ in 0..SLICES {
         for way in &mut ways {
-            way.ask(lab.span / SLICES * 2).await?;
+            way.ask(lab.span / SLICES, None).await?;
+            way.ask(lab.span / SLICES * 2, Some(PAUSE)).await?;
         }
     }
-    let [none, others @ ..] = &mut ways;
-    let (p50, p99) = (none.took.micros(0.5), none.took.micros(0.99));
-    figures.add("b9.none.p50", p50);
-    figures.add("b9.none.p99", p99);
-    for Asked { figure, took, .. } in others {
-        figures.add(format!("b9.{figure}.p50"), took.micros(0.5) - p50);
-        figures.add(format!("b9.{figure}.p99"), took.micros(0.99) - p99);
-    }
+    note(&mut ways, "", |way| &mut way.in_a_row, figures);
+    note(&mut ways, ".apart", |way| &mut way.apart, figures);
     Ok(())
+}
+
+/// What the first of the ways takes, and what the others add.
+fn note(ways: &mut [Asked], when: &str, took: fn(&mut Asked) -> &mut Latency, figures: &mut Figures) {
+    let mut without = [0.0; 2];
+    for way in ways {
+        for ((name, share), without) in [("p50", 0.5), ("p99", 0.99)].into_iter().zip(&mut without) {
+            let micros = took(way).micros(share);
+            figures.add(format!("b9{when}.{}.{name}", way.figure), micros - *without);
+            if way.figure == NONE {
+                *without = micros;
+            }
+        }
+    }
 }
