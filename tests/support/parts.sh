@@ -121,7 +121,7 @@ failures() {
         /^failures:$/ { section = 1 }
         section || /FAILED|^error|^killed after/ { print; below = 1; if (/^test result/) section = 0; next }
         below && /^    / { print; next }
-        { below = 0 }' "$logs/$1.log" | head -n 80
+        { below = 0 }' "$logs/$1.log" | head -n 300
 }
 
 # What failed, the table, and the last line.

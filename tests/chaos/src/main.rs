@@ -250,7 +250,8 @@ fn tell(report: &Report, keep: &Path) -> Outcome {
         ));
     }
     report.measured.iter().for_each(|text| say(&format!("    {text}")));
-    report.failures.iter().for_each(|text| say(&format!("    {text}")));
+    let failures = report.failures.iter().map(|text| text.replace('\n', "\n    "));
+    failures.for_each(|text| say(&format!("    {text}")));
     report.violations.iter().take(TOLD_MAX).for_each(|violation| say(&format!("    {violation}")));
     if !report.passed() && !report.history.records.is_empty() {
         keep_what_happened(report, keep)?;

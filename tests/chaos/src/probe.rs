@@ -23,10 +23,12 @@ const WAIT: Duration = Duration::from_secs(5);
 /// After a refusal, such as that the store is away.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// All records of locks, a line each, in hexadecimal digits.
+/// All records, a line each, in hexadecimal digits. A strict store's marker is none.
 const DUMP: &str = "local lines = {}
-for i, key in ipairs(redis.call('KEYS', '*:lock')) do
-    lines[i] = redis.call('GET', key):gsub('.', function(c) return ('%02x'):format(c:byte()) end)
+for _, key in ipairs(redis.call('KEYS', '*')) do
+    if key:sub(-7) ~= ':marker' then
+        lines[#lines + 1] = redis.call('GET', key):gsub('.', function(c) return ('%02x'):format(c:byte()) end)
+    end
 end
 return table.concat(lines, '\\n')";
 

@@ -146,6 +146,7 @@ impl Course<'_> {
         let lines = self.report.said.iter().flat_map(|said| said.lines());
         let panics = lines.filter(|line| line.contains("panicked")).map(str::to_owned);
         self.report.failures.extend(panics);
+        self.look_for_quarantines();
         let probes = probes.unwrap_or_default();
         let diaries = [self.fleet.register().records(), self.fleet.notes().to_vec(), probes];
         let diaries = diaries.each_ref().map(Vec::as_slice);
@@ -211,6 +212,15 @@ impl Course<'_> {
         self.measured(measure::recoveries(&merged.history, &of_sidecars, PROMPT));
         if !self.report.said.iter().any(|said| said.contains("store_down")) {
             self.report.failures.push("no sidecar noticed anything: its network was not struck".into());
+        }
+    }
+
+    /// Each sidecar of a strict store meets one when it begins, and others only if it sees that data are gone.
+    fn look_for_quarantines(&mut self) {
+        let lines = self.report.said.iter().flat_map(|said| said.lines());
+        let seen = lines.filter(|line| line.contains("store_quarantine")).count();
+        if self.plan.strict && seen <= self.fleet.size().sidecars {
+            self.report.failures.push(format!("{seen} quarantines: no sidecar saw that data were lost"));
         }
     }
 

@@ -166,11 +166,16 @@ impl Ensemble {
 
     /// Servers that count themselves as primaries: one that was replaced does so for ten seconds more.
     fn primaries(&self) -> Vec<usize> {
-        let is = |node: &Redis| {
-            let said = if node.is_up() { node.try_command(&["INFO", "replication"]) } else { None };
-            said.is_some_and(|said| said.contains("role:master"))
-        };
-        (0..self.nodes.len()).filter(|number| is(&self.nodes[*number])).collect()
+        (0..self.nodes.len()).filter(|number| self.is_primary(*number) == Some(true)).collect()
+    }
+
+    /// Whether a server counts itself as a primary; nothing if it is up and does not say.
+    fn is_primary(&self, number: usize) -> Option<bool> {
+        let node = &self.nodes[number];
+        if !node.is_up() {
+            return Some(false);
+        }
+        node.try_command(&["INFO", "replication"]).map(|said| said.contains("role:master"))
     }
 
     /// One that begins now.
@@ -202,13 +207,16 @@ impl Display for Absent<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Absent { awaited, ensemble: Ensemble { nodes, sentinels, .. } } = self;
         f.write_str(awaited)?;
-        sentinels
-            .iter()
-            .try_for_each(|sentinel| write!(f, "\na sentinel says {}", sentinel.view().trim_end()))?;
-        nodes.iter().filter(|node| node.is_up()).try_for_each(|node| {
+        // Nothing may panic here: this is read in a panic.
+        for sentinel in sentinels {
+            let said = sentinel.ask(&["INFO", "sentinel"]).unwrap_or_else(|error| error);
+            write!(f, "\na sentinel says {}", said.trim_end())?;
+        }
+        for node in nodes.iter().filter(|node| node.is_up()) {
             let said = node.try_command(&["INFO", "replication"]).unwrap_or_default();
-            write!(f, "\n{} says {}", node.port(), said.trim_end())
-        })
+            write!(f, "\n{} says {}", node.port(), said.trim_end())?;
+        }
+        Ok(())
     }
 }
 
@@ -221,13 +229,19 @@ fn beside_disks() -> TempDir {
 impl Succession {
     /// Who takes writes now that did not before? One that was turned into a replica may do so anew.
     fn look(&mut self, ensemble: &Ensemble) {
-        let now = ensemble.primaries();
-        self.before.retain(|number| now.contains(number));
-        self.promoted.retain(|(number, _)| now.contains(number));
-        for number in now {
-            let known = self.promoted.iter().any(|(promoted, _)| *promoted == number);
-            if !known && !self.before.contains(&number) {
-                self.promoted.push((number, Instant::now()));
+        for number in 0..EACH {
+            match ensemble.is_primary(number) {
+                Some(false) => {
+                    self.before.retain(|other| *other != number);
+                    self.promoted.retain(|(other, _)| *other != number);
+                }
+                Some(true)
+                    if !self.before.contains(&number)
+                        && !self.promoted.iter().any(|(other, _)| *other == number) =>
+                {
+                    self.promoted.push((number, Instant::now()));
+                }
+                _ => {}
             }
         }
     }

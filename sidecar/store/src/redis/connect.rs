@@ -110,7 +110,7 @@ impl Connector {
     }
 
     /// One attempt. What is wrong, in words for the log, if it fails.
-    pub(super) async fn connect(&self) -> Result<(Connection, Replaced), String> {
+    pub(super) async fn connect(self: &Arc<Self>) -> Result<(Connection, Replaced), String> {
         let sentinels = match &self.place {
             Place::Known(address) => {
                 let connection = self.connect_to(address, false).await?;
@@ -118,25 +118,19 @@ impl Connector {
             }
             Place::Named(sentinels) => sentinels,
         };
-        let (mut answers, mut tried, mut failures) = (sentinels.ask_each(), Vec::new(), Vec::new());
-        // One of them may know already what another does not.
-        while let Some((number, said)) = answers.next().await {
-            match said {
-                Ok(address) if tried.contains(&address) => {}
-                Ok(address) => match self.connect_to(&address, true).await {
-                    Ok(connection) => {
-                        sentinels.trust(number);
-                        return Ok((connection, replaced(sentinels.clone(), address)));
-                    }
-                    Err(why) => {
-                        failures.push(format!("primary {address}: {why}"));
-                        tried.push(address);
-                    }
-                },
-                Err(why) => failures.push(why),
+        let road = |all: Arc<Sentinels>, number| {
+            let connector = self.clone();
+            async move {
+                let address = all.ask_once(number).await?;
+                let connected = connector.connect_to(&address, true).await;
+                connected
+                    .map(|connection| (connection, number, address.clone()))
+                    .map_err(|why| format!("primary {address}: {why}"))
             }
-        }
-        Err(failures.join("; "))
+        };
+        let (connection, number, address) = sentinels.first_of(road).await?;
+        sentinels.trust(number);
+        Ok((connection, replaced(sentinels.clone(), address)))
     }
 
     async fn connect_to(&self, address: &Address, replaceable: bool) -> Result<Connection, String> {

@@ -15,7 +15,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream, lookup_host};
 use tokio::task::{JoinHandle, JoinSet};
-use tokio::time::{Instant, interval, timeout_at};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
 
 /// Without an answer for so long, a connection is begun anew beside those that are under way. The kernel repeats its first
 /// packet after a second, which is all the time that there is.
@@ -167,6 +167,7 @@ async fn reach(host: &str, port: u16) -> io::Result<TcpStream> {
         return Err(io::Error::other("this name has no address"));
     }
     let (mut attempts, mut anew) = (JoinSet::new(), interval(ANEW));
+    anew.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             _ = anew.tick() => addresses.iter().for_each(|address| {

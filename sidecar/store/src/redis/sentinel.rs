@@ -11,6 +11,7 @@ use super::connect::reason;
 use super::dial::{Access, Dialer, Wire};
 use super::{RedisConfig, RedisConfigError, Sentinel};
 use redis::{AsyncConnectionConfig, PushInfo, PushKind, RedisError, cmd};
+use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
@@ -22,7 +23,7 @@ use tokio::time::{sleep, timeout};
 const SWITCHED: &str = "+switch-master";
 /// After none of them could be heard.
 const REST: Duration = Duration::from_millis(250);
-/// For one to answer before the next is asked, too.
+/// For a road before the next is taken, too.
 const HEAD_START: Duration = Duration::from_millis(50);
 
 /// Those who watch one primary.
@@ -71,28 +72,41 @@ impl Sentinels {
 
     /// The primary, as the first of them says that answers.
     pub(super) async fn primary(self: &Arc<Self>) -> Result<Address, String> {
-        let (mut answers, mut failures) = (self.ask_each(), Vec::new());
-        while let Some((_, said)) = answers.next().await {
-            match said {
-                Ok(address) => return Ok(address),
-                Err(why) => failures.push(why),
-            }
-        }
-        Err(format!("no sentinel names a primary ({})", failures.join("; ")))
+        let named = self.first_of(|all, number| async move { all.ask_once(number).await });
+        named.await.map_err(|why| format!("no sentinel names a primary ({why})"))
     }
 
-    /// Asks one after another until the answers are dropped, and does not wait for one that hangs: during a failover they write
-    /// to their disks, and answer nobody meanwhile.
-    pub(super) fn ask_each(self: &Arc<Self>) -> Answers {
-        let mut asked = JoinSet::new();
+    /// What comes first of the roads that begin with one of them each. The next one is taken, too, when the one before does not
+    /// lead anywhere within a moment: a sentinel that writes to its disk, as they do in a failover, answers nobody meanwhile, and
+    /// one that is behind names a server that is gone. Where all roads end: why, each reason once.
+    pub(super) async fn first_of<T, F>(
+        self: &Arc<Self>,
+        road: impl Fn(Arc<Self>, usize) -> F,
+    ) -> Result<T, String>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, String>> + Send + 'static,
+    {
+        let mut roads = JoinSet::new();
         for (place, number) in (0..).zip(self.in_turn()) {
-            let all = self.clone();
-            asked.spawn(async move {
+            let road = road(self.clone(), number);
+            roads.spawn(async move {
                 sleep(HEAD_START * place).await;
-                (number, all.ask_once(number).await)
+                road.await
             });
         }
-        Answers(asked)
+        let mut failures = Vec::new();
+        while let Some(ended) = roads.join_next().await {
+            match ended {
+                Ok(Ok(found)) => return Ok(found),
+                Ok(Err(why)) => failures.push(why),
+                // Whoever panicked has said so.
+                Err(_) => {}
+            }
+        }
+        failures.sort();
+        failures.dedup();
+        Err(failures.join("; "))
     }
 
     /// Whom to ask, one after another.
@@ -107,7 +121,7 @@ impl Sentinels {
     }
 
     /// The primary as one of them knows it.
-    async fn ask_once(&self, number: usize) -> Result<Address, String> {
+    pub(super) async fn ask_once(&self, number: usize) -> Result<Address, String> {
         let (wire, _news) = self.open(number).await?;
         self.ask(number, &wire).await
     }
@@ -177,22 +191,6 @@ impl Sentinels {
 
     fn complaint(&self, number: usize, error: &RedisError) -> String {
         format!("sentinel {}: {}", self.addresses[number].0, reason(error))
-    }
-}
-
-/// What sentinels say, as they say it. Who is not heard when this is dropped is asked no more.
-pub(super) struct Answers(JoinSet<(usize, Result<Address, String>)>);
-
-impl Answers {
-    /// Who answered, and whom it names; or what is wrong with it.
-    pub(super) async fn next(&mut self) -> Option<(usize, Result<Address, String>)> {
-        while let Some(ended) = self.0.join_next().await {
-            // Whoever panicked has said so.
-            if let Ok(answer) = ended {
-                return Some(answer);
-            }
-        }
-        None
     }
 }
 

@@ -245,7 +245,7 @@ fn languages() -> Vec<Line> {
 
 fn policies() -> Vec<Line> {
     vec![
-        line("B9", "an acquire without policies, p50", "b9.none.p50", "µs"),
+        line("B9", "acquires in a row, without policies, p50", "b9.none.p50", "µs"),
         line("B9", "… a policy for other keys adds, p50", "b9.unmatched.p50", "µs").goal(Goal::AtMost(0.5)),
         line("B9", "… one in C, an instance made for it", "b9.fresh.p50", "µs").goal(Goal::AtMost(15.0)),
         line("B9", "… … p99", "b9.fresh.p99", "µs"),
