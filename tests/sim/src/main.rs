@@ -5,6 +5,7 @@ use sidelock_engine::mutant::Mutant;
 use sidelock_sim::runner::{self, Campaign, RARE_MIN, RARE_SEEDS, Verdict};
 use sidelock_sim::world::{Kind, Totals};
 use std::io::{self, Write};
+use std::ops::ControlFlow;
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -69,7 +70,7 @@ enum Verb {
 }
 
 fn main() -> ExitCode {
-    let mut out = io::stdout().lock();
+    let mut out = io::stdout();
     let passed = match Args::parse().verb {
         Verb::Run { seeds, from, threads, tangles, strict } => {
             run(&mut out, kind(tangles, strict), from, seeds, threads)
@@ -105,14 +106,19 @@ fn option(kind: Kind) -> &'static str {
     }
 }
 
-fn run(out: &mut impl Write, kind: Kind, from: u64, seeds: u64, threads: usize) -> io::Result<bool> {
+fn run(out: &mut (impl Write + Send), kind: Kind, from: u64, seeds: u64, threads: usize) -> io::Result<bool> {
     writeln!(out, "seeds {from} to {} on {threads} threads", from + seeds - 1)?;
     let begun = Instant::now();
-    let campaign = runner::campaign(kind, from..from + seeds, threads, None, false);
+    let mut untold = 0..TOLD_MAX;
+    let mut heard = Ok(());
+    let campaign = runner::campaign(kind, from..from + seeds, threads, None, |verdict| {
+        if untold.next().is_some() && heard.is_ok() {
+            heard = tell(out, kind, verdict);
+        }
+        ControlFlow::Continue(())
+    });
+    heard?;
     let seconds = begun.elapsed().as_secs_f64();
-    for verdict in campaign.failed.iter().take(TOLD_MAX) {
-        tell(out, kind, verdict)?;
-    }
     sums(out, kind, &campaign)?;
     let neglected = campaign.neglected(kind);
     for (name, count) in &neglected {
@@ -185,7 +191,8 @@ fn mutants(out: &mut impl Write, name: &str, threads: usize) -> io::Result<bool>
             continue;
         }
         let kind = runner::kind_for(mutant);
-        let campaign = runner::campaign(kind, 0..MUTANT_SEEDS, threads, Some(mutant), true);
+        let campaign =
+            runner::campaign(kind, 0..MUTANT_SEEDS, threads, Some(mutant), |_| ControlFlow::Break(()));
         match campaign.failed.first() {
             Some(verdict) => {
                 killed += 1;

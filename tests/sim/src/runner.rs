@@ -10,6 +10,7 @@ use crate::world::{self, Kind, Totals};
 use sidelock_engine::mutant::Mutant;
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
+use std::ops::ControlFlow;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -126,17 +127,17 @@ pub fn kind_for(mutant: Mutant) -> Kind {
     }
 }
 
-/// Runs seeds on several threads. With `stop_at_first` it ends soon after the first failure.
+/// Runs seeds on several threads. Every failure is told as soon as it is found, one at a time; `Break` ends soon after it.
 pub fn campaign(
     kind: Kind,
     seeds: std::ops::Range<u64>,
     threads: usize,
     mutant: Option<Mutant>,
-    stop_at_first: bool,
+    tell: impl FnMut(&Verdict) -> ControlFlow<()> + Send,
 ) -> Campaign {
     let next = AtomicU64::new(seeds.start);
     let stop = AtomicBool::new(false);
-    let sum = Mutex::new(Campaign::default());
+    let sum = Mutex::new((Campaign::default(), tell));
     std::thread::scope(|scope| {
         for _ in 0..threads.max(1) {
             scope.spawn(|| {
@@ -146,20 +147,20 @@ pub fn campaign(
                         break;
                     }
                     let verdict = judge(kind, seed, mutant, false);
-                    let mut sum = sum.lock().expect("no thread panics while it adds up");
+                    let (sum, tell) = &mut *sum.lock().expect("no thread panics while it adds up");
                     sum.seeds += 1;
                     sum.rare.add(&verdict.rare);
                     sum.census += verdict.census;
                     sum.totals += verdict.totals;
                     if !verdict.violations.is_empty() {
+                        stop.fetch_or(tell(&verdict).is_break(), Ordering::Relaxed);
                         sum.failed.push(verdict);
-                        stop.fetch_or(stop_at_first, Ordering::Relaxed);
                     }
                 }
             });
         }
     });
-    let mut sum = sum.into_inner().expect("no thread panicked while it added up");
+    let (mut sum, _) = sum.into_inner().expect("no thread panicked while it added up");
     sum.failed.sort_by_key(|verdict| verdict.seed);
     sum
 }

@@ -421,6 +421,11 @@ pub enum Event {
         /// The highest fence that was ever reserved for it.
         last: u64,
     },
+    /// An offer was taken by an operator's order, which leaves nothing of what stands: its sidecar asks anew (P19).
+    OfferTaken {
+        /// The key.
+        key: u32,
+    },
     /// A register changed.
     Stored(value::Stored),
     /// A register was read under a token.

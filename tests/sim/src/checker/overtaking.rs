@@ -150,9 +150,9 @@ impl Overtaking {
                 continue;
             }
             if at >= entry.since + bounds.contact_every + bounds.round_trip {
-                let first = *seen.first_use.get_or_insert(at);
-                if at > first + bounds.round_trip + bounds.handoff_time_max + bounds.slack {
-                    say(Rule::Learning, format!("in use since {first}"));
+                let used = *seen.first_use.get_or_insert(at);
+                if !first && at > used + bounds.round_trip + bounds.handoff_time_max + bounds.slack {
+                    say(Rule::Learning, format!("in use since {used}"));
                 }
             }
         }
@@ -166,4 +166,67 @@ fn overtaker(list: &mut Vec<Overtaker>, sidecar: u32) -> &mut Overtaker {
         list.len() - 1
     });
     &mut list[index]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::history::{Acquire, Event};
+    use super::super::tests::{LOCK, Tale, entered, exclusive, req};
+    use super::*;
+
+    /// Sidecar 0 serves session 0 every `every` ms from 0 on, up to `until`, while sidecar 1 waits since 5.
+    fn busy_holder(every: u64, until: u64, learned: Option<u64>) -> Tale {
+        let mut tale = Tale::new();
+        let mut number = 0;
+        for at in 0..until {
+            if at == 5 {
+                tale.add(at, entered(1, 60_000));
+            }
+            if learned == Some(at) {
+                tale.add(at, Event::Learned { sidecar: 0, key: 0, contended: true });
+            }
+            if at % every == 0 {
+                let lease = req(0, number);
+                number += 1;
+                tale.acquire(at, lease)
+                    .issued(at, lease, 100 + at, at + 9_000)
+                    .add(at, Event::Done { lease, lost: false });
+            }
+        }
+        tale
+    }
+
+    #[test]
+    fn the_overtaking_budget_ends_by_count_and_by_time() {
+        assert!(busy_holder(1, 60, Some(6)).rules().contains(&Rule::Overtaking), "more than 32 grants");
+        assert!(busy_holder(30, 120, Some(6)).rules().contains(&Rule::Overtaking), "more than 50 ms");
+        assert_eq!(busy_holder(5, 25, Some(6)).rules(), []);
+    }
+
+    #[test]
+    fn a_busy_holder_learns_in_time_that_another_waits() {
+        assert!(busy_holder(10, 400, None).rules().contains(&Rule::Learning));
+        assert_eq!(busy_holder(10, 120, None).rules(), []);
+    }
+
+    #[test]
+    fn a_tenure_that_came_at_its_turn_serves_somebody_however_long_that_takes() {
+        let shared = Acquire { units: 1, ..exclusive() };
+        let serve = |tale: &mut Tale, at, number| {
+            let lease = req(0, number);
+            tale.ask(at, lease, shared).issued(at, lease, 100 + at, at + 9_000);
+            tale.add(at, Event::Done { lease, lost: false });
+        };
+        let mut tale = Tale::new();
+        tale.add(3, entered(0, 60_000)).add(5, entered(1, 60_000));
+        tale.add(210, Event::Seated { sidecar: 0, key: 0, ask: 1, units: LOCK, upgrade: false });
+        // Under the tenure that it had.
+        serve(&mut tale, 215, 1);
+        tale.add(220, Event::Installed { sidecar: 0, key: 0 });
+        tale.add(220, Event::Learned { sidecar: 0, key: 0, contended: true });
+        serve(&mut tale, 700, 2);
+        tale.is_good();
+        serve(&mut tale, 701, 3);
+        tale.breaks(Rule::Learning);
+    }
 }

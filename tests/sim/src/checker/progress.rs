@@ -26,7 +26,7 @@ struct KeyState {
     groups: Vec<(Req, u32)>,
     /// The last lease ended then.
     idle_since: At,
-    /// A waiter went away then, and what it had asked for in the store with it.
+    /// A waiter, or an offer, went away then, and what had been asked for in the store with it.
     last_dropped: At,
     /// Somebody held or somebody else asked until then.
     busy_until: At,
@@ -89,6 +89,11 @@ impl Progress {
             | Event::Left { sidecar, key }
             | Event::Entered { sidecar, key, .. } => {
                 self.answered_offer(at, sidecar, key, book, bounds, found);
+            }
+            // Whoever is offered it next may not hear of that before it asks again.
+            Event::OfferTaken { key } => {
+                self.idle(at, key as usize, book, bounds, found);
+                slot(&mut self.keys, key).last_dropped = at;
             }
             Event::Flushed => self.keys.iter_mut().for_each(|state| state.offers.clear()),
             Event::Rest(_) => {

@@ -4,7 +4,7 @@ use super::history::*;
 use super::{Rule, check};
 use std::time::Duration;
 
-const LOCK: u32 = u32::MAX;
+pub(super) const LOCK: u32 = u32::MAX;
 
 fn ms(ms: u64) -> At {
     At(ms * 1_000_000)
@@ -37,7 +37,7 @@ impl Tale {
     }
 
     /// Asks for key 0, exclusively and for ever.
-    fn acquire(&mut self, at: u64, of: Req) -> &mut Tale {
+    pub(super) fn acquire(&mut self, at: u64, of: Req) -> &mut Tale {
         self.ask(at, of, exclusive())
     }
 
@@ -346,7 +346,7 @@ fn a_waiter_that_left_is_overtaken_by_nobody() {
     tale.issued(4, req(1, 0), 100, 9_000).is_good();
 }
 
-fn entered(sidecar: u32, until: u64) -> Event {
+pub(super) fn entered(sidecar: u32, until: u64) -> Event {
     Event::Entered { sidecar, key: 0, ask: 1, until: ms(until), upgrade: false }
 }
 
@@ -359,41 +359,6 @@ fn sidecars_take_their_turns_in_the_order_of_the_store_queue() {
     tale.add(1, entered(1, 3_000)).add(3_100, seated).is_good();
     let mut tale = Tale::new();
     tale.add(1, entered(1, 3_000)).add(2, Event::Left { sidecar: 1, key: 0 }).add(3, seated).is_good();
-}
-
-/// Sidecar 0 serves session 0 every `every` ms from 0 on, up to `until`, while sidecar 1 waits since 5.
-fn busy_holder(every: u64, until: u64, learned: Option<u64>) -> Tale {
-    let mut tale = Tale::new();
-    let mut number = 0;
-    for at in 0..until {
-        if at == 5 {
-            tale.add(at, entered(1, 60_000));
-        }
-        if learned == Some(at) {
-            tale.add(at, Event::Learned { sidecar: 0, key: 0, contended: true });
-        }
-        if at % every == 0 {
-            let lease = req(0, number);
-            number += 1;
-            tale.acquire(at, lease)
-                .issued(at, lease, 100 + at, at + 9_000)
-                .add(at, Event::Done { lease, lost: false });
-        }
-    }
-    tale
-}
-
-#[test]
-fn the_overtaking_budget_ends_by_count_and_by_time() {
-    assert!(busy_holder(1, 60, Some(6)).rules().contains(&Rule::Overtaking), "more than 32 grants");
-    assert!(busy_holder(30, 120, Some(6)).rules().contains(&Rule::Overtaking), "more than 50 ms");
-    assert_eq!(busy_holder(5, 25, Some(6)).rules(), []);
-}
-
-#[test]
-fn a_busy_holder_learns_in_time_that_another_waits() {
-    assert!(busy_holder(10, 400, None).rules().contains(&Rule::Learning));
-    assert_eq!(busy_holder(10, 120, None).rules(), []);
 }
 
 #[test]

@@ -320,6 +320,7 @@ impl World {
             let cause = match &call.op {
                 Op::Ask(ask) if ask.upgrade => Cause::Upgrade(ask.id),
                 Op::Reassert(_) => Cause::Reassert,
+                Op::Force(_) => Cause::Force,
                 _ => Cause::Other,
             };
             self.observe(key, cause);

@@ -121,7 +121,7 @@ impl Plan {
             (Trouble::Flush, 0.5, 2),
             (Trouble::StoreAway, 0.3, 2),
             (Trouble::Freeze, 0.2, 1),
-            (Trouble::Force, 0.7, 4),
+            (Trouble::Force, 0.95, 9),
         ] {
             if dice.chance(likely) {
                 for _ in 0..dice.between(1, most) {

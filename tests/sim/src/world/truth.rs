@@ -16,6 +16,8 @@ pub(crate) enum Cause {
     Upgrade(AskId),
     /// A tenure was put back.
     Reassert,
+    /// An operator's order.
+    Force,
     /// Anything else.
     Other,
 }
@@ -114,6 +116,9 @@ impl World {
             let lapsed = entry.until <= now;
             if (lapsed || !stays) && !after.tenures.iter().any(|tenure| tenure.id == entry.id) {
                 let sidecar = sidecar_of(incarnation);
+                if cause == Cause::Force && entry.offered {
+                    self.record_at_store(Event::OfferTaken { key: number });
+                }
                 self.record_at_store(Event::Left { sidecar, key: number });
             }
         }
