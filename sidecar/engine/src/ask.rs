@@ -3,13 +3,18 @@
 //! Owns asks, re-asks (P12) and withdrawals. Must not know who is granted what, nor repeat what was given up: that is a
 //! debt.
 
+use crate::effect::LostReason;
 use crate::engine::Engine;
 use crate::link::{Sent, SentKind};
-use crate::model::{AskId, StoreTime, Time};
+use crate::model::{AskId, Fence, StoreTime, Time};
 use crate::mutant::Mutant;
+use crate::resource::Resource;
 use crate::store::{
-    Ask as AskOp, CallId, Fault, GiveBack, Op, Outcome, Queued, REFUSE_AFTER, Reply, Return, Withdraw,
+    Ask as AskOp, CallId, FENCE_LEAD_MAX_US, Fault, GiveBack, Op, Outcome, Queued, REFUSE_AFTER, Reply,
+    Return, Withdraw,
 };
+use crate::tenure::Tenure;
+use smallvec::SmallVec;
 use std::time::Duration;
 
 /// Re-ask interval of the first places; deeper ones ask less often (P12).
@@ -42,8 +47,12 @@ pub(crate) struct Ask {
     /// Time brings back units of a rate that another sidecar has: the first of them then.
     pub(crate) free_at: Option<Time>,
     sent: u32,
+    /// Calls of it that are not answered yet.
+    open: SmallVec<[CallId; 2]>,
     doubtful: bool,
     refuse_after: StoreTime,
+    /// This tenure beside it was gone by then, unless it had grown into this.
+    gone: Option<(u64, StoreTime)>,
     /// What goes back in the same step, until an ask that carried it was applied; and the first call that did.
     give_back: Option<(GiveBack, CallId)>,
 }
@@ -62,8 +71,10 @@ impl Ask {
             mismatched: None,
             free_at: None,
             sent: 0,
+            open: SmallVec::new(),
             doubtful: false,
             refuse_after: StoreTime(0),
+            gone: None,
             give_back: None,
         }
     }
@@ -88,8 +99,22 @@ impl Ask {
         (self.quarantined_until > now).then(|| self.quarantined_until.since(now))
     }
 
-    pub(crate) fn was_sent(&self) -> bool {
-        self.sent > 0
+    /// It may have been granted before this call ran, without our having heard so. Calls about a key are answered in their order.
+    pub(crate) fn may_be_granted_before(&self, call: CallId) -> bool {
+        self.doubtful || self.open.iter().any(|open| *open < call)
+    }
+
+    /// The store does not know this tenure any more, which stands beside it.
+    pub(crate) fn note_gone(&mut self, tenure: u64, at: StoreTime) {
+        if self.gone.is_none_or(|(known, _)| known != tenure) {
+            self.gone = Some((tenure, at));
+        }
+    }
+
+    /// Whether what it was granted began after this tenure was gone, by more than fences are reserved ahead of the store's time:
+    /// then that did not grow, but ended.
+    fn came_after(&self, tenure: u64, first: Fence) -> bool {
+        self.gone.is_some_and(|(gone, at)| gone == tenure && first > at.0 + FENCE_LEAD_MAX_US + 2)
     }
 
     /// A copy of it may run after that instant.
@@ -189,7 +214,9 @@ impl Engine {
             waiting_since,
         };
         let call = self.send(resource, Sent { kind: SentKind::Ask, resource, seq, at: now }, Op::Ask(op));
-        if let (Some(give_back), Some(ask)) = (fresh, &mut self.resources[resource].ask) {
+        let Some(ask) = &mut self.resources[resource].ask else { return };
+        ask.open.push(call);
+        if let Some(give_back) = fresh {
             ask.give_back = Some((give_back, call));
         }
     }
@@ -197,9 +224,11 @@ impl Engine {
     /// The answer to an ask.
     pub(crate) fn ask_answered(&mut self, now: Time, call: CallId, sent: Sent, outcome: Outcome) {
         let resource = sent.resource;
-        let Some(ask) = self.resources[resource].ask.as_mut().filter(|ask| ask.seq == sent.seq) else {
+        let Resource { ask, tenure: beside, .. } = &mut self.resources[resource];
+        let Some(ask) = ask.as_mut().filter(|ask| ask.seq == sent.seq) else {
             return self.ask_repeated(now, sent, outcome);
         };
+        ask.open.retain(|open| *open != call);
         let (at, reply) = match outcome {
             Outcome::Applied { at, reply } => (at, reply),
             Outcome::NotApplied(Fault::Corrupt(_)) => {
@@ -225,12 +254,17 @@ impl Engine {
             Reply::Granted(mut tenancy) => {
                 let (seq, doubtful_until) = (ask.seq, ask.tombstone().unwrap_or_default());
                 tenancy.contended |= ask.recalled;
+                let came_after = |tenure: &Tenure| ask.came_after(tenure.seq, tenancy.range.first);
+                let ended = beside.as_ref().is_some_and(came_after);
                 let r = &mut self.resources[resource];
                 r.ask = None;
                 r.doubtful_until = match Mutant::TombstoneOnTenure.is(self.config.mutant) {
                     true => doubtful_until,
                     false => r.doubtful_until.max(doubtful_until),
                 };
+                if ended {
+                    self.kill_tenure(now, resource, LostReason::Store);
+                }
                 self.install(now, resource, seq, sent.at, tenancy);
             }
             Reply::Queued(queued) => self.ask_queued(now, resource, queued),
@@ -332,7 +366,7 @@ impl Engine {
             let op = Return { key: key.clone(), tenure: AskId { incarnation, seq }, keep, issued, tombstone };
             self.owe(now, resource, Op::Return(op));
         }
-        if withdraw && ask.was_sent() {
+        if withdraw && ask.sent > 0 {
             let id = AskId { incarnation, seq: ask.seq };
             // Its answer may still be under way, so copies count as doubtful.
             let op = Withdraw { key, id, keep, tombstone: Some(ask.refuse_after) };

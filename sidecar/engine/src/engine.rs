@@ -247,7 +247,7 @@ impl Engine {
         }
         match sent.kind {
             SentKind::Ask => self.ask_answered(now, call, sent, outcome),
-            SentKind::Renew => self.renew_answered(now, sent, outcome),
+            SentKind::Renew => self.renew_answered(now, call, sent, outcome),
             SentKind::Debt => self.debt_answered(now, call, sent, outcome),
             SentKind::Tell | SentKind::Patrol | SentKind::Register | SentKind::Watch => {}
             SentKind::Force => self.force_answered(now, call, sent, outcome),

@@ -10,7 +10,7 @@ use crate::interest::Interest;
 use crate::link::{Sent, SentKind};
 use crate::model::{AskId, StoreTime, Time};
 use crate::mutant::Mutant;
-use crate::store::{Fault, Op, Outcome, Renew, Reply, Return, Tenancy};
+use crate::store::{CallId, Fault, Op, Outcome, Renew, Reply, Return, Tenancy};
 use std::time::Duration;
 
 /// What the host's clock may lose on the store's, besides one percent (A1).
@@ -289,10 +289,11 @@ impl Engine {
     }
 
     /// The answer to a renewal.
-    pub(crate) fn renew_answered(&mut self, now: Time, sent: Sent, outcome: Outcome) {
+    pub(crate) fn renew_answered(&mut self, now: Time, call: CallId, sent: Sent, outcome: Outcome) {
         let resource = sent.resource;
         let r = &mut self.resources[resource];
-        let open_question = r.ask.as_ref().is_some_and(|ask| ask.was_sent()) || !r.debts.is_empty();
+        let unheard = r.ask.as_mut().filter(|ask| ask.may_be_granted_before(call));
+        let open_question = unheard.is_some() || !r.debts.is_empty();
         let Some(tenure) = r.tenure.as_mut().filter(|tenure| tenure.seq == sent.seq) else {
             return;
         };
@@ -317,8 +318,12 @@ impl Engine {
                 }
             }
             // The tenure may have grown into the id of an ask whose answer is still to come.
-            Outcome::Applied { reply: Reply::Gone, .. } if open_question => {
-                tenure.retry_after(now, RENEW_RETRY)
+            Outcome::Applied { at, reply: Reply::Gone } if open_question => {
+                tenure.retry_after(now, RENEW_RETRY);
+                // With a debt it may have grown into something else, too.
+                if let Some(ask) = unheard.filter(|_| r.debts.is_empty()) {
+                    ask.note_gone(sent.seq, at);
+                }
             }
             Outcome::Applied { reply: Reply::Forced { seq, .. }, .. } => {
                 self.tenure_taken(now, resource, seq)

@@ -1,0 +1,104 @@
+//! A tenure that the store does not know any more, while an ask for more stands beside it: did it grow, or end?
+
+mod world;
+
+use sidelock_engine::store::{Call, FENCE_LEAD_MAX_US, Fault, Op, Outcome, Queued, Reply as Answer, Tenancy};
+use sidelock_engine::{
+    Acquire, Config, FenceRange, Incarnation, Input, LeaseName, LostReason, Mode, Refusal, Release, Reply,
+    RequestId, WHOLE,
+};
+use std::time::Duration;
+use world::{SESSION, World, acquire, granted};
+
+const LATER: Duration = Duration::from_secs(4);
+
+/// The call of this kind that it sends next; others are left out.
+fn next(world: &mut World, is_it: fn(&Op) -> bool) -> Call {
+    loop {
+        let call = world.calls.pop_front().expect("there is such a call");
+        if is_it(&call.op) {
+            return call;
+        }
+    }
+}
+
+fn ask(world: &mut World) -> Call {
+    next(world, |op| matches!(op, Op::Ask(_)))
+}
+
+fn queued() -> Answer {
+    Answer::Queued(Queued { ahead: 0, retry: LATER * 2, holder: Some(Incarnation(2)) })
+}
+
+/// A share is held, somebody waits for all of the key, and both have been told to the store anew: the renewal and the ask.
+fn held_and_wanted() -> (World, Call, Call) {
+    let mut world = World::new(Config::new(Incarnation(1)));
+    world.input(Input::Acquire(Acquire { mode: Mode::Shared, owner: None, ..acquire(1, "k") }));
+    let share = ask(&mut world);
+    world.answer(&share, granted(1));
+    world.input(Input::Acquire(Acquire { owner: None, ..acquire(2, "k") }));
+    let more = ask(&mut world);
+    world.answer(&more, queued());
+    world.now = world.now + LATER;
+    world.input(Input::Tick);
+    let calls: Vec<Call> = world.calls.drain(..).collect();
+    let find =
+        |is_it: fn(&Op) -> bool| calls.iter().find(|call| is_it(&call.op)).expect("it is sent").clone();
+    let (renewal, again) = (find(|op| matches!(op, Op::Renew(_))), find(|op| matches!(op, Op::Ask(_))));
+    world.replies.clear();
+    (world, renewal, again)
+}
+
+/// Whether the share is there to be released.
+fn stands(world: &mut World) -> bool {
+    world.replies.clear();
+    let lease = LeaseName::Session(RequestId(1));
+    world.input(Input::Release(Release { session: SESSION, request: RequestId(9), lease }));
+    match world.replies[..] {
+        [Reply::Released, ..] => true,
+        [Reply::Refused(Refusal::LeaseLost(LostReason::Store)), ..] => false,
+        _ => panic!("{:?}", world.replies),
+    }
+}
+
+#[test]
+fn beside_an_ask_that_waits_it_ended() {
+    let (mut world, renewal, again) = held_and_wanted();
+    world.answer(&again, queued());
+    world.answer(&renewal, Answer::Gone);
+    assert!(!stands(&mut world));
+}
+
+/// Only what ran before the renewal can have been what it grew into.
+#[test]
+fn beside_an_ask_that_left_after_the_renewal_it_ended() {
+    let (mut world, renewal, again) = held_and_wanted();
+    world.answer(&again, queued());
+    world.now = world.now + LATER / 4;
+    world.input(Input::Tick);
+    assert!(ask(&mut world).id > renewal.id);
+    world.answer(&renewal, Answer::Gone);
+    assert!(!stands(&mut world));
+}
+
+/// Its answer was lost: it may have been granted. Between the tenure's end and a grant others may have held the key: what began
+/// surely after it was gone is another one.
+#[test]
+fn beside_an_ask_whose_answer_was_lost_the_grant_tells() {
+    let lead = FENCE_LEAD_MAX_US + 2;
+    for (reserved_after, grew) in [(0, true), (lead, true), (lead + 1, false)] {
+        let (mut world, renewal, again) = held_and_wanted();
+        let gone_at = world.store_time();
+        world.input(Input::Store { call: again.id, outcome: Outcome::Unknown(Fault::Down) });
+        world.answer(&renewal, Answer::Gone);
+        world.now = world.now + LATER / 4;
+        world.input(Input::Tick);
+        let more = ask(&mut world);
+        let range =
+            FenceRange { first: gone_at.0 + reserved_after, last: gone_at.0 + reserved_after + 4_000 };
+        let remaining = Duration::from_secs(10);
+        let tenancy = Tenancy { units: WHOLE, remaining, range, contended: false };
+        world.answer(&more, Answer::Granted(tenancy));
+        assert_eq!(stands(&mut world), grew, "reserved {reserved_after} us after");
+    }
+}
