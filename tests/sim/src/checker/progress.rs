@@ -32,7 +32,7 @@ struct KeyState {
     busy_until: At,
     /// Units of a rate that were granted come back by then.
     cooled: At,
-    /// A sidecar died: what it held is free by then.
+    /// A sidecar died, or had forgotten what the store holds for it: that is free by then.
     recovered: At,
     /// Tries that were refused though nobody held or asked meanwhile.
     odd_tries: Vec<Req>,
@@ -94,6 +94,11 @@ impl Progress {
             Event::OfferTaken { key } => {
                 self.idle(at, key as usize, book, bounds, found);
                 slot(&mut self.keys, key).last_dropped = at;
+            }
+            // Nobody renews it, as if its owner were dead. Whether it may be there is another rule's business.
+            Event::Haunted { key, .. } => {
+                let state = slot(&mut self.keys, key);
+                state.recovered = state.recovered.max(recovered_by(at, bounds));
             }
             Event::Flushed => self.keys.iter_mut().for_each(|state| state.offers.clear()),
             Event::Rest(_) => {
@@ -176,7 +181,7 @@ impl Progress {
             state.present.retain(|(_, on, ..)| *on != sidecar);
             state.groups.retain(|(_, on)| *on != sidecar);
             state.offers.retain(|(on, _)| *on != sidecar);
-            state.recovered = at + bounds.longest.mul_f64(1.01) + Duration::from_secs(1) + bounds.slack;
+            state.recovered = recovered_by(at, bounds);
         }
     }
 
@@ -227,6 +232,11 @@ impl Progress {
             });
         }
     }
+}
+
+/// What nobody renews any more is free by then, and whoever waits for it has it (L6).
+fn recovered_by(at: At, bounds: &Bounds) -> At {
+    at + bounds.longest.mul_f64(1.01) + Duration::from_secs(1) + bounds.slack
 }
 
 impl KeyState {

@@ -404,6 +404,18 @@ fn a_dead_sidecar_costs_its_longest_tenure_and_a_second() {
 }
 
 #[test]
+fn what_comes_back_after_a_loss_of_data_costs_no_more() {
+    let haunted = Event::Haunted { sidecar: 0, key: 0 };
+    let flushed = |at| {
+        let mut tale = handover_at(at, haunted);
+        tale.0.records.insert(0, Record { at: ms(0), event: Event::Flushed });
+        tale
+    };
+    flushed(11_000).is_good();
+    flushed(11_400).breaks(Rule::Idle);
+}
+
+#[test]
 fn a_try_fails_only_where_somebody_holds() {
     let refused = |held: bool| {
         let mut tale = Tale::new();
