@@ -18,6 +18,7 @@ pub(crate) use load::{start, watch};
 use crate::metrics::Metrics;
 use crate::place::Place;
 use crate::rulings::{Loaded, Ruling, Rulings};
+use matter::Whereabouts;
 use recorder::Record;
 use sidelock_engine::{Event, Key};
 use sidelock_policy::{Chain, Inspection};
@@ -50,7 +51,7 @@ pub(crate) struct Policies {
     chain: RefCell<Option<Arc<Chain>>>,
     rulings: RefCell<Rulings>,
     metrics: Rc<Metrics>,
-    place: Rc<Place>,
+    whereabouts: Whereabouts,
     /// Whether there are observers among them.
     observed: Cell<bool>,
     /// Why the newest settings are not in force, if they are not.
@@ -60,13 +61,13 @@ pub(crate) struct Policies {
 
 impl Policies {
     /// None so far.
-    pub(crate) fn new(metrics: Rc<Metrics>, place: Rc<Place>) -> Policies {
+    pub(crate) fn new(metrics: Rc<Metrics>, place: &Place) -> Policies {
         let record = Record::new(metrics.policies().not_recorded());
         Policies {
             chain: RefCell::default(),
             rulings: RefCell::default(),
             metrics,
-            place,
+            whereabouts: Whereabouts::of(place),
             observed: Cell::new(false),
             trouble: RefCell::default(),
             record,

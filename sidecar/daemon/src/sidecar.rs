@@ -54,7 +54,7 @@ impl Sidecar {
         let health = Rc::new(Health::default());
         let (events, _) = broadcast::channel(WATCH_LAG_MAX);
         let gate = Gate::new(in_force.clone(), place.clone(), metrics.clone());
-        let policies = Rc::new(Policies::new(metrics.clone(), place.clone()));
+        let policies = Rc::new(Policies::new(metrics.clone(), &place));
         let (handle, mail) = Handle::new(gate.clone(), events.clone(), health.clone(), policies.clone());
         let store = connect(config, &place, home, &metrics)?;
         let desk = Desk::new(policies.clone(), gate.clone());

@@ -9,12 +9,14 @@
 use rustix::process::Pid;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use sidelock_e2e::process::Process;
-use std::io;
+use std::{fs, io};
 
 /// As long as it lives, this thread, whatever it starts meanwhile, and a server run on one processor.
 pub(crate) struct OneCpu {
     server: Option<Pid>,
     before: CpuSet,
+    /// All but the one, if there are others.
+    others: Option<CpuSet>,
 }
 
 impl OneCpu {
@@ -26,9 +28,27 @@ impl OneCpu {
         if let Some(cpu) = (0..CpuSet::MAX_CPU).find(|cpu| before.is_set(*cpu)) {
             first.set(cpu);
         }
-        let bound = OneCpu { server, before };
+        let mut others = CpuSet::new();
+        let rest = (0..CpuSet::MAX_CPU).filter(|cpu| before.is_set(*cpu) && !first.is_set(*cpu));
+        rest.for_each(|cpu| others.set(cpu));
+        let others = (others.count() > 0).then_some(others);
+        let bound = OneCpu { server, before, others };
         bound.bind(&first)?;
         Ok(bound)
+    }
+
+    /// Those threads of a process work ahead or clear up, and nobody waits for them: they have the other processors, where there
+    /// are any, as they would in a pod that has work for them.
+    pub(crate) fn spare(&self, process: &Process, named: &str) -> io::Result<()> {
+        let Some(others) = &self.others else { return Ok(()) };
+        for task in fs::read_dir(format!("/proc/{}/task", process.id()))? {
+            let task = task?.path();
+            let number = task.file_name().and_then(|name| name.to_str()?.parse().ok());
+            if fs::read_to_string(task.join("comm"))?.starts_with(named) {
+                sched_setaffinity(number.and_then(Pid::from_raw), others)?;
+            }
+        }
+        Ok(())
     }
 
     fn bind(&self, to: &CpuSet) -> io::Result<()> {

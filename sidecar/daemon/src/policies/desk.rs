@@ -90,8 +90,8 @@ impl Desk {
         if applies && let Some(refusal) = self.crowded(matter.session) {
             return refused(&matter, refusal);
         }
-        let place = &self.policies.place;
-        let asked = matter.question(&input, around, gid(matter.session), place, realtime_us() / 1_000, meta);
+        let (here, now_ms) = (&self.policies.whereabouts, realtime_us() / 1_000);
+        let asked = matter.question(&input, around, gid(matter.session), here, now_ms, meta);
         // Nobody is kept from giving something back, so nobody waits for what a policy says to it.
         let goes = matter.operation == Operation::Release;
         let copy = goes.then(|| input.clone());

@@ -13,6 +13,19 @@ use sidelock_policy::model::{self, Load, Operation, Peer, Request};
 use std::sync::Arc;
 use std::time::Duration;
 
+/// What every question says of the sidecar, written once.
+pub(super) struct Whereabouts {
+    namespace: Arc<str>,
+    sidecar: Arc<str>,
+}
+
+impl Whereabouts {
+    pub(super) fn of(place: &Place) -> Whereabouts {
+        let (namespace, sidecar) = (place.namespace.as_str().into(), place.incarnation.to_string().into());
+        Whereabouts { namespace, sidecar }
+    }
+}
+
 /// What a request is about.
 #[derive(Clone, Debug)]
 pub(super) struct Matter {
@@ -95,7 +108,7 @@ impl Matter {
         input: &Input,
         around: Circumstances,
         gid: u32,
-        place: &Place,
+        whereabouts: &Whereabouts,
         unix_ms: u64,
         meta: Vec<(Arc<str>, Arc<str>)>,
     ) -> Request {
@@ -125,8 +138,8 @@ impl Matter {
                 gid,
                 session: self.session.0,
                 app: around.app,
-                namespace: place.namespace.as_str().into(),
-                sidecar: place.incarnation.to_string().into(),
+                namespace: whereabouts.namespace.clone(),
+                sidecar: whereabouts.sidecar.clone(),
             },
             clock: model::Clock { unix_ms, ..model::Clock::default() },
             load: Load {

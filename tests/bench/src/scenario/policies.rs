@@ -1,6 +1,6 @@
 //! What policies add to an acquire (B9): one that is asked about other keys, one in C with an instance made for the call or
-//! before it, one in JavaScript. In a row, and with a pause after each, in which instances that are used up are made anew and
-//! the processor forgets.
+//! before it, one in JavaScript. In a row, and with a pause after each, in which the processor forgets. Clients, reactor and
+//! guests have one processor; the threads on which policies prepare and clear up have the others.
 
 use super::SLICES;
 use crate::Outcome;
@@ -16,13 +16,18 @@ use std::time::{Duration, Instant};
 /// Between two acquires that do not come in a row.
 const PAUSE: Duration = Duration::from_millis(1);
 
+/// So many acquires start all threads that there will be.
+const WARM_UP: u64 = 64;
+/// How policies call their threads.
+const THREADS: &str = "policy";
+
 /// The way without policies.
 const NONE: &str = "none";
 
 /// One way to be asked.
 struct Asked {
     figure: &'static str,
-    _sidecar: Sidecar,
+    sidecar: Sidecar,
     client: Client,
     in_a_row: Latency,
     apart: Latency,
@@ -35,7 +40,14 @@ impl Asked {
         let sidecar = Sidecar::configured(&settings.unwrap_or_default(), &["--store", "memory"]);
         let client = Client::connect(sidecar.socket()).await?;
         let (in_a_row, apart) = Default::default();
-        Ok(Asked { figure, _sidecar: sidecar, client, in_a_row, apart })
+        Ok(Asked { figure, sidecar, client, in_a_row, apart })
+    }
+
+    async fn warm_up(&mut self, one_cpu: &OneCpu) -> Outcome {
+        for number in 0..WARM_UP {
+            self.client.lock(format!("b9/warm/{number}")).acquire().await?.release().await?;
+        }
+        Ok(one_cpu.spare(&self.sidecar, THREADS)?)
     }
 
     async fn ask(&mut self, span: Duration, pause: Option<Duration>) -> Outcome {
@@ -65,7 +77,7 @@ pub(crate) async fn added(lab: &mut Lab, figures: &mut Figures) -> Outcome {
     if !compiled.is_file() || !scripted.is_file() {
         return Ok(());
     }
-    let _one_cpu = OneCpu::with(lab.redis.running())?;
+    let one_cpu = OneCpu::with(lab.redis.running())?;
     let clamp = "settings = { wait_max = \"30s\" }";
     let order = "settings = { order = [\"a/\", \"b9\"] }";
     let mut ways = [
@@ -75,6 +87,9 @@ pub(crate) async fn added(lab: &mut Lab, figures: &mut Figures) -> Outcome {
         Asked::with("prepared", Some(&compiled), &format!("{clamp}\nprepared = 8")).await?,
         Asked::with("script", Some(&scripted), order).await?,
     ];
+    for way in &mut ways {
+        way.warm_up(&one_cpu).await?;
+    }
     for _ in 0..SLICES {
         for way in &mut ways {
             way.ask(lab.span / SLICES, None).await?;
