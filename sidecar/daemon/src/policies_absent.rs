@@ -18,7 +18,7 @@ pub(crate) struct Policies(());
 impl Policies {
     pub(crate) const BUILT_IN: bool = false;
 
-    pub(crate) fn new(_: Rc<Metrics>, _: Rc<Place>) -> Policies {
+    pub(crate) fn new(_: Rc<Metrics>, _: &Place) -> Policies {
         Policies(())
     }
 
