@@ -51,8 +51,10 @@ pub(crate) struct Ask {
     open: SmallVec<[CallId; 2]>,
     doubtful: bool,
     refuse_after: StoreTime,
-    /// This tenure beside it was gone by then, unless it had grown into this.
-    gone: Option<(u64, StoreTime)>,
+    /// A copy of which nothing was heard may be applied until then: it may have been granted.
+    unheard_until: StoreTime,
+    /// This tenure beside it was gone before any fence above this, unless it had grown into this.
+    gone: Option<(u64, u64)>,
     /// What goes back in the same step, until an ask that carried it was applied; and the first call that did.
     give_back: Option<(GiveBack, CallId)>,
 }
@@ -74,6 +76,7 @@ impl Ask {
             open: SmallVec::new(),
             doubtful: false,
             refuse_after: StoreTime(0),
+            unheard_until: StoreTime(0),
             gone: None,
             give_back: None,
         }
@@ -99,22 +102,35 @@ impl Ask {
         (self.quarantined_until > now).then(|| self.quarantined_until.since(now))
     }
 
-    /// It may have been granted before this call ran, without our having heard so. Calls about a key are answered in their order.
+    /// It may have been granted before this call ran, without our having heard so. Answers come in the order in which the store
+    /// ran what they answer.
     pub(crate) fn may_be_granted_before(&self, call: CallId) -> bool {
-        self.doubtful || self.open.iter().any(|open| *open < call)
+        self.unheard_until > StoreTime(0) || self.open.iter().any(|open| *open < call)
     }
 
-    /// The store does not know this tenure any more, which stands beside it.
-    pub(crate) fn note_gone(&mut self, tenure: u64, at: StoreTime) {
-        if self.gone.is_none_or(|(known, _)| known != tenure) {
-            self.gone = Some((tenure, at));
+    /// It was not granted by then.
+    fn waits_at(&mut self, at: StoreTime) {
+        if at > self.unheard_until {
+            self.unheard_until = StoreTime(0);
         }
+    }
+
+    /// The store does not know this tenure any more, which stands beside it,.
+    pub(crate) fn note_gone(&mut self, tenure: u64, known: u64) {
+        if self.gone.is_none_or(|(noted, _)| noted != tenure) {
+            self.gone = Some((tenure, known));
+        }
+    }
+
+    /// The store knows the tenure beside it, whatever it said before: it lost data, and has them again.
+    pub(crate) fn note_stands(&mut self) {
+        self.gone = None;
     }
 
     /// Whether what it was granted began after this tenure was gone, by more than fences are reserved ahead of the store's time:
     /// then that did not grow, but ended.
     fn came_after(&self, tenure: u64, first: Fence) -> bool {
-        self.gone.is_some_and(|(gone, at)| gone == tenure && first > at.0 + FENCE_LEAD_MAX_US + 2)
+        self.gone.is_some_and(|(gone, known)| gone == tenure && first > known + FENCE_LEAD_MAX_US + 2)
     }
 
     /// A copy of it may run after that instant.
@@ -242,6 +258,7 @@ impl Engine {
             }
             Outcome::Unknown(_) => {
                 ask.doubtful = true;
+                ask.unheard_until = ask.refuse_after;
                 ask.again_at = now + ASK_RETRY;
                 return;
             }
@@ -249,6 +266,9 @@ impl Engine {
         let read_whole = !matches!(reply, Reply::TooLate | Reply::ClockRegressed);
         if read_whole && ask.give_back.is_some_and(|(_, first)| call >= first) {
             ask.give_back = None;
+        }
+        if matches!(reply, Reply::Queued(_) | Reply::Quarantined { .. }) {
+            ask.waits_at(at);
         }
         match reply {
             Reply::Granted(mut tenancy) => {

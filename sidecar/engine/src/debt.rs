@@ -2,13 +2,13 @@
 //!
 //! Owns their repetition and their end. Must not know why something is given back.
 
+use crate::certainty::ttl_covering;
 use crate::effect::LostReason;
 use crate::engine::Engine;
 use crate::link::{Sent, SentKind};
 use crate::model::{AskId, Time};
 use crate::mutant::Mutant;
 use crate::store::{CallId, Op, Outcome, REFUSE_AFTER, Reply, Return, Tenancy};
-use crate::tenure::ttl_covering;
 use std::time::Duration;
 
 /// A debt whose payment was not acknowledged is sent again after this long, while the link is up.

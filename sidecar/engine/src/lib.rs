@@ -52,10 +52,12 @@ mod hint;
 mod force;
 mod link;
 mod timers;
+mod certainty;
 pub mod circumstances;
 pub mod view;
 pub mod mutant;
 
+pub use certainty::tenure_covering;
 pub use config::Config;
 pub use cycle::{Cycle, Edge};
 pub use effect::{
@@ -69,4 +71,3 @@ pub use input::{
 };
 pub use model::*;
 pub use reentry::INNER_HANDLES_MAX;
-pub use tenure::tenure_covering;

@@ -7,6 +7,7 @@
 //! turn. Must not know how a store keeps a success.
 
 use crate::ask::Ask;
+use crate::certainty::deadline;
 use crate::effect::{EventKind, LostReason, Refusal, Reply};
 use crate::engine::Engine;
 use crate::input::{Acquire, Finish};
@@ -16,7 +17,6 @@ use crate::model::{AskId, Fence, RequestId, SessionId, Space, StoreTime, Time};
 use crate::mutant::Mutant;
 use crate::pin::Pin;
 use crate::store::{Finish as FinishOp, Op, REFUSE_AFTER, Success};
-use crate::tenure::deadline;
 use std::collections::BTreeMap;
 use std::time::Duration;
 

@@ -4,6 +4,7 @@
 //! writes to one register, of which one is outstanding at a time (P7). Must not know how the store keeps values, nor what
 //! becomes of watches: that is `register_watch`.
 
+use crate::certainty::ttl_covering;
 use crate::effect::{Effect, Refusal, Reply};
 use crate::engine::Engine;
 use crate::input::{LeaseName, RegisterAct, RegisterRequest};
@@ -14,7 +15,6 @@ use crate::register_watch::{Watcher, Watches};
 use crate::store::{
     self, Bound, Condition, Fault, Known, Op, Outcome, REFUSE_AFTER, ReadRegister, WriteRegister,
 };
-use crate::tenure::ttl_covering;
 use crate::timers::Timer;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;

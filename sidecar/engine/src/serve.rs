@@ -3,13 +3,13 @@
 //! Owns the decision about the head of the queue, and what follows from it for the store: ask, renew, give back. Must
 //! not know how requests came or how answers leave.
 
+use crate::certainty::ttl_covering;
 use crate::effect::{Effect, LostReason, Path, Refusal, Reply};
 use crate::engine::Engine;
 use crate::grant;
 use crate::input::Life;
 use crate::model::{Mode, Time, WHOLE};
 use crate::mutant::Mutant;
-use crate::tenure::ttl_covering;
 use std::time::Duration;
 
 /// What stands between the head of the queue and its lease.

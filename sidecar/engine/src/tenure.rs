@@ -3,18 +3,17 @@
 //! Owns deadlines (P4), renewal, retention (P10, P11), the closing and the death of tenures (P8). Must not know how a
 //! tenure was won (`ask`) or who is served under it (`serve`).
 
+use crate::certainty::{deadline, over_by};
 use crate::effect::{Effect, LostReason, Notice};
 use crate::engine::Engine;
 use crate::fence::Fences;
 use crate::interest::Interest;
 use crate::link::{Sent, SentKind};
-use crate::model::{AskId, StoreTime, Time};
+use crate::model::{AskId, Fence, StoreTime, Time};
 use crate::mutant::Mutant;
-use crate::store::{CallId, Fault, Op, Outcome, Renew, Reply, Return, Tenancy};
+use crate::store::{CallId, FENCE_LEAD_MAX_US, Fault, Op, Outcome, Renew, Reply, Return, Tenancy};
 use std::time::Duration;
 
-/// What the host's clock may lose on the store's, besides one percent (A1).
-const CLOCK_MARGIN: Duration = Duration::from_millis(6);
 /// A renewal that was not applied is tried again after this long, while the link is up.
 const RENEW_RETRY: Duration = Duration::from_millis(100);
 /// Keys held beyond this many stretch the tenure's time to live in proportion (P13).
@@ -26,6 +25,8 @@ pub(crate) struct Tenure {
     pub(crate) units: u32,
     /// Past this it is dead, whatever the store says later.
     pub(crate) deadline: Time,
+    /// By the store's time it stands no longer than this; unknown after a renewal that may have been applied.
+    over_by: Option<StoreTime>,
     pub(crate) fences: Fences,
     /// Another sidecar waits.
     pub(crate) interest: Option<Box<Interest>>,
@@ -81,26 +82,14 @@ impl Tenure {
         self.renew_at = self.retry_at;
     }
 
+    /// Whether it was over before the store granted what has this fence: a tenure that grew was not.
+    fn ended_before(&self, first: Fence) -> bool {
+        self.over_by.is_some_and(|over| first > over.0 + FENCE_LEAD_MAX_US + 2)
+    }
+
     pub(crate) fn is_idle(&self) -> bool {
         self.idle_until < Time::MAX
     }
-}
-
-/// The deadline that an answer proves: from before the request was sent, less what the clocks may differ (P4).
-pub(crate) fn deadline(sent: Time, remaining: Duration) -> Time {
-    sent + (remaining - remaining / 100).saturating_sub(CLOCK_MARGIN)
-}
-
-/// The time to live to ask for, so that [`deadline`] comes out at least `span` later.
-pub(crate) fn ttl_covering(span: Duration) -> Duration {
-    (span + CLOCK_MARGIN) * 100 / 99 + Duration::from_millis(1)
-}
-
-/// The longest time to live that a tenure is ever asked for, where no lease, and no unit of a rate, is bound for more than `span`;
-/// more for keys by the hundred thousand aside (P13).
-pub fn tenure_covering(span: Duration) -> Duration {
-    // One percent for units of a rate, and what an answer may travel.
-    ttl_covering(span + span / 100 + Duration::from_secs(1))
 }
 
 impl Engine {
@@ -120,6 +109,11 @@ impl Engine {
 
     /// The store says that this tenure stands. Takes the place of an older one of this resource (growth).
     pub(crate) fn install(&mut self, now: Time, resource: usize, seq: u64, sent: Time, tenancy: Tenancy) {
+        let beside = self.resources[resource].tenure.as_ref();
+        if beside.is_some_and(|older| older.seq != seq && older.ended_before(tenancy.range.first)) {
+            self.kill_tenure(now, resource, LostReason::Store);
+        }
+        let over_by = over_by(&self.link, tenancy.remaining);
         let deadline = self.proven_deadline(now, sent, tenancy.remaining);
         let doubted = !self.link.is_proof(sent);
         let renew_at = if doubted { now } else { self.renewal_due(resource, sent) };
@@ -134,6 +128,7 @@ impl Engine {
             seq,
             units: tenancy.units,
             deadline,
+            over_by,
             fences: Fences::new(tenancy.range, r.issued),
             interest: None,
             served: 0,
@@ -291,6 +286,7 @@ impl Engine {
     /// The answer to a renewal.
     pub(crate) fn renew_answered(&mut self, now: Time, call: CallId, sent: Sent, outcome: Outcome) {
         let resource = sent.resource;
+        let known = self.link.floor();
         let r = &mut self.resources[resource];
         let unheard = r.ask.as_mut().filter(|ask| ask.may_be_granted_before(call));
         let open_question = unheard.is_some() || !r.debts.is_empty();
@@ -308,6 +304,8 @@ impl Engine {
                 }
                 tenure.doubted &= !self.link.is_proof(sent.at);
                 tenure.confirmed = sent.at;
+                tenure.over_by = over_by(&self.link, remaining);
+                r.ask.iter_mut().for_each(|ask| ask.note_stands());
                 if !contended {
                     tenure.interest = None;
                 }
@@ -318,11 +316,11 @@ impl Engine {
                 }
             }
             // The tenure may have grown into the id of an ask whose answer is still to come.
-            Outcome::Applied { at, reply: Reply::Gone } if open_question => {
+            Outcome::Applied { reply: Reply::Gone, .. } if open_question => {
                 tenure.retry_after(now, RENEW_RETRY);
                 // With a debt it may have grown into something else, too.
                 if let Some(ask) = unheard.filter(|_| r.debts.is_empty()) {
-                    ask.note_gone(sent.seq, at);
+                    ask.note_gone(sent.seq, known);
                 }
             }
             Outcome::Applied { reply: Reply::Forced { seq, .. }, .. } => {
@@ -338,8 +336,10 @@ impl Engine {
                 self.alarm_clock(resource);
             }
             Outcome::NotApplied(Fault::Corrupt(_)) => tenure.retry_after(now, RENEW_RETRY * 10),
-            Outcome::Applied { .. } | Outcome::NotApplied(_) | Outcome::Unknown(_) => {
+            Outcome::Applied { .. } | Outcome::NotApplied(_) => tenure.retry_after(now, RENEW_RETRY),
+            Outcome::Unknown(_) => {
                 tenure.retry_after(now, RENEW_RETRY);
+                tenure.over_by = None;
             }
         }
     }
@@ -469,25 +469,5 @@ impl Engine {
     pub(crate) fn alarm_clock(&mut self, resource: usize) {
         let key = self.resources[resource].key.clone();
         self.effects.push_back(Effect::AlarmStoreClock { key });
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_deadline_counts_from_the_sending_less_both_margins() {
-        let sent = Time::ZERO + Duration::from_secs(100);
-        assert_eq!(deadline(sent, Duration::from_secs(10)).since(sent), Duration::from_millis(9_894));
-        assert_eq!(deadline(sent, Duration::from_millis(5)), sent);
-    }
-
-    #[test]
-    fn the_asked_ttl_covers_the_span() {
-        for ms in [1, 100, 30_000, 3_600_000] {
-            let span = Duration::from_millis(ms);
-            assert!(deadline(Time::ZERO, ttl_covering(span)) >= Time::ZERO + span, "{ms} ms");
-        }
     }
 }

@@ -2,15 +2,19 @@
 
 mod world;
 
-use sidelock_engine::store::{Call, FENCE_LEAD_MAX_US, Fault, Op, Outcome, Queued, Reply as Answer, Tenancy};
+use sidelock_engine::store::{
+    Call, FENCE_LEAD_MAX_US, Fault, Op, Outcome, Queued, REFUSE_AFTER, Reply as Answer, Tenancy,
+};
 use sidelock_engine::{
     Acquire, Config, FenceRange, Incarnation, Input, LeaseName, LostReason, Mode, Refusal, Release, Reply,
-    RequestId, WHOLE,
+    RequestId, StoreTime, WHOLE,
 };
 use std::time::Duration;
 use world::{SESSION, World, acquire, granted};
 
 const LATER: Duration = Duration::from_secs(4);
+/// When the share's tenure is granted.
+const FIRST_GRANT: StoreTime = StoreTime(1_000_001_000_000);
 
 /// The call of this kind that it sends next; others are left out.
 fn next(world: &mut World, is_it: fn(&Op) -> bool) -> Call {
@@ -101,4 +105,58 @@ fn beside_an_ask_whose_answer_was_lost_the_grant_tells() {
         world.answer(&more, Answer::Granted(tenancy));
         assert_eq!(stands(&mut world), grew, "reserved {reserved_after} us after");
     }
+}
+
+/// Its machine's clock stood still: the ask is granted before any renewal is told that it is gone.
+#[test]
+fn what_was_granted_after_the_store_ended_it_is_another_one() {
+    let lead = FENCE_LEAD_MAX_US + 2;
+    let cases = [(0, false, true), (lead, false, true), (lead + 1, false, false), (lead + 1, true, true)];
+    for (late, extended, grew) in cases {
+        let (mut world, renewal, again) = held_and_wanted();
+        let over = FIRST_GRANT + Duration::from_millis(10_001);
+        if extended {
+            // Perhaps.
+            world.input(Input::Store { call: renewal.id, outcome: Outcome::Unknown(Fault::Down) });
+        }
+        let range = FenceRange { first: over.0 + late, last: over.0 + late + 4_000 };
+        let tenancy = Tenancy { units: WHOLE, remaining: Duration::from_secs(10), range, contended: false };
+        let outcome = Outcome::Applied { at: StoreTime(range.first), reply: Answer::Granted(tenancy) };
+        world.input(Input::Store { call: again.id, outcome });
+        assert_eq!(stands(&mut world), grew, "{late} us after, extended: {extended}");
+    }
+}
+
+/// Copies of which nothing was heard can not run any more, and it waits.
+#[test]
+fn what_waits_was_not_granted_whatever_was_not_heard() {
+    let (mut world, renewal, again) = held_and_wanted();
+    world.input(Input::Store { call: again.id, outcome: Outcome::Unknown(Fault::Down) });
+    world.now = world.now + REFUSE_AFTER + Duration::from_millis(1);
+    world.input(Input::Tick);
+    let more = ask(&mut world);
+    world.answer(&more, queued());
+    world.answer(&renewal, Answer::Gone);
+    assert!(!stands(&mut world));
+}
+
+/// A store that lost its data may have them again: what it extends is there.
+#[test]
+fn what_is_renewed_again_was_not_gone() {
+    let (mut world, renewal, again) = held_and_wanted();
+    world.input(Input::Store { call: again.id, outcome: Outcome::Unknown(Fault::Down) });
+    world.answer(&renewal, Answer::Gone);
+    world.now = world.now + LATER / 4;
+    world.input(Input::Tick);
+    let renewal = next(&mut world, |op| matches!(op, Op::Renew(_)));
+    world.input(Input::Tick);
+    let remaining = Duration::from_secs(10);
+    world.answer(&renewal, Answer::Renewed { remaining, range: None, contended: false });
+    world.now = world.now + LATER / 4;
+    world.input(Input::Tick);
+    let more = ask(&mut world);
+    let first = world.store_time().0;
+    let range = FenceRange { first, last: first + 4_000 };
+    world.answer(&more, Answer::Granted(Tenancy { units: WHOLE, remaining, range, contended: false }));
+    assert!(stands(&mut world));
 }
