@@ -107,6 +107,11 @@ impl Book {
         !bounds.strict && self.flushed_at.is_some_and(|flushed| at <= flushed + bounds.longest)
     }
 
+    /// What the store knew to be over it may have forgotten with its data.
+    pub(super) fn lost_data_lately(&self, at: At, bounds: &Bounds) -> bool {
+        self.flushed_at.is_some_and(|flushed| at <= flushed + bounds.settle)
+    }
+
     /// Whether a lease with this fence stood, or stands, on a tenure that was taken by order (P19).
     pub(super) fn was_forced(&self, lease: Req, fence: u64) -> bool {
         self.force_of(lease, fence).is_some()
@@ -189,6 +194,12 @@ impl Book {
             }
             Event::Forced { sidecar, key, last } => {
                 self.forces.push(Force { sidecar, key, last, forgotten: false });
+            }
+            // Where the store's clock went back and a key was forgotten tokens come again; that they may not otherwise is another
+            // rule. From now on they stand for this.
+            Event::Reserved { sidecar, key, first, .. } => {
+                self.forces
+                    .retain(|force| (force.sidecar, force.key) != (sidecar, key) || first > force.last);
             }
             _ => {}
         }

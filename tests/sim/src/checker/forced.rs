@@ -145,6 +145,14 @@ mod tests {
     }
 
     #[test]
+    fn tokens_that_came_again_stand_for_what_reserved_them_last() {
+        let again = |first| Event::Reserved { sidecar: 0, key: 0, first, last: 200 };
+        let next = Event::Issued { lease: NEXT, fence: 111, deadline: At(90_000_000_000) };
+        let tale = |first| broken(&[(2, force(110)), (3, again(first)), (4, next)]).contains(&Rule::Forced);
+        assert!(!tale(110) && tale(111));
+    }
+
+    #[test]
     fn a_sidecar_that_was_cut_off_may_never_have_heard() {
         let disturbed = Event::Disturbed { sidecar: 0, until: At(19_000_000_000) };
         assert_eq!(broken(&[(10_000, disturbed), (20_000, force(100)), (20_010, deprived(false))]), []);

@@ -435,12 +435,14 @@ pub enum Event {
         /// The token.
         fence: u64,
     },
-    /// The store holds a place or a tenure for a sidecar that has forgotten the key, with nothing under way about it.
+    /// The store holds a place or a tenure for a sidecar that has given up asking for it.
     Haunted {
         /// The sidecar.
         sidecar: u32,
         /// The key.
         key: u32,
+        /// It knows nothing of the key any more: nothing is under way that will take this away.
+        forgotten: bool,
     },
     /// The store lost its data.
     Flushed,

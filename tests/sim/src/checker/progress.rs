@@ -32,7 +32,7 @@ struct KeyState {
     busy_until: At,
     /// Units of a rate that were granted come back by then.
     cooled: At,
-    /// A sidecar died, or had forgotten what the store holds for it: that is free by then.
+    /// A sidecar died, or had given up what the store holds for it since a loss of data: that is free by then.
     recovered: At,
     /// Tries that were refused though nobody held or asked meanwhile.
     odd_tries: Vec<Req>,
@@ -95,8 +95,8 @@ impl Progress {
                 self.idle(at, key as usize, book, bounds, found);
                 slot(&mut self.keys, key).last_dropped = at;
             }
-            // Nobody renews it, as if its owner were dead. Whether it may be there is another rule's business.
-            Event::Haunted { key, .. } => {
+            // Nobody renews it, as if its owner were dead. What prevents that is only lost with the data.
+            Event::Haunted { key, .. } if book.lost_data_lately(at, bounds) => {
                 let state = slot(&mut self.keys, key);
                 state.recovered = state.recovered.max(recovered_by(at, bounds));
             }

@@ -59,9 +59,8 @@ impl StoreTruth {
                 });
             }
             // What the store knew to be over it forgot with its data.
-            Event::Haunted { sidecar, key }
-                if bounds.clocks_agree
-                    && book.flushed_at.is_none_or(|flushed| flushed + bounds.settle < at) =>
+            Event::Haunted { sidecar, key, forgotten: true }
+                if bounds.clocks_agree && !book.lost_data_lately(at, bounds) =>
             {
                 found.add(Rule::Ghost, || {
                     format!("key {key}: the store holds something for sidecar {sidecar}, which knows nothing of it")

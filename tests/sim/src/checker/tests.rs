@@ -405,7 +405,7 @@ fn a_dead_sidecar_costs_its_longest_tenure_and_a_second() {
 
 #[test]
 fn what_comes_back_after_a_loss_of_data_costs_no_more() {
-    let haunted = Event::Haunted { sidecar: 0, key: 0 };
+    let haunted = Event::Haunted { sidecar: 0, key: 0, forgotten: true };
     let flushed = |at| {
         let mut tale = handover_at(at, haunted);
         tale.0.records.insert(0, Record { at: ms(0), event: Event::Flushed });
@@ -436,7 +436,7 @@ fn a_try_fails_only_where_somebody_holds() {
 
 #[test]
 fn what_a_sidecar_forgot_does_not_come_back() {
-    let haunted = Event::Haunted { sidecar: 0, key: 0 };
+    let haunted = Event::Haunted { sidecar: 0, key: 0, forgotten: true };
     let mut tale = Tale::new();
     tale.add(9_000, haunted).breaks(Rule::Ghost);
     let mut tale = Tale::new();

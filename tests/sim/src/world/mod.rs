@@ -13,6 +13,7 @@ mod clients;
 mod clock;
 mod counters;
 mod dice;
+mod ghosts;
 mod groups;
 mod holding;
 mod modes;

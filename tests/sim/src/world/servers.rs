@@ -121,7 +121,7 @@ impl Plan {
             (Trouble::Flush, 0.5, 2),
             (Trouble::StoreAway, 0.3, 2),
             (Trouble::Freeze, 0.2, 1),
-            (Trouble::Force, 0.95, 9),
+            (Trouble::Force, 1.0, 12),
         ] {
             if dice.chance(likely) {
                 for _ in 0..dice.between(1, most) {
@@ -249,6 +249,13 @@ impl World {
         if self.servers.is_some() && self.dice.chance(0.6) {
             (0..self.hosts.len()).for_each(|host| self.deafen(host));
             self.flush_within(Duration::from_millis(900), Duration::from_millis(2_500));
+        }
+    }
+
+    /// What was just reserved is forgotten, before others reserve more: nothing else tells them that it is taken.
+    pub(crate) fn flush_after_reserving(&mut self) {
+        if !self.healed && self.dice.chance(0.001) {
+            self.flush_within(Duration::ZERO, Duration::from_millis(3));
         }
     }
 

@@ -183,6 +183,7 @@ impl World {
             let (first, last) = (is.range.first, is.range.last);
             if let Some(servers) = &mut self.servers {
                 servers.note_reserved(key, is.id, last);
+                self.flush_after_reserving();
             }
             self.log.record(Event::Reserved { sidecar, key, first, last });
         }
