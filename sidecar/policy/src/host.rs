@@ -13,8 +13,10 @@ use std::sync::Arc;
 use wasmtime::component::Linker;
 use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
 
-/// Instances at a time: those that run, those that are prepared, and those of versions that are on their way out.
-const INSTANCES_MAX: u32 = 256;
+/// Instances at a time: those that run, those that are prepared, and those of versions that are on their way out. The
+/// longest chain of compiled guests has a quarter of them prepared, and another version of it as many. Each is address space for
+/// its largest memory, and nothing else until it is used.
+const INSTANCES_MAX: u32 = 512;
 /// What a component of Python or JavaScript is made of: its runtime, its libraries, the adapters between them.
 const CORE_INSTANCES_PER_COMPONENT_MAX: u32 = 64;
 const MEMORIES_PER_COMPONENT_MAX: u32 = 4;

@@ -22,10 +22,12 @@ use wasmtime::component::InstancePre;
 
 /// What anything may take while a policy is loaded: nobody waits for that.
 pub(crate) const LOADING: Span = Span::Whole(Duration::from_secs(2));
-/// An instance that takes longer to make than this is prepared ahead.
+/// An instance that takes longer to make than this is not made on a thread on which others wait, unless none is to be prepared.
 const DEAR: Duration = Duration::from_micros(30);
-/// How many of such. A burst of more waits for its policy's lane.
+/// Instances prepared ahead, of those that are dear: a burst of more waits for its policy's lane.
 const PREPARED: u32 = 8;
+/// … of the others, which spares most requests the making: a burst of more has them made on its way.
+const PREPARED_CHEAP: u32 = 4;
 /// How many instances are made to measure one: the fastest counts, since a busy machine makes none faster.
 pub(crate) const MEASURED: usize = 5;
 
@@ -33,9 +35,10 @@ pub(crate) const MEASURED: usize = 5;
 pub(crate) struct Plugin {
     mould: Arc<Mould<Policy>>,
     stock: Stock<Policy>,
+    is_dear: bool,
     pace: Pace,
     deadline: Duration,
-    pub(crate) lane: Lane,
+    pub(crate) lane: Arc<Lane>,
     pub(crate) code: Arc<Code>,
     pub(crate) wanted: Vec<Wanted>,
     pub(crate) measured: Measured,
@@ -136,12 +139,14 @@ impl Plugin {
         let mut mould = mould(host, &code, settings, PolicyPre::new)?;
         let (wanted, measured) = trial(&mut mould, MEASURED)?;
         let mould = Arc::new(mould);
-        let prepared = settings.prepared.unwrap_or(if measured.fresh > DEAR { PREPARED } else { 0 });
-        let stock = Stock::filled(mould.clone(), LOADING, prepared as usize);
-        let lane = Lane::new(settings.name.clone());
+        let is_dear = measured.fresh > DEAR;
+        let prepared = settings.prepared.unwrap_or(if is_dear { PREPARED } else { PREPARED_CHEAP });
+        let lane = Arc::new(Lane::new(settings.name.clone()));
+        let stock = Stock::filled(mould.clone(), lane.clone(), LOADING, prepared as usize);
         Ok(Plugin {
             mould,
             stock,
+            is_dear,
             pace: Pace::default(),
             deadline: settings.deadline.unwrap_or(DEADLINE),
             lane,
@@ -157,16 +162,18 @@ impl Plugin {
         match place {
             Place::Here if !self.pace.is_quick() => None,
             Place::Here => {
-                if let Some(prepared) = self.stock.take(&self.lane) {
+                if let Some(prepared) = self.stock.take() {
                     let mut asked = self.ask(prepared, request, Span::Slice);
                     self.stock.bury(asked.spent.take());
                     return self.unless_over(asked);
                 }
-                if self.stock.wanted() > 0 {
+                if self.is_dear && self.stock.wanted() > 0 {
                     return None;
                 }
                 match Instance::fresh(&self.mould, Span::Slice) {
                     Ok((fresh, _)) => self.unless_over(self.ask(fresh, request, Span::Slice)),
+                    // Others may have gone when it is its turn there.
+                    Err(Stop::Fault(Fault::Room(_))) => None,
                     Err(stop) => self.unless_over(Asked::failed(stop)),
                 }
             }
@@ -181,7 +188,7 @@ impl Plugin {
     }
 
     fn decide_in(&self, request: &Request, span: Span) -> Asked<Decision> {
-        let instance = match self.stock.take(&self.lane) {
+        let instance = match self.stock.take() {
             Some(prepared) => prepared,
             // Beginning a runtime may take longer than a decision: the deadline is the decision's.
             None => match Instance::fresh(&self.mould, LOADING) {

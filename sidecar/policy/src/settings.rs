@@ -49,7 +49,8 @@ pub struct Settings {
     pub settings: String,
     /// What it can look up.
     pub tables: Tables,
-    /// Instances prepared ahead; if it is not said, as many as the cost of making one asks for.
+    /// Instances prepared ahead; if it is not said, 8 of a guest that takes long to begin, 4 of another. With 0, each is made for
+    /// its call.
     pub prepared: Option<u32>,
     /// Where an observer's lines go; without it, to the log.
     pub output: Option<PathBuf>,

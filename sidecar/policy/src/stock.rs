@@ -1,7 +1,8 @@
 //! Instances prepared ahead.
 //!
-//! Owns how many there are. A guest whose runtime takes long to begin (JavaScript, Python) is begun before it is asked, by its
-//! policy's lane; each is used once, and taken apart by the lane as well. Must not know what they are asked.
+//! Owns how many there are. They are begun before they are asked, by their policy's lane, which a guest whose runtime takes long
+//! to begin (JavaScript, Python) can not do without; each is used once, and taken apart by the lane as well. Must not know what
+//! they are asked.
 
 use crate::bindings::World;
 use crate::inside::Span;
@@ -15,6 +16,7 @@ pub(crate) struct Stock<W: World>(Arc<Shelf<W>>);
 
 struct Shelf<W: World> {
     mould: Arc<Mould<W>>,
+    lane: Arc<Lane>,
     /// What making one may take.
     span: Span,
     wanted: usize,
@@ -25,18 +27,18 @@ struct Shelf<W: World> {
 }
 
 impl<W: World> Stock<W> {
-    /// Prepares `wanted` instances now, each within `span`.
-    pub(crate) fn filled(mould: Arc<Mould<W>>, span: Span, wanted: usize) -> Stock<W> {
+    /// Prepares `wanted` instances now, each within `span`; later ones on the lane.
+    pub(crate) fn filled(mould: Arc<Mould<W>>, lane: Arc<Lane>, span: Span, wanted: usize) -> Stock<W> {
         let ready = Mutex::new(Vec::with_capacity(wanted));
         let (spent, filling) = Default::default();
-        let shelf = Shelf { mould, span, wanted, ready, spent, filling };
-        shelf.fill();
+        let shelf = Shelf { mould, lane, span, wanted, ready, spent, filling };
+        while shelf.make_one() {}
         Stock(Arc::new(shelf))
     }
 
     /// One that is ready, if there is one. When half of them are gone, the lane makes others: to wake it for each would take
     /// as long as a decision.
-    pub(crate) fn take(&self, lane: &Lane) -> Option<Instance<W>> {
+    pub(crate) fn take(&self) -> Option<Instance<W>> {
         if self.0.wanted == 0 {
             return None;
         }
@@ -44,20 +46,13 @@ impl<W: World> Stock<W> {
             let mut ready = self.0.ready.lock().unwrap_or_else(PoisonError::into_inner);
             (ready.pop(), ready.len())
         };
-        if left <= self.0.wanted / 2 && !self.0.filling.swap(true, SeqCst) {
-            match lane.reserve() {
-                Ok(slot) => {
-                    let shelf = self.0.clone();
-                    slot.put(move || shelf.fill());
-                }
-                // Somebody else will ask, when fewer wait.
-                Err(_) => self.0.filling.store(false, SeqCst),
-            }
+        if left <= self.0.wanted / 2 {
+            fill(&self.0);
         }
         taken
     }
 
-    /// For what is left of one that was taken: the lane drops it when it makes others.
+    /// For what is left of one that was taken: the lane drops it when it makes another.
     pub(crate) fn bury(&self, spent: Option<Spent>) {
         self.0.spent.lock().unwrap_or_else(PoisonError::into_inner).extend(spent);
     }
@@ -73,14 +68,40 @@ impl<W: World> Stock<W> {
     }
 }
 
-impl<W: World> Shelf<W> {
-    /// An instance that can not be made will be missed when it is asked for: then its fault is told.
-    fn fill(&self) {
-        self.filling.store(false, SeqCst);
-        drop(std::mem::take(&mut *self.spent.lock().unwrap_or_else(PoisonError::into_inner)));
-        while self.ready.lock().unwrap_or_else(PoisonError::into_inner).len() < self.wanted {
-            let Ok((instance, _)) = Instance::fresh(&self.mould, self.span) else { return };
-            self.ready.lock().unwrap_or_else(PoisonError::into_inner).push(instance);
+/// Has the lane make what is wanted, one at a time: requests that wait for the lane come in between.
+fn fill<W: World>(shelf: &Arc<Shelf<W>>) {
+    if shelf.filling.swap(true, SeqCst) {
+        return;
+    }
+    match shelf.lane.reserve() {
+        Ok(slot) => {
+            // The policy may be gone by then.
+            let shelf = Arc::downgrade(shelf);
+            slot.put(move || {
+                let Some(shelf) = shelf.upgrade() else { return };
+                shelf.filling.store(false, SeqCst);
+                if shelf.make_one() {
+                    fill(&shelf);
+                }
+            });
         }
+        // Somebody else will ask, when fewer wait.
+        Err(_) => shelf.filling.store(false, SeqCst),
+    }
+}
+
+impl<W: World> Shelf<W> {
+    /// Makes one, if one is wanted. Whether there was a reason to go on. An instance that can not be made will be missed when it
+    /// is asked for: then its fault is told.
+    fn make_one(&self) -> bool {
+        // First: until then they fill the room that there is for all instances. Nobody who has one to bury waits for that.
+        let spent = std::mem::take(&mut *self.spent.lock().unwrap_or_else(PoisonError::into_inner));
+        drop(spent);
+        if self.ready.lock().unwrap_or_else(PoisonError::into_inner).len() >= self.wanted {
+            return false;
+        }
+        let Ok((instance, _)) = Instance::fresh(&self.mould, self.span) else { return false };
+        self.ready.lock().unwrap_or_else(PoisonError::into_inner).push(instance);
+        true
     }
 }

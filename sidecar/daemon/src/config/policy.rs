@@ -49,7 +49,7 @@ pub struct Policy {
     /// The zone of its clock, by its name in the IANA database.
     #[serde(default = "utc")]
     pub timezone: String,
-    /// Instances prepared ahead; not said: as many as the cost of making one asks for.
+    /// Instances prepared ahead; not said: 8 of a guest that takes long to begin, 4 of another. With 0, each is made for its call.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prepared: Option<u32>,
     /// Tables that it can look things up in.

@@ -15,6 +15,14 @@ fn busy(turns: u32) -> Guest {
     ))
 }
 
+/// Takes so many turns to begin: where none is ready, it is made on its lane.
+fn dear(turns: u32) -> Guest {
+    let again = "(global.set $i (i32.sub (global.get $i) (i32.const 1))) (br_if $again (global.get $i))";
+    Guest::new()
+        .with(&format!("(global $i (mut i32) (i32.const {turns}))"))
+        .configure(&format!("(loop $again {again})"))
+}
+
 const LOOP: &str = "(loop $again (br $again))";
 
 #[test]
@@ -47,8 +55,8 @@ fn a_slow_policy_holds_up_only_those_who_ask_it() {
     let mut slow = shelf.put("slow", &Guest::new().admit(LOOP).policy());
     of_slow(&mut slow);
     // Made on its own lane each time: the slow one's is another.
-    let dear = Settings { prepared: Some(1), ..shelf.put("dear", &Guest::new().policy()) };
-    let chain = load(vec![slow, dear]).unwrap();
+    let other = Settings { prepared: Some(1), ..shelf.put("other", &dear(200_000).policy()) };
+    let chain = load(vec![slow, other]).unwrap();
     let Decided::Later(_slow) = chain.decide(request("slow")) else { panic!("not in a moment") };
     for _ in 0..200 {
         assert_eq!(decide(&chain, request("k")).denied, None);
@@ -76,7 +84,7 @@ fn too_many_that_wait_for_a_slow_policy_are_told_so() {
 
 #[test]
 fn prepared_instances_are_used_once_and_made_anew() {
-    let chain = alone(&Guest::new(), |settings| settings.prepared = Some(3));
+    let chain = alone(&dear(200_000), |settings| settings.prepared = Some(3));
     let mut at_once = 0;
     for _ in 0..300 {
         let decided = chain.decide(request("k"));
@@ -90,6 +98,20 @@ fn prepared_instances_are_used_once_and_made_anew() {
         assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", chain.inspect());
         std::thread::yield_now();
     }
+}
+
+#[test]
+fn whoever_waits_goes_before_what_is_prepared() {
+    // All of them together would take a quarter of a second.
+    let wanted = 96;
+    let chain = alone(&dear(6_000_000), |settings| settings.prepared = Some(wanted as u32));
+    let later = (0..10 * wanted).find_map(|_| match chain.decide(request("k")) {
+        Decided::Later(later) => Some(later),
+        Decided::Now(_) => None,
+    });
+    assert_eq!(later.expect("they are not made so fast").wait().unwrap().denied, None);
+    let ready = chain.inspect()[0].prepared.1;
+    assert!(ready < wanted / 2, "{ready} were made first");
 }
 
 #[test]
@@ -108,7 +130,7 @@ fn a_chain_that_is_replaced_twenty_times_a_second_loses_no_call() {
         vec![Settings::at(shelf.path("p")), Settings { prepared: Some(2), ..Settings::at(shelf.path("q")) }]
     };
     let versions =
-        [("one", "v1"), ("two", "v2")].map(|(code, text)| Guest::new().denies(code, text).policy());
+        [("one", "v1"), ("two", "v2")].map(|(code, text)| dear(200_000).denies(code, text).policy());
     shelf.put("p", &Guest::new().policy());
     shelf.put("q", &versions[0]);
     let chain = std::sync::Mutex::new(load(settings()).unwrap());
