@@ -3,6 +3,7 @@
 //! Owns asks, re-asks (P12) and withdrawals. Must not know who is granted what, nor repeat what was given up: that is a
 //! debt.
 
+use crate::certainty::reserved_after;
 use crate::effect::LostReason;
 use crate::engine::Engine;
 use crate::link::{Sent, SentKind};
@@ -10,8 +11,7 @@ use crate::model::{AskId, Fence, StoreTime, Time};
 use crate::mutant::Mutant;
 use crate::resource::Resource;
 use crate::store::{
-    Ask as AskOp, CallId, FENCE_LEAD_MAX_US, Fault, GiveBack, Op, Outcome, Queued, REFUSE_AFTER, Reply,
-    Return, Withdraw,
+    Ask as AskOp, CallId, Fault, GiveBack, Op, Outcome, Queued, REFUSE_AFTER, Reply, Return, Withdraw,
 };
 use crate::tenure::Tenure;
 use smallvec::SmallVec;
@@ -53,8 +53,8 @@ pub(crate) struct Ask {
     refuse_after: StoreTime,
     /// A copy of which nothing was heard may be applied until then: it may have been granted.
     unheard_until: StoreTime,
-    /// This tenure beside it was gone before any fence above this, unless it had grown into this.
-    gone: Option<(u64, u64)>,
+    /// The tenure beside it that the store did not know, and the latest store time at which that may have been said.
+    gone: Option<(u64, StoreTime)>,
     /// What goes back in the same step, until an ask that carried it was applied; and the first call that did.
     give_back: Option<(GiveBack, CallId)>,
 }
@@ -115,10 +115,10 @@ impl Ask {
         }
     }
 
-    /// The store does not know this tenure any more, which stands beside it,.
-    pub(crate) fn note_gone(&mut self, tenure: u64, known: u64) {
+    /// The store does not know this tenure any more, which stands beside it. That was no later than `by`.
+    pub(crate) fn note_gone(&mut self, tenure: u64, by: StoreTime) {
         if self.gone.is_none_or(|(noted, _)| noted != tenure) {
-            self.gone = Some((tenure, known));
+            self.gone = Some((tenure, by));
         }
     }
 
@@ -127,10 +127,9 @@ impl Ask {
         self.gone = None;
     }
 
-    /// Whether what it was granted began after this tenure was gone, by more than fences are reserved ahead of the store's time:
-    /// then that did not grow, but ended.
+    /// Whether what it was granted began after this tenure was gone: then that did not grow, but ended.
     fn came_after(&self, tenure: u64, first: Fence) -> bool {
-        self.gone.is_some_and(|(gone, known)| gone == tenure && first > known + FENCE_LEAD_MAX_US + 2)
+        self.gone.is_some_and(|(gone, by)| gone == tenure && reserved_after(first, by))
     }
 
     /// A copy of it may run after that instant.

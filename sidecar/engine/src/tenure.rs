@@ -3,7 +3,7 @@
 //! Owns deadlines (P4), renewal, retention (P10, P11), the closing and the death of tenures (P8). Must not know how a
 //! tenure was won (`ask`) or who is served under it (`serve`).
 
-use crate::certainty::{deadline, over_by};
+use crate::certainty::{deadline, over_by, reserved_after};
 use crate::effect::{Effect, LostReason, Notice};
 use crate::engine::Engine;
 use crate::fence::Fences;
@@ -11,7 +11,7 @@ use crate::interest::Interest;
 use crate::link::{Sent, SentKind};
 use crate::model::{AskId, Fence, StoreTime, Time};
 use crate::mutant::Mutant;
-use crate::store::{CallId, FENCE_LEAD_MAX_US, Fault, Op, Outcome, Renew, Reply, Return, Tenancy};
+use crate::store::{CallId, Fault, Op, Outcome, Renew, Reply, Return, Tenancy};
 use std::time::Duration;
 
 /// A renewal that was not applied is tried again after this long, while the link is up.
@@ -84,7 +84,7 @@ impl Tenure {
 
     /// Whether it was over before the store granted what has this fence: a tenure that grew was not.
     fn ended_before(&self, first: Fence) -> bool {
-        self.over_by.is_some_and(|over| first > over.0 + FENCE_LEAD_MAX_US + 2)
+        self.over_by.is_some_and(|over| reserved_after(first, over))
     }
 
     pub(crate) fn is_idle(&self) -> bool {
@@ -109,8 +109,8 @@ impl Engine {
 
     /// The store says that this tenure stands. Takes the place of an older one of this resource (growth).
     pub(crate) fn install(&mut self, now: Time, resource: usize, seq: u64, sent: Time, tenancy: Tenancy) {
-        let beside = self.resources[resource].tenure.as_ref();
-        if beside.is_some_and(|older| older.seq != seq && older.ended_before(tenancy.range.first)) {
+        let beside = self.resources[resource].tenure.as_ref().filter(|older| older.seq != seq);
+        if beside.is_some_and(|older| older.ended_before(tenancy.range.first)) {
             self.kill_tenure(now, resource, LostReason::Store);
         }
         let over_by = over_by(&self.link, tenancy.remaining);
@@ -286,7 +286,8 @@ impl Engine {
     /// The answer to a renewal.
     pub(crate) fn renew_answered(&mut self, now: Time, call: CallId, sent: Sent, outcome: Outcome) {
         let resource = sent.resource;
-        let known = self.link.floor();
+        // The floor may be ahead of the store's time, and fences with it.
+        let by = StoreTime(self.link.floor());
         let r = &mut self.resources[resource];
         let unheard = r.ask.as_mut().filter(|ask| ask.may_be_granted_before(call));
         let open_question = unheard.is_some() || !r.debts.is_empty();
@@ -320,7 +321,7 @@ impl Engine {
                 tenure.retry_after(now, RENEW_RETRY);
                 // With a debt it may have grown into something else, too.
                 if let Some(ask) = unheard.filter(|_| r.debts.is_empty()) {
-                    ask.note_gone(sent.seq, known);
+                    ask.note_gone(sent.seq, by);
                 }
             }
             Outcome::Applied { reply: Reply::Forced { seq, .. }, .. } => {

@@ -6,8 +6,8 @@ use sidelock_engine::store::{
     Call, FENCE_LEAD_MAX_US, Fault, Op, Outcome, Queued, REFUSE_AFTER, Reply as Answer, Tenancy,
 };
 use sidelock_engine::{
-    Acquire, Config, FenceRange, Incarnation, Input, LeaseName, LostReason, Mode, Refusal, Release, Reply,
-    RequestId, StoreTime, WHOLE,
+    Acquire, Config, Fence, FenceRange, Incarnation, Input, LeaseName, LostReason, Mode, Refusal, Release,
+    Reply, RequestId, StoreTime, WHOLE,
 };
 use std::time::Duration;
 use world::{SESSION, World, acquire, granted};
@@ -32,6 +32,12 @@ fn ask(world: &mut World) -> Call {
 
 fn queued() -> Answer {
     Answer::Queued(Queued { ahead: 0, retry: LATER * 2, holder: Some(Incarnation(2)) })
+}
+
+/// All of the key is granted, with fences from this on.
+fn all_of_it(first: Fence) -> Answer {
+    let (range, remaining) = (FenceRange { first, last: first + 4_000 }, Duration::from_secs(10));
+    Answer::Granted(Tenancy { units: WHOLE, remaining, range, contended: false })
 }
 
 /// A share is held, somebody waits for all of the key, and both have been told to the store anew: the renewal and the ask.
@@ -98,11 +104,7 @@ fn beside_an_ask_whose_answer_was_lost_the_grant_tells() {
         world.now = world.now + LATER / 4;
         world.input(Input::Tick);
         let more = ask(&mut world);
-        let range =
-            FenceRange { first: gone_at.0 + reserved_after, last: gone_at.0 + reserved_after + 4_000 };
-        let remaining = Duration::from_secs(10);
-        let tenancy = Tenancy { units: WHOLE, remaining, range, contended: false };
-        world.answer(&more, Answer::Granted(tenancy));
+        world.answer(&more, all_of_it(gone_at.0 + reserved_after));
         assert_eq!(stands(&mut world), grew, "reserved {reserved_after} us after");
     }
 }
@@ -119,9 +121,8 @@ fn what_was_granted_after_the_store_ended_it_is_another_one() {
             // Perhaps.
             world.input(Input::Store { call: renewal.id, outcome: Outcome::Unknown(Fault::Down) });
         }
-        let range = FenceRange { first: over.0 + late, last: over.0 + late + 4_000 };
-        let tenancy = Tenancy { units: WHOLE, remaining: Duration::from_secs(10), range, contended: false };
-        let outcome = Outcome::Applied { at: StoreTime(range.first), reply: Answer::Granted(tenancy) };
+        let first = over.0 + late;
+        let outcome = Outcome::Applied { at: StoreTime(first), reply: all_of_it(first) };
         world.input(Input::Store { call: again.id, outcome });
         assert_eq!(stands(&mut world), grew, "{late} us after, extended: {extended}");
     }
@@ -156,7 +157,6 @@ fn what_is_renewed_again_was_not_gone() {
     world.input(Input::Tick);
     let more = ask(&mut world);
     let first = world.store_time().0;
-    let range = FenceRange { first, last: first + 4_000 };
-    world.answer(&more, Answer::Granted(Tenancy { units: WHOLE, remaining, range, contended: false }));
+    world.answer(&more, all_of_it(first));
     assert!(stands(&mut world));
 }
