@@ -232,6 +232,7 @@ impl Fleet {
             diary: diary.clone(),
             origin_ns: self.clock.origin_ns(),
             seed: self.size.seed ^ (number << 32),
+            own: (self.size.shape == Shape::Linked).then(|| u32::try_from(host).expect("a few hosts")),
         };
         let pages = Pages { diary, died: None, stops: Vec::new() };
         let process =

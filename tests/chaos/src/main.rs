@@ -89,6 +89,8 @@ enum Verb {
         origin_ns: u64,
         #[arg(long)]
         seed: u64,
+        #[arg(long)]
+        own: Option<u32>,
     },
     /// Hold a key until killed.
     #[command(hide = true)]
@@ -105,8 +107,8 @@ fn main() -> ExitCode {
     let passed = match args.verb {
         None => run(&args.order),
         Some(Verb::Judge { file }) => judge(&file),
-        Some(Verb::Client { socket, register, diary, origin_ns, seed }) => {
-            live(&Orders { socket, register, diary, origin_ns, seed });
+        Some(Verb::Client { socket, register, diary, origin_ns, seed, own }) => {
+            live(&Orders { socket, register, diary, origin_ns, seed, own });
             Ok(true)
         }
         Some(Verb::Hold { socket, key }) => hold(&socket, &key),

@@ -104,8 +104,8 @@ pub struct Spell {
     pub host: usize,
     /// When it began.
     pub mended: At,
-    /// How long it lasted, if not to the end.
-    pub lasted: Option<Duration>,
+    /// When it was struck again, if it was.
+    pub struck: Option<At>,
 }
 
 impl Turns {
@@ -125,35 +125,38 @@ impl Turns {
     pub fn spells(&self) -> impl Iterator<Item = Spell> {
         self.0.iter().enumerate().filter(|(_, turn)| turn.works).map(|(index, turn)| {
             let struck = self.0[index..].iter().find(|later| later.host == turn.host && !later.works);
-            let lasted = struck.map(|struck| struck.at.since(turn.at));
-            Spell { host: turn.host, mended: turn.at, lasted }
+            Spell { host: turn.host, mended: turn.at, struck: struck.map(|turn| turn.at) }
         })
     }
 }
 
-/// From each time that a network was mended to the next grant of the sidecar behind it, which has this number in the history.
+/// The longest that a sidecar, which has this number in the history, granted nothing while its network worked again. Some client of
+/// it must always want what nobody else has. What it knew before runs out in time, so grants that go on are grants of the store.
 pub fn recoveries(history: &History, spells: &[(u32, Spell)], limit: Duration) -> Measured {
-    let spans = spells.iter().filter_map(|(sidecar, spell)| {
-        let took = next_grant(history, *sidecar, spell.mended).unwrap_or(Duration::MAX);
+    let mut answers = history.records.iter().filter(|record| matches!(record.event, Event::Answered { .. }));
+    let end = answers.next_back().map_or(At(0), |last| last.at);
+    let silences = spells.iter().filter_map(|&(sidecar, spell)| {
+        let until = spell.struck.unwrap_or(end);
         // One that was struck again before it had to be back says nothing.
-        (spell.lasted.is_none_or(|lasted| lasted >= limit) || took <= limit).then_some(took)
+        let says = until >= spell.mended + limit;
+        says.then(|| longest_silence(history, sidecar, spell.mended, until))
     });
-    let spans: Vec<_> = spans.collect();
-    let Some(slowest) = spans.iter().max().copied() else {
+    let silences: Vec<_> = silences.collect();
+    let Some(&longest) = silences.iter().max() else {
         return Measured { text: "no network was mended for long enough".into(), kept: false };
     };
-    let told = if slowest == Duration::MAX { "never".to_owned() } else { format!("{slowest:.1?}") };
-    let count = spans.len();
+    let count = silences.len();
     let text = format!(
-        "granted again after a sidecar's network was mended, the slowest of {count}: {told}, of at most {limit:?}"
+        "without a grant while a sidecar's network was mended, the longest of {count}: {longest:.1?}, of at most {limit:?}"
     );
-    Measured { text, kept: slowest <= limit }
+    Measured { text, kept: longest <= limit }
 }
 
-/// How long after `from` a sidecar granted something, and its client read it.
-fn next_grant(history: &History, sidecar: u32, from: At) -> Option<Duration> {
+/// The longest time from `from` to `until` in which no client read a grant of this sidecar.
+fn longest_silence(history: &History, sidecar: u32, from: At, until: At) -> Duration {
     let mut sessions = HashSet::new();
-    history.records.iter().find_map(|&Record { at, event }| {
+    let (mut last, mut longest) = (from, Duration::ZERO);
+    for &Record { at, event } in history.records.iter().take_while(|record| record.at < until) {
         match event {
             Event::Opened { session, sidecar: of, .. } if of == sidecar => {
                 sessions.insert(session);
@@ -161,12 +164,13 @@ fn next_grant(history: &History, sidecar: u32, from: At) -> Option<Duration> {
             Event::Answered { of, answer: Answer::Granted { deadline, .. } }
                 if at >= from && deadline > at && sessions.contains(&of.session) =>
             {
-                return Some(at.since(from));
+                longest = longest.max(at.since(last));
+                last = at;
             }
             _ => {}
         }
-        None
-    })
+    }
+    longest.max(until.since(last))
 }
 
 /// From the instant at which another server took a primary's place to the next grant, of whichever key.
@@ -190,38 +194,59 @@ pub fn resumption(history: &History, promoted: At, limit: Duration) -> Measured 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use sidelock_sim::checker::history::{Bounds, Req};
+    use sidelock_sim::checker::history::{Bounds, Refused, Req};
 
     const SECOND: u64 = 1_000_000_000;
 
     #[test]
-    fn a_recovery_is_the_next_grant_of_that_sidecar_and_no_other() {
+    fn a_network_works_from_its_mending_until_it_is_struck_again() {
         let mut turns = Turns::default();
         turns.mended(0, At(0));
-        turns.struck(0, At(SECOND));
-        turns.struck(0, At(2 * SECOND));
-        turns.mended(0, At(3 * SECOND));
-        turns.mended(0, At(4 * SECOND));
-        turns.struck(1, At(5 * SECOND));
-        turns.struck(0, At(6 * SECOND));
-        let spell = Spell { host: 0, mended: At(3 * SECOND), lasted: Some(Duration::from_secs(3)) };
-        assert_eq!(turns.spells().collect::<Vec<_>>(), [spell], "it is mended once, and struck at the end");
+        turns.struck(0, At(1));
+        turns.struck(0, At(2));
+        turns.mended(0, At(3));
+        turns.mended(0, At(4));
+        turns.struck(1, At(5));
+        turns.struck(0, At(6));
+        turns.mended(1, At(7));
+        let spells = [
+            Spell { host: 0, mended: At(3), struck: Some(At(6)) },
+            Spell { host: 1, mended: At(7), struck: None },
+        ];
+        assert_eq!(turns.spells().collect::<Vec<_>>(), spells, "it is mended once");
+    }
 
+    #[test]
+    fn a_silence_ends_with_a_grant_of_that_sidecar_and_no_other() {
         let opened = |session, sidecar| Event::Opened { session, sidecar, uid: 1 };
-        let granted = |session| Event::Answered {
-            of: Req { session, request: 0 },
-            answer: Answer::Granted { fence: 1, deadline: At(99 * SECOND) },
-        };
-        let events =
-            [(0, opened(1, 7)), (0, opened(2, 8)), (1, granted(1)), (4, granted(2)), (5, granted(1))];
+        let answer = |session, answer| Event::Answered { of: Req { session, request: 0 }, answer };
+        let granted = |session| answer(session, Answer::Granted { fence: 1, deadline: At(99 * SECOND) });
+        let over = answer(1, Answer::Granted { fence: 1, deadline: At(0) });
+        let refused = answer(2, Answer::Refused(Refused::Held));
+        let events = [
+            (0, opened(1, 7)),
+            (0, opened(2, 8)),
+            (1, granted(1)),
+            (4, granted(2)),
+            (4, over),
+            (5, granted(1)),
+            (6, granted(1)),
+            (9, refused),
+        ];
         let records = events.map(|(seconds, event)| Record { at: At(seconds * SECOND), event }).to_vec();
         let history = History { bounds: Bounds::default(), records };
-        let kept = |spell, limit| recoveries(&history, &[(7, spell)], Duration::from_secs(limit)).kept;
-        assert!(kept(spell, 2), "after two seconds");
-        assert!(!kept(spell, 1));
-        let short = Spell { lasted: Some(Duration::from_millis(500)), ..spell };
-        assert!(!kept(short, 1), "what says nothing proves nothing");
-        let never = Spell { mended: At(6 * SECOND), lasted: None, ..spell };
-        assert!(!kept(never, 60));
+        let kept = |(mended, struck): (u64, Option<u64>), limit| {
+            let [mended, struck] = [Some(mended), struck].map(|at| at.map(|seconds| At(seconds * SECOND)));
+            let spell = Spell { host: 0, mended: mended.expect("given"), struck };
+            recoveries(&history, &[(7, spell)], Duration::from_secs(limit)).kept
+        };
+        assert!(kept((3, Some(6)), 2), "after two seconds");
+        assert!(!kept((3, Some(6)), 1));
+        assert!(kept((3, Some(5)), 2), "struck again when it had to be back");
+        assert!(!kept((3, Some(4)), 2), "what says nothing proves nothing");
+        assert!(!kept((4, Some(8)), 1), "the last may not be long ago");
+        assert!(kept((4, Some(8)), 2));
+        assert!(kept((5, None), 3), "until somebody heard something for the last time");
+        assert!(!kept((5, None), 2));
     }
 }

@@ -5,7 +5,7 @@
 //! and is not in the value: the value then counts fewer than were taken.
 
 use crate::clock::Clock;
-use crate::wish::KEYS;
+use crate::wish::ALL_KEYS;
 use sidelock_sim::checker::history::{At, Event, Record};
 use std::fs::{Permissions, set_permissions};
 use std::io::{self, Read, Write};
@@ -38,7 +38,7 @@ struct Cell {
 /// All registers, and what happened to them.
 #[derive(Debug)]
 struct Shelf {
-    cells: [Cell; KEYS as usize],
+    cells: [Cell; ALL_KEYS as usize],
     records: Vec<Record>,
     clock: Clock,
 }
@@ -68,7 +68,7 @@ impl Register {
     pub fn serve(socket: &Path, clock: Clock) -> Register {
         let listener = UnixListener::bind(socket).expect("a socket in a folder of our own");
         set_permissions(socket, Permissions::from_mode(EVERYBODY)).expect("a socket of our own");
-        let cells = [Cell::default(); KEYS as usize];
+        let cells = [Cell::default(); ALL_KEYS as usize];
         let shelf = Arc::new(Mutex::new(Shelf { cells, records: Vec::new(), clock }));
         let shared = shelf.clone();
         thread::spawn(move || {

@@ -17,6 +17,7 @@ use fastrand::Rng;
 use sidelock_sim::checker::history::{Answer, At, Bounds, Event, History};
 use sidelock_sim::checker::{self, Violation};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::thread;
 use std::time::{Duration, Instant};
 
 /// After Redis is back, whatever happened to it, every key is granted within this (GUARANTEES, L6).
@@ -134,6 +135,10 @@ impl Course<'_> {
         }
         let healed = self.fleet.clock().now();
         let probes = probe::every_key(&self.fleet);
+        if self.plan.measure == Some(Measure::Recovery) {
+            // Clients go on until the network that was mended last must work again.
+            thread::sleep(PROMPT);
+        }
         let ended = self.fleet.dismiss_clients();
         if self.plan.measure == Some(Measure::SidecarDeath) {
             let measured = measure::sidecar_death(&mut self.fleet);
@@ -196,7 +201,7 @@ impl Course<'_> {
         self.fleet.note(Event::Rest(rest));
     }
 
-    /// Each sidecar whose network was mended grants soon.
+    /// Each sidecar whose network was mended grants soon, and goes on.
     fn look_at_recoveries(&mut self, merged: &Merged) {
         if self.plan.measure != Some(Measure::Recovery) {
             return;

@@ -7,8 +7,12 @@ use sidelock_sim::checker::history::{Acquire, Wait};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-/// Keys of a round.
+/// Keys of a round that anybody may want.
 pub const KEYS: u32 = DOZED + 1;
+/// Those, and one for each host of which only its own clients want it.
+pub const ALL_KEYS: u32 = KEYS + HOSTS_MAX;
+/// Hosts of a round, at most.
+const HOSTS_MAX: u32 = 8;
 /// The first of those keys that holders cling to for seconds, up to the last moment of a tenure that nobody renews. They are
 /// often held with every right, so nobody can demand that they are granted soon.
 pub const CLUNG: u32 = 8;
@@ -105,6 +109,22 @@ impl Wish {
             0 | 1 => Wish::clinging(dice),
             2..=5 => Wish::dozing(dice),
             _ => Wish::usual(dice),
+        }
+    }
+
+    /// The key that only clients of this host want: nobody elsewhere is ever in the way.
+    pub fn own(host: u32) -> Wish {
+        Wish {
+            key: KEYS + host,
+            units: ALL,
+            limit: ALL,
+            wait: Wait::Forever,
+            life: Life::Session,
+            patience: None,
+            hold: Duration::ZERO,
+            renews: false,
+            reckless: false,
+            end: End::Release,
         }
     }
 

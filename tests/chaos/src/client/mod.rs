@@ -11,6 +11,7 @@ use crate::clock::Clock;
 use crate::diary::Diary;
 use crate::fleet::this_program;
 use crate::register::Desk;
+use crate::wish::Wish;
 use fastrand::Rng;
 use sidelock_client::{Client, Scope};
 use std::cell::RefCell;
@@ -24,7 +25,7 @@ use tokio::task::LocalSet;
 use worker::Worker;
 
 /// Tasks of a client, each a sequential actor.
-const TASKS: u32 = 3;
+const TASKS: usize = 3;
 /// A request fails if there was no sidecar for so long.
 const UNREACHABLE_AFTER: Duration = Duration::from_secs(3);
 /// Between attempts to make the first connection: the sidecar may be down just now.
@@ -43,6 +44,8 @@ pub struct Orders {
     pub origin_ns: u64,
     /// What its dice begin with.
     pub seed: u64,
+    /// One task more wants nothing but the key of this host's own.
+    pub own: Option<u32>,
 }
 
 impl Orders {
@@ -52,6 +55,7 @@ impl Orders {
         command.arg("client").arg("--socket").arg(&self.socket);
         command.arg("--register").arg(&self.register).arg("--diary").arg(&self.diary);
         command.args(["--origin-ns", &self.origin_ns.to_string(), "--seed", &self.seed.to_string()]);
+        command.args(self.own.iter().flat_map(|host| ["--own".into(), host.to_string()]));
         command
     }
 }
@@ -67,13 +71,15 @@ pub fn live(orders: &Orders) {
         let Some(client) = connect(orders, stop.clone()).await else { return };
         let diary = Rc::new(RefCell::new(Diary::open(&orders.diary, Clock::since(orders.origin_ns))));
         let mut dice = Rng::with_seed(orders.seed);
-        let tasks: Vec<_> = (0..TASKS)
-            .map(|_| Worker {
+        let tasks: Vec<_> = std::iter::repeat_n(None, TASKS)
+            .chain(orders.own.map(|host| Some(Wish::own(host))))
+            .map(|only| Worker {
                 client: client.clone(),
                 diary: diary.clone(),
                 desk: Desk::at(&orders.register).expect("there is a register"),
                 dice: dice.fork(),
                 stop: stop.clone(),
+                only,
             })
             .map(|worker| tokio::task::spawn_local(worker.work()))
             .collect();

@@ -26,13 +26,15 @@ pub(super) struct Worker {
     pub(super) desk: Desk,
     pub(super) dice: Rng,
     pub(super) stop: watch::Receiver<bool>,
+    /// All that it ever wishes for, if it is one thing.
+    pub(super) only: Option<Wish>,
 }
 
 impl Worker {
     /// Until it is told to stop.
     pub(super) async fn work(mut self) {
         while !self.is_told_to_stop() {
-            let wish = Wish::draw(&mut self.dice);
+            let wish = self.only.unwrap_or_else(|| Wish::draw(&mut self.dice));
             match wish.life {
                 Life::Timed(ttl) => self.wish_timed(&wish, ttl).await,
                 _ => self.wish(&wish).await,
