@@ -281,7 +281,7 @@ impl Engine {
                     true => doubtful_until,
                     false => r.doubtful_until.max(doubtful_until),
                 };
-                if ended {
+                if ended && !Mutant::EndedGrew.is(self.config.mutant) {
                     self.kill_tenure(now, resource, LostReason::Store);
                 }
                 self.install(now, resource, seq, sent.at, tenancy);

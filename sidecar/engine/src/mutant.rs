@@ -32,6 +32,8 @@ pub enum Mutant {
     InputBeforeExpiry,
     /// P8, engine: a tenure still serves after its return was sent.
     ClosedTenureServes,
+    /// P8, engine: what is granted beside a tenure that ended is taken for its growth.
+    EndedGrew,
     /// P9, store: an ask takes free units though another entry is ahead.
     AskJumpsQueue,
     /// P9, engine: local waiters are served without end while another sidecar waits.
@@ -114,7 +116,7 @@ pub enum Mutant {
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Mutant; 52] = [
+    pub const ALL: [Mutant; 53] = [
         Mutant::FenceFromClock,
         Mutant::HandoffRepeatsFence,
         Mutant::HalfWrite,
@@ -128,6 +130,7 @@ impl Mutant {
         Mutant::TombstoneOnTenure,
         Mutant::InputBeforeExpiry,
         Mutant::ClosedTenureServes,
+        Mutant::EndedGrew,
         Mutant::AskJumpsQueue,
         Mutant::NoBudget,
         Mutant::FreeFirstGrant,

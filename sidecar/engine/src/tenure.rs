@@ -110,7 +110,8 @@ impl Engine {
     /// The store says that this tenure stands. Takes the place of an older one of this resource (growth).
     pub(crate) fn install(&mut self, now: Time, resource: usize, seq: u64, sent: Time, tenancy: Tenancy) {
         let beside = self.resources[resource].tenure.as_ref().filter(|older| older.seq != seq);
-        if beside.is_some_and(|older| older.ended_before(tenancy.range.first)) {
+        let ended = beside.is_some_and(|older| older.ended_before(tenancy.range.first));
+        if ended && !Mutant::EndedGrew.is(self.config.mutant) {
             self.kill_tenure(now, resource, LostReason::Store);
         }
         let over_by = over_by(&self.link, tenancy.remaining);

@@ -24,6 +24,7 @@ mod progress;
 mod rate;
 mod registers;
 mod rest;
+mod revived;
 mod store_truth;
 mod windows;
 #[cfg(test)]
@@ -47,6 +48,8 @@ use std::fmt;
 pub enum Rule {
     /// S2: conflicting leases are never held at the same time.
     Exclusion,
+    /// S2, S9: what a sidecar has handed out is over before it is served anew, if others had the key in between.
+    Revived,
     /// S2, on the sidecar's own side: nobody is granted before the last holder's end was decided.
     GrantBeforeEnd,
     /// Rates: in no window of `per` are there more units granted than the limit.
@@ -179,6 +182,7 @@ pub fn judge(history: &History) -> Judgement {
     let mut found = Findings::default();
     let mut book = Book::default();
     let mut windows = windows::Windows::default();
+    let mut revived = revived::Revived::default();
     let mut rates = rate::Rates::default();
     let mut groups = group::Groups::default();
     let mut fences = fences::Fences::default();
@@ -198,6 +202,7 @@ pub fn judge(history: &History) -> Judgement {
         book.see(record.at, &record.event, &mut found);
         answers::see(&record.event, &book, &mut found);
         windows.see(record.at, &record.event, &book, bounds, &mut found);
+        revived.see(&record.event, &book, bounds, &mut found);
         groups.see(record.at, &record.event, &book, &mut found);
         rates.see(record.at, &record.event, &book, bounds, &mut found);
         fences.see(record.at, &record.event, &book, bounds, &mut found);
