@@ -3,7 +3,7 @@
 -- Argument  '\3' incarnation:16 seq:8 keep:4 issued:8 tombstone:8                    (times in us, 0: no tombstone)
 -- Answers   returned | gone | taken (see force)
 -- Keeps     only exactly this tenure shrinks, however late or often this arrives (P7); with a tombstone, the ask that
---           made it can not come back, whatever the answer.
+--           made it does not wait any more and can not come back, whatever the answer.
 
 local function give_back(raw, arg)
     local me, seq, keep, issued, tombstone = unpack_at('<c16I8I4I8I8', arg, 2)
@@ -15,6 +15,7 @@ local function give_back(raw, arg)
     bury(record, me, seq, tombstone)
     local tenure, i = find(record.tenures, me, seq)
     if not tenure then
+        offer_on(record)
         local answer = taken_or_gone(record, me, seq)
         if keep == 0 then
             acknowledged(record, me, seq)

@@ -221,9 +221,22 @@ local function keep_units(record, tenure, i, keep, issued)
     end
 end
 
--- Remembers that asks up to this one are over (P7). No tombstone is wanted where `due` is 0.
+-- An ask does not wait any more.
+local function leave(record, inc, seq)
+    local _, place = find(record.queue, inc, seq)
+    if place then
+        table.remove(record.queue, place)
+    end
+end
+
+-- Remembers that asks up to this one are over (P7). A copy of it may have come after its tenure ended: nobody waits there. No
+-- tombstone is wanted where `due` is 0.
 local function bury(record, inc, seq, due)
-    if due == 0 or due < now then
+    if due == 0 then
+        return
+    end
+    leave(record, inc, seq)
+    if due < now then
         return
     end
     local done = of(record.done, inc)

@@ -12,10 +12,7 @@ local function withdraw(raw, arg)
     local record = raw and decode(raw) or blank(0)
     settle(record)
     bury(record, me, seq, tombstone)
-    local _, place = find(record.queue, me, seq)
-    if place then
-        table.remove(record.queue, place)
-    end
+    leave(record, me, seq)
     local forced = taken(record, me)
     if keep == 0 then
         acknowledged(record, me, seq)

@@ -401,6 +401,7 @@ impl Step<'_> {
     pub(crate) fn give_back(&mut self, op: &Return) -> Reply {
         self.bury(op.tenure, op.tombstone);
         let Some(i) = self.find(op.tenure) else {
+            self.offer_on();
             let answer = self.forced_or_gone(op.tenure);
             if op.keep == 0 {
                 self.acknowledged(op.tenure);
@@ -459,9 +460,10 @@ impl Step<'_> {
         None
     }
 
-    /// Remembers that asks up to this one are over (P7).
+    /// Remembers that asks up to this one are over (P7). A copy of it may have come after its tenure ended: nobody waits there.
     pub(crate) fn bury(&mut self, id: AskId, tombstone: Option<StoreTime>) {
         let Some(until) = tombstone else { return };
+        self.record.queue.retain(|entry| entry.id != id);
         if until < self.now || Mutant::NoTombstones.is(self.mutant) {
             return;
         }

@@ -20,6 +20,7 @@ pub(crate) const CASES: &[Case] = cases![
     a_tombstone_keeps_a_late_ask_out,
     a_tombstone_is_forgotten_in_time,
     a_return_that_finds_nothing_still_leaves_its_tombstone,
+    a_copy_that_came_after_its_tenure_ended_goes_with_the_return,
     a_tombstone_in_the_past_is_not_kept,
     a_tombstone_does_not_stop_newer_asks,
     a_withdrawn_entry_leaves_the_queue,
@@ -147,6 +148,35 @@ fn a_return_that_finds_nothing_still_leaves_its_tombstone(store: &mut dyn Subjec
     let tombstone = Some(store.now() + TTL);
     store.give(Return { tombstone, ..ret(A, 1) }).quietly(Reply::Gone);
     store.lock(A, 1).quietly(Reply::Stale);
+}
+
+fn a_copy_that_came_after_its_tenure_ended_goes_with_the_return(store: &mut dyn Subject) {
+    let mut short = ask(store, A, 1);
+    short.ttl = SHORT;
+    store.ask(short.clone()).granted();
+    store.lock(B, 1).queued();
+    store.wait(AFTER_SHORT);
+    // It takes the place behind B, which has the offer.
+    store.ask(short).queued();
+    store.lock(C, 1).queued();
+    let tombstone = Some(store.now() + TTL);
+    store.give(Return { tombstone, ..ret(A, 1) }).quietly(Reply::Gone);
+    store.lock(B, 1).granted();
+    store.give(ret(B, 1)).wakes(&[offer(C, 1)]);
+    store.lock(C, 1).granted();
+    // At the head it gives way at once.
+    store.give(ret(C, 1));
+    let mut short = ask(store, A, 2);
+    short.ttl = SHORT;
+    store.ask(short.clone()).granted();
+    store.wait(AFTER_SHORT);
+    store.lock(B, 2).granted();
+    store.ask(short).queued();
+    store.lock(C, 2).queued();
+    store.give(ret(B, 2)).wakes(&[offer(A, 2)]);
+    let done = store.give(Return { tombstone, ..ret(A, 2) });
+    assert_eq!(done.reply, Reply::Gone);
+    done.wakes(&[offer(C, 2)]);
 }
 
 fn a_tombstone_in_the_past_is_not_kept(store: &mut dyn Subject) {
