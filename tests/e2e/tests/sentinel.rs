@@ -88,6 +88,36 @@ fn a_primary_that_was_replaced_and_goes_on_answering_is_left() {
 }
 
 #[test]
+fn a_primary_that_is_replaced_when_it_has_just_become_one_is_left_too() {
+    let ensemble = Ensemble::start();
+    let (a, b) = (connected_to(&ensemble), connected_to(&ensemble));
+    let mut holder = Peer::greeted(a.socket());
+    assert_eq!(holder.acquires(try_lock(1, "held")), "granted");
+    let before = taken(&a, "k").expect("there is a primary");
+    let first = Instant::now();
+    let replaced = [(); 2].map(|()| {
+        let mut succession = ensemble.fail_over();
+        ensemble.await_successor(&mut succession, || ());
+        succession.old
+    });
+    let agreed = Instant::now();
+    assert_ne!(replaced[0], replaced[1]);
+    replaced.iter().for_each(|old| ensemble.await_left(*old, || ()));
+    println!(
+        "measured: both sidecars left {:.1?} after the sentinels agree, {:.1?} after the first failover",
+        agreed.elapsed(),
+        first.elapsed()
+    );
+    assert!(agreed.elapsed() < RECOVERY, "left after {:?}", agreed.elapsed());
+    for sidecar in [&a, &b] {
+        let (after, _) = until(RECOVERY, "grants go on", || taken(sidecar, "k"));
+        assert!(after > before, "{after} after {before}");
+    }
+    assert_eq!(b.request("POST", "/v1/locks/held", "").code(), "held");
+    assert!(releases(&mut holder), "its lease was not lost in any of this");
+}
+
+#[test]
 fn sentinels_that_are_away_are_passed_over() {
     let ensemble = Ensemble::start();
     let dead = format!("redis://127.0.0.1:{}", free_port());
