@@ -12,7 +12,7 @@ use std::time::Duration;
 /// Units of a rate stay bound for this much of its time: what clocks may differ, on both sides (A1).
 const COOLING_MAX: f64 = 1.02;
 
-/// An operation on a register is resolved so long after it was sent, whoever waits for it.
+/// An operation on a register, or the finish of a turn, is resolved so long after it was sent, whoever waits for it.
 const UNRESOLVED_MAX: Duration = Duration::from_millis(2100);
 
 /// One key, as the sidecars see it.
@@ -36,8 +36,8 @@ struct KeyState {
     recovered: At,
     /// Tries that were refused though nobody held or asked meanwhile.
     odd_tries: Vec<Req>,
-    /// Operations on a register that are bound to a lease of this key, and when they were sent: it stays taken until they
-    /// are resolved (P17).
+    /// Operations on a register that are bound to a lease of this key, and finishes of a turn, and when they were sent: it stays
+    /// taken until they are resolved (P17, P18), though the lease may end before.
     bound: Vec<(Req, At)>,
     /// Offers, by sidecar: since when.
     offers: Vec<(u32, At)>,
@@ -81,6 +81,11 @@ impl Progress {
             Event::Answered { of, answer: Answer::Refused(Refused::Held) } => self.held(of, book, found),
             Event::Sent { of, what: Sent::Register(Asked { under: Some(key), .. }) } => {
                 slot(&mut self.keys, key).bound.push((of, at));
+            }
+            Event::Sent { of, what: Sent::Finish { lease } } => {
+                if let Some((acquire, _)) = book.acquire(lease) {
+                    slot(&mut self.keys, acquire.key).bound.push((of, at));
+                }
             }
             Event::Answered { of, .. } => self.resolved(at, of),
             Event::Crashed { sidecar } => self.crashed(at, sidecar, bounds),

@@ -417,21 +417,28 @@ fn what_comes_back_after_a_loss_of_data_costs_no_more() {
 
 #[test]
 fn a_try_fails_only_where_somebody_holds() {
-    let refused = |held: bool| {
-        let mut tale = Tale::new();
+    let refused = |ends: bool, finishes: Option<u64>| {
+        let (mut tale, lease) = (Tale::new(), req(0, 0));
         tale.0.bounds.pushes_arrive = true;
-        tale.acquire(5_000, req(0, 0)).add(5_000, Event::Arrived { of: req(0, 0) });
-        tale.issued(5_000, req(0, 0), 100, 60_000);
-        if !held {
-            tale.add(5_001, Event::Done { lease: req(0, 0), lost: false });
+        tale.ask(5_000, lease, Acquire { turn: true, ..exclusive() })
+            .add(5_000, Event::Arrived { of: lease });
+        tale.issued(5_000, lease, 100, 60_000);
+        if let Some(sent) = finishes {
+            tale.add(sent, Event::Sent { of: req(0, 1), what: Sent::Finish { lease } });
+        }
+        if ends {
+            tale.add(8_001, Event::Done { lease, lost: true });
         }
         let of = req(2, 0);
-        tale.ask(5_010, of, Acquire { wait: Wait::Try, ..exclusive() }).add(5_010, Event::Arrived { of });
-        tale.add(5_040, Event::Dropped { of });
-        tale.add(5_041, Event::Answered { of, answer: Answer::Refused(Refused::Held) }).rules()
+        tale.ask(8_010, of, Acquire { wait: Wait::Try, ..exclusive() }).add(8_010, Event::Arrived { of });
+        tale.add(8_040, Event::Dropped { of });
+        tale.add(8_041, Event::Answered { of, answer: Answer::Refused(Refused::Held) }).rules()
     };
-    assert_eq!(refused(true), []);
-    assert_eq!(refused(false), [Rule::TryRefused]);
+    assert_eq!(refused(false, None), []);
+    assert_eq!(refused(true, None), [Rule::TryRefused]);
+    // A turn that ran out on its way to its end stays taken until that is known.
+    assert_eq!(refused(true, Some(8_000)), []);
+    assert_eq!(refused(true, Some(5_900)), [Rule::TryRefused]);
 }
 
 #[test]
