@@ -309,13 +309,13 @@ impl Engine {
         }
     }
 
-    /// The answer to an ask that is over. One that was given up has left a debt, which settles the matter; one that was
-    /// granted stands, but its second answer may know of a waiter who came after the first.
+    /// The answer to an ask that is over. One that was given up has left a debt, which settles the matter, and one that was
+    /// granted stands; but the answer may know of a waiter elsewhere, of whom our tenure has not heard.
     fn ask_repeated(&mut self, now: Time, sent: Sent, outcome: Outcome) {
         let tenure = self.resources[sent.resource].tenure.as_ref();
         if let Outcome::Applied { reply: Reply::Granted(tenancy), .. } = outcome
             && tenancy.contended
-            && tenure.is_some_and(|tenure| tenure.seq == sent.seq)
+            && tenure.is_some_and(|tenure| tenure.seq <= sent.seq)
         {
             self.learn_interest(now, sent.resource);
         }

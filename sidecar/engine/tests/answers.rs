@@ -3,12 +3,12 @@
 mod world;
 
 use sidelock_engine::store::{
-    Ask, Call, Condition, Fault, Known, Op, Order, Outcome, Queued, Reply as Answer, Success, Version,
-    WriteRegister,
+    Ask, Call, Condition, Fault, Known, Op, Order, Outcome, Queued, Reply as Answer, Success, Tenancy,
+    Version, WriteRegister,
 };
 use sidelock_engine::{
-    Acquire, AcquireAll, Align, AskId, Config, Etag, INNER_HANDLES_MAX, Incarnation, Input, Mode, Refusal,
-    RegisterAct, RegisterRequest, Reply, RequestId, Space, StoreTime, Time, WHOLE, Window,
+    Acquire, AcquireAll, Align, AskId, Config, Etag, FenceRange, INNER_HANDLES_MAX, Incarnation, Input, Mode,
+    Refusal, RegisterAct, RegisterRequest, Reply, RequestId, Space, StoreTime, Time, WHOLE, Window,
 };
 use std::time::Duration;
 use world::{SESSION, World, acquire, granted, key};
@@ -37,6 +37,28 @@ fn a_board_that_came_too_late_is_followed_by_one_of_the_same_number() {
         world.answer(&board, answer);
     }
     assert_eq!(numbers, [1, 2, 2, 2, 3]);
+}
+
+/// What is given up may have been granted, which the withdrawal settles; that others wait is known at once (L2).
+#[test]
+fn the_answer_to_an_ask_that_was_given_up_tells_of_others() {
+    for contended in [false, true] {
+        let mut world = World::new(Config::new(Incarnation(1)));
+        let share = |number| Acquire { mode: Mode::Shared, owner: None, ..acquire(number, "k") };
+        world.input(Input::Acquire(share(1)));
+        let ask = world.calls.pop_front().expect("the engine asks");
+        world.answer(&ask, granted(1));
+        world.input(Input::Acquire(Acquire { owner: None, ..acquire(2, "k") }));
+        let more = world.calls.pop_front().expect("it asks for more");
+        world.input(Input::Cancel { session: SESSION, request: RequestId(2) });
+        assert!(matches!(world.calls.pop_front().map(|call| call.op), Some(Op::Withdraw(_))));
+        let (range, remaining) = (FenceRange { first: 5_000, last: 9_000 }, Duration::from_secs(10));
+        world.answer(&more, Answer::Granted(Tenancy { units: WHOLE, remaining, range, contended }));
+        world.replies.clear();
+        world.input(Input::Acquire(share(3)));
+        let served = matches!(world.replies[..], [Reply::Granted(_)]);
+        assert_eq!(served, !contended, "{:?}", world.replies);
+    }
 }
 
 /// Every request that waits counts, of whatever kind: operations on registers beside the members of a group.
