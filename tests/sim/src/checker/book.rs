@@ -107,12 +107,6 @@ impl Book {
         !bounds.strict && self.flushed_at.is_some_and(|flushed| at <= flushed + bounds.longest)
     }
 
-    /// The store lost its data since this lease was granted, and others may be granted beside it. Not where the store is strict.
-    pub(super) fn forgotten_since_issue(&self, lease: Req, bounds: &Bounds) -> bool {
-        let issued = self.request(lease).and_then(|request| request.issued_at);
-        !bounds.strict && self.flushed_at >= issued
-    }
-
     /// What the store knew to be over it may have forgotten with its data.
     pub(super) fn lost_data_lately(&self, at: At, bounds: &Bounds) -> bool {
         self.flushed_at.is_some_and(|flushed| at <= flushed + bounds.settle)

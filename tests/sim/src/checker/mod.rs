@@ -202,7 +202,7 @@ pub fn judge(history: &History) -> Judgement {
         book.see(record.at, &record.event, &mut found);
         answers::see(&record.event, &book, &mut found);
         windows.see(record.at, &record.event, &book, bounds, &mut found);
-        revived.see(&record.event, &book, bounds, &mut found);
+        revived.see(record.at, &record.event, &book, bounds, &mut found);
         groups.see(record.at, &record.event, &book, &mut found);
         rates.see(record.at, &record.event, &book, bounds, &mut found);
         fences.see(record.at, &record.event, &book, bounds, &mut found);

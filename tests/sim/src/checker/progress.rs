@@ -115,7 +115,7 @@ impl Progress {
         }
     }
 
-    /// This operation, if it was one on a register, is resolved.
+    /// This operation, if it was one on a register or a finish, is resolved.
     fn resolved(&mut self, at: At, of: Req) {
         for state in &mut self.keys {
             let before = state.bound.len();

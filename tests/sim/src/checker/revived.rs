@@ -1,10 +1,10 @@
 //! A sidecar that is served anew, after others had the key, has ended what it had handed out before.
 //!
 //! Owns that, whatever any clock showed: the order of tokens alone says who came after whom. That nobody is granted beside
-//! another while clocks agree is with the windows.
+//! another while clocks agree is with the windows, and what an operator took with the forced unlocks.
 
 use super::book::Book;
-use super::history::{Bounds, Event, Req};
+use super::history::{At, Bounds, Event, Req};
 use super::{Findings, Rule, slot};
 
 /// A lease that its sidecar counts as live.
@@ -27,10 +27,10 @@ pub(super) struct Revived {
 }
 
 impl Revived {
-    pub(super) fn see(&mut self, event: &Event, book: &Book, bounds: &Bounds, found: &mut Findings) {
+    pub(super) fn see(&mut self, at: At, event: &Event, book: &Book, bounds: &Bounds, found: &mut Findings) {
         match *event {
             Event::Issued { lease, fence, .. } if bounds.store_clock_monotone => {
-                self.issued(lease, fence, book, bounds, found);
+                self.issued(at, (lease, fence), book, bounds, found);
             }
             Event::Shared { lease } => self.each_of(lease, book, |live| {
                 live.units = 1;
@@ -48,13 +48,20 @@ impl Revived {
         }
     }
 
-    fn issued(&mut self, lease: Req, fence: u64, book: &Book, bounds: &Bounds, found: &mut Findings) {
+    fn issued(
+        &mut self,
+        at: At,
+        (lease, fence): (Req, u64),
+        book: &Book,
+        bounds: &Bounds,
+        found: &mut Findings,
+    ) {
         let Some((acquire, sidecar)) = book.acquire(lease) else {
             return;
         };
         let new = Live { lease, sidecar, fence, units: acquire.units, limit: acquire.limit, overtaken: None };
         let live = slot(&mut self.live, acquire.key);
-        for old in live.iter_mut() {
+        for old in live.iter_mut().filter(|old| !book.was_forced(old.lease, old.fence)) {
             match old.overtaken {
                 Some(between) if old.sidecar == sidecar && between < fence => {
                     let old = old.lease;
@@ -66,7 +73,7 @@ impl Revived {
                     });
                 }
                 // What a store has forgotten it may grant to others until those who have it hear of that (S6).
-                None if conflict(old, &new) && !book.forgotten_since_issue(old.lease, bounds) => {
+                None if conflict(old, &new) && !book.has_amnesia(at, bounds) => {
                     old.overtaken = Some(fence);
                 }
                 _ => {}
@@ -84,9 +91,10 @@ fn conflict(old: &Live, new: &Live) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::history::{Acquire, At, Event, History, Record, Sent};
+    use super::super::history::{Acquire, Event, History, Record, Sent};
     use super::super::tests::exclusive;
     use super::*;
+    use std::time::Duration;
 
     /// Two leases of one sidecar, and between them one of another.
     const FIRST: Req = Req { session: 0, request: 0 };
@@ -103,16 +111,17 @@ mod tests {
         Event::Done { lease, lost: true }
     }
 
-    /// Whether these events, one a millisecond, break the rule; first and last want a share, who comes between them so many units.
+    /// Whether these events, one a second, break the rule; first and last want a share, who comes between them so many units.
     fn breaks(units: u32, strict: bool, events: &[Event]) -> bool {
         let opened = |session| Event::Opened { session, sidecar: session, uid: 1 };
         let sent = |of, units| Event::Sent { of, what: Sent::Acquire(Acquire { units, ..exclusive() }) };
         let begin =
             [opened(0), opened(1), sent(FIRST, 1), sent(BETWEEN, units), sent(NEXT, 1), sent(AGAIN, 1)];
         let records = begin.iter().chain(events).zip(0..);
-        let records =
-            records.map(|(&event, ms): (_, u64)| Record { at: At(ms * 1_000_000), event }).collect();
-        let bounds = Bounds { strict, ..Bounds::default() };
+        let records = records
+            .map(|(&event, second): (_, u64)| Record { at: At(second * 1_000_000_000), event })
+            .collect();
+        let bounds = Bounds { strict, longest: Duration::from_secs(2), ..Bounds::default() };
         let found = super::super::check(&History { bounds, records });
         found.iter().any(|violation| violation.rule == Rule::Revived)
     }
@@ -150,7 +159,18 @@ mod tests {
         let [first, between, next] = [issued(FIRST, 100), issued(BETWEEN, 101), issued(NEXT, 102)];
         assert!(!breaks(ALL, false, &[first, Event::Flushed, between, next]));
         assert!(breaks(ALL, true, &[first, Event::Flushed, between, next]));
-        assert!(breaks(ALL, false, &[Event::Flushed, first, between, next]), "that was before");
+        // What its tenure was granted for is over then, whenever it was handed out.
+        assert!(!breaks(ALL, false, &[Event::Flushed, first, between, next]));
+        let heard = Event::Arrived { of: BETWEEN };
+        assert!(breaks(ALL, false, &[first, Event::Flushed, heard, heard, between, next]));
         assert!(breaks(ALL, false, &[first, between, Event::Flushed, next]), "that was after");
+    }
+
+    #[test]
+    fn what_an_operator_took_is_another_rules() {
+        let [first, between, next] = [issued(FIRST, 100), issued(BETWEEN, 101), issued(NEXT, 102)];
+        let force = |last| Event::Forced { sidecar: 0, key: 0, last };
+        assert!(!breaks(ALL, true, &[first, force(100), between, Event::Flushed, next]));
+        assert!(breaks(ALL, true, &[first, force(99), between, Event::Flushed, next]), "that was not it");
     }
 }
