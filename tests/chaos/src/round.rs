@@ -108,8 +108,9 @@ struct Course<'a> {
 impl Course<'_> {
     fn new<'a>(round: &Round, options: &Options, report: &'a mut Report) -> Course<'a> {
         let plan = round.planned(options.span);
-        let clients =
-            if plan.measure == Some(Measure::Handover) { 0 } else { options.clients.max(plan.clients_min) };
+        // Each sidecar has some.
+        let least = plan.clients_min.max(options.sidecars);
+        let clients = if plan.measure == Some(Measure::Handover) { 0 } else { options.clients.max(least) };
         let fleet = Fleet::start(Size {
             sidecars: options.sidecars,
             clients,

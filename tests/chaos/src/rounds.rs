@@ -48,7 +48,7 @@ pub enum Measure {
     Handover,
     /// From the death of a sidecar to the next grant elsewhere.
     SidecarDeath,
-    /// From the mending of a sidecar's network to its next grant, each time.
+    /// The longest time without a grant of a sidecar whose network was mended, until it is struck again.
     Recovery,
 }
 
