@@ -21,6 +21,10 @@ use std::time::Duration;
 const REASK_EVERY: Duration = Duration::from_secs(1);
 /// An entry in the store's queue lives for so many re-ask intervals.
 const ENTRY_TTL_INTERVALS: u32 = 3;
+/// Whoever has many ahead asks again this much less often.
+const REASK_STRETCH_MAX: u32 = 5;
+/// A place in the queue that nobody refreshes stands no longer.
+pub(crate) const PLACE_MAX: Duration = REASK_EVERY.saturating_mul(REASK_STRETCH_MAX * ENTRY_TTL_INTERVALS);
 /// A try waits at least so long for a recall to be obeyed (P10). A holder that can not obey says so at once, so this is
 /// spent only where a message was lost, or a machine too busy to pass four of them on.
 const GRACE_MIN: Duration = Duration::from_millis(100);
@@ -144,7 +148,7 @@ impl Ask {
 }
 
 fn reask_interval(ahead: u32) -> Duration {
-    REASK_EVERY * (ahead / 8 + 1).min(5)
+    REASK_EVERY * (ahead / 8 + 1).min(REASK_STRETCH_MAX)
 }
 
 /// When a place in the queue is refreshed. All asks of a sidecar fall on the same instants, so that they leave as one

@@ -155,7 +155,7 @@ impl Engine {
             Some(tenure) if tenure.seq < seq => {
                 let kept = tenancy.units;
                 tenancy.units = kept.min(tenure.units);
-                self.install(now, resource, seq, sent.at, tenancy);
+                self.rename_tenure(now, resource, seq, sent.at, tenancy);
                 if tenancy.units < kept {
                     // What went back since the withdraw was sent went back under a name that was over.
                     let r = &self.resources[resource];

@@ -2,7 +2,7 @@
 //!
 //! Owns the arithmetic of units. Must not know sessions or effects.
 
-use crate::ask::Ask;
+use crate::ask::{Ask, PLACE_MAX};
 use crate::debt::Debt;
 use crate::model::{Fence, Key, Mode, StoreTime, Time, WHOLE};
 use crate::queue::Queue;
@@ -66,9 +66,10 @@ impl Resource {
             && self.debts.is_empty()
     }
 
-    /// How long the end of a tenure must be remembered by the store, if at all.
+    /// How long the end of a tenure must be remembered by the store, if at all. One that is past takes the place of a copy that
+    /// ran with it.
     pub(crate) fn tombstone(&self, store_now: StoreTime) -> Option<StoreTime> {
-        Some(self.doubtful_until).filter(|&until| until > store_now)
+        Some(self.doubtful_until).filter(|&until| until + PLACE_MAX > store_now)
     }
 
     /// Units of the tenure under which no lease lives.

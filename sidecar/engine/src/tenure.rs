@@ -82,9 +82,10 @@ impl Tenure {
         self.renew_at = self.retry_at;
     }
 
-    /// Whether it was over before the store granted what has this fence: a tenure that grew was not.
+    /// Whether it was over before the store granted what has this fence: a tenure that grew was not. Where that is not known,
+    /// one in doubt was.
     fn ended_before(&self, first: Fence) -> bool {
-        self.over_by.is_some_and(|over| reserved_after(first, over))
+        self.over_by.map_or(self.doubted, |over| reserved_after(first, over))
     }
 
     pub(crate) fn is_idle(&self) -> bool {
@@ -152,6 +153,28 @@ impl Engine {
             self.learn_interest(now, resource);
         }
         self.extend_leases(now, resource);
+    }
+
+    /// The store knows our tenure, or what is left of it, by another name: that is no turn of ours, and the budget goes on.
+    pub(crate) fn rename_tenure(
+        &mut self,
+        now: Time,
+        resource: usize,
+        seq: u64,
+        sent: Time,
+        tenancy: Tenancy,
+    ) {
+        let older = self.resources[resource].tenure.as_mut();
+        let older = older.filter(|older| !older.ended_before(tenancy.range.first));
+        let budget = older.map(|older| (older.served, older.interest.take()));
+        self.install(now, resource, seq, sent, tenancy);
+        if let (Some((served, interest)), Some(tenure)) = (budget, &mut self.resources[resource].tenure) {
+            tenure.served = served;
+            tenure.interest = interest.filter(|_| tenancy.contended);
+            if tenancy.contended {
+                self.learn_interest(now, resource);
+            }
+        }
     }
 
     /// Renewals at a third of the time to live, spread by resource so that they do not come as one wave (P13).

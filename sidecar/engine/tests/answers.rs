@@ -51,13 +51,18 @@ fn the_answer_to_an_ask_that_was_given_up_tells_of_others() {
         world.input(Input::Acquire(Acquire { owner: None, ..acquire(2, "k") }));
         let more = world.calls.pop_front().expect("it asks for more");
         world.input(Input::Cancel { session: SESSION, request: RequestId(2) });
-        assert!(matches!(world.calls.pop_front().map(|call| call.op), Some(Op::Withdraw(_))));
+        let withdrawal = world.calls.pop_front().expect("it gives that up");
+        assert!(matches!(withdrawal.op, Op::Withdraw(_)));
         let (range, remaining) = (FenceRange { first: 5_000, last: 9_000 }, Duration::from_secs(10));
         world.answer(&more, Answer::Granted(Tenancy { units: WHOLE, remaining, range, contended }));
         world.replies.clear();
         world.input(Input::Acquire(share(3)));
         let served = matches!(world.replies[..], [Reply::Granted(_)]);
         assert_eq!(served, !contended, "{:?}", world.replies);
+        // The share goes on under another name, which is no turn of ours.
+        world.answer(&withdrawal, Answer::Granted(Tenancy { units: 1, remaining, range, contended }));
+        world.input(Input::Acquire(share(4)));
+        assert_eq!(world.replies.len(), if contended { 0 } else { 2 }, "{:?}", world.replies);
     }
 }
 

@@ -113,18 +113,27 @@ fn beside_an_ask_whose_answer_was_lost_the_grant_tells() {
 #[test]
 fn what_was_granted_after_the_store_ended_it_is_another_one() {
     let lead = FENCE_LEAD_MAX_US + 2;
-    let cases = [(0, false, true), (lead, false, true), (lead + 1, false, false), (lead + 1, true, true)];
-    for (late, extended, grew) in cases {
+    let (no, perhaps) = (false, true);
+    let cases = [
+        (0, no, "awake", true),
+        (lead, no, "awake", true),
+        (lead + 1, no, "awake", false),
+        (lead + 1, perhaps, "awake", true),
+        (lead + 1, perhaps, "slept", false),
+    ];
+    for (late, extended, host, grew) in cases {
         let (mut world, renewal, again) = held_and_wanted();
         let over = FIRST_GRANT + Duration::from_millis(10_001);
+        if host == "slept" {
+            world.input(Input::ClockStepped);
+        }
         if extended {
-            // Perhaps.
             world.input(Input::Store { call: renewal.id, outcome: Outcome::Unknown(Fault::Down) });
         }
         let first = over.0 + late;
         let outcome = Outcome::Applied { at: StoreTime(first), reply: all_of_it(first) };
         world.input(Input::Store { call: again.id, outcome });
-        assert_eq!(stands(&mut world), grew, "{late} us after, extended: {extended}");
+        assert_eq!(stands(&mut world), grew, "{late} us after, extended: {extended}, {host}");
     }
 }
 
