@@ -221,11 +221,11 @@ local function keep_units(record, tenure, i, keep, issued)
     end
 end
 
--- An ask does not wait any more.
-local function leave(record, inc, seq)
-    local _, place = find(record.queue, inc, seq)
+-- Exactly this one is not in the list any more.
+local function drop(list, inc, seq)
+    local _, place = find(list, inc, seq)
     if place then
-        table.remove(record.queue, place)
+        table.remove(list, place)
     end
 end
 
@@ -235,7 +235,7 @@ local function bury(record, inc, seq, due)
     if due == 0 then
         return
     end
-    leave(record, inc, seq)
+    drop(record.queue, inc, seq)
     if due < now then
         return
     end
@@ -265,8 +265,5 @@ end
 
 -- Its sidecar has ended everything that stood on this tenure.
 local function acknowledged(record, inc, seq)
-    local _, i = find(record.forced, inc, seq)
-    if i then
-        table.remove(record.forced, i)
-    end
+    drop(record.forced, inc, seq)
 end

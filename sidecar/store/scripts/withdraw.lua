@@ -12,7 +12,7 @@ local function withdraw(raw, arg)
     local record = raw and decode(raw) or blank(0)
     settle(record)
     bury(record, me, seq, tombstone)
-    leave(record, me, seq)
+    drop(record.queue, me, seq)
     local forced = taken(record, me)
     if keep == 0 then
         acknowledged(record, me, seq)
