@@ -82,10 +82,10 @@ impl Tenure {
         self.renew_at = self.retry_at;
     }
 
-    /// Whether it was over before the store granted what has this fence: a tenure that grew was not. Where that is not known,
-    /// one in doubt was.
+    /// Whether it was surely over before the store granted what has this fence: a tenure that grew was not, and where units of a
+    /// rate still cool under it, taking it for over would free them.
     fn ended_before(&self, first: Fence) -> bool {
-        self.over_by.map_or(self.doubted, |over| reserved_after(first, over))
+        self.over_by.is_some_and(|over| reserved_after(first, over))
     }
 
     pub(crate) fn is_idle(&self) -> bool {

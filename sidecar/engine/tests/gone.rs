@@ -118,8 +118,10 @@ fn what_was_granted_after_the_store_ended_it_is_another_one() {
         (0, no, "awake", true),
         (lead, no, "awake", true),
         (lead + 1, no, "awake", false),
+        (lead + 1, no, "slept", false),
         (lead + 1, perhaps, "awake", true),
-        (lead + 1, perhaps, "slept", false),
+        // Nobody is told that it is over, nor are units of a rate freed, while it may stand.
+        (lead + 1, perhaps, "slept", true),
     ];
     for (late, extended, host, grew) in cases {
         let (mut world, renewal, again) = held_and_wanted();
