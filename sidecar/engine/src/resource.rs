@@ -66,8 +66,8 @@ impl Resource {
             && self.debts.is_empty()
     }
 
-    /// How long the end of a tenure must be remembered by the store, if at all. One that is past takes the place of a copy that
-    /// ran with it.
+    /// How long the end of a tenure must be remembered by the store, if at all. Where that is past, a copy of its ask may still have
+    /// a place in the queue, which goes with it.
     pub(crate) fn tombstone(&self, store_now: StoreTime) -> Option<StoreTime> {
         Some(self.doubtful_until).filter(|&until| until + PLACE_MAX > store_now)
     }

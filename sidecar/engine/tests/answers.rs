@@ -7,8 +7,9 @@ use sidelock_engine::store::{
     Version, WriteRegister,
 };
 use sidelock_engine::{
-    Acquire, AcquireAll, Align, AskId, Config, Etag, FenceRange, INNER_HANDLES_MAX, Incarnation, Input, Mode,
-    Refusal, RegisterAct, RegisterRequest, Reply, RequestId, Space, StoreTime, Time, WHOLE, Window,
+    Acquire, AcquireAll, Align, AskId, Config, Etag, FenceRange, INNER_HANDLES_MAX, Incarnation, Input,
+    LeaseName, Mode, Refusal, RegisterAct, RegisterRequest, Release, Reply, RequestId, Space, StoreTime,
+    Time, WHOLE, Window,
 };
 use std::time::Duration;
 use world::{SESSION, World, acquire, granted, key};
@@ -63,6 +64,35 @@ fn the_answer_to_an_ask_that_was_given_up_tells_of_others() {
         world.answer(&withdrawal, Answer::Granted(Tenancy { units: 1, remaining, range, contended }));
         world.input(Input::Acquire(share(4)));
         assert_eq!(world.replies.len(), if contended { 0 } else { 2 }, "{:?}", world.replies);
+    }
+}
+
+/// A copy of an ask that ran when its tenure had ended has a place in the queue, which the tombstone takes away: so that is sent as
+/// long as such a place may stand, and no longer (P7).
+#[test]
+fn what_was_asked_twice_leaves_a_tombstone_until_no_copy_can_have_a_place() {
+    let (place_max, moment) = (Duration::from_secs(15), Duration::from_millis(1));
+    for (after, told) in [(Duration::ZERO, true), (place_max - moment, true), (place_max, false)] {
+        let mut world = World::new(Config::new(Incarnation(1)));
+        world.input(Input::Acquire(Acquire { owner: None, ..acquire(1, "k") }));
+        let first = world.calls.pop_front().expect("the engine asks");
+        let queued = Queued { ahead: 0, retry: Duration::from_secs(5), holder: Some(Incarnation(2)) };
+        world.answer(&first, Answer::Queued(queued));
+        world.now = world.now + Duration::from_secs(2);
+        world.input(Input::Tick);
+        let again = world.calls.pop_front().expect("and again");
+        let Op::Ask(Ask { refuse_after, .. }) = again.op else { panic!("{again:?}") };
+        let (range, remaining) = (FenceRange { first: 5, last: 4_000 }, place_max * 4);
+        world.answer(&again, Answer::Granted(Tenancy { units: WHOLE, remaining, range, contended: true }));
+        let until = refuse_after.0 - world.store_time().0;
+        world.now = world.now + Duration::from_micros(until) + after;
+        let lease = LeaseName::Session(RequestId(1));
+        world.input(Input::Release(Release { session: SESSION, request: RequestId(2), lease }));
+        let returned = world.calls.iter().find_map(|call| match &call.op {
+            Op::Return(back) => Some(back.tombstone),
+            _ => None,
+        });
+        assert_eq!(returned, Some(told.then_some(refuse_after)), "{after:?} after it");
     }
 }
 

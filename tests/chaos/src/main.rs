@@ -11,6 +11,7 @@ use sidelock_chaos::pods;
 use sidelock_chaos::round::{self, Options, Report};
 use sidelock_chaos::rounds::{CALM, DIVIDED, ENDURANCE, ROUNDS, Round};
 use sidelock_chaos::store::Shape;
+use sidelock_chaos::wish::HOSTS_MAX;
 use sidelock_client::Client;
 use sidelock_sim::checker::history::History;
 use sidelock_sim::checker::{self, Rule};
@@ -50,7 +51,7 @@ struct Order {
     #[arg(long, default_value_t = 4)]
     seconds: u64,
     /// Sidecars of each round
-    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u8).range(2..=8))]
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u8).range(2..=i64::from(HOSTS_MAX)))]
     sidecars: u8,
     /// Clients of each round
     #[arg(long, default_value_t = 6, value_parser = clap::value_parser!(u16).range(2..=512))]

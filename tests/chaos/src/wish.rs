@@ -12,7 +12,7 @@ pub const KEYS: u32 = DOZED + 1;
 /// Those, and one for each host of which only its own clients want it.
 pub const ALL_KEYS: u32 = KEYS + HOSTS_MAX;
 /// Hosts of a round, at most.
-const HOSTS_MAX: u32 = 8;
+pub const HOSTS_MAX: u32 = 8;
 /// The first of those keys that holders cling to for seconds, up to the last moment of a tenure that nobody renews. They are
 /// often held with every right, so nobody can demand that they are granted soon.
 pub const CLUNG: u32 = 8;

@@ -174,6 +174,9 @@ fn a_copy_that_came_after_its_tenure_ended_goes_with_the_return(store: &mut dyn 
     store.ask(short).queued();
     store.lock(C, 2).queued();
     store.give(ret(B, 2)).wakes(&[offer(A, 2)]);
+    // Also where no other copy can come any more.
+    let tombstone = Some(store.now());
+    store.wait(Duration::from_millis(2));
     let done = store.give(Return { tombstone, ..ret(A, 2) });
     assert_eq!(done.reply, Reply::Gone);
     done.wakes(&[offer(C, 2)]);

@@ -1,7 +1,7 @@
 //! A sidecar that is served anew, after others had the key, has ended what it had handed out before.
 //!
-//! Owns that, whatever any clock showed: the order of tokens alone says who came after whom. That nobody is granted beside
-//! another while clocks agree is with the windows, and what an operator took with the forced unlocks.
+//! Owns that, whatever any clock showed, but for what D37 leaves open: the order of tokens alone says who came after whom. That
+//! nobody is granted beside another while clocks agree is with the windows, and what an operator took with the forced unlocks.
 
 use super::book::Book;
 use super::history::{At, Bounds, Event, Req};
