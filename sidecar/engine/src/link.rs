@@ -52,7 +52,7 @@ pub(crate) struct Link {
     clock: Option<(StoreTime, Time, Time)>,
     /// The highest store time seen.
     seen: StoreTime,
-    /// The same, plus the fence lead for each time that the store may have been another one in between.
+    /// Above all that may have been reserved (P1): the same, with the fence lead since the store may have been another one.
     floor: u64,
     /// When it was last said that the store's clock went back.
     alarmed: Option<Time>,
@@ -68,12 +68,18 @@ impl Link {
         self.up
     }
 
-    /// Connected (again). The store may have lost everything meanwhile, so the floor steps over all that could have been
-    /// reserved before (P1).
+    /// Connected (again), or one more node of a cluster is. The store may have lost everything meanwhile, so the floor steps
+    /// over all that could have been reserved before: one lead beyond the store's time (P1). A clock that went back may have
+    /// reserved a lead beyond the floor each time; where it goes on, a floor that rose with each connection would only run
+    /// ahead of it, and our fences with it ahead of others'.
     pub(crate) fn went_up(&mut self, now: Time, at: StoreTime) {
-        if self.floor > 0 {
-            self.floor += FENCE_LEAD_MAX_US + 2;
-        }
+        let lead = FENCE_LEAD_MAX_US + 2;
+        let went_back = at.0 + lead < self.seen.0;
+        self.floor = match (self.floor, went_back) {
+            (0, _) => 0,
+            (floor, true) => floor + lead,
+            (floor, false) => floor.max(self.seen.0 + lead),
+        };
         self.up = true;
         self.clock = Some((at, now, now));
         self.saw(at);
@@ -184,6 +190,20 @@ mod tests {
         link.went_down();
         link.went_up(Time(2), StoreTime(500_000));
         assert_eq!(link.floor(), 1_000_000 + FENCE_LEAD_MAX_US + 2);
+    }
+
+    /// A link that flaps, or the nodes of a cluster that come back one after another.
+    #[test]
+    fn connections_one_after_another_do_not_lift_it_further_while_the_clock_goes_on() {
+        let mut link = Link::default();
+        for micros in 0..1_000 {
+            link.went_up(Time(1), StoreTime(1_000_000 + micros % 8));
+        }
+        assert_eq!(link.floor(), 1_000_007 + FENCE_LEAD_MAX_US + 2);
+        for _ in 0..2 {
+            link.went_up(Time(2), StoreTime(500_000));
+        }
+        assert_eq!(link.floor(), 1_000_007 + 3 * (FENCE_LEAD_MAX_US + 2), "another store each time");
     }
 
     #[test]

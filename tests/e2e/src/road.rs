@@ -1,10 +1,11 @@
-//! A road between two servers that can be cut: both ends stay connected, and nothing arrives any more.
+//! A road between two servers that can be cut: both ends stay connected, and nothing arrives any more. Or it leads elsewhere, for
+//! those who take it from then on, as a name does.
 //!
 //! Owns a port of loopback and the connections over it; they end with the value. Must not know who speaks over them.
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
@@ -17,6 +18,8 @@ pub struct Road {
 #[derive(Default)]
 struct Traffic {
     is_cut: AtomicBool,
+    /// The port where it leads.
+    to: AtomicU16,
     /// Both ends of every connection: they are open as long as the road is there.
     ends: Mutex<Vec<TcpStream>>,
 }
@@ -32,15 +35,21 @@ impl Road {
             port: listener.local_addr().expect("a listener has an address").port(),
             traffic: Arc::default(),
         };
+        road.lead_to(port);
         let traffic = road.traffic.clone();
         thread::spawn(move || {
             for near in listener.incoming() {
+                let there = (Ipv4Addr::LOCALHOST, traffic.to.load(Ordering::SeqCst));
                 // That nobody is there is seen by who connected: the connection ends.
-                let _ = near
-                    .and_then(|near| traffic.join(near, TcpStream::connect((Ipv4Addr::LOCALHOST, port))?));
+                let _ = near.and_then(|near| traffic.join(near, TcpStream::connect(there)?));
             }
         });
         road
+    }
+
+    /// From now on it leads to this port; connections that stand stay where they are.
+    pub fn lead_to(&self, port: u16) {
+        self.traffic.to.store(port, Ordering::SeqCst);
     }
 
     /// Where it begins.

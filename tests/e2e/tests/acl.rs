@@ -148,6 +148,32 @@ fn each_command_of_it_is_missed() {
     place.verdicts().expect("rights", "ok", "user just may do all");
 }
 
+/// A strict store is asked with each call what it is: without that right nothing would be granted.
+#[test]
+fn strict_can_not_do_without_what_is_dispensable_otherwise() {
+    let Place { redis, password, .. } = Place::new();
+    let (url, path) = (redis.url(), password.path().to_string_lossy().into_owned());
+    let config = tempfile::NamedTempFile::new().expect("a file");
+    std::fs::write(
+        config.path(),
+        "[redis]\nguarantee = \"strict\"\n[limits]\nttl_max = \"2s\"\nrate_per_max = \"2s\"\n",
+    )
+    .expect("our file");
+    let file = config.path().to_string_lossy().into_owned();
+    let words: Vec<&str> = ["--config", &file].into_iter().chain(flags(&url, &path)).collect();
+    let before = Verdicts::of(&words);
+    before.expect("rights", "warn", "CONFIG, so strict can not be promised");
+    redis.command(&rule(&before).split(' ').collect::<Vec<_>>());
+    Verdicts::of(&words).expect("rights", "ok", "user just may do all");
+    redis.command(&["ACL", "SETUSER", "just", "-info"]);
+    Verdicts::of(&words).expect("rights", "fail", "INFO");
+    let sidecar = Sidecar::with(&words);
+    let line = sidecar.line("why the store is down", |line| line.contains("store_down"));
+    assert!(line.contains("does not let this user") && line.contains("info"), "{line}");
+    redis.command(&["ACL", "SETUSER", "just", "+info"]);
+    sidecar.await_store();
+}
+
 #[test]
 fn a_database_with_a_number_needs_one_right_more() {
     let Place { redis, password, .. } = Place::new();

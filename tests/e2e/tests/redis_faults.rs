@@ -3,6 +3,7 @@
 use sidelock_e2e::frames::{Peer, try_lock};
 use sidelock_e2e::process::until;
 use sidelock_e2e::redis::Redis;
+use sidelock_e2e::road::Road;
 use sidelock_e2e::sidecar::{Sidecar, fence};
 use sidelock_wire::{Acquire, LeaseName, LostReason, ToClient, ToSidecar};
 use std::time::Duration;
@@ -64,6 +65,31 @@ fn a_redis_that_takes_no_writes_is_unavailable_and_costs_no_lease() {
         redis.command(end);
         until(RECOVERY, fault, || is_granted(&sidecar, fault));
     }
+    assert!(releases(&mut holder), "its lease was not lost in any of this");
+    until(RECOVERY, "the released key is free", || is_granted(&sidecar, "held"));
+}
+
+/// A managed Redis, or a Service of Kubernetes: the name stays, and so does the connection to the server that was demoted.
+#[test]
+fn a_name_that_leads_to_another_primary_is_followed() {
+    let old = Redis::replicated(None);
+    let new = Redis::replicated(Some(old.port()));
+    let road = Road::to(old.port());
+    let sidecar = Sidecar::with(&["--redis", &format!("redis://127.0.0.1:{}", road.port())]);
+    sidecar.await_store();
+    let mut holder = Peer::greeted(sidecar.socket());
+    assert_eq!(holder.acquires(try_lock(1, "held")), "granted");
+    until(RECOVERY, "the replica has the record", || {
+        (new.command(&["EXISTS", "sl:1:default:{held}:lock"]) == "1").then_some(())
+    });
+    new.command(&["REPLICAOF", "NO", "ONE"]);
+    old.command(&["REPLICAOF", "127.0.0.1", &new.port().to_string()]);
+    let answer = sidecar.request("POST", "/v1/locks/k", "");
+    assert_eq!(answer.code(), "store_unavailable", "{answer:?}");
+    // The name still leads to what is a replica now.
+    sidecar.line("why", |line| line.contains("store_down") && line.contains("this is a replica of"));
+    road.lead_to(new.port());
+    until(RECOVERY, "the new primary is used", || is_granted(&sidecar, "k"));
     assert!(releases(&mut holder), "its lease was not lost in any of this");
     until(RECOVERY, "the released key is free", || is_granted(&sidecar, "held"));
 }

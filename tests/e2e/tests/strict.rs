@@ -131,7 +131,9 @@ fn a_lossy_failover_grants_twice_except_under_strict() {
     strict.unlock(&lease);
     assert_eq!(bounded.lock("k2", "")["guarantee"], "bounded");
     // It waits for the replica to take writes.
-    let bounded_too = sidecar(BOUNDED, &replicated.replicas[0]);
+    let replica = replicated.replicas[0].url();
+    let bounded_too = Sidecar::configured(BOUNDED, &["--redis", &replica]);
+    bounded_too.line("why", |line| line.contains("store_down") && line.contains("this is a replica of"));
 
     // The replicas hear nothing of what the primary grants from here on, and it does not know for a while.
     replicated.road.cut();
@@ -262,5 +264,29 @@ fn what_strict_needs_and_lacks_is_told_in_each_grant_and_by_doctor() {
     another.line("why", |line| line.contains("store_down") && line.contains("min-replicas-to-write"));
     let answer = another.request("POST", "/v1/locks/k3", TRY);
     assert_eq!((answer.status, answer.code().as_str()), (503, "store_unavailable"), "{answer:?}");
+    drop(replica);
+}
+
+#[test]
+fn a_replica_that_is_added_needs_no_restart() {
+    let primary = Redis::replicated(None);
+    let sidecar = sidecar(SETTINGS, &primary);
+    assert_eq!(sidecar.lock("k", r#"{"wait":"30s","ttl":"1s"}"#)["guarantee"], "strict");
+    let replica = Redis::replicated(Some(primary.port()));
+    until(sidelock_e2e::PATIENCE, "the replica follows", || {
+        (primary.info("replication", "connected_slaves") == 1).then_some(())
+    });
+    let answer = sidecar.request("POST", "/v1/locks/k1", TRY);
+    assert_eq!((answer.status, answer.code().as_str()), (503, "store_unavailable"), "{answer:?}");
+    sidecar
+        .line("what to do", |line| line.contains("store_down") && line.contains("set min-replicas-to-write"));
+    await_replicas(&primary, "1", LAG_MAX);
+    let granted = || {
+        let answer = sidecar.request("POST", "/v1/locks/k2", TRY);
+        (answer.status == 200).then(|| answer.json())
+    };
+    // Its first replica begins another replication, and until it is awaited its lag has to be assumed: one quarantine, a long one.
+    let (lease, _) = until(sidelock_e2e::PATIENCE, "grants go on", granted);
+    assert_eq!(lease["guarantee"], "strict");
     drop(replica);
 }

@@ -166,6 +166,29 @@ fn renewed_certificates_are_read_at_the_next_connection() {
 }
 
 #[test]
+fn what_the_system_trusts_is_read_at_the_next_connection_too() {
+    let (old, new) = (Authority::new(), Authority::new());
+    let server = old.issue("redis", &["localhost"]);
+    let mut redis = Redis::with_tls(&server, &old.file(), false);
+    let folder = sidelock_e2e::folder();
+    let socket = folder.path().join("s");
+    let mut command = Sidecar::command(&socket, &["--redis", &redis.url()]);
+    command.env("SSL_CERT_FILE", old.file());
+    let sidecar = Sidecar::started(command, &socket);
+    sidecar.await_store();
+
+    let next = new.issue("redis", &["localhost"]);
+    std::fs::copy(&next.cert, &server.cert).expect("our folder");
+    std::fs::copy(&next.key, &server.key).expect("our folder");
+    redis.down();
+    redis.up();
+    sidecar.line("that the authority is another", |line| line.contains("that this system does not know"));
+    std::fs::copy(new.file(), old.file()).expect("our folder");
+    sidecar.await_store();
+    sidecar.unlock(&sidecar.lock("k", ""));
+}
+
+#[test]
 fn leases_outlive_a_connection_that_redis_kills() {
     let authority = Authority::new();
     let redis = Redis::with_tls(&authority.issue("redis", &["localhost"]), &authority.file(), false);

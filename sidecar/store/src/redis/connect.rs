@@ -24,7 +24,6 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
-use tokio::time::timeout_at;
 
 /// What CLIENT LIST calls us.
 const NAME: &str = "sidelock";
@@ -62,8 +61,6 @@ pub(super) struct Connection {
     pub(super) warning: Option<String>,
     /// Where strict is wanted: whether it can be promised.
     pub(super) strictness: Option<Result<(), String>>,
-    /// Another server takes this one's place where it refuses writes.
-    pub(super) replaceable: bool,
     /// It is a node of a cluster.
     pub(super) sharded: bool,
 }
@@ -113,7 +110,7 @@ impl Connector {
     pub(super) async fn connect(self: &Arc<Self>) -> Result<(Connection, Replaced), String> {
         let sentinels = match &self.place {
             Place::Known(address) => {
-                let connection = self.connect_to(address, false).await?;
+                let connection = self.connect_to(address).await?;
                 return Ok((connection, Box::pin(pending())));
             }
             Place::Named(sentinels) => sentinels,
@@ -122,7 +119,7 @@ impl Connector {
             let connector = self.clone();
             async move {
                 let address = all.ask_once(number).await?;
-                let connected = connector.connect_to(&address, true).await;
+                let connected = connector.connect_to(&address).await;
                 connected
                     .map(|connection| (connection, number, address.clone()))
                     .map_err(|why| format!("primary {address}: {why}"))
@@ -133,18 +130,16 @@ impl Connector {
         Ok((connection, replaced(sentinels.clone(), address)))
     }
 
-    async fn connect_to(&self, address: &Address, replaceable: bool) -> Result<Connection, String> {
+    async fn connect_to(&self, address: &Address) -> Result<Connection, String> {
         let (pushes, inbox) = mpsc::unbounded_channel();
         let config =
             self.habits().set_push_sender(move |info| news(&info).map_or(Ok(()), |news| pushes.send(news)));
-        let deadline = self.dialer.deadline();
-        let wire = self.dialer.dial(address, config, deadline).await?;
-        match timeout_at(deadline, self.prepare(wire, inbox, replaceable)).await {
-            Ok(Ok(connection)) => Ok(connection),
-            Ok(Err(NotReady::Redis(error))) => Err(reason(&error)),
-            Ok(Err(NotReady::Unfit(why))) => Err(why),
-            Err(_) => Err(self.dialer.overdue()),
-        }
+        let wire = self.dialer.dial(address, config, self.dialer.deadline()).await?;
+        // Half a dozen answers one after another, from a distant Redis each as late as any: each has its own time.
+        self.prepare(wire, inbox).await.map_err(|not_ready| match not_ready {
+            NotReady::Redis(error) => reason(&error),
+            NotReady::Unfit(why) => why,
+        })
     }
 
     /// A connection of its own for looking around, on which no scripts are loaded and no inbox is heard.
@@ -192,13 +187,12 @@ impl Connector {
         &self,
         line: Wire,
         pushes: mpsc::UnboundedReceiver<News>,
-        replaceable: bool,
     ) -> Result<Connection, NotReady> {
         let mut wire = line.commands.clone();
-        if replaceable {
+        if let Place::Named(_) = self.place {
             check_role(&mut wire).await?;
         }
-        let mut warning = check(&mut wire).await?;
+        let mut warning = self.check(&mut wire).await?;
         let sharded = self.inbox.is_none();
         let (strict, strictness) = self.terms(&mut wire).await;
         let [with_asks, without] = programs(sharded, strict.is_some());
@@ -236,9 +230,41 @@ impl Connector {
             at: StoreTime(seconds * 1_000_000 + micros),
             warning,
             strictness,
-            replaceable,
             sharded,
         })
+    }
+
+    /// Whether this Redis will do, and what should be changed about it.
+    async fn check(&self, wire: &mut MultiplexedConnection) -> Result<Option<String>, NotReady> {
+        let said: Result<[String; 3], RedisError> = redis::pipe()
+            .cmd("INFO")
+            .arg("server")
+            .cmd("INFO")
+            .arg("memory")
+            .cmd("INFO")
+            .arg("replication")
+            .query_async(wire)
+            .await;
+        let info = match said {
+            Ok(sections) => Info::read(&sections.join("\n")),
+            // Where it is to be strict, each call asks.
+            Err(error) if error.code() == Some("NOPERM") && self.longest.is_none() => {
+                let unchecked =
+                    "this user may not run INFO: version, role and eviction policy stay unchecked";
+                return Ok(Some(unchecked.into()));
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let version = fitness::version(&info);
+        if version.verdict == Verdict::Fail {
+            return Err(NotReady::Unfit(version.sentence()));
+        }
+        // A name may lead to one that was a primary; in a cluster, the other nodes tell.
+        if self.inbox.is_some() && fitness::is_replica(&info) {
+            return Err(NotReady::Unfit(fitness::topology(&info, &self.mode).sentence()));
+        }
+        let eviction = fitness::eviction(&info);
+        Ok((eviction.verdict != Verdict::Ok).then(|| eviction.sentence()))
     }
 
     /// Whether others rely on what this sidecar does not do.
@@ -321,25 +347,6 @@ async fn check_role(wire: &mut MultiplexedConnection) -> Result<(), NotReady> {
         Some(Value::BulkString(role)) if role == b"master" => Ok(()),
         _ => Err(NotReady::Unfit("it is a replica".into())),
     }
-}
-
-/// Whether this Redis will do, and what should be changed about it.
-async fn check(wire: &mut MultiplexedConnection) -> Result<Option<String>, NotReady> {
-    let said: Result<(String, String), RedisError> =
-        redis::pipe().cmd("INFO").arg("server").cmd("INFO").arg("memory").query_async(wire).await;
-    let info = match said {
-        Ok((server, memory)) => Info::read(&(server + "\n" + &memory)),
-        Err(error) if error.code() == Some("NOPERM") => {
-            return Ok(Some("this user may not run INFO: version and eviction policy stay unchecked".into()));
-        }
-        Err(error) => return Err(error.into()),
-    };
-    let version = fitness::version(&info);
-    if version.verdict == Verdict::Fail {
-        return Err(NotReady::Unfit(version.sentence()));
-    }
-    let eviction = fitness::eviction(&info);
-    Ok((eviction.verdict != Verdict::Ok).then(|| eviction.sentence()))
 }
 
 /// A message of the inbox, or the end of the connection.

@@ -44,6 +44,16 @@ pub(super) fn of_script(code: &str, details: Option<&str>) -> Outcome {
     }
 }
 
+/// Why a server that answers a script call with this is not to be used as it is. One that waits for replicas comes back by
+/// itself; our own script's refusal compares their number with what was set when we connected.
+pub(super) fn unfit(code: &str, details: Option<&str>) -> Option<String> {
+    match (code, details) {
+        ("READONLY", _) => Some("Redis is a replica now, and takes no writes".into()),
+        ("NOREPLICAS", Some(ours)) if ours.starts_with("min-replicas-to-write is") => Some(ours.into()),
+        _ => None,
+    }
+}
+
 /// For one call that the script found it could not do. It had written nothing.
 pub(super) fn of_step(text: String) -> Outcome {
     let code = text.split(' ').next().unwrap_or_default();

@@ -48,8 +48,13 @@ pub(super) async fn run(
     while let ControlFlow::Continue(attempt) = link.connect().await {
         let served = match attempt {
             Ok((connection, replaced)) => {
-                backoff = BACKOFF_MIN;
-                link.serve(connection, replaced).await
+                let begun = Instant::now();
+                let served = link.serve(connection, replaced).await;
+                // One that is given up at once is no better than none.
+                if begun.elapsed() >= BACKOFF_MAX {
+                    backoff = BACKOFF_MIN;
+                }
+                served
             }
             Err(reason) => link.down(reason).await,
         };
@@ -230,7 +235,7 @@ impl Link {
         sent: Sent,
         answered: Answered,
     ) -> ControlFlow<(), Option<String>> {
-        let Answered { mut outcomes, again, reload, lost, demoted, messages, astray } = answered;
+        let Answered { mut outcomes, again, reload, lost, unfit, messages, astray } = answered;
         if lost.is_some() {
             flight.turns.push_front(sent);
             return ControlFlow::Continue(lost);
@@ -255,8 +260,8 @@ impl Link {
             self.events.pass_on(Heard::Astray(astray)).await?;
         }
         self.answer(outcomes).await?;
-        let replaced = demoted && connection.replaceable;
-        ControlFlow::Continue(replaced.then(|| "Redis is a replica now, and takes no writes".into()))
+        // In a cluster, the other nodes say who is in its place.
+        ControlFlow::Continue(unfit.filter(|_| !connection.sharded))
     }
 }
 

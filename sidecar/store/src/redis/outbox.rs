@@ -10,9 +10,9 @@ use std::collections::VecDeque;
 const RENEWALS_MAX: usize = 256;
 /// Calls in one pipeline. Redis works about 5 ms on as many, far less than the response timeout.
 const CALLS_MAX: usize = 2048;
-/// Registers in one pipeline: with values of the largest size, 8 MiB of requests or answers. Redis hangs up on a connection
-/// with an inbox that leaves 32 MiB unread.
-const REGISTERS_MAX: usize = 128;
+/// Calls in one pipeline that may carry, or be answered with, 64 KiB: 8 MiB. Redis hangs up on a connection with an inbox that
+/// leaves 32 MiB unread.
+const HEAVY_MAX: usize = 128;
 
 /// Messages that wait for a node that is slow. They are hints: what finds no room is not sent, and timers carry on.
 const MESSAGES_MAX: usize = 4 * CALLS_MAX;
@@ -71,15 +71,14 @@ impl Outbox {
         Load { calls: self.take(), asking: false, messages }
     }
 
-    /// The calls of the next pipeline, in their order; renewals behind all others. That may turn the order of a renewal
-    /// and a later call on the same key around: a renewal only extends what stands, so it then finds nothing to do.
+    /// The calls of the next pipeline, in their order, and behind them renewals, however many other calls stay: leases end
+    /// without them. That turns the order of a renewal and another call on the same key around, either way: a renewal only
+    /// extends what stands, so behind the end of a tenure it finds nothing to do, and before a later tenure nothing of it.
     fn take(&mut self) -> Vec<Call> {
-        let of_registers = |call: &Call| matches!(call.op, Op::ReadRegister(_) | Op::WriteRegister(_));
-        let is_register =
-            self.calls.iter().take(CALLS_MAX).enumerate().filter(|(_, call)| of_registers(call));
-        let too_many = is_register.map(|(place, _)| place).nth(REGISTERS_MAX);
+        let heavy = self.calls.iter().take(CALLS_MAX).enumerate().filter(|(_, call)| is_heavy(&call.op));
+        let too_many = heavy.map(|(place, _)| place).nth(HEAVY_MAX);
         let calls = too_many.unwrap_or(self.calls.len().min(CALLS_MAX));
-        let renewals = if calls < self.calls.len() { 0 } else { self.renewals.len().min(RENEWALS_MAX) };
+        let renewals = self.renewals.len().min(RENEWALS_MAX);
         self.calls.drain(..calls).chain(self.renewals.drain(..renewals)).collect()
     }
 
@@ -89,11 +88,24 @@ impl Outbox {
     }
 }
 
+/// Whether it may carry, or be answered with, a register's value, a result of a once key or a board.
+fn is_heavy(op: &Op) -> bool {
+    match op {
+        Op::Ask(ask) => ask.waiting_since.is_some(),
+        Op::ReadRegister(_)
+        | Op::WriteRegister(_)
+        | Op::Finish(_)
+        | Op::Publish(_)
+        | Op::ReadBoard { .. } => true,
+        _ => false,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use sidelock_engine::store::{CallId, Renew, Tell};
-    use sidelock_engine::{AskId, Incarnation, Key};
+    use sidelock_engine::{AskId, Incarnation, Key, Space};
     use std::time::Duration;
 
     const ID: AskId = AskId { incarnation: Incarnation(1), seq: 1 };
@@ -162,11 +174,26 @@ mod tests {
     }
 
     #[test]
-    fn a_pipeline_has_at_most_2048_calls_and_no_renewals_before_the_rest() {
+    fn a_pipeline_has_at_most_2048_calls_and_renewals_do_not_wait_for_the_rest() {
         let mut outbox = Outbox::default();
         outbox.extend(vec![renewal(9000)]);
         outbox.extend((0..3000).map(tell).collect());
-        assert_eq!(ids(outbox.take()), (0..2048).collect::<Vec<_>>());
-        assert_eq!(ids(outbox.take()).last(), Some(&9000));
+        assert_eq!(ids(outbox.take()), (0..2048).chain([9000]).collect::<Vec<_>>());
+        assert_eq!(ids(outbox.take()), (2048..3000).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_pipeline_has_at_most_128_calls_that_may_be_long_and_renewals_do_not_wait_for_the_rest() {
+        let mut outbox = Outbox::default();
+        let read = |id| Call {
+            id: CallId(id),
+            op: Op::ReadBoard { board: Key::new("b").unwrap().in_space(Space::Board) },
+        };
+        outbox.extend(vec![tell(0)]);
+        outbox.extend((1..=200).map(read).collect());
+        outbox.extend(vec![tell(201), renewal(9000)]);
+        assert_eq!(ids(outbox.take()), (0..=128).chain([9000]).collect::<Vec<_>>());
+        assert_eq!(ids(outbox.take()), (129..=201).collect::<Vec<_>>());
+        assert!(outbox.is_empty());
     }
 }

@@ -13,11 +13,11 @@ use sidelock_engine::{Incarnation, Key};
 /// Who is meant where no user is named.
 const USER: &str = "sidelock";
 
-/// What goes on without these, and what does not.
+/// What goes on without these, and what does not; the last of them only where nothing is to be strict: then each call asks.
 const DISPENSABLE: [(&str, &str); 3] = [
     ("CONFIG", "strict can not be promised"),
-    ("INFO", "its version and settings stay unchecked"),
     ("SCAN", "what the whole fleet holds can not be listed (`ls --fleet`)"),
+    ("INFO", "its version and settings stay unchecked"),
 ];
 
 /// Asks whether the user may run the commands in ARGV, which holds each after its length. Answers the numbers of those that
@@ -42,6 +42,8 @@ pub(super) struct Needs {
     commands: Vec<Command>,
     /// One of each kind, with a word for the kind.
     needless: [(&'static str, Command); 3],
+    /// What goes on without some of them.
+    dispensable: &'static [(&'static str, &'static str)],
     user: Option<String>,
     /// The command that makes a user with just these rights.
     pub(super) rule: String,
@@ -102,7 +104,8 @@ impl Needs {
             ("channels", command([publish, &inbox, ""])),
         ];
         let rule = rule(user.as_deref().unwrap_or(USER), &names, &commands);
-        Needs { commands, needless, user, rule }
+        let dispensable = if config.strict.is_some() { &DISPENSABLE[..2] } else { &DISPENSABLE };
+        Needs { commands, needless, dispensable, user, rule }
     }
 
     /// Looks whether this connection's user may do all of that.
@@ -110,7 +113,7 @@ impl Needs {
         let whoami: RedisResult<String> = cmd("ACL").arg("WHOAMI").query_async(wire).await;
         // It may not ask that either.
         let user = whoami.ok().or_else(|| self.user.clone()).unwrap_or_else(|| "of this connection".into());
-        Ok(judged(&user, &self.ask(wire).await?, &self.rule))
+        Ok(self.judged(&user, &self.ask(wire).await?))
     }
 
     async fn ask(&self, wire: &mut MultiplexedConnection) -> RedisResult<Rights> {
@@ -128,6 +131,32 @@ impl Needs {
             denied: denied.iter().filter_map(name).collect(),
             needless: needless.map(|(_, (kind, _))| *kind).collect(),
         })
+    }
+
+    fn judged(&self, user: &str, rights: &Rights) -> Finding {
+        let remedy = format!("let an operator of Redis run: {}", self.rule);
+        let why = |name: &String| self.dispensable.iter().find(|(dispensable, _)| dispensable == name);
+        let known: Option<Vec<_>> = rights.denied.iter().map(why).collect();
+        match (rights.denied.as_slice(), known) {
+            ([], _) => {
+                let more = match rights.needless.as_slice() {
+                    [] => "on no other keys and channels".to_owned(),
+                    needless => {
+                        format!("and has no need of what it may besides: other {}", needless.join(", other "))
+                    }
+                };
+                Finding::ok("rights", format!("user {user} may do all that is needed, {more}"))
+            }
+            (_, Some(known)) => {
+                let missing: Vec<_> = known.iter().map(|(name, so)| format!("{name}, so {so}")).collect();
+                Finding::warn("rights", format!("user {user} may not run {}", missing.join("; ")), remedy)
+            }
+            (denied, None) => Finding::fail(
+                "rights",
+                format!("user {user} may not run, or not on our keys and channels: {}", denied.join(" ")),
+                remedy,
+            ),
+        }
     }
 }
 
@@ -151,32 +180,6 @@ fn rule(user: &str, names: &Names, commands: &[Command]) -> String {
         }
     }
     rule
-}
-
-fn judged(user: &str, rights: &Rights, rule: &str) -> Finding {
-    let remedy = format!("let an operator of Redis run: {rule}");
-    let why = |name: &String| DISPENSABLE.iter().find(|(dispensable, _)| dispensable == name);
-    let known: Option<Vec<_>> = rights.denied.iter().map(why).collect();
-    match (rights.denied.as_slice(), known) {
-        ([], _) => {
-            let more = match rights.needless.as_slice() {
-                [] => "on no other keys and channels".to_owned(),
-                needless => {
-                    format!("and has no need of what it may besides: other {}", needless.join(", other "))
-                }
-            };
-            Finding::ok("rights", format!("user {user} may do all that is needed, {more}"))
-        }
-        (_, Some(known)) => {
-            let missing: Vec<_> = known.iter().map(|(name, so)| format!("{name}, so {so}")).collect();
-            Finding::warn("rights", format!("user {user} may not run {}", missing.join("; ")), remedy)
-        }
-        (denied, None) => Finding::fail(
-            "rights",
-            format!("user {user} may not run, or not on our keys and channels: {}", denied.join(" ")),
-            remedy,
-        ),
-    }
 }
 
 #[cfg(test)]
@@ -209,6 +212,8 @@ mod tests {
 
     #[test]
     fn what_is_missing_weighs_as_much_as_what_goes_on_without_it() {
+        let bounded = RedisConfig::new("redis://h");
+        let needs = Needs::new(&bounded, 0, None);
         for (denied, needless, expected, says) in [
             (&[][..], &[][..], Ok, "on no other keys and channels"),
             (&[], &["commands", "keys"], Ok, "besides: other commands, other keys"),
@@ -217,9 +222,14 @@ mod tests {
             (&["SCAN", "GET"], &[], Fail, "SCAN GET"),
         ] {
             let denied = denied.iter().map(|name: &&str| (*name).to_owned()).collect();
-            let finding = judged("u", &Rights { denied, needless: needless.to_vec() }, "RULE");
+            let finding = needs.judged("u", &Rights { denied, needless: needless.to_vec() });
             assert!(finding.verdict == expected && finding.says.contains(says), "{finding:?}");
-            assert_eq!(finding.remedy.is_some_and(|remedy| remedy.ends_with("RULE")), expected != Ok);
+            assert_eq!(finding.remedy.is_some_and(|remedy| remedy.ends_with(&needs.rule)), expected != Ok);
+        }
+        let strict = Needs::new(&RedisConfig { strict: Some(Duration::from_secs(10)), ..bounded }, 0, None);
+        for (denied, expected) in [("INFO", Fail), ("CONFIG", Warn)] {
+            let rights = Rights { denied: vec![denied.into()], needless: Vec::new() };
+            assert_eq!(strict.judged("u", &rights).verdict, expected, "{denied}");
         }
     }
 }

@@ -49,10 +49,13 @@ impl TlsFiles {
                 return Err("redis.key_file needs its certificate: name it in redis.cert_file".into());
             }
         };
-        Ok(Contents {
-            authorities: self.ca_file.as_ref().map(|path| bytes("ca_file", path)).transpose()?,
-            identity,
-        })
+        let authorities = match &self.ca_file {
+            Some(path) => certificates(&bytes("ca_file", path)?)
+                .map_err(|why| format!("redis.ca_file: {} {why}", path.display()))?,
+            // `SSL_CERT_FILE` and `SSL_CERT_DIR` say where they are, if they are elsewhere.
+            None => rustls_native_certs::load_native_certs().certs,
+        };
+        Ok(Contents { authorities, identity })
     }
 }
 
@@ -63,7 +66,8 @@ fn bytes(name: &str, path: &Path) -> Result<Vec<u8>, String> {
 /// What stood in the files.
 #[derive(PartialEq, Eq)]
 struct Contents {
-    authorities: Option<Vec<u8>>,
+    /// Those of `ca_file`, or those that the system trusts.
+    authorities: Vec<CertificateDer<'static>>,
     /// Certificate and key.
     identity: Option<(Vec<u8>, Vec<u8>)>,
 }
@@ -91,11 +95,10 @@ impl Tls {
     }
 
     fn make(&self, contents: &Contents) -> Result<ClientConfig, String> {
-        let authorities = match &contents.authorities {
-            Some(pem) => {
-                named_authorities(pem).map_err(|why| self.about("ca_file", &self.files.ca_file, &why))?
-            }
-            None => known_authorities()?,
+        let authorities = match &self.files.ca_file {
+            Some(_) => named_authorities(&contents.authorities)
+                .map_err(|why| self.about("ca_file", &self.files.ca_file, &why))?,
+            None => known_authorities(&contents.authorities)?,
         };
         let config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
             .with_safe_default_protocol_versions()
@@ -133,20 +136,20 @@ fn private_key(pem: &[u8]) -> Result<PrivateKeyDer<'static>, String> {
     })
 }
 
-fn named_authorities(pem: &[u8]) -> Result<RootCertStore, String> {
+fn named_authorities(certificates: &[CertificateDer<'static>]) -> Result<RootCertStore, String> {
     let mut store = RootCertStore::empty();
-    for certificate in certificates(pem)? {
+    for certificate in certificates {
         store
-            .add(certificate)
+            .add(certificate.clone())
             .map_err(|error| format!("holds a certificate that is not understood: {error}"))?;
     }
     Ok(store)
 }
 
-/// Those that the system trusts; `SSL_CERT_FILE` and `SSL_CERT_DIR` say where they are, if they are elsewhere.
-fn known_authorities() -> Result<RootCertStore, String> {
+/// Those that the system trusts: one or the other may be of a kind that is not understood.
+fn known_authorities(certificates: &[CertificateDer<'static>]) -> Result<RootCertStore, String> {
     let mut store = RootCertStore::empty();
-    let (understood, _) = store.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    let (understood, _) = store.add_parsable_certificates(certificates.iter().cloned());
     match understood {
         0 => Err("this system knows no authorities of certificates: name Redis' own in redis.ca_file, \
                   or install the package ca-certificates"

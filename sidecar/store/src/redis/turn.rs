@@ -51,8 +51,9 @@ pub(super) struct Answered {
     pub(super) reload: bool,
     /// The connection is of no more use, and why.
     pub(super) lost: Option<String>,
-    /// It is a replica that answers.
-    pub(super) demoted: bool,
+    /// Why whoever answers can not keep locks for us as it is. Another server may be in its place, or the same be set up
+    /// otherwise: the next connection shows.
+    pub(super) unfit: Option<String>,
     /// For inboxes, wherever they are heard.
     pub(super) messages: Vec<Message>,
     /// Those that were sent with this turn to a node that says that another one has their inbox, and its words.
@@ -196,7 +197,7 @@ impl Turn {
             }
         }
         answered.reload |= error.code() == "NOSCRIPT";
-        answered.demoted |= error.code() == "READONLY";
+        answered.unfit = fault::unfit(error.code(), error.details()).or(answered.unfit.take());
     }
 }
 
@@ -356,8 +357,14 @@ mod tests {
 
     #[test]
     fn a_replica_that_answers_is_noticed() {
-        assert!(turn(false).read(vec![error("READONLY You can't write")]).demoted);
-        assert!(!turn(false).read(vec![error("LOADING Redis is loading")]).demoted);
+        let unfit = |line| turn(false).read(vec![error(line)]).unfit;
+        assert!(unfit("READONLY You can't write").unwrap().contains("a replica now"));
+        assert_eq!(unfit("LOADING Redis is loading"), None);
+        assert_eq!(unfit("NOREPLICAS Not enough good replicas to write."), None);
+        let script = include_str!("../../scripts/strict.lua");
+        assert!(script.contains("NOREPLICAS min-replicas-to-write is "), "the words that are looked for");
+        let ours = unfit("NOREPLICAS min-replicas-to-write is 1 and there are 2 replicas").unwrap();
+        assert!(ours.starts_with("min-replicas-to-write is 1"), "{ours}");
     }
 
     #[test]

@@ -155,9 +155,12 @@ impl World {
     }
 
     pub(crate) fn send_calls(&mut self, host: usize, mut calls: Vec<Call>) {
-        // As the link to Redis has it; others do not.
-        if self.dice.chance(0.25) {
+        // As the link to Redis has it, where all find room; where not, renewals do not wait for the others. Other links do neither.
+        let order = self.dice.between(0, 99);
+        if order < 25 {
             calls.sort_by_key(|call| matches!(call.op, Op::Renew(_)));
+        } else if order < 35 {
+            calls.sort_by_key(|call| !matches!(call.op, Op::Renew(_)));
         }
         let sidecar = self.hosts[host].sidecar;
         for call in &calls {

@@ -3,6 +3,7 @@
 pub(crate) mod server;
 pub(crate) mod subject;
 mod differential;
+mod distance;
 mod register_differential;
 mod faults;
 mod link;

@@ -2,8 +2,10 @@
 
 use super::link::{Link, PATIENCE, admin, applied, assert_unready, command, granted};
 use super::server::Server;
-use sidelock_engine::store::{Fault, Op, Outcome, Push, REFUSE_AFTER, Reply, Tell, Withdraw};
-use sidelock_engine::{AskId, Key};
+use sidelock_engine::store::{
+    Ask, CallId, Fault, Finish, Known, Op, Outcome, Push, REFUSE_AFTER, ReadRegister, Reply, Tell, Withdraw,
+};
+use sidelock_engine::{Align, AskId, Key, RESULT_BYTES_MAX, Space, Window};
 use sidelock_store::redis::{RedisConfig, StoreEvent};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -72,8 +74,80 @@ async fn what_redis_refuses_is_typed_and_not_applied() {
     let () = command(&server, "CONFIG SET min-replicas-to-write 0").await;
     let () = command(&server, "REPLICAOF 127.0.0.1 1").await;
     assert_unready(&link.one(link.ask("k")).await, "READONLY");
+    // Its address may lead to another server by now.
+    assert!(link.await_down().await.contains("a replica now"));
+    let why = link.await_down().await;
+    assert!(why.contains("this is a replica of 127.0.0.1:1"), "{why}");
     let () = command(&server, "REPLICAOF NO ONE").await;
+    link.await_up().await;
     assert!(granted(&link.one(link.ask("k")).await));
+}
+
+/// Which kind of call each of these answers is for, in their order.
+async fn answered(link: &mut Link, first: CallId, count: usize) -> Vec<u64> {
+    let mut order = Vec::new();
+    while order.len() < count {
+        match link.event().await {
+            StoreEvent::Answer { call, outcome } => {
+                assert!(applied(&outcome), "{outcome:?}");
+                order.push(call.0 - first.0);
+            }
+            StoreEvent::Pipeline { .. } | StoreEvent::Push(_) => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    order
+}
+
+/// Leases end without renewals, however much else there is to do (P13).
+#[tokio::test]
+async fn a_renewal_does_not_wait_for_registers() {
+    let server = Server::start(&[]);
+    let mut link = Link::up(&server, 1).await;
+    assert!(granted(&link.one(link.ask("held")).await));
+    let read = |n: u64| {
+        let key = Key::new(&format!("register/{n}")).unwrap().in_space(Space::Register);
+        Op::ReadRegister(ReadRegister { key, known: Known::Nothing, bound: None, watch: None })
+    };
+    let mut ops: Vec<Op> = (0..1000).map(read).collect();
+    ops.push(link.renew("held"));
+    let ids = link.send(ops);
+    let order = answered(&mut link, ids[0], ids.len()).await;
+    let place = order.iter().position(|call| *call == 1000).unwrap();
+    assert!(place < 256, "it was answered behind {place} others");
+}
+
+/// Each answer to an ask of a once key may be as long as a result.
+#[tokio::test]
+async fn long_results_for_many_at_once_do_not_cost_the_connection() {
+    const KEYS: u64 = 1000;
+    let server = Server::start(&[]);
+    let (mut runner, mut others) = (Link::up(&server, 1).await, Link::up(&server, 2).await);
+    let once = |link: &Link, n: u64| {
+        let Op::Ask(ask) = link.ask(&format!("once/{n}")) else { unreachable!() };
+        let key = ask.key.in_space(Space::Once);
+        Ask { key, waiting_since: Some(link.at), ..ask }
+    };
+    let asks = (0..KEYS).map(|n| once(&runner, n)).collect::<Vec<_>>();
+    let turns = runner.all(asks.iter().cloned().map(Op::Ask).collect()).await;
+    let finish = |(ask, turn): (&Ask, &Outcome)| {
+        let Outcome::Applied { at, reply: Reply::Granted(tenancy) } = turn else { panic!("{turn:?}") };
+        Op::Finish(Box::new(Finish {
+            key: ask.key.clone(),
+            tenure: ask.id,
+            fence: tenancy.range.first,
+            granted_at: *at,
+            window: Window { per: Duration::from_secs(3600), align: Align::Rolling },
+            result: vec![b'r'; RESULT_BYTES_MAX].into(),
+            refuse_after: ask.refuse_after,
+        }))
+    };
+    let finished = runner.all(asks.iter().zip(&turns).map(finish).collect()).await;
+    assert!(finished.iter().all(applied));
+    let asks = (0..KEYS).map(|n| Op::Ask(once(&others, n))).collect();
+    let ids = others.send(asks);
+    // It panics where the connection is lost.
+    assert_eq!(answered(&mut others, ids[0], ids.len()).await.len(), ids.len());
 }
 
 #[tokio::test]
