@@ -17,7 +17,20 @@ use tokio::time::timeout;
 /// A sidecar that takes longer to begin an answer that needs no waiting has a problem.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(2);
 /// What has a meaning of its own in a request line, or no place in one.
-const ESCAPED: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'#').add(b'%').add(b'+').add(b'&').add(b'?');
+const ESCAPED: &AsciiSet = &CONTROLS
+    .add(b' ')
+    .add(b'"')
+    .add(b'#')
+    .add(b'%')
+    .add(b'+')
+    .add(b'&')
+    .add(b'?')
+    .add(b'<')
+    .add(b'>')
+    .add(b'`');
+
+/// Names the sidecar that is meant, where an operators' socket may be another one's.
+const OWNER: &str = "sidelock-socket";
 
 /// A key or prefix, written so that it can stand in a path or a query.
 pub(crate) fn escaped(text: &str) -> String {
@@ -36,7 +49,11 @@ async fn exchange(
     // It ends with the connection, and what goes wrong on it is the answer's error.
     tokio::spawn(connection);
     let body = body.map(Value::to_string).unwrap_or_default();
-    let request = Request::builder()
+    let mut request = Request::builder();
+    if let Some(owner) = socket.owner()? {
+        request = request.header(OWNER, owner);
+    }
+    let request = request
         .method(method)
         .uri(path)
         .header(HOST, "sidelock")

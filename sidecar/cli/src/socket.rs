@@ -4,6 +4,7 @@
 
 use crate::failure::Failure;
 use clap::Args;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use tokio::net::UnixStream;
 
@@ -16,17 +17,20 @@ pub(crate) struct Socket {
     /// The sidecar's socket [default: $SIDELOCK_SOCKET, then the first that exists of the usual places]
     #[arg(long, value_name = "PATH")]
     socket: Option<PathBuf>,
+    /// Of an operators' socket that was found beside one for clients: that one. Two sidecars may share the folder.
+    #[arg(skip)]
+    beside: Option<PathBuf>,
 }
 
 impl Socket {
     /// This one.
     pub(crate) fn at(path: PathBuf) -> Socket {
-        Socket { socket: Some(path) }
+        Socket { socket: Some(path), beside: None }
     }
 
     /// One in the usual places.
     pub(crate) fn usual() -> Socket {
-        Socket { socket: None }
+        Socket { socket: None, beside: None }
     }
 
     /// What the caller said, if anything.
@@ -44,7 +48,17 @@ impl Socket {
 
     /// The operators' socket that belongs to it.
     pub(crate) fn admin(&self) -> Result<Socket, Failure> {
-        Ok(Socket::at(self.path()?.with_file_name(ADMIN_NAME)))
+        let beside = self.path()?;
+        Ok(Socket { socket: Some(beside.with_file_name(ADMIN_NAME)), beside: Some(beside) })
+    }
+
+    /// Whose it has to be: the device and the inode of that sidecar's socket for clients. None: whoever's it is.
+    pub(crate) fn owner(&self) -> Result<Option<String>, Failure> {
+        let Some(path) = self.beside.clone() else { return Ok(None) };
+        match path.metadata() {
+            Ok(file) => Ok(Some(format!("{}:{}", file.dev(), file.ino()))),
+            Err(error) => Err(Failure::Unreachable { path, error }),
+        }
     }
 
     /// Connects to it.

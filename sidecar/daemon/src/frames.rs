@@ -35,6 +35,8 @@ pub(crate) const SESSION_TTL: Duration = Duration::from_secs(30);
 const CLOCK_MISMATCH_MAX: Duration = Duration::from_millis(100);
 /// Bytes read at a time: a batch of some hundred requests.
 const READ_BYTES: usize = 16 * 1024;
+/// Leases that a session may have and still come back: a frame has room for the list of as many.
+const RESUMED_MAX: usize = 16_000;
 /// What a client calls itself is cut to this.
 const APP_BYTES_MAX: usize = 128;
 
@@ -209,7 +211,8 @@ impl FrameDoor {
     /// The old session and what it still holds, if the client may have it back and it is not over.
     async fn come_back(&self, resume: Resume, peer: Peer) -> Option<(SessionId, Vec<RequestId>)> {
         let id = self.resumable.take(boottime(), resume, peer.uid)?;
-        Some((id, self.handle.held_by(id).await??))
+        let held = self.handle.held_by(id).await??;
+        (held.len() <= RESUMED_MAX).then_some((id, held))
     }
 
     /// Requests in, until somebody hangs up. Answers leave by the outlet.

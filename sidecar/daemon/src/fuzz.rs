@@ -9,7 +9,7 @@ use crate::handle::Peer;
 use crate::http::Door;
 use crate::metrics::Metrics;
 use crate::place::Place;
-use crate::rules::{InForce, Rules};
+use crate::rules::InForce;
 use crate::sidecar::{Home, Sidecar};
 use sidelock_engine::survey::Around;
 use sidelock_engine::{Input, SessionId};
@@ -56,7 +56,7 @@ impl Gate {
     pub fn new(config: &Config) -> Gate {
         let place = Rc::new(Place::new(config.store(), &config.namespace, false));
         let metrics = Rc::new(Metrics::new(&place));
-        Gate(gate::Gate::new(InForce::new(Rules::from(config)), place, metrics))
+        Gate(gate::Gate::new(InForce::new(config), place, metrics))
     }
 
     /// Admits what a greeted session says, as the frame door has it admitted.

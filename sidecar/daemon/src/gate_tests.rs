@@ -1,10 +1,10 @@
 use super::*;
-use crate::config::{Config, StoreKind};
+use crate::config::{Config, Guarantee, StoreKind};
 
 fn gate(config: &Config) -> Gate {
     let place = Place::new(StoreKind::Memory, "default", false);
     let metrics = Rc::new(Metrics::new(&place));
-    Gate::new(InForce::new(Rules::from(config)), Rc::new(place), metrics)
+    Gate::new(InForce::new(config), Rc::new(place), metrics)
 }
 
 fn ask(key: &[u8]) -> wire::Acquire<'_> {
@@ -150,16 +150,34 @@ fn a_class_adds_its_defaults_and_bounds() {
 #[test]
 fn a_reload_changes_what_applies_but_not_what_the_engine_was_built_with() {
     let mut config = Config::default();
-    let in_force = InForce::new(Rules::from(&config));
+    let in_force = InForce::new(&config);
     let place = Rc::new(Place::new(StoreKind::Memory, "default", true));
     let metrics = Rc::new(Metrics::new(&place));
     let gate = Gate::new(in_force.clone(), place, metrics);
     config.limits.ttl_max = Duration::from_secs(1);
     config.limits.waiters_per_key_max = 1;
-    in_force.replace(Rules::from(&config));
+    assert_eq!(in_force.replace(&mut config), ["waiters_per_key_max"]);
     let lease = wire::LeaseName::Session(1);
     assert!(gate.renew(SessionId(1), 1, lease, Duration::from_secs(2)).is_err());
     assert_eq!(gate.rules().limits.waiters_per_key_max, 100_000);
+}
+
+/// A strict store was told how long leases are; a longer one would be asked for, and never granted.
+#[test]
+fn a_reload_does_not_make_leases_longer_than_a_strict_store_was_told() {
+    let mut config = Config::default();
+    config.redis.url = vec!["redis://h".into()];
+    config.redis.guarantee = Guarantee::Strict;
+    config.limits.ttl_max = Duration::from_secs(60);
+    let in_force = InForce::new(&config);
+    let mut next = config.clone();
+    next.limits.ttl_max = Duration::from_secs(600);
+    next.limits.rate_per_max = Duration::from_secs(1);
+    assert_eq!(in_force.replace(&mut next), ["ttl_max"]);
+    assert_eq!(in_force.now().limits.ttl_max, config.limits.ttl_max);
+    assert_eq!(next.limits.ttl_max, config.limits.ttl_max, "nor may a policy");
+    assert_eq!(in_force.now().limits.rate_per_max, Duration::from_secs(1));
+    assert!(in_force.replace(&mut config).is_empty(), "up to where it was");
 }
 
 #[test]

@@ -10,7 +10,7 @@ use crate::notify::Manager;
 use crate::peer::Allow;
 use crate::place::Place;
 use crate::policies;
-use crate::rules::{InForce, Rules};
+use crate::rules::InForce;
 use crate::sidecar::{Home, Sidecar};
 use crate::socket::{Doors, Entrance, fds_for_connections};
 use crate::store_link::{self, HighWater};
@@ -107,12 +107,16 @@ async fn live(config: &Config, sources: &Sources, started: impl FnOnce(&Started)
     sidecar.policies.keep_record(config.policy_log.as_deref()).map_err(ServeError::Policies)?;
     let loader = policies::start(&sidecar.policies, config).await.map_err(ServeError::Policies)?;
     let changed = Rc::new(Notify::new());
-    let again = sources.clone();
-    let settings = move || config::load(&again).ok().map(|loaded| loaded.config);
+    let (again, in_force) = (sources.clone(), sidecar.in_force.clone());
+    let settings = move || {
+        let mut config = config::load(&again).ok()?.config;
+        in_force.bound(&mut config.limits);
+        Some(config)
+    };
     spawn_local(policies::watch(loader, changed.clone(), settings));
     let leave = Rc::new(Notify::new());
     let (leaving, is_leaving) = tokio::sync::watch::channel(false);
-    let doors = Doors::open(config, &sidecar, &leave, is_leaving).await?;
+    let doors = Doors::open(config, &sidecar, &leave, is_leaving, &socket).await?;
     let fds_max = fds_for_connections();
     warn_of_few_descriptors(fds_max, config.limits.sessions_max);
     let allow = Allow::new(config, listener.gid());
@@ -216,8 +220,10 @@ fn mark(config: &Config, socket: &Path) -> Option<HighWater> {
 
 fn reload(sources: &Sources, in_force: &InForce, handle: &Handle, changed: &Notify) {
     match config::load(sources) {
-        Ok(loaded) => {
-            in_force.replace(Rules::from(&loaded.config));
+        Ok(mut loaded) => {
+            for limit in in_force.replace(&mut loaded.config) {
+                tracing::warn!("limits.{limit} stays as it was: that needs a restart");
+            }
             if let Err(error) = handle.policies().keep_record(loaded.config.policy_log.as_deref()) {
                 tracing::error!(%error, "the record of requests stays where it is");
             }
@@ -291,6 +297,7 @@ impl Doors {
         sidecar: &Sidecar,
         leave: &Rc<Notify>,
         leaving: tokio::sync::watch::Receiver<bool>,
+        socket: &Path,
     ) -> Result<AllDoors, ServeError> {
         let handle = sidecar.handle.clone();
         let http = crate::http::Door::new(handle.clone(), handle.gate().clone(), sidecar.metrics.clone());
@@ -299,7 +306,8 @@ impl Doors {
             let listener = tokio::net::TcpListener::bind(address).await.map_err(at)?;
             spawn_local(probes(listener, http.clone()));
         }
-        let operators = Doors::Operators(crate::http::admin::AdminDoor::new(leave.clone(), http.clone()));
+        let admin = crate::http::admin::AdminDoor::new(leave.clone(), http.clone(), socket.to_owned());
+        let operators = Doors::Operators(admin);
         let clients = Doors::Clients { frames: sidecar.frames(), http, leaving };
         Ok(AllDoors { clients, operators: Some(operators) })
     }
@@ -312,6 +320,7 @@ impl Doors {
         sidecar: &Sidecar,
         _leave: &Rc<Notify>,
         _leaving: tokio::sync::watch::Receiver<bool>,
+        _socket: &Path,
     ) -> Result<AllDoors, ServeError> {
         if let Some(address) = config.probe_listen {
             let error = std::io::Error::other("this build has no HTTP door");

@@ -12,7 +12,7 @@ use crate::metrics::Metrics;
 use crate::observe::Observer;
 use crate::place::Place;
 use crate::policies::{Desk, Policies};
-use crate::rules::{InForce, Rules};
+use crate::rules::InForce;
 use crate::store_link::{HighWater, MemoryLink, StoreLink, longest_tenure};
 use crate::watch::WATCH_LAG_MAX;
 use sidelock_engine::{self as engine, Engine};
@@ -50,7 +50,7 @@ impl Sidecar {
     pub(crate) fn start(config: &Config, home: Home) -> Result<Sidecar, String> {
         let place = Rc::new(Place::new(config.store(), &config.namespace, matches!(home, Home::Embedded)));
         let metrics = Rc::new(Metrics::new(&place));
-        let in_force = InForce::new(Rules::from(config));
+        let in_force = InForce::new(config);
         let health = Rc::new(Health::default());
         let (events, _) = broadcast::channel(WATCH_LAG_MAX);
         let gate = Gate::new(in_force.clone(), place.clone(), metrics.clone());

@@ -120,6 +120,27 @@ fn a_session_that_was_cut_off_comes_back_with_its_leases() {
     other.granted(2);
 }
 
+/// A welcome that its client can not take would cost it the connection, again and again.
+#[test]
+fn a_session_with_more_leases_than_a_welcome_can_list_is_a_new_one() {
+    for (leases, comes_back) in [(16_000_u64, true), (16_001, false)] {
+        let sidecar = embedded().unwrap();
+        let mut a = Client::connect(&sidecar);
+        a.say(&ToSidecar::Hello(hello()));
+        let Heard::Welcome { session, secret, .. } = a.hear() else { panic!("a welcome") };
+        for request in 1..=leases {
+            a.acquire(request, &format!("k/{request}"), None);
+            a.granted(request);
+        }
+        a.say(&ToSidecar::Hello(hello()));
+        assert!(matches!(a.hear(), Heard::Goodbye(Code::BadRequest, _)));
+        let mut back = Client::connect(&sidecar);
+        back.say(&ToSidecar::Hello(Hello { resume: Some(Resume { session, secret }), ..hello() }));
+        let Heard::Welcome { resumed, .. } = back.hear() else { panic!("a welcome") };
+        assert_eq!(resumed.map(|list| list.len() as u64), comes_back.then_some(leases));
+    }
+}
+
 #[test]
 fn bytes_that_are_no_frames_end_the_connection_and_nothing_else() {
     let sidecar = embedded().unwrap();

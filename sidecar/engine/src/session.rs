@@ -16,6 +16,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// Leases that a notice of an extension excepts at most: what it is written into has room for twice as many.
+const EXCEPT_MAX: usize = 8_000;
+
 /// What a request number of a session stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Slot {
@@ -421,6 +424,14 @@ impl Engine {
             _ => return,
         };
         if !news {
+            return;
+        }
+        if except.len() > EXCEPT_MAX {
+            // After an outage: what follows is renewed meanwhile.
+            let ttl = self.config.tenure_ttl;
+            if let Some(session) = self.sessions.get_mut(&id) {
+                session.extend_at = now + session.extension_pause(ttl);
+            }
             return;
         }
         for (request, lease) in session_leases() {

@@ -1,6 +1,6 @@
 //! How often a session is told that its leases live on.
 
-use sidelock_engine::store::{Op, Outcome};
+use sidelock_engine::store::{Fault, Op, Outcome};
 use sidelock_engine::{
     Acquire, Config, Effect, Engine, Incarnation, Input, Key, Life, Mode, Notice, RequestId, SessionId,
     SessionOpened, StoreTime, Time,
@@ -18,7 +18,11 @@ struct World {
     engine: Engine,
     store: Memory,
     extensions: Vec<Time>,
+    /// The most leases that one of them excepted.
+    excepted: usize,
     renewed: Option<Time>,
+    /// Renewals are answered for keys of this many letters at most.
+    heard: usize,
 }
 
 impl World {
@@ -29,13 +33,21 @@ impl World {
             match effect {
                 Effect::Store(call) => {
                     if matches!(call.op, Op::Renew(_)) {
+                        if call.op.key().as_str().len() > self.heard {
+                            let outcome = Outcome::NotApplied(Fault::Down);
+                            self.engine.handle(self.now, Input::Store { call: call.id, outcome });
+                            continue;
+                        }
                         self.renewed = Some(self.now);
                     }
                     let (reply, _) = self.store.apply(at, &call.op);
                     let outcome = Outcome::Applied { at, reply };
                     self.engine.handle(self.now, Input::Store { call: call.id, outcome });
                 }
-                Effect::Notice { notice: Notice::Extended { until, .. }, .. } => self.extensions.push(until),
+                Effect::Notice { notice: Notice::Extended { until, except }, .. } => {
+                    self.extensions.push(until);
+                    self.excepted = self.excepted.max(except.len());
+                }
                 _ => {}
             }
         }
@@ -50,7 +62,9 @@ fn world(tenure_ttl: Duration) -> World {
         engine: Engine::new(config),
         store: Memory::default(),
         extensions: Vec::new(),
+        excepted: 0,
         renewed: None,
+        heard: usize::MAX,
     };
     world.input(Input::StoreUp { at: StoreTime(1_000_001_000_000) });
     let opened = SessionOpened {
@@ -61,10 +75,15 @@ fn world(tenure_ttl: Duration) -> World {
         owners_by_uid: false,
     };
     world.input(Input::SessionOpened(opened));
-    world.input(Input::Acquire(Acquire {
+    world.input(lock(1, "k"));
+    world
+}
+
+fn lock(request: u64, key: &str) -> Input {
+    Input::Acquire(Acquire {
         session: SESSION,
-        request: RequestId(1),
-        key: Key::new("k").expect("a short text is a key"),
+        request: RequestId(request),
+        key: Key::new(key).expect("a short text is a key"),
         mode: Mode::Exclusive,
         wait: None,
         life: Life::Session { ttl: None },
@@ -76,8 +95,34 @@ fn world(tenure_ttl: Duration) -> World {
         per: None,
         once: None,
         reentrant: false,
-    }));
-    world
+    })
+}
+
+/// The store comes back, and of many leases most are renewed later than the first.
+#[test]
+fn what_is_told_excepts_no_more_than_a_frame_has_room_for() {
+    let ttl = Duration::from_secs(10);
+    let mut world = world(ttl);
+    for request in 2..20_000 {
+        world.input(lock(request, &format!("key/{request}")));
+    }
+    let begun = world.now;
+    world.heard = 0;
+    let pass = |world: &mut World, until: Duration| {
+        while world.now.since(begun) < until {
+            world.now = world.now + Duration::from_millis(100);
+            world.input(Input::SessionPinged(SESSION));
+        }
+    };
+    pass(&mut world, Duration::from_secs(8));
+    world.heard = "k".len();
+    pass(&mut world, Duration::from_millis(8_500));
+    assert!(world.renewed.is_some(), "one is");
+    world.heard = usize::MAX;
+    pass(&mut world, Duration::from_millis(9_800));
+    assert!(world.excepted < 16_000, "{} leases are excepted", world.excepted);
+    let told = *world.extensions.last().expect("it is told");
+    assert!(told > begun + ttl + Duration::from_secs(5), "of all, in time");
 }
 
 #[test]

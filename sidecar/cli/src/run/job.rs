@@ -8,6 +8,7 @@ use nix::sys::signal::{SigSet, Signal, killpg, raise};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::{Pid, getpgrp, tcgetpgrp, tcsetpgrp};
 use std::ffi::OsString;
+use std::fs::File;
 use std::io::{self, IsTerminal};
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
@@ -19,11 +20,15 @@ const CANNOT_RUN: u8 = 126;
 const NOT_FOUND: u8 = 127;
 /// A shell adds this to the number of the signal that ended a command.
 const SIGNAL_BASE: i32 = 128;
+/// The terminal that controls us, if there is one.
+const TERMINAL: &str = "/dev/tty";
 
 /// A command that runs.
 pub(super) struct Job {
     child: Child,
     group: Pid,
+    /// What the command may read from, whatever its input is: ssh asks there for a passphrase.
+    terminal: Option<File>,
     /// We lent the terminal to the command's group and must take it back.
     lent: bool,
 }
@@ -40,35 +45,62 @@ impl Job {
         let child = bound_to_us(&mut builder).spawn()?;
         let group = child.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw);
         let group = group.ok_or_else(|| io::Error::other("the command has no process id"))?;
-        let lent = lend_terminal(group);
-        Ok(Job { child, group, lent })
+        let terminal = File::options().read(true).write(true).open(TERMINAL).ok();
+        let mut job = Job { child, group, terminal, lent: false };
+        // With another input the terminal may be somebody else's in our pipeline, until the command wants it.
+        if io::stdin().is_terminal() {
+            job.lend();
+        }
+        Ok(job)
     }
 
-    /// Sends a signal to the command and all it started in its group. Nobody left there is no error.
+    /// Sends a signal to the command and all it started in its group, where one that is stopped hears it, too. Nobody left
+    /// there is no error.
     pub(super) fn signal(&self, signal: Signal) {
         let _ = killpg(self.group, signal);
+        let _ = killpg(self.group, Signal::SIGCONT);
     }
 
     /// If the command was stopped at its terminal (Ctrl-Z), stops us too, so that the shell gets the terminal back; goes on
     /// with the command when the shell lets us go on. To be called at every SIGCHLD.
     pub(super) fn follow_stop(&mut self) {
         let news = waitid(Id::Pid(self.group), WaitPidFlag::WSTOPPED | WaitPidFlag::WNOHANG);
-        let stopped = matches!(news, Ok(WaitStatus::Stopped(..)));
-        if !stopped || !io::stdin().is_terminal() {
+        let Some(terminal) = &self.terminal else { return };
+        if !matches!(news, Ok(WaitStatus::Stopped(..))) {
             return;
         }
         // In the foreground without having lent the terminal, it was the command's reading that stopped it.
-        if tcgetpgrp(io::stdin()) != Ok(getpgrp()) {
+        if tcgetpgrp(terminal) != Ok(getpgrp()) {
             self.take_back();
             let _ = raise(Signal::SIGSTOP);
         }
-        self.lent = lend_terminal(self.group);
-        self.signal(Signal::SIGCONT);
+        self.lend();
+        let _ = killpg(self.group, Signal::SIGCONT);
+    }
+
+    /// If we are the foreground job of a terminal, the command's group becomes it: otherwise the terminal would stop the
+    /// command at its first read, and Ctrl-C would reach us instead of it.
+    fn lend(&mut self) {
+        let Some(terminal) = self.terminal.as_ref().filter(|terminal| tcgetpgrp(terminal) == Ok(getpgrp()))
+        else {
+            return;
+        };
+        // Taking the terminal back happens from the background, where the kernel would stop us for it. Blocking the signal
+        // allows it; the standard library gives commands an empty mask, so none inherits this.
+        let mut stop = SigSet::empty();
+        stop.add(Signal::SIGTTOU);
+        if stop.thread_block().is_ok() && tcsetpgrp(terminal, self.group).is_ok() {
+            // The command may have been stopped for reading before the terminal was its own.
+            let _ = killpg(self.group, Signal::SIGCONT);
+            self.lent = true;
+        }
     }
 
     fn take_back(&mut self) {
-        if std::mem::take(&mut self.lent) {
-            let _ = tcsetpgrp(io::stdin(), getpgrp());
+        if std::mem::take(&mut self.lent)
+            && let Some(terminal) = &self.terminal
+        {
+            let _ = tcsetpgrp(terminal, getpgrp());
         }
     }
 
@@ -82,24 +114,6 @@ impl Drop for Job {
     fn drop(&mut self) {
         self.take_back();
     }
-}
-
-/// If we are the foreground job of a terminal, the command's group becomes it: otherwise the terminal would stop the
-/// command at its first read, and Ctrl-C would reach us instead of it.
-fn lend_terminal(group: Pid) -> bool {
-    if tcgetpgrp(io::stdin()) != Ok(getpgrp()) {
-        return false;
-    }
-    // Taking the terminal back happens from the background, where the kernel would stop us for it. Blocking the signal
-    // allows it; the standard library gives commands an empty mask, so none inherits this.
-    let mut stop = SigSet::empty();
-    stop.add(Signal::SIGTTOU);
-    if stop.thread_block().is_err() || tcsetpgrp(io::stdin(), group).is_err() {
-        return false;
-    }
-    // The command may have been stopped for reading before the terminal was its own.
-    let _ = killpg(group, Signal::SIGCONT);
-    true
 }
 
 /// The exit code that a shell would give for this end of a command.

@@ -199,6 +199,9 @@ impl RunArgs {
                     "run needs `--` and then its command: sidelock run [OPTIONS] {key} -- {command}"
                 )))
             }
+            [] if self.argv.is_empty() && self.command.is_none() => {
+                Err(Failure::usage("run needs `--` and then its command: sidelock run --leader NAME -- CMD"))
+            }
             [_, _, ..] if self.mode.is_permits() => Err(Failure::usage(
                 "several keys are locked, alone or shared: leave out --permits and --limit",
             )),

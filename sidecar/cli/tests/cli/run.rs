@@ -53,6 +53,44 @@ fn the_commands_code_is_ours_and_it_knows_key_and_fence() {
     assert_eq!(sidecar.say("run k -- /").code, 126);
 }
 
+/// What it tells the command must not be taken for settings by a `sidelock` inside it.
+#[test]
+fn a_command_may_run_sidelock_itself() {
+    let sidecar = Sidecar::start();
+    for keys in ["a", "a b"] {
+        let said = sidecar.script(&format!("sidelock run {keys} -- sidelock config check"));
+        assert_eq!(said.code, 0, "{keys}: {said:?}");
+    }
+}
+
+#[test]
+fn without_a_command_nothing_is_locked_and_nobody_leads() {
+    let sidecar = Sidecar::start();
+    for words in ["run k", "run --leader name"] {
+        let said = sidecar.say(words);
+        assert!(said.code == 2 && said.err.contains("needs `--` and then its command"), "{words}: {said:?}");
+    }
+}
+
+/// As ssh asks for a passphrase: at the terminal, whatever its input is. `script` is one.
+#[test]
+fn a_command_with_another_input_has_the_terminal_when_it_wants_it() {
+    let sidecar = Sidecar::start();
+    let inside = r#"echo input | sidelock run k -- sh -c "read typed </dev/tty; read piped; echo got \$typed and \$piped""#;
+    let said = sidecar
+        .script(&format!("(sleep 0.3; echo word; sleep 5) | timeout 20 script -qec '{inside}' /dev/null"));
+    assert!(said.out.contains("got word and input"), "{said:?}");
+}
+
+#[test]
+fn a_stopped_command_hears_signals() {
+    let sidecar = Sidecar::start();
+    let holder = Holder::start(&sidecar);
+    kill(holder.command, Signal::SIGSTOP).expect("it runs");
+    holder.signal(Signal::SIGTERM);
+    assert_eq!(holder.code(), Some(128 + 15));
+}
+
 #[test]
 fn flocks_spellings_do_what_flock_does() {
     let sidecar = Sidecar::start();

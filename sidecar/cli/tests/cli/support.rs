@@ -8,12 +8,15 @@ use std::ffi::OsStr;
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::Arc;
 use tempfile::TempDir;
 
 /// A sidecar that serves as long as the value lives.
 pub(crate) struct Sidecar {
     process: Child,
-    folder: TempDir,
+    folder: Arc<TempDir>,
+    /// Its name there.
+    name: &'static str,
     /// What it said on standard output up to the line to paste.
     pub(crate) greeting: String,
 }
@@ -45,10 +48,10 @@ pub(crate) fn finish(mut command: Command) -> Said {
     Said { code: status.code().unwrap_or(-1), out: text(stdout), err: text(stderr) }
 }
 
-/// Starts a sidecar in this folder; returns when it serves, with what it said.
-fn serve(folder: &TempDir, flags: &[&str]) -> (Child, String) {
+/// Starts a sidecar at this place; returns when it serves, with what it said.
+fn serve(socket: PathBuf, flags: &[&str]) -> (Child, String) {
     let mut command = sidelock(["serve", "--store", "memory", "--socket"]);
-    command.arg(folder.path().join("s.sock")).args(flags);
+    command.arg(socket).args(flags);
     let mut process = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("it starts");
     let out = BufReader::new(process.stdout.take().expect("stdout is piped"));
     let mut greeting = String::new();
@@ -66,8 +69,17 @@ impl Sidecar {
     /// Starts one and waits until it serves.
     pub(crate) fn start() -> Sidecar {
         let folder = tempfile::tempdir().expect("there is a folder for temporary files");
-        let (process, greeting) = serve(&folder, &[]);
-        Sidecar { process, folder, greeting }
+        Sidecar::start_in(Arc::new(folder), "s.sock")
+    }
+
+    /// Starts another one in the same folder.
+    pub(crate) fn start_beside(&self) -> Sidecar {
+        Sidecar::start_in(self.folder.clone(), "second.sock")
+    }
+
+    fn start_in(folder: Arc<TempDir>, name: &'static str) -> Sidecar {
+        let (process, greeting) = serve(folder.path().join(name), &[]);
+        Sidecar { process, folder, name, greeting }
     }
 
     /// Starts the next one at the same place.
@@ -77,7 +89,7 @@ impl Sidecar {
 
     /// Starts the next one at the same place, with these flags.
     pub(crate) fn start_again_with(&mut self, flags: &[&str]) {
-        (self.process, self.greeting) = serve(&self.folder, flags);
+        (self.process, self.greeting) = serve(self.socket(), flags);
     }
 
     /// Sends it a signal.
@@ -88,7 +100,7 @@ impl Sidecar {
 
     /// Where it serves.
     pub(crate) fn socket(&self) -> PathBuf {
-        self.folder.path().join("s.sock")
+        self.folder.path().join(self.name)
     }
 
     /// A verb for this sidecar.

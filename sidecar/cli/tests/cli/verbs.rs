@@ -56,6 +56,34 @@ fn an_id_that_is_none_is_refused_without_a_word_to_the_sidecar() {
     assert_eq!(sidecar.say("unlock").code, 2, "none is given and none is in the environment");
 }
 
+/// Its folder has one admin socket, which is the first one's.
+#[test]
+fn an_order_for_the_second_sidecar_of_a_folder_does_not_reach_the_first() {
+    let first = Sidecar::start();
+    let second = first.start_beside();
+    second.say("lock k --ttl 1m");
+    for order in ["drain", "force-unlock k --reason test"] {
+        let said = second.say(order);
+        assert!(said.code != 0 && said.err.contains("--admin-socket"), "{order}: {said:?}");
+    }
+    assert_eq!(first.say("force-unlock k --reason test").code, 0, "its own takes it");
+    assert_eq!(first.say("lock other").code, 0, "and was not drained");
+}
+
+#[test]
+fn keys_with_any_character_can_be_named() {
+    let sidecar = Sidecar::start();
+    for key in ["jobs/<id>", "a`b", "100%+?&#\"x"] {
+        assert_eq!(finish(sidecar.command(["lock", key, "--ttl", "1m"])).code, 0, "{key}");
+        let why = finish(sidecar.command(["why", key]));
+        assert!(why.code == 0 && why.out.contains("timed lease"), "{key}: {why:?}");
+        let listed = finish(sidecar.command(["ls", key]));
+        assert!(listed.code == 0 && listed.out.contains(key), "{key}: {listed:?}");
+        let forced = finish(sidecar.command(["force-unlock", key, "--reason", "test"]));
+        assert!(forced.code == 0 && !forced.out.contains("free already"), "{key}: {forced:?}");
+    }
+}
+
 #[test]
 fn ls_and_why_show_a_holder_but_not_its_secret() {
     let sidecar = Sidecar::start();

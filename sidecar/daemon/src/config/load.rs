@@ -164,14 +164,16 @@ const REDIS_SHORT: &str = "SIDELOCK_REDIS";
 const POLICY_FILES: &str = "SIDELOCK_POLICY";
 
 /// Variables that belong to other parts of Sidelock: the command line, the clients, the tests.
-const OTHERS: [&str; 11] = [
+const OTHERS: [&str; 13] = [
     "SIDELOCK_CONFIG",
     "SIDELOCK_LOG",
     "SIDELOCK_LOG_FORMAT",
     "SIDELOCK_REQUIRE_SCOPE",
     "SIDELOCK_LEASE",
     "SIDELOCK_KEY",
+    "SIDELOCK_KEYS",
     "SIDELOCK_FENCE",
+    "SIDELOCK_FENCES",
     "SIDELOCK_BIN",
     "SIDELOCK_BLESS",
     REDIS_SHORT,

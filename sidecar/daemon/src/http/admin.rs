@@ -10,6 +10,7 @@ use super::response::{Answer, json};
 use super::route::read;
 use crate::handle::Peer;
 use hyper::body::Incoming;
+use hyper::header::HeaderMap;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, StatusCode};
@@ -17,6 +18,8 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::json as document;
 use sidelock_wire::Code;
 use std::convert::Infallible;
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 use tokio::net::UnixStream;
@@ -26,6 +29,8 @@ use tokio::sync::Notify;
 const HEAD_WITHIN: Duration = Duration::from_secs(5);
 /// All that can be ordered, by this method.
 const ORDER: &[Method] = &[Method::POST];
+/// The sidecar that an order is for: device and inode of its socket for clients, `8:1234`. Absent: whoever hears it.
+const OWNER: &str = "sidelock-socket";
 /// Where a key is taken from its holders; the key follows.
 pub(crate) const FORCE_UNLOCK: &str = "/v1/force-unlock/";
 
@@ -33,12 +38,14 @@ pub(crate) const FORCE_UNLOCK: &str = "/v1/force-unlock/";
 pub(crate) struct AdminDoor {
     leave: Rc<Notify>,
     door: Rc<Door>,
+    /// The socket for clients.
+    socket: PathBuf,
 }
 
 impl AdminDoor {
-    /// `leave` starts what SIGTERM starts.
-    pub(crate) fn new(leave: Rc<Notify>, door: Rc<Door>) -> AdminDoor {
-        AdminDoor { leave, door }
+    /// `leave` starts what SIGTERM starts; `socket` is the one for clients.
+    pub(crate) fn new(leave: Rc<Notify>, door: Rc<Door>, socket: PathBuf) -> AdminDoor {
+        AdminDoor { leave, door, socket }
     }
 
     /// Serves one connection of an operator.
@@ -65,11 +72,26 @@ impl AdminDoor {
         if head.method != Method::POST {
             return Err(ProblemDocument::wrong_method(&head.method, ORDER));
         }
+        self.is_meant(&head.headers)?;
         let Some(key) = key else {
             self.leave.notify_one();
             return Ok(json(StatusCode::ACCEPTED, &document!({ "draining": true })));
         };
         let bytes = read(&self.door.gate, &head.headers, body).await?;
         force_unlock(&self.door, peer, &key_bytes(key), &bytes).await
+    }
+
+    /// Who looks for the admin socket beside a sidecar's finds that of another one, where two share the folder.
+    fn is_meant(&self, headers: &HeaderMap) -> Result<(), ProblemDocument> {
+        let Some(meant) = headers.get(OWNER) else { return Ok(()) };
+        let ours = std::fs::metadata(&self.socket).map(|file| format!("{}:{}", file.dev(), file.ino()));
+        if ours.is_ok_and(|ours| meant.as_bytes() == ours.as_bytes()) {
+            return Ok(());
+        }
+        let what = format!(
+            "this admin socket is that of the sidecar at {}; another one in its folder has one of its own if it is started with --admin-socket",
+            self.socket.display()
+        );
+        Err(ProblemDocument::new(Code::NotFound, &what))
     }
 }

@@ -87,13 +87,16 @@ impl Desk {
         // A session that is over has nobody to tell; the engine knows what to do.
         let Some(around) = around else { return Judged::Goes(input) };
         matter.client = Some(Client { uid: around.uid, app: around.app.clone() });
-        if applies && let Some(refusal) = self.crowded(matter.session) {
+        // Nobody is kept from giving something back, so nobody waits for what a policy says to it.
+        let goes = matter.operation == Operation::Release;
+        if applies
+            && !goes
+            && let Some(refusal) = self.crowded(matter.session)
+        {
             return refused(&matter, refusal);
         }
         let (here, now_ms) = (&self.policies.whereabouts, realtime_us() / 1_000);
         let asked = matter.question(&input, around, gid(matter.session), here, now_ms, meta);
-        // Nobody is kept from giving something back, so nobody waits for what a policy says to it.
-        let goes = matter.operation == Operation::Release;
         let copy = goes.then(|| input.clone());
         let entry = self.policies.record.entry(&asked);
         let case = Case { input, matter, asked: asked.clone(), since: now };
