@@ -169,3 +169,55 @@ spec:
         for name, manifest in manifests.items()
     }
     assert names == {"worker": ["sidelock", "migrate"], "other": ["migrate"]}
+
+
+def test_a_cron_job_has_the_same_sidecar(tmp_path: Path, sources: dict[str, list[dict]]) -> None:
+    cron = """
+apiVersion: batch/v1
+kind: CronJob
+metadata: {name: nightly, labels: {sidelock: enabled}}
+spec:
+  schedule: "0 3 * * *"
+  jobTemplate:
+    spec:
+      template:
+        spec:
+          restartPolicy: Never
+          containers: [{name: nightly, image: nightly:1}]
+"""
+    shutil.copytree(DEPLOY, tmp_path / "deploy")
+    (tmp_path / "cron.yaml").write_text(cron)
+    (tmp_path / "kustomization.yaml").write_text(
+        "resources: [cron.yaml]\ncomponents: [deploy/kubernetes/component]\n"
+        "configMapGenerator: [{name: sidelock, literals: [SIDELOCK_REDIS_URL=redis://redis]}]\n"
+    )
+    [manifest] = [it for it in kustomized(tmp_path) if it["kind"] == "CronJob"]
+    for version in VERSIONS:
+        kubernetes_validate.validate(manifest, version, strict=True)
+    template = manifest["spec"]["jobTemplate"]["spec"]["template"]
+    ours, theirs = sidecar(template), sidecar(pods(sources["plain"])[0])
+    varies = {"env", "envFrom", "image"}
+    assert {k: v for k, v in ours.items() if k not in varies} == {k: v for k, v in theirs.items() if k not in varies}
+    assert template["spec"]["securityContext"]["supplementalGroups"] == [65532]
+    assert [volume["name"] for volume in template["spec"]["volumes"]] == ["sidelock", "sidelock-redis"]
+
+
+def test_a_file_of_settings_gets_into_the_pod_as_the_page_says(tmp_path: Path) -> None:
+    [told] = re.findall(r"```yaml\n(configMapGenerator:\n  - name: sidelock-files.*?)```", (DEPLOY / "README.md").read_text(), re.S)
+    shutil.copytree(DEPLOY, tmp_path / "deploy")
+    for name in ("sidelock.toml", "my-acl.wasm"):
+        (tmp_path / name).write_text("")
+    (tmp_path / "kustomization.yaml").write_text(f"resources: [deploy/kubernetes/example]\n{told}")
+    manifests = kustomized(tmp_path)
+    [pod] = pods(manifests)
+    mounts = {mount["name"]: mount["mountPath"] for mount in sidecar(pod)["volumeMounts"]}
+    assert mounts["sidelock-files"] == "/etc/sidelock/files" and "sidelock-redis" in mounts
+    assert {"name": "SIDELOCK_CONFIG", "value": "/etc/sidelock/files/sidelock.toml"} in sidecar(pod)["env"]
+    [files] = [it for it in manifests if it["metadata"]["name"].startswith("sidelock-files")]
+    volumes = {volume["name"]: volume for volume in pod["spec"]["volumes"]}
+    assert volumes["sidelock-files"]["configMap"]["name"] == files["metadata"]["name"]
+
+
+def test_the_unit_lets_policies_be_compiled() -> None:
+    unit = (DEPLOY / "systemd/sidelock.service").read_text()
+    assert "\nMemoryDenyWriteExecute=" not in unit, "wasmtime makes machine code: every policy would be refused"

@@ -45,6 +45,25 @@ async def test_a_body_is_cancelled_when_its_lease_is_lost(place, key):
 
 
 @run
+async def test_a_block_may_be_left_by_another_task(place, key):
+    """As asyncio does with a generator that nobody goes on with."""
+    lock = place.aio().lock(key)
+
+    async def held():
+        async with lock:
+            yield
+
+    async def step(half):
+        return await half
+
+    generator = held()
+    await asyncio.create_task(step(generator.__anext__()))
+    await asyncio.create_task(step(generator.aclose()))
+    async with place.aio().lock(key, wait=5):
+        pass
+
+
+@run
 async def test_a_cancellation_from_outside_stays_one(place, key):
     aio = place.aio()
     entered = asyncio.Event()

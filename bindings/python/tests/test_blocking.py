@@ -20,6 +20,43 @@ def test_a_lock_excludes_and_its_fence_rises(sl, other, key):
         assert second.fence > first.fence
 
 
+def test_a_block_may_be_left_by_another_thread(sl, other, key):
+    """As web frameworks do that run the halves of a generator wherever there is room."""
+    lock = sl.lock(key)
+
+    def held():
+        with lock:
+            yield
+
+    for _ in range(2):
+        generator = held()
+        for step in (lambda: next(generator), generator.close):
+            thread = threading.Thread(target=step)
+            thread.start()
+            thread.join()
+        other.lock(key, wait=5).acquire().release()
+
+
+def test_who_leaves_what_several_others_are_in_is_told_so(sl, key):
+    shared = sl.rwlock(key).read()
+    entered, leave = threading.Barrier(3), threading.Event()
+
+    def reads():
+        with shared:
+            entered.wait()
+            leave.wait()
+
+    threads = [threading.Thread(target=reads) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    entered.wait()
+    with pytest.raises(RuntimeError, match="2 others are in it"):
+        shared.__exit__(None, None, None)
+    leave.set()
+    for thread in threads:
+        thread.join()
+
+
 def test_waiting_ends_with_a_timeout_error(sl, other, key):
     with sl.lock(key):
         with pytest.raises(TimeoutError) as caught:

@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::hold::{End, Hold};
 use crate::once::Outcome;
 use crate::owner;
-use crate::shared::{Phase, Shared, State};
+use crate::shared::{Phase, Shared, State, Wakes};
 use crate::slots::{Answer, Slot};
 use sidelock_wire::{
     Acquire, AcquireAll, Change, Code, Granted, LeaseName, Life, LostReason, Mode, ToSidecar, Window,
@@ -180,7 +180,10 @@ impl Asking {
                 return None;
             }
             Answer::Granted(hold) => {
-                hold.capped_by_max_hold(self.wish.may_end_by_max_hold());
+                match &self.wish.upgrades {
+                    Some(share) => hold.capped_as(share),
+                    None => hold.capped_by_max_hold(self.wish.may_end_by_max_hold()),
+                }
                 Ok(Gain::Session(hold))
             }
             Answer::Timed(granted) => Ok(Gain::Timed(granted)),
@@ -256,10 +259,11 @@ impl Drop for Asking {
         if let Stage::Asked(number) = self.stage
             && self.shared.is_own_process()
         {
-            let upgrades = self.wish.upgrades.is_some();
+            let share = self.wish.upgrades.clone();
             let members = std::mem::take(&mut self.members);
+            let mut wakes = Wakes::default();
             self.shared.change(|state| {
-                abandon(state, number, upgrades);
+                abandon(state, number, share, &mut wakes);
                 for member in members {
                     match state.slots.get_mut(member) {
                         Some(Slot::Member) => drop(state.slots.remove(member)),
@@ -267,6 +271,7 @@ impl Drop for Asking {
                     }
                 }
             });
+            wakes.fire();
         }
     }
 }
@@ -326,28 +331,30 @@ pub(crate) fn too_large(state: &mut State, before: usize, frame_bytes_max: usize
 }
 
 /// Nobody wants request `number` any more. Of an upgrade the share stays: a cancel takes back no more than it gave.
-fn abandon(state: &mut State, number: u64, upgrades: bool) {
-    match state.slots.get_mut(number) {
-        Some(slot @ Slot::Granted(_)) if upgrades => {
-            *slot = Slot::Cancelling;
+fn abandon(state: &mut State, number: u64, share: Option<Arc<Hold>>, wakes: &mut Wakes) {
+    match (state.slots.get_mut(number), share) {
+        (Some(Slot::Granted(hold)), Some(share)) if hold.end().is_some() => {
+            if let Some(End::Lost(reason)) = hold.end() {
+                state.lose_share(&share, reason, wakes);
+            }
+            state.slots.remove(number);
+        }
+        (Some(slot @ Slot::Granted(_)), share @ Some(_)) | (Some(slot @ Slot::Waiting { .. }), share) => {
+            *slot = Slot::Cancelling { share };
             state.send(&ToSidecar::Cancel { request: number });
         }
-        Some(slot @ Slot::Waiting { .. }) => {
-            *slot = Slot::Cancelling;
-            state.send(&ToSidecar::Cancel { request: number });
-        }
-        Some(Slot::Granted(_)) => state.release_unheard(number),
-        Some(Slot::Answered(Answer::Timed(granted))) => {
+        (Some(Slot::Granted(_)), None) => state.release_unheard(number),
+        (Some(Slot::Answered(Answer::Timed(granted))), _) => {
             let secret = granted.secret;
             state.slots.remove(number);
             if let Some(secret) = secret {
                 state.release_timed_unheard(secret);
             }
         }
-        Some(_) => {
+        (Some(_), _) => {
             state.slots.remove(number);
         }
-        None => {}
+        (None, _) => {}
     }
 }
 

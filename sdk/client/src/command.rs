@@ -151,7 +151,7 @@ impl Drop for Command {
         let Some(number) = self.number.filter(|_| self.shared.is_own_process()) else { return };
         self.shared.change(|state| match state.slots.get_mut(number) {
             Some(slot @ Slot::Waiting { .. }) if self.cancels => {
-                *slot = Slot::Cancelling;
+                *slot = Slot::Cancelling { share: None };
                 state.send(&ToSidecar::Cancel { request: number });
             }
             Some(slot @ Slot::Waiting { .. }) => *slot = Slot::Ignored,

@@ -68,7 +68,7 @@ impl State {
                 }
             }
             // It raced our cancel, whose answer says that the sidecar took it back.
-            Some(Slot::Cancelling) => {}
+            Some(Slot::Cancelling { .. }) => {}
             // Nobody here knows of it, so nobody would ever release it.
             _ => self.send(&ToSidecar::Cancel { request: granted.request }),
         }
@@ -78,7 +78,7 @@ impl State {
     fn granted_all(&mut self, request: u64, leases: &[Granted], wakes: &mut Wakes) {
         match self.slots.get_mut(request) {
             Some(Slot::Waiting { .. }) => {}
-            Some(Slot::Cancelling) => return,
+            Some(Slot::Cancelling { .. }) => return,
             _ => return self.send(&ToSidecar::Cancel { request }),
         }
         let numbers: Arc<[u64]> = leases.iter().map(|granted| granted.request).collect();
@@ -93,7 +93,7 @@ impl State {
     }
 
     fn cancelled(&mut self, request: u64) {
-        if let Some(Slot::Cancelling) = self.slots.get_mut(request) {
+        if let Some(Slot::Cancelling { .. }) = self.slots.get_mut(request) {
             self.slots.remove(request);
         }
     }
@@ -140,6 +140,12 @@ impl State {
     }
 
     fn lost(&mut self, request: u64, reason: LostReason, wakes: &mut Wakes) {
+        if let Some(Slot::Cancelling { share }) = self.slots.get_mut(request)
+            && let Some(share) = share.take()
+        {
+            self.lose_share(&share, reason, wakes);
+            return;
+        }
         if let Some(Slot::Held(hold) | Slot::Granted(hold)) = self.slots.get_mut(request) {
             hold.finish(End::Lost(reason));
             wakes.ended.push(hold.clone());
@@ -149,6 +155,13 @@ impl State {
             }
             self.give_back_rest(&hold, reason, wakes);
         }
+    }
+
+    /// What it had become for a moment is lost, and it with that.
+    pub(crate) fn lose_share(&mut self, share: &Arc<Hold>, reason: LostReason, wakes: &mut Wakes) {
+        share.finish(End::Lost(reason));
+        wakes.ended.push(share.clone());
+        self.slots.remove(share.request);
     }
 
     /// One of several leases is lost, and all of them with it: what is still there goes back.

@@ -85,8 +85,12 @@ impl Hold {
         self.at_risk.load(Ordering::Relaxed)
     }
 
-    /// The sidecar extends all leases to `until_ns`: this one as far as its cap allows. Never shortens.
+    /// The sidecar extends all leases of its session to `until_ns`: this one, unless it is an earlier session's, as far as its
+    /// cap allows. Never shortens.
     pub(crate) fn extend(&self, until_ns: u64) {
+        if self.is_orphaned() {
+            return;
+        }
         let until_ns = until_ns.min(self.cap_ns.load(Ordering::Relaxed));
         self.deadline_ns.fetch_max(until_ns, Ordering::AcqRel);
         self.at_risk.store(false, Ordering::Relaxed);
@@ -115,6 +119,11 @@ impl Hold {
     /// Whether it is a `max_hold` that ends it, if nothing else does.
     pub(crate) fn capped_by_max_hold(&self, capped: bool) {
         self.capped_by_max_hold.store(capped, Ordering::Relaxed);
+    }
+
+    /// What caps the share caps the whole that it became.
+    pub(crate) fn capped_as(&self, share: &Hold) {
+        self.capped_by_max_hold(share.capped_by_max_hold.load(Ordering::Relaxed));
     }
 
     /// What a renewal's answer says of its end: a cap before the end that was asked for is a `max_hold`'s.
@@ -200,6 +209,14 @@ mod tests {
         assert_eq!(free.deadline_ns(), 100);
         free.extend(200);
         assert_eq!(free.deadline_ns(), 200);
+    }
+
+    #[test]
+    fn an_orphan_is_not_extended_with_the_leases_of_another_session() {
+        let orphan = hold(100, None);
+        orphan.orphan();
+        orphan.extend(200);
+        assert_eq!(orphan.deadline_ns(), 100);
     }
 
     #[test]

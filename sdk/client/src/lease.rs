@@ -96,8 +96,12 @@ impl Lease {
         let before = hold.end();
         hold.finish(End::Released);
         let command = match before {
-            Some(end) => Err(lost(key, end)),
-            None if !handle.shared.is_own_process() => Err(forked(key)),
+            _ if !handle.shared.is_own_process() => Err(forked(key)),
+            Some(end) => {
+                // That its deadline passed is known here; the sidecar may have extended it meanwhile.
+                handle.shared.change(|state| state.release_unheard(hold.request));
+                Err(lost(key, end))
+            }
             None => Ok(Command::release(&handle.shared, hold)),
         };
         hold.tell();
@@ -178,23 +182,34 @@ impl LeaseView {
     /// As [`Lease::renew`].
     pub async fn renew(&self, ttl: Duration) -> Result<()> {
         let LeaseView { handle, hold, key } = self;
+        // What was told before the first attempt; and whether an attempt without an answer may have changed that.
+        let (mut before, mut is_open) = (None, false);
         loop {
             still_ours(self)?;
             let asked_ns = clock::after(clock::boottime_ns(), ttl);
-            let before = hold.renewing(ttl);
+            let told = hold.renewing(ttl);
+            let before = *before.get_or_insert(told);
             match Command::renew(&handle.shared, hold, ttl).await {
                 Answer::Renewed(_) => {
                     hold.renewed_until(asked_ns);
                     return Ok(());
                 }
                 Answer::Refused(refused) => {
-                    if refused.code.kind() == Kind::Invalid {
+                    // Who may not have a renewal now has not had one before. Other refusals may speak of a lease that is gone.
+                    let kind = refused.code.kind();
+                    if kind == Kind::Invalid || kind == Kind::Denied && !is_open {
                         hold.not_renewed(before);
                     }
                     return Err(Error::refused(key, refused));
                 }
-                Answer::Failed(error) => return Err(error),
-                Answer::Interrupted | Answer::Reconnected => {}
+                Answer::Failed(error) => {
+                    if !is_open {
+                        hold.not_renewed(before);
+                    }
+                    return Err(error);
+                }
+                Answer::Interrupted => is_open = true,
+                Answer::Reconnected => {}
                 other => return Err(out_of_turn(key, &other)),
             }
         }

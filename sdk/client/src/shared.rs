@@ -363,7 +363,7 @@ impl State {
                 *slot = Slot::Answered(Answer::Interrupted);
                 true
             }
-            Slot::Cancelling | Slot::Ignored | Slot::Member => false,
+            Slot::Cancelling { .. } | Slot::Ignored | Slot::Member => false,
             Slot::Parked { .. } | Slot::Answered(_) | Slot::Granted(_) | Slot::Held(_) => true,
         });
     }
@@ -389,28 +389,23 @@ impl State {
     }
 
     /// The session goes on with the leases `held`: ours among them stay, ours not among them are lost, and what we do not
-    /// know of (a grant that was on its way when the connection broke) is returned.
+    /// know of (a grant that was on its way when the connection broke, or what was lost with it) is given back whole: to cancel
+    /// an upgrade would leave its share.
     fn settle(&mut self, held: &[u64], wakes: &mut Wakes) {
         for &request in held {
             if !matches!(self.slots.get_mut(request), Some(Slot::Held(_) | Slot::Granted(_))) {
-                self.send(&ToSidecar::Cancel { request });
+                self.send(&release_for_nobody(LeaseName::Session(request)));
             }
         }
         let held: HashSet<u64> = held.iter().copied().collect();
-        let mut gone = Vec::new();
         self.slots.retain(|request, slot| match slot {
             Slot::Held(hold) | Slot::Granted(hold) if !held.contains(&request) => {
                 hold.finish(End::Lost(LostReason::Session));
                 wakes.ended.push(hold.clone());
-                gone.push(request);
                 matches!(slot, Slot::Granted(_))
             }
             _ => true,
         });
-        // A share whose upgrade was granted on the old connection is a share again once that is cancelled.
-        for request in gone {
-            self.send(&release_for_nobody(LeaseName::Session(request)));
-        }
     }
 
     /// The old session's leases last until the deadlines told; the new session knows nothing of them.

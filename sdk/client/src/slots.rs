@@ -29,8 +29,9 @@ pub(crate) enum Slot {
     Granted(Arc<Hold>),
     /// A lease in use.
     Held(Arc<Hold>),
-    /// An acquire or watch that nobody wants any more; over when the sidecar says `cancelled`.
-    Cancelling,
+    /// An acquire or watch that nobody wants any more; over when the sidecar says `cancelled`. Of an upgrade it names the share,
+    /// which the sidecar knows by this number if the upgrade was granted.
+    Cancelling { share: Option<Arc<Hold>> },
     /// Another request that nobody waits for any more; over when it is answered.
     Ignored,
 }
@@ -120,7 +121,7 @@ impl Slots {
                 Some(Slot::Answered(answer)) => Some(answer),
                 _ => None,
             },
-            Slot::Member | Slot::Held(_) | Slot::Cancelling | Slot::Ignored => None,
+            Slot::Member | Slot::Held(_) | Slot::Cancelling { .. } | Slot::Ignored => None,
         }
     }
 

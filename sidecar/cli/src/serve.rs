@@ -117,7 +117,8 @@ fn environment() -> Vec<(String, String)> {
 
 /// What the flags do not say.
 pub(crate) const AFTER_HELP: &str = "\
-Every setting has an environment variable, such as SIDELOCK_NAMESPACE or SIDELOCK_TENURE_TTL, and a line in the file.
+Settings have environment variables, such as SIDELOCK_NAMESPACE or SIDELOCK_TENURE_TTL, and lines in the file;
+classes and the details of policies have lines only.
 SIDELOCK_LOG says what is logged (info, debug, TARGET=LEVEL), SIDELOCK_LOG_FORMAT=json how. SIGTERM drains, a second
 one ends it now, SIGHUP reloads limits, classes, policies and secrets.";
 

@@ -48,13 +48,17 @@ impl Observer {
         Observer { metrics, in_force, events, policies, waits: BTreeMap::new(), look_at: Time::MAX }
     }
 
-    /// Counts what no event tells: answers to renewals, releases and changes. Acquires and upgrades have their events.
+    /// Counts what no event tells: answers to renewals, releases and changes, and who found no place to wait in. Acquires and
+    /// upgrades have their events otherwise.
     pub(crate) fn replied(&self, reply: &Reply) {
         let (op, outcome) = match reply {
             // Its leases are counted one by one, besides.
             Reply::GrantedAll(_) => ("lock_all", "granted"),
             Reply::Refused(Refusal::Deadlock(_) | Refusal::UpgradeConflict { .. }) => {
                 return self.metrics.deadlock();
+            }
+            Reply::Refused(no @ (Refusal::QueueFull { .. } | Refusal::TooMany { .. })) => {
+                ("admission", reply::code(no).name())
             }
             Reply::Renewed { .. } => ("renew", "renewed"),
             Reply::Refused(no @ Refusal::NotUpgradable(_)) => ("change", reply::code(no).name()),

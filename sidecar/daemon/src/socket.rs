@@ -1,7 +1,7 @@
 //! Accepting: from a connection to the door that serves it.
 //!
-//! Owns the first byte, by which frames and HTTP are told apart, who is sent away before anything is parsed, and that a
-//! shortage of descriptors or places hurts nobody who is in already (H13). Must not know requests.
+//! Owns what a peer begins with, by which frames, HTTP and neither are told apart, who is sent away before anything is
+//! parsed, and that a shortage of descriptors or places hurts nobody who is in already (H13). Must not know requests.
 
 use crate::frames::{FrameDoor, HELLO_WITHIN};
 use crate::handle::{Handle, Peer};
@@ -28,6 +28,9 @@ const HEAL_EVERY: Duration = Duration::from_secs(1);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Descriptors that connections leave free: the store's connections and files need some at any time.
 const FDS_RESERVED: u64 = 16;
+
+/// What is looked at of what a peer begins with: the first line of a request that a person typed, and of most others.
+const OPENING_BYTES: usize = 512;
 
 /// One socket: who may come in, and to which doors.
 pub(crate) struct Entrance {
@@ -105,10 +108,10 @@ impl Entrance {
             }
             Err(error) => return tracing::warn!(%error, "can not tell who connects"),
         };
-        let Ok(Ok(first)) = timeout(HELLO_WITHIN, peek(&stream)).await else { return };
-        match admitted {
-            Ok(peer) => self.serve(stream, peer, first).await,
-            Err(problem) => send_away(&stream, &problem, first),
+        let Ok(Ok(opening)) = timeout(HELLO_WITHIN, peek(&stream)).await else { return };
+        match admitted.and_then(|peer| opening.check().map(|()| peer)) {
+            Ok(peer) => self.serve(stream, peer, opening).await,
+            Err(problem) => send_away(&stream, &problem, opening),
         }
     }
 
@@ -116,10 +119,10 @@ impl Entrance {
         not(feature = "http"),
         expect(unused_variables, reason = "without HTTP there is nothing to tell apart")
     )]
-    async fn serve(&self, stream: UnixStream, peer: Peer, first: u8) {
+    async fn serve(&self, stream: UnixStream, peer: Peer, opening: Opening) {
         match &self.doors {
             #[cfg(feature = "http")]
-            Doors::Clients { http, leaving, .. } if first.is_ascii_alphabetic() => {
+            Doors::Clients { http, leaving, .. } if opening == Opening::Http => {
                 let mut leaving = leaving.clone();
                 // That the sender is gone means leaving too.
                 let leaving = async move { drop(leaving.wait_for(|leaving| *leaving).await) };
@@ -185,22 +188,58 @@ pub(crate) fn fds_for_connections() -> u64 {
     getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX).saturating_sub(FDS_RESERVED)
 }
 
-/// The first byte, left where it is.
-async fn peek(stream: &UnixStream) -> io::Result<u8> {
-    let mut first = [0_u8];
-    let look = || match recv(stream, &mut first, RecvFlags::PEEK) {
-        Ok((_, 0)) => Err(io::ErrorKind::UnexpectedEof.into()),
-        Ok(_) => Ok(()),
-        Err(error) => Err(io::Error::from(error)),
-    };
-    stream.async_io(Interest::READABLE, look).await?;
-    Ok(first[0])
+/// What a peer speaks, as it begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Opening {
+    /// HTTP, as far as can be told.
+    Http,
+    /// A line of text that is no request.
+    Text,
+    /// Frames, or nothing that is known here.
+    Frames,
 }
 
-/// Says why in the peer's own protocol, which one byte told, and lets the connection drop.
-fn send_away(stream: &UnixStream, problem: &Problem, first: u8) {
+impl Opening {
+    /// A first line that is whole tells whether it is a request. Without that, the library would answer with a bare status.
+    fn of(bytes: &[u8]) -> Opening {
+        let mut lines = bytes.split(|byte| *byte == b'\n');
+        let line = lines.next().unwrap_or_default().trim_ascii_end();
+        let is_whole = lines.next().is_some();
+        match bytes.first() {
+            Some(letter) if letter.is_ascii_alphabetic() => {
+                let is_request = line.ends_with(b" HTTP/1.1") || line.ends_with(b" HTTP/1.0");
+                if is_whole && !is_request { Opening::Text } else { Opening::Http }
+            }
+            _ => Opening::Frames,
+        }
+    }
+
+    fn check(self) -> Result<(), Problem> {
+        let message =
+            "this is no request of HTTP/1.1, which begins with a line such as: GET /v1/info HTTP/1.1";
+        match self {
+            Opening::Text => Err(Problem::new(Code::BadRequest, message)),
+            Opening::Http | Opening::Frames => Ok(()),
+        }
+    }
+}
+
+/// What a peer begins with, left where it is.
+async fn peek(stream: &UnixStream) -> io::Result<Opening> {
+    let mut bytes = [0; OPENING_BYTES];
+    let look = || match recv(stream, &mut bytes, RecvFlags::PEEK) {
+        Ok((_, 0)) => Err(io::ErrorKind::UnexpectedEof.into()),
+        Ok((_, read)) => Ok(read),
+        Err(error) => Err(io::Error::from(error)),
+    };
+    let read = stream.async_io(Interest::READABLE, look).await?;
+    Ok(Opening::of(&bytes[..read.min(OPENING_BYTES)]))
+}
+
+/// Says why in the peer's own protocol, and lets the connection drop.
+fn send_away(stream: &UnixStream, problem: &Problem, opening: Opening) {
     let mut bytes = Vec::new();
-    if first.is_ascii_alphabetic() {
+    if opening != Opening::Frames {
         bytes.extend(http_refusal(problem).as_bytes());
     } else {
         ToClient::Goodbye { code: problem.code, message: problem.message.clone() }.encode(&mut bytes);

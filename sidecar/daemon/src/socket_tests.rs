@@ -10,17 +10,35 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::LocalSet;
 
 #[tokio::test]
-async fn the_first_byte_is_seen_and_left() {
+async fn what_a_peer_begins_with_is_seen_and_left() {
     let (ours, mut theirs) = std::os::unix::net::UnixStream::pair().unwrap();
     ours.set_nonblocking(true).unwrap();
     let ours = UnixStream::from_std(ours).unwrap();
     theirs.write_all(b"GET").unwrap();
-    assert_eq!(peek(&ours).await.unwrap(), b'G');
-    assert_eq!(peek(&ours).await.unwrap(), b'G');
+    for _ in 0..2 {
+        assert_eq!(peek(&ours).await.unwrap(), Opening::Http);
+    }
     drop(theirs);
     let mut rest = [0; 8];
     assert_eq!(ours.try_read(&mut rest).unwrap(), 3);
     assert_eq!(peek(&ours).await.unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+}
+
+#[test]
+fn a_first_line_that_is_no_request_is_told_apart() {
+    for (opening, text) in [
+        (Opening::Http, "GET /v1/info HTTP/1.1\r\n"),
+        (Opening::Http, "GET / HTTP/1.0\nmore"),
+        (Opening::Http, "GET /v1/in"),
+        (Opening::Http, "hello"),
+        (Opening::Frames, "\u{1}hello\n"),
+        (Opening::Text, "hello\n"),
+        (Opening::Text, "GET\r\n\r\n"),
+        (Opening::Text, "PRI * HTTP/2.0\r\n\r\n"),
+        (Opening::Text, "EHLO example.org\r\nGET / HTTP/1.1\r\n"),
+    ] {
+        assert_eq!(Opening::of(text.as_bytes()), opening, "{text:?}");
+    }
 }
 
 #[tokio::test]
@@ -32,7 +50,7 @@ async fn who_is_sent_away_is_told_in_their_own_protocol() {
         ours.set_nonblocking(true).unwrap();
         let ours = UnixStream::from_std(ours).unwrap();
         ours.writable().await.unwrap();
-        send_away(&ours, &problem, first);
+        send_away(&ours, &problem, Opening::of(&[first]));
         drop(ours);
         let mut told = Vec::new();
         theirs.read_to_end(&mut told).unwrap();

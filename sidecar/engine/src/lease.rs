@@ -231,6 +231,11 @@ impl Engine {
         }
     }
 
+    /// Until when the holder of this lease was told that it has it, if there is one.
+    pub fn told(&self, session: SessionId, name: LeaseName) -> Option<Time> {
+        self.find_lease(session, name).ok().map(|lease| self.leases[lease].told)
+    }
+
     /// The lease that a session speaks of, if it may and it lives.
     pub(crate) fn lease_named(&self, session: SessionId, name: LeaseName) -> Result<usize, Refusal> {
         self.find_lease(session, name).map_err(|missing| match missing {

@@ -113,7 +113,12 @@ impl Case {
 
     /// Does what the policy's answer says.
     fn take(&mut self, policy: &Policy, ruled: Ruled, took: Duration) {
-        let Ruled { ruling, counted, repeated, mut lines } = ruled;
+        let Ruled { mut ruling, counted, repeated, mut lines } = ruled;
+        if !matches!(ruling, Ok(Verdict::Deny(_)))
+            && let Err(fault) = self.count(policy, counted)
+        {
+            ruling = Err(fault);
+        }
         let effect = match policy.enforces() {
             true => effect(&ruling, policy.settings.on_error),
             false => Effect::Watched,
@@ -132,9 +137,6 @@ impl Case {
             }
             _ => {}
         }
-        if !matches!(ruling, Ok(Verdict::Deny(_))) && !counted.is_empty() {
-            self.counted.push((self.next, counted));
-        }
         if self.alone.is_none() {
             if let Err(fault) = &ruling {
                 lines.push(Line { level: Level::Warn, text: format!("could not decide: it {fault}") });
@@ -148,29 +150,27 @@ impl Case {
         self.steps.push(Step { policy, ruling, effect, repeated, took, lines, counters });
     }
 
-    /// The end of the walk. What was counted counts now, if the request is admitted.
-    fn outcome(mut self) -> Outcome {
-        if self.denied.is_none() && self.alone.as_ref().is_none_or(|alone| alone.counts) {
-            self.denied = self.count();
+    /// The end of the walk. What was counted counts on, if the request is admitted.
+    fn outcome(self) -> Outcome {
+        if self.denied.is_some() {
+            for (index, counted) in &self.counted {
+                self.chain.policies()[*index].counters.take_back(counted);
+            }
         }
         let Case { mut request, max_waiters, steps, denied, .. } = self;
         request.counters.clear();
         Outcome { request, max_waiters, denied, steps }
     }
 
-    /// A policy that can not count can not decide.
-    fn count(&mut self) -> Option<Denied> {
-        for (index, counted) in std::mem::take(&mut self.counted) {
-            let policy = &self.chain.policies()[index];
-            let Err(fault) = policy.counters.add(counted, self.unix_ms) else { continue };
-            policy.tell(&[Line { level: Level::Warn, text: format!("could not count: it {fault}") }]);
-            let denies =
-                policy.enforces() && effect(&Err(fault.clone()), policy.settings.on_error) == Effect::Ended;
-            if denies {
-                return Some(Denied::by_fault(policy.settings.name.clone(), fault));
-            }
+    /// Counts right away: where the next policy is slow, others are asked about before this request is decided. A policy that
+    /// can not count can not decide.
+    fn count(&mut self, policy: &Policy, mut counted: Vec<Counted>) -> Result<(), Fault> {
+        let counts = self.alone.as_ref().is_none_or(|alone| alone.counts);
+        if counts && !counted.is_empty() {
+            policy.counters.add(&mut counted, self.unix_ms)?;
+            self.counted.push((self.next, counted));
         }
-        None
+        Ok(())
     }
 
     /// The policy that has to be asked next can not be: too many wait for it.

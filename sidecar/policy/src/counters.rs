@@ -113,11 +113,13 @@ impl Wanted {
     }
 }
 
-/// A counter of one request, to which 1 is added if the request is admitted.
+/// A counter of one request, to which 1 is added unless the request is denied.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Counted {
     name: String,
     window_ms: u64,
+    /// The end of the window in which it was added.
+    added_until: u64,
 }
 
 fn pieces(name: &str) -> Result<Vec<Piece>, String> {
@@ -190,7 +192,11 @@ impl Counters {
     ) -> Result<Vec<Counted>, Fault> {
         let find = |name: &String| {
             let found = wanted.iter().find(|wanted| *wanted.name == **name);
-            let found = found.map(|wanted| Counted { name: wanted.of(request), window_ms: wanted.window_ms });
+            let found = found.map(|wanted| Counted {
+                name: wanted.of(request),
+                window_ms: wanted.window_ms,
+                added_until: 0,
+            });
             found.ok_or_else(|| {
                 Fault::Answer(format!("counts `{}`, which `configure` did not ask for", shown(name)))
             })
@@ -199,21 +205,33 @@ impl Counters {
     }
 
     /// Adds 1 to each, or to none.
-    pub(crate) fn add(&self, counted: Vec<Counted>, now: u64) -> Result<(), Fault> {
-        if counted.is_empty() {
-            return Ok(());
-        }
+    pub(crate) fn add(&self, counted: &mut [Counted], now: u64) -> Result<(), Fault> {
         let mut values = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         values.make_room(counted.len(), now)?;
-        for Counted { name, window_ms } in counted {
-            let ends_ms = (now / window_ms).saturating_add(1).saturating_mul(window_ms);
-            let value = values.of.entry(name).or_insert(Value { count: 0, ends_ms });
+        for Counted { name, window_ms, added_until } in counted {
+            let ends_ms = (now / *window_ms).saturating_add(1).saturating_mul(*window_ms);
+            let value = values.of.entry(name.clone()).or_insert(Value { count: 0, ends_ms });
             if now >= value.ends_ms {
                 *value = Value { count: 0, ends_ms };
             }
             value.count = value.count.saturating_add(1);
+            *added_until = value.ends_ms;
         }
         Ok(())
+    }
+
+    /// What was added for a request that was denied in the end.
+    pub(crate) fn take_back(&self, counted: &[Counted]) {
+        let mut values = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for Counted { name, added_until, .. } in counted {
+            // Another window began with 0.
+            if let Some(value) = values.of.get_mut(name).filter(|value| value.ends_ms == *added_until) {
+                value.count = value.count.saturating_sub(1);
+                if value.count == 0 {
+                    values.of.remove(name);
+                }
+            }
+        }
     }
 
     /// Names in use.

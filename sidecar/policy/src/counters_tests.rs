@@ -14,7 +14,28 @@ fn request(uid: u32, key: &str, unix_ms: u64) -> Request {
 
 fn add(counters: &Counters, wanted: &[Wanted], request: &Request) -> Result<(), Fault> {
     let names: Vec<_> = wanted.iter().map(|wanted| wanted.name.to_string()).collect();
-    counters.add(Counters::counted(wanted, &names, request)?, request.clock.unix_ms)
+    counters.add(&mut Counters::counted(wanted, &names, request)?, request.clock.unix_ms)
+}
+
+#[test]
+fn what_is_taken_back_is_of_the_window_in_which_it_was_added() {
+    let (counters, wanted) = (Counters::default(), wanted(&["all"]));
+    let added = |unix_ms| {
+        let mut counted = Counters::counted(&wanted, &["all".to_owned()], &request(1, "k", unix_ms)).unwrap();
+        counters.add(&mut counted, unix_ms).unwrap();
+        counted
+    };
+    let value = |unix_ms| values(&counters, &wanted, &request(1, "k", unix_ms))[0].0;
+    let (one, _other) = (added(10), added(10));
+    counters.take_back(&one);
+    assert_eq!(value(10), 1);
+    let late = added(20);
+    let _next = added(60_000);
+    counters.take_back(&late);
+    assert_eq!(value(60_000), 1, "its window is over");
+    // The clock steps back: it is counted where the others are.
+    counters.take_back(&added(30));
+    assert_eq!(value(60_000), 1);
 }
 
 fn values(counters: &Counters, wanted: &[Wanted], request: &Request) -> Vec<(u64, u64)> {

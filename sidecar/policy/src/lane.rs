@@ -6,7 +6,7 @@
 use crate::fault::Fault;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 /// Jobs that may wait.
@@ -18,7 +18,7 @@ type Job = Box<dyn FnOnce() + Send>;
 #[derive(Default)]
 pub(crate) struct Lane {
     name: Arc<str>,
-    jobs: OnceLock<Mutex<Sender<Job>>>,
+    jobs: Mutex<Option<Sender<Job>>>,
     waiting: Arc<AtomicUsize>,
 }
 
@@ -31,8 +31,9 @@ impl Lane {
         Lane { name, ..Lane::default() }
     }
 
-    /// Room for a job, unless too many wait.
+    /// Room for a job, unless too many wait, or no thread can be started for the first.
     pub(crate) fn reserve(&self) -> Result<Slot<'_>, Fault> {
+        self.begin()?;
         if self.waiting.fetch_add(1, Relaxed) >= JOBS_MAX {
             self.waiting.fetch_sub(1, Relaxed);
             return Err(Fault::Busy(JOBS_MAX));
@@ -42,19 +43,28 @@ impl Lane {
 
     /// Has it done when all that came before is done.
     fn put(&self, job: Job) {
-        let sender = self.jobs.get_or_init(|| Mutex::new(self.start()));
-        // Fails only where no thread could be started: the job is dropped, and who waits for it learns that.
-        let _ = sender.lock().unwrap_or_else(PoisonError::into_inner).send(job);
+        if let Some(sender) = &*self.jobs() {
+            // The thread lives as long as we do, and longer than a job that panics: that ends the process.
+            let _ = sender.send(job);
+        }
     }
 
-    fn start(&self) -> Sender<Job> {
-        let (sender, jobs) = channel();
-        let waiting = self.waiting.clone();
-        let named = thread::Builder::new().name(format!("policy {}", self.name));
-        if let Err(error) = named.spawn(move || work(&jobs, &waiting)) {
-            tracing::error!(policy = &*self.name, %error, "no thread for a policy");
+    fn jobs(&self) -> MutexGuard<'_, Option<Sender<Job>>> {
+        self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Starts the thread, unless it is there. One that could not be started is tried again for the next job.
+    fn begin(&self) -> Result<(), Fault> {
+        let mut started = self.jobs();
+        if started.is_none() {
+            let ((sender, jobs), waiting) = (channel(), self.waiting.clone());
+            let named = thread::Builder::new().name(format!("policy {}", self.name));
+            named
+                .spawn(move || work(&jobs, &waiting))
+                .map_err(|error| Fault::Room(format!("no thread can be started: {error}")))?;
+            *started = Some(sender);
         }
-        sender
+        Ok(())
     }
 }
 

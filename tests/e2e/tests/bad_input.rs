@@ -85,6 +85,8 @@ fn garbage_on_the_http_door_is_answered_or_cut_off_and_changes_nothing() {
         let answer = raw(sidecar.socket(), garbage);
         assert!(matches!(answer.status, 0 | 400 | 505), "{garbage:?}: {answer:?}");
     }
+    let neither = raw(sidecar.socket(), b"Quite something else\n");
+    refused(&neither, 400, "bad_request", "no request of HTTP/1.1");
     let endless = [&b"GET / HTTP/1.1\r\nX: "[..], &vec![b'x'; 1 << 20]].concat();
     assert!(matches!(raw(sidecar.socket(), &endless).status, 0 | 400 | 431), "an endless header is cut off");
     sidecar.unlock(&held);

@@ -30,6 +30,15 @@ fn told((code, message): (String, String), wanted: &str, says: &str) {
     assert!(message.contains(says), "{says:?} is said in {message}");
 }
 
+/// Refusals at a limit are what an alert looks for.
+fn counted(sidecar: &Sidecar, code: &str, times: u32) {
+    let page = sidecar.get("/metrics").body;
+    let of_code = format!(r#"outcome="{code}""#);
+    let line =
+        page.lines().find(|line| line.starts_with("sidelock_requests_total") && line.contains(&of_code));
+    assert!(line.is_some_and(|line| line.ends_with(&format!(" {times}"))), "{line:?}");
+}
+
 #[test]
 fn key_bytes_max() {
     let sidecar = limited("key_bytes_max = 8");
@@ -134,6 +143,7 @@ fn in_flight_per_session_max() {
     peer.say(&ToSidecar::Cancel { request: 1 });
     peer.say(&ToSidecar::Acquire(waits(4)));
     told(peer.answer(waits(5)), "too_many", "(in_flight_per_session_max)");
+    counted(&sidecar, "too_many", 2);
 }
 
 #[test]
@@ -189,6 +199,7 @@ fn waiters_per_key_max() {
     let says = "2 waiters already (waiters_per_key_max)";
     let answer = sidecar.request("POST", "/v1/locks/k", r#"{"wait":"1m"}"#);
     refused(&answer, 429, "queue_full", says);
+    counted(&sidecar, "queue_full", 2);
     assert!(answer.header("retry-after").is_some(), "{answer:?}");
     assert_eq!(holder.acquires(try_lock(2, "other")), "granted", "other keys have their own");
 }

@@ -192,6 +192,24 @@ fn a_policy_that_is_slow_is_nobody_elses_trouble() {
 }
 
 /// How many may be undecided is bounded as waiting is.
+/// A holder that sleeps when the answer comes goes on until the deadline that it was told before.
+#[test]
+fn a_renewal_that_is_cut_short_takes_nothing_of_what_was_told() {
+    let shorter = Guest::new().edits_ttl(2_000);
+    let sidecar = Policies::new().with("shorter", &shorter, "ops = [\"renew\"]").sidecar();
+    let lease = sidecar.lock("k", r#"{"ttl":"20s"}"#);
+    let path = format!("/v1/leases/{}", lease["lease"].as_str().expect("a lease has an id"));
+    let expires_in = |answer: http::Answer| answer.json()["expires_in"].as_f64().expect("seconds");
+    let kept = expires_in(sidecar.request("PUT", &path, r#"{"ttl":"1m"}"#));
+    assert!(
+        (15.0..=20.0).contains(&kept),
+        "{kept} s of 20: neither what was asked for, nor less than before"
+    );
+    // Who asks for less knows.
+    let less = expires_in(sidecar.request("PUT", &path, r#"{"ttl":"5s"}"#));
+    assert!(less <= 5.0, "{less} s");
+}
+
 #[test]
 fn undecided_requests_have_a_bound() {
     let slow = Guest::new().admit(FOREVER);

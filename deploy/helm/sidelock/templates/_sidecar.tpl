@@ -34,6 +34,9 @@
   volumeMounts:
     - {name: sidelock, mountPath: /run/sidelock}
     - {name: sidelock-redis, mountPath: /etc/sidelock/redis, readOnly: true}
+    {{- with $values.mounts }}
+    {{- toYaml . | nindent 4 }}
+    {{- end }}
 {{- end }}
 
 {{/* Labels of the pod, by which the monitor finds it. */}}
@@ -52,6 +55,9 @@ sidelock: enabled
   emptyDir: {}
 - name: sidelock-redis
   secret: {secretName: {{ .Values.sidelock.redisSecret }}, optional: true}
+{{- with .Values.sidelock.volumes }}
+{{ toYaml . }}
+{{- end }}
 {{- end }}
 
 {{/* In a container of the app: env, and volumeMounts. */}}

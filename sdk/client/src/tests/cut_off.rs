@@ -26,6 +26,17 @@ async fn leases_lost_with_the_connection_are_given_back_by_the_resumed_session()
     assert_eq!(open(&client), 0);
 }
 
+/// To cancel it would leave its share, which nobody here knows any more.
+#[tokio::test]
+async fn an_upgraded_lease_that_was_lost_with_the_connection_is_given_back_whole() {
+    let client = Client::embedded().await.unwrap();
+    let mut lease = client.rwlock("k").read().await.unwrap();
+    lease.upgrade().await.unwrap();
+    be_cut_off(&client).await;
+    assert_eq!(lease.lost().await, LostReason::Session);
+    drop(client.lock("k").wait(Duration::from_secs(2)).await.unwrap());
+}
+
 #[tokio::test]
 async fn a_wait_goes_on_after_the_cut() {
     let client = Client::embedded().await.unwrap();

@@ -1,6 +1,6 @@
 //! A lease tells the truth: extended, capped, excepted, renewed, lost (S2, S8, P6).
 
-use super::peer::{LEASE, Peer, Place, open, welcome};
+use super::peer::{LEASE, Peer, Place, open, resumed, welcome};
 use crate::{Client, Error, Lease, LostReason, clock};
 use sidelock_wire::{Code, Detail, Refused, Renewed, Scope, ToClient};
 use std::time::Duration;
@@ -131,6 +131,19 @@ async fn a_loss_is_told_and_not_released() {
     assert_eq!(open(&client), 0);
 }
 
+/// A client that stood still notices by its clock; the sidecar has extended the lease meanwhile, and would go on.
+#[tokio::test]
+async fn a_release_after_a_deadline_that_was_noticed_here_is_sent() {
+    let place = Place::new();
+    let (client, mut peer) = place.meet(Scope::Fleet).await;
+    let (lease, request) = granted(&client, &mut peer, clock::boottime_ns() + SECOND_NS / 50, None).await;
+    assert_eq!(lease.lost().await, LostReason::Store);
+    let error = lease.release().await.unwrap_err();
+    assert!(matches!(error, Error::LeaseLost { reason: LostReason::Store, .. }), "{error}");
+    assert_eq!(peer.release().await.1, request);
+    assert_eq!(open(&client), 0);
+}
+
 #[tokio::test]
 async fn a_release_invalidates_before_it_is_sent_and_is_answered() {
     let place = Place::new();
@@ -192,6 +205,34 @@ async fn a_refused_renewal_says_so() {
     };
     let (result, ()) = tokio::join!(lease.renew(Duration::from_secs(9)), script);
     assert!(matches!(result.unwrap_err(), Error::LeaseLost { reason: LostReason::Expired, .. }));
+}
+
+async fn deny(peer: &mut Peer) {
+    let (request, _, _) = peer.renew().await;
+    let (code, detail) = (Code::Denied, Detail::default());
+    peer.say(&ToClient::Refused(Refused { request, code, message: "".into(), detail, register: None })).await;
+}
+
+/// A policy's no changes nothing; after a renewal whose answer was lost nobody knows.
+#[tokio::test]
+async fn a_renewal_that_was_denied_leaves_the_lease_as_it_was() {
+    let place = Place::new();
+    let (client, mut peer) = place.meet(Scope::Fleet).await;
+    let far = clock::boottime_ns() + 100 * SECOND_NS;
+    let (lease, number) = granted(&client, &mut peer, far, Some(far)).await;
+    let (denied, ()) = tokio::join!(lease.renew(Duration::from_secs(5)), deny(&mut peer));
+    assert!(matches!(denied.unwrap_err(), Error::Denied { .. }));
+    assert_eq!(deadline_ns(&lease), far);
+    let interrupted = async {
+        peer.renew().await;
+        drop(peer);
+        let mut peer = place.accept_and_welcome(resumed(vec![number])).await;
+        deny(&mut peer).await;
+        peer
+    };
+    let (denied, _peer) = tokio::join!(lease.renew(Duration::from_secs(5)), interrupted);
+    assert!(matches!(denied.unwrap_err(), Error::Denied { .. }));
+    assert!(deadline_ns(&lease) < far, "it may have run");
 }
 
 #[tokio::test]

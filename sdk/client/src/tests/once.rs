@@ -102,7 +102,7 @@ async fn a_finish_is_not_said_a_third_time() {
     let error = finished.unwrap().unwrap_err();
     assert!(is_unknown(&error), "{error}");
     let mut peer = place.accept_and_welcome(resumed(vec![acquire])).await;
-    assert_eq!(peer.cancel().await, acquire, "the turn is over, and goes back if it was not counted");
+    assert_eq!(peer.release().await.1, acquire, "the turn is over, and goes back if it was not counted");
     peer.settled(&client).await;
     assert_eq!(open(&client), 0);
 }

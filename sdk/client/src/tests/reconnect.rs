@@ -81,9 +81,7 @@ async fn a_resumed_session_keeps_what_it_still_has() {
     drop(peer);
     let mut peer = place.accept_and_welcome(resumed(vec![kept_number, crossed])).await;
     assert_eq!(peer.resume, Some(Resume { session: 77, secret: SECRET }));
-    assert_eq!(peer.cancel().await, crossed, "a grant that was lost on the way is returned");
-    // Of the lease that is gone: had that grant been its upgrade, the cancel would have brought it back.
-    peer.release().await;
+    assert_eq!(peer.release().await.1, crossed, "a grant that was lost on the way is returned");
     let (again, _) = peer.acquire("w").await;
     peer.grant(again, 11).await;
     drop(waiting.await.unwrap().unwrap());
@@ -109,7 +107,7 @@ async fn what_was_given_up_without_a_connection_is_returned_by_the_resumed_sessi
     drop(dropped);
     assert!(matches!(released.release().await, Err(Error::OutcomeUnknown { .. })));
     let mut peer = place.accept_and_welcome(resumed(vec![first, second])).await;
-    assert_eq!([peer.cancel().await, peer.cancel().await], [first, second]);
+    assert_eq!([peer.release().await.1, peer.release().await.1], [first, second]);
     assert_eq!(open(&client), 0);
 }
 
@@ -154,6 +152,26 @@ async fn an_orphan_is_never_released_into_the_new_session() {
     drop(late.await.unwrap());
     peer.settled(&client).await;
     assert_eq!(open(&client), 0);
+}
+
+/// Granted, and orphaned before its future looks: then a lease of a sidecar that is no more, and no other's to extend.
+#[tokio::test]
+async fn a_grant_taken_late_lasts_until_the_deadline_told_and_no_longer() {
+    let place = Place::new();
+    let (client, mut peer) = place.meet(Scope::Fleet).await;
+    let mut late = Box::pin(client.lock("late").into_future());
+    assert!(std::future::poll_fn(|cx| std::task::Poll::Ready(late.as_mut().poll(cx).is_pending())).await);
+    let (request, _) = peer.acquire("late").await;
+    peer.grant(request, 7).await;
+    peer.settled(&client).await;
+    drop(peer);
+    let mut peer = place.accept_and_welcome(restarted(Scope::Fleet)).await;
+    peer.settled(&client).await;
+    let lease = late.await.unwrap();
+    let deadline = lease.deadline();
+    peer.say(&ToClient::Extended { until_ns: u64::MAX, except: vec![] }).await;
+    peer.settled(&client).await;
+    assert_eq!(lease.deadline(), deadline);
 }
 
 #[tokio::test]

@@ -107,7 +107,7 @@ async fn several_are_asked_for_again_after_a_break_under_new_numbers() {
     drop(peer);
     // Granted on the way: both go back.
     let mut peer = place.accept_and_welcome(resumed(before.to_vec())).await;
-    assert_eq!([peer.cancel().await, peer.cancel().await], before);
+    assert_eq!([peer.release().await.1, peer.release().await.1], before);
     let after = asked(&mut peer).await;
     assert!(after.iter().all(|number| !before.contains(number)), "{after:?}");
     grant(&mut peer, after).await;
@@ -138,6 +138,37 @@ async fn a_dropped_upgrade_takes_back_no_more_than_it_gave() {
     }
     drop(lease);
     assert_eq!(peer.release().await.1, share);
+}
+
+/// The sidecar knows the lease by the upgrade's number only.
+#[tokio::test]
+async fn a_share_is_lost_with_the_upgrade_that_nobody_wants_any_more() {
+    let place = Place::new();
+    let (client, mut peer) = place.meet(Scope::Host).await;
+    for lost_first in [true, false] {
+        let (mut lease, share) = hold(&client, &mut peer, "k").await;
+        let mut upgrading = lease.upgrade().into_future();
+        assert!(poll_once(&mut upgrading).await.is_pending());
+        let whole = upgrade(&mut peer, share).await;
+        peer.grant(whole, 8).await;
+        let lost = ToClient::Lost { request: whole, reason: LostReason::Forced };
+        if lost_first {
+            peer.say(&lost).await;
+            peer.settled(&client).await;
+            drop(upgrading);
+        } else {
+            peer.settled(&client).await;
+            drop(upgrading);
+            assert_eq!(peer.cancel().await, whole);
+            peer.say(&lost).await;
+            peer.say(&ToClient::Cancelled { request: whole }).await;
+        }
+        assert_eq!(lease.lost().await, LostReason::Forced);
+        assert!(!lease.is_valid());
+        drop(lease);
+        peer.settled(&client).await;
+        assert_eq!(open(&client), 0);
+    }
 }
 
 #[tokio::test]

@@ -215,7 +215,12 @@ impl Desk {
             return Judged::Goes(input);
         }
         self.remember(now, &matter, &asked, Ruled::Changed(changed));
-        let Some(mut input) = matter::apply(input, &asked, &outcome.request, &self.gate) else {
+        let told = match &input {
+            Input::Renew(renewal) => engine.told(renewal.session, renewal.lease),
+            _ => None,
+        };
+        let told = told.map_or(std::time::Duration::ZERO, |told| told.since(now));
+        let Some(mut input) = matter::apply(input, &asked, &outcome.request, &self.gate, told) else {
             return refused(&matter, Refusal::Denied(Box::new(nobody_asked())));
         };
         if let Some(limit) = outcome.max_waiters {

@@ -156,12 +156,19 @@ impl Matter {
 }
 
 /// Makes of an input what the policies made of the question. `None`: they gave it a key that is none, which the policy crate
-/// does not let pass.
-pub(super) fn apply(mut input: Input, asked: &Request, said: &Request, gate: &Gate) -> Option<Input> {
+/// does not let pass. `told` is for how long yet the holder of a lease that is to be renewed was told that it has it.
+pub(super) fn apply(
+    mut input: Input,
+    asked: &Request,
+    said: &Request,
+    gate: &Gate,
+    told: Duration,
+) -> Option<Input> {
     if let Input::Renew(renewal) = &mut input
-        && said.ttl_ms != asked.ttl_ms
+        && let Some(new) = said.ttl_ms.filter(|_| said.ttl_ms != asked.ttl_ms)
     {
-        renewal.ttl = said.ttl_ms.map_or(renewal.ttl, Duration::from_millis);
+        // Who did not ask for less goes on until then, asleep when the answer comes, say (S2).
+        renewal.ttl = Duration::from_millis(new).max(renewal.ttl.min(told));
     }
     if let Some(wish) = wish_mut(&mut input) {
         change(wish, asked, said);

@@ -72,6 +72,15 @@ impl Guest {
         (at, self.end - at)
     }
 
+    /// Admits so many requests in an hour.
+    pub(crate) fn quota(of: u32) -> Guest {
+        let value = format!("(i64.load offset=8 (i32.load offset={} (local.get $r)))", request::COUNTERS);
+        let mut guest = Guest::new().wants(&["all/1h"]).counts("all");
+        let (code, len) = guest.text("full");
+        let deny = store8(0, 2) + &store(8, code) + &store(12, len);
+        guest.admit(&format!("(if (i64.ge_u {value} (i64.const {of})) (then {deny}))"))
+    }
+
     /// More of what `admit` does before it returns.
     pub(crate) fn admit(mut self, code: &str) -> Guest {
         let _ = writeln!(self.admit, "{code}");
@@ -143,6 +152,12 @@ impl Guest {
     pub(crate) fn edits_key(mut self, key: &str) -> Guest {
         let (key, len) = self.text(key);
         self.admit(&(store8(0, 1) + &store8(8, 1) + &store(12, key) + &store(16, len)))
+    }
+
+    /// `admit` changes the time to live.
+    pub(crate) fn edits_ttl(self, ttl_ms: u64) -> Guest {
+        let ttl = format!("(i64.store (i32.const {}) (i64.const {ttl_ms}))", DECISION + 32);
+        self.admit(&(store8(0, 1) + &store8(24, 1) + &ttl))
     }
 
     /// `admit` changes the longest wait.

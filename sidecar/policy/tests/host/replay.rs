@@ -1,19 +1,10 @@
 //! A policy that is asked what others were asked.
 
-use crate::guest::{Guest, request as at, store, store8};
+use crate::guest::Guest;
 use crate::support::{Shelf, decide, host, load, request};
 use sidelock_policy::model::Request;
 use sidelock_policy::{Chain, Counting, Difference, Outcome, Recorded, Replay, Replayed, Settings};
 use std::sync::Arc;
-
-/// Denies from the third request in an hour on.
-fn quota(of: u32) -> Guest {
-    let value = format!("(i64.load offset=8 (i32.load offset={} (local.get $r)))", at::COUNTERS);
-    let mut guest = Guest::new().wants(&["all/1h"]).counts("all");
-    let (code, len) = guest.text("full");
-    let deny = store8(0, 2) + &store(8, code) + &store(12, len);
-    guest.admit(&format!("(if (i64.ge_u {value} (i64.const {of})) (then {deny}))"))
-}
 
 /// What a chain decides about a request each second, on record.
 fn on_record(chain: &Arc<Chain>, keys: &[&str]) -> Vec<Recorded> {
@@ -38,19 +29,19 @@ fn differences(replayed: &[Replayed]) -> Vec<Option<Difference>> {
 #[test]
 fn a_quota_that_is_replayed_fills_up_as_it_would_have() {
     let shelf = Shelf::new();
-    let two = load(vec![shelf.put("quota", &quota(2).policy())]).unwrap();
+    let two = load(vec![shelf.put("quota", &Guest::quota(2).policy())]).unwrap();
     let record = on_record(&two, &["k"; 6]);
-    let same = replay(shelf.put("quota", &quota(2).policy()), Counting::Anew, &record);
+    let same = replay(shelf.put("quota", &Guest::quota(2).policy()), Counting::Anew, &record);
     assert_eq!(differences(&same), [None; 6]);
     let mut admitted = [None; 6];
     admitted[2..4].fill(Some(Difference::Admitted));
-    let more = replay(shelf.put("quota", &quota(4).policy()), Counting::Anew, &record);
+    let more = replay(shelf.put("quota", &Guest::quota(4).policy()), Counting::Anew, &record);
     assert_eq!(differences(&more), admitted, "what it would have admitted counts, though it was denied then");
     let mut denied = [None; 6];
     denied[1] = Some(Difference::Denied);
-    let fewer = replay(shelf.put("quota", &quota(1).policy()), Counting::Anew, &record);
+    let fewer = replay(shelf.put("quota", &Guest::quota(1).policy()), Counting::Anew, &record);
     assert_eq!(differences(&fewer), denied);
-    let recorded = replay(shelf.put("quota", &quota(4).policy()), Counting::Recorded, &record);
+    let recorded = replay(shelf.put("quota", &Guest::quota(4).policy()), Counting::Recorded, &record);
     let mut admitted = [None; 6];
     admitted[2..].fill(Some(Difference::Admitted));
     assert_eq!(differences(&recorded), admitted, "those on record stand at 2 from then on");
@@ -62,7 +53,7 @@ fn who_was_denied_by_another_stays_so_and_does_not_count() {
     let wall = shelf.put("wall", &Guest::new().denies("closed", "no").policy());
     let wall = Settings { matches: vec!["shut".into()], ..wall };
     let record = on_record(&load(vec![wall]).unwrap(), &["shut", "shut", "k", "k", "k"]);
-    let new = replay(shelf.put("quota", &quota(2).policy()), Counting::Anew, &record);
+    let new = replay(shelf.put("quota", &Guest::quota(2).policy()), Counting::Anew, &record);
     assert_eq!(differences(&new), [None, None, None, None, Some(Difference::Denied)]);
     let by_another: Vec<_> = new.iter().map(|one| one.denied_by_another).collect();
     assert_eq!(by_another, [true, true, false, false, false]);
@@ -101,7 +92,8 @@ fn an_edit_is_a_difference_if_it_is_another() {
 #[test]
 fn counters_are_on_record_with_the_policy_that_saw_them() {
     let shelf = Shelf::new();
-    let chain = load(vec![shelf.put("quota", &quota(9).policy()), shelf.put("open", &Guest::new().policy())]);
+    let chain =
+        load(vec![shelf.put("quota", &Guest::quota(9).policy()), shelf.put("open", &Guest::new().policy())]);
     let record = on_record(&chain.unwrap(), &["k", "k"]);
     let seen = |recorded: &Recorded, policy: &str| {
         let counters = &recorded.step(policy).unwrap().counters;
@@ -110,6 +102,6 @@ fn counters_are_on_record_with_the_policy_that_saw_them() {
     assert_eq!([seen(&record[0], "quota"), seen(&record[1], "quota")], [[0], [1]]);
     assert_eq!(seen(&record[1], "open"), [0; 0]);
     let Outcome { request: Request { counters, .. }, .. } =
-        decide(&load(vec![shelf.put("quota", &quota(9).policy())]).unwrap(), request("k"));
+        decide(&load(vec![shelf.put("quota", &Guest::quota(9).policy())]).unwrap(), request("k"));
     assert_eq!(counters, [], "a request itself has none");
 }

@@ -82,6 +82,22 @@ fn too_many_that_wait_for_a_slow_policy_are_told_so() {
     );
 }
 
+/// Requests are asked about while others wait for a slow policy further down.
+#[test]
+fn a_quota_holds_before_a_slow_policy() {
+    let shelf = Shelf::new();
+    let quota = shelf.put("quota", &Guest::quota(5).policy());
+    let slow =
+        Settings { deadline: Some(Duration::from_secs(10)), ..shelf.put("slow", &busy(5_000_000).policy()) };
+    let chain = load(vec![quota, slow]).unwrap();
+    let asked: Vec<_> = (0..50).map(|_| chain.decide(request("k"))).collect();
+    let admitted = asked
+        .into_iter()
+        .filter_map(|decided| decided.wait().unwrap().denied.is_none().then_some(()))
+        .count();
+    assert_eq!(admitted, 5);
+}
+
 #[test]
 fn prepared_instances_are_used_once_and_made_anew() {
     let chain = alone(&dear(200_000), |settings| settings.prepared = Some(3));

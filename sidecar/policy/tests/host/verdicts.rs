@@ -69,15 +69,16 @@ fn an_edit_is_what_the_next_policy_sees() {
         (only(b'm').edits_max_waiters(7), as_it_is),
         (Guest::new().edits_max_waiters(3), as_it_is),
         (Guest::new().edits_wait(9), as_it_is),
+        (Guest::new().edits_ttl(2_000), as_it_is),
     ]);
-    let outcome = decide(&chain, request("k"));
+    let outcome = decide(&chain, Request { ttl_ms: Some(9_000), ..request("k") });
     assert_eq!(outcome.denied, None, "{outcome:?}");
     assert_eq!(
-        (&*outcome.request.keys[0], outcome.request.wait_ms, outcome.max_waiters),
-        ("m", Some(9), Some(3))
+        (&*outcome.request.keys[0], outcome.request.wait_ms, outcome.max_waiters, outcome.request.ttl_ms),
+        ("m", Some(9), Some(3), Some(2_000))
     );
     let names: Vec<_> = outcome.edited_by().map(|name| &**name).collect();
-    assert_eq!(names, ["a", "b", "c", "d"]);
+    assert_eq!(names, ["a", "b", "c", "d", "e"]);
 }
 
 #[test]

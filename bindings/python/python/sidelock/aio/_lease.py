@@ -46,8 +46,11 @@ class _Guard:
         self._task.cancel()
 
     def was_the_reason(self, kind: type[BaseException] | None) -> bool:
-        """Whether what leaves the block is this guard's cancellation, and nobody else's. Takes it back."""
-        if not self._cancelled:
+        """Whether what leaves the block is this guard's cancellation, and nobody else's. Takes it back.
+
+        A generator that was abandoned is closed by another task, which nobody cancelled.
+        """
+        if not self._cancelled or asyncio.current_task() is not self._task:
             return False
         return self._task.uncancel() <= self._requests_before and kind is asyncio.CancelledError
 
