@@ -195,9 +195,14 @@ impl LeaseView {
                     return Ok(());
                 }
                 Answer::Refused(refused) => {
-                    // Who may not have a renewal now has not had one before. Other refusals may speak of a lease that is gone.
-                    let kind = refused.code.kind();
-                    if kind == Kind::Invalid || kind == Kind::Denied && !is_open {
+                    let is_as_before = match refused.code.kind() {
+                        // Who may not have a renewal now has not had one before.
+                        Kind::Invalid => true,
+                        Kind::Denied | Kind::QueueFull | Kind::StoreUnavailable => !is_open,
+                        // Others may speak of a lease that is gone.
+                        _ => false,
+                    };
+                    if is_as_before {
                         hold.not_renewed(before);
                     }
                     return Err(Error::refused(key, refused));

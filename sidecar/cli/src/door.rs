@@ -11,6 +11,7 @@ use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde_json::Value;
+use sidelock_daemon::addressee;
 use std::time::Duration;
 use tokio::time::timeout;
 
@@ -28,9 +29,6 @@ const ESCAPED: &AsciiSet = &CONTROLS
     .add(b'<')
     .add(b'>')
     .add(b'`');
-
-/// Names the sidecar that is meant, where an operators' socket may be another one's.
-const OWNER: &str = "sidelock-socket";
 
 /// A key or prefix, written so that it can stand in a path or a query.
 pub(crate) fn escaped(text: &str) -> String {
@@ -50,8 +48,8 @@ async fn exchange(
     tokio::spawn(connection);
     let body = body.map(Value::to_string).unwrap_or_default();
     let mut request = Request::builder();
-    if let Some(owner) = socket.owner()? {
-        request = request.header(OWNER, owner);
+    if let Some(sidecar) = socket.addressee()? {
+        request = request.header(addressee::HEADER, sidecar);
     }
     let request = request
         .method(method)

@@ -4,12 +4,9 @@
 
 use crate::failure::Failure;
 use clap::Args;
-use std::os::unix::fs::MetadataExt;
+use sidelock_daemon::addressee;
 use std::path::{Path, PathBuf};
 use tokio::net::UnixStream;
-
-/// Name of the operators' socket, beside the clients' one.
-const ADMIN_NAME: &str = "admin.sock";
 
 /// The sidecar to speak to.
 #[derive(Args, Debug, Clone)]
@@ -49,16 +46,14 @@ impl Socket {
     /// The operators' socket that belongs to it.
     pub(crate) fn admin(&self) -> Result<Socket, Failure> {
         let beside = self.path()?;
-        Ok(Socket { socket: Some(beside.with_file_name(ADMIN_NAME)), beside: Some(beside) })
+        Ok(Socket { socket: Some(addressee::admin_socket(&beside)), beside: Some(beside) })
     }
 
-    /// Whose it has to be: the device and the inode of that sidecar's socket for clients. None: whoever's it is.
-    pub(crate) fn owner(&self) -> Result<Option<String>, Failure> {
-        let Some(path) = self.beside.clone() else { return Ok(None) };
-        match path.metadata() {
-            Ok(file) => Ok(Some(format!("{}:{}", file.dev(), file.ino()))),
-            Err(error) => Err(Failure::Unreachable { path, error }),
-        }
+    /// The sidecar whose it has to be. None: whoever's it is.
+    pub(crate) fn addressee(&self) -> Result<Option<String>, Failure> {
+        let Some(beside) = &self.beside else { return Ok(None) };
+        let named = addressee::name(beside);
+        named.map(Some).map_err(|error| Failure::Unreachable { path: beside.clone(), error })
     }
 
     /// Connects to it.

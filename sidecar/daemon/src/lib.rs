@@ -9,6 +9,7 @@
     allow(dead_code, reason = "counts, probes and looks are for the HTTP door to show")
 )]
 
+pub mod addressee;
 mod clock;
 pub mod config;
 mod driver;

@@ -2,6 +2,7 @@
 //!
 //! Owns the order of beginning and end (H26). Must not know requests.
 
+use crate::addressee;
 use crate::config::{self, Config, ConfigError, Sources, StoreKind};
 use crate::handle::Handle;
 use crate::listener::{self, Listener, SocketError, beside};
@@ -28,9 +29,6 @@ const LAST_WRITES: Duration = Duration::from_millis(20);
 
 /// What a service manager is asked for beyond the grace of a drain, before it loses patience.
 const MANAGER_PATIENCE: Duration = Duration::from_secs(5);
-
-/// The operators' socket, if nobody says where it is: beside the other one.
-const ADMIN_NAME: &str = "admin.sock";
 
 /// Why a sidecar did not start, or stopped on its own.
 #[derive(Debug, thiserror::Error)]
@@ -165,7 +163,7 @@ async fn live(config: &Config, sources: &Sources, started: impl FnOnce(&Started)
 /// What `serve` would refuse.
 pub fn check(config: &Config) -> Result<(), ServeError> {
     memory_is_meant(config)?;
-    let beside_it = config.socket.as_ref().map(|socket| socket.with_file_name(ADMIN_NAME));
+    let beside_it = config.socket.as_deref().map(addressee::admin_socket);
     let sockets = [config.socket.as_ref(), config.admin_socket.as_ref().or(beside_it.as_ref())];
     sockets.into_iter().flatten().try_for_each(|path| listener::fits(path))?;
     store_link::check(config).map_err(ServeError::Store)
@@ -197,7 +195,7 @@ fn open_admin(config: &Config, socket: &Path) -> Result<Option<Listener>, Socket
     if let Some(path) = &config.admin_socket {
         return Listener::bind(path).map(Some);
     }
-    match Listener::bind(&socket.with_file_name(ADMIN_NAME)) {
+    match Listener::bind(&addressee::admin_socket(socket)) {
         Ok(listener) => Ok(Some(listener)),
         Err(SocketError::Taken { path }) => {
             tracing::warn!(path = %path.display(), "another sidecar has its admin socket here; --admin-socket gives us one too");

@@ -285,8 +285,8 @@ fn a_replica_that_is_added_needs_no_restart() {
         let answer = sidecar.request("POST", "/v1/locks/k2", TRY);
         (answer.status == 200).then(|| answer.json())
     };
-    // Its first replica begins another replication, and until it is awaited its lag has to be assumed: one quarantine, a long one.
-    let (lease, _) = until(sidelock_e2e::PATIENCE, "grants go on", granted);
+    // Its first replica begins another replication: one quarantine, and none longer for what nobody knew before.
+    let (lease, _) = until(QUARANTINE_MAX, "grants go on", granted);
     assert_eq!(lease["guarantee"], "strict");
     drop(replica);
 }

@@ -53,6 +53,13 @@ fn wrong(flags: &Flags, says: &str) {
     assert!(code == 2 && text.contains(says), "{code}: {text}");
 }
 
+/// Puts another identity in the place of one.
+fn put(next: &Identity, place: &Identity) {
+    // The key first: a sidecar that reads between the two says that they do not fit, and reads again.
+    std::fs::copy(&next.key, &place.key).expect("our folder");
+    std::fs::copy(&next.cert, &place.cert).expect("our folder");
+}
+
 fn works(flags: &Flags, key: &str) {
     let sidecar = Sidecar::with(&flags.words());
     sidecar.await_store();
@@ -147,9 +154,7 @@ fn renewed_certificates_are_read_at_the_next_connection() {
     sidecar.await_store();
 
     // All of it from another authority, Redis' side first.
-    let next = new.issue("redis", &["localhost"]);
-    std::fs::copy(&next.cert, &server.cert).expect("our folder");
-    std::fs::copy(&next.key, &server.key).expect("our folder");
+    put(&new.issue("redis", &["localhost"]), &server);
     redis.down();
     redis.up();
     let line = sidecar.line("that the authority is another", |line| line.contains("not from an authority"));
@@ -158,9 +163,7 @@ fn renewed_certificates_are_read_at_the_next_connection() {
     redis.down();
     redis.up();
     sidecar.line("that ours is not taken any more", |line| line.contains("tls-ca-cert-file"));
-    let theirs = new.issue("sidecar", &["sidecar"]);
-    std::fs::copy(&theirs.key, &ours.key).expect("our folder");
-    std::fs::copy(&theirs.cert, &ours.cert).expect("our folder");
+    put(&new.issue("sidecar", &["sidecar"]), &ours);
     sidecar.await_store();
     sidecar.unlock(&sidecar.lock("k", ""));
 }
@@ -177,9 +180,7 @@ fn what_the_system_trusts_is_read_at_the_next_connection_too() {
     let sidecar = Sidecar::started(command, &socket);
     sidecar.await_store();
 
-    let next = new.issue("redis", &["localhost"]);
-    std::fs::copy(&next.cert, &server.cert).expect("our folder");
-    std::fs::copy(&next.key, &server.key).expect("our folder");
+    put(&new.issue("redis", &["localhost"]), &server);
     redis.down();
     redis.up();
     sidecar.line("that the authority is another", |line| line.contains("that this system does not know"));

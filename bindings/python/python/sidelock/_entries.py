@@ -28,7 +28,9 @@ class Entries(Generic[_T]):
     def pop(self) -> _T:
         number = id(actor())
         if number not in self._stacks:
-            if len(self._stacks) != 1:
+            if not self._stacks:
+                raise RuntimeError("this lock is left and nobody is in it")
+            if len(self._stacks) > 1:
                 raise RuntimeError(
                     f"this lock is left by a thread or task that did not enter it, while {len(self._stacks)} others are in it: "
                     "which of them is meant? Make a lock object for each, or leave it where it was entered"

@@ -236,6 +236,22 @@ async fn a_renewal_that_was_denied_leaves_the_lease_as_it_was() {
 }
 
 #[tokio::test]
+async fn a_renewal_that_was_never_sent_leaves_the_lease_as_it_was() {
+    let place = Place::new();
+    let builder = place.builder().unreachable_after(Duration::from_millis(50));
+    let (client, mut peer) = place.meet_with(builder, Scope::Fleet).await;
+    let far = clock::boottime_ns() + 20 * SECOND_NS;
+    let (lease, _) = granted(&client, &mut peer, far, Some(far)).await;
+    drop((peer, place));
+    while client.sidecar().is_some() {
+        tokio::task::yield_now().await;
+    }
+    let error = lease.renew(Duration::from_secs(5)).await.unwrap_err();
+    assert!(matches!(error, Error::SidecarUnreachable { .. }), "{error}");
+    assert_eq!(deadline_ns(&lease), far);
+}
+
+#[tokio::test]
 async fn run_drops_its_body_on_loss() {
     let place = Place::new();
     let (client, mut peer) = place.meet(Scope::Host).await;

@@ -1,7 +1,7 @@
 //! The connection breaks and comes back: what waits goes on within its wait, what was held stands or falls by P5 and P6.
 
-use super::peer::{Place, SECRET, hold, open, restarted, resumed, welcome};
-use crate::{Error, LostReason, clock};
+use super::peer::{Peer, Place, SECRET, hold, open, restarted, resumed, welcome};
+use crate::{Client, Error, Lease, LostReason, Result, clock};
 use sidelock_wire::{Code, Resume, Scope, ToClient};
 use std::time::Duration;
 
@@ -130,6 +130,16 @@ async fn an_older_incarnations_lease_lasts_until_the_deadline_told_and_no_longer
     assert_eq!(open(&client), 0);
 }
 
+/// A request that was granted, and whose future has not looked since.
+async fn granted_unseen(client: &Client, peer: &mut Peer) -> impl Future<Output = Result<Lease>> + use<> {
+    let mut late = Box::pin(client.lock("late").into_future());
+    assert!(std::future::poll_fn(|cx| std::task::Poll::Ready(late.as_mut().poll(cx).is_pending())).await);
+    let (request, _) = peer.acquire("late").await;
+    peer.grant(request, 7).await;
+    peer.settled(client).await;
+    late
+}
+
 /// What a scripted peer is told next is the probe of `settled`, which fails on anything else.
 #[tokio::test]
 async fn an_orphan_is_never_released_into_the_new_session() {
@@ -138,11 +148,7 @@ async fn an_orphan_is_never_released_into_the_new_session() {
     let (released, _) = hold(&client, &mut peer, "released").await;
     let (dropped, _) = hold(&client, &mut peer, "dropped").await;
     // Granted, and orphaned before its future looks.
-    let mut late = Box::pin(client.lock("late").into_future());
-    assert!(std::future::poll_fn(|cx| std::task::Poll::Ready(late.as_mut().poll(cx).is_pending())).await);
-    let (request, _) = peer.acquire("late").await;
-    peer.grant(request, 7).await;
-    peer.settled(&client).await;
+    let late = granted_unseen(&client, &mut peer).await;
     drop(peer);
     let mut peer = place.accept_and_welcome(restarted(Scope::Fleet)).await;
     peer.settled(&client).await;
@@ -159,11 +165,7 @@ async fn an_orphan_is_never_released_into_the_new_session() {
 async fn a_grant_taken_late_lasts_until_the_deadline_told_and_no_longer() {
     let place = Place::new();
     let (client, mut peer) = place.meet(Scope::Fleet).await;
-    let mut late = Box::pin(client.lock("late").into_future());
-    assert!(std::future::poll_fn(|cx| std::task::Poll::Ready(late.as_mut().poll(cx).is_pending())).await);
-    let (request, _) = peer.acquire("late").await;
-    peer.grant(request, 7).await;
-    peer.settled(&client).await;
+    let late = granted_unseen(&client, &mut peer).await;
     drop(peer);
     let mut peer = place.accept_and_welcome(restarted(Scope::Fleet)).await;
     peer.settled(&client).await;

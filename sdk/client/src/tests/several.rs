@@ -171,6 +171,27 @@ async fn a_share_is_lost_with_the_upgrade_that_nobody_wants_any_more() {
     }
 }
 
+/// What caps the share caps the whole: here its ttl.
+#[tokio::test]
+async fn an_upgraded_lease_ends_by_what_capped_its_share() {
+    let place = Place::new();
+    let (client, mut peer) = place.meet(Scope::Host).await;
+    let reading = tokio::spawn(client.lock("k").ttl(Duration::from_secs(9)).acquire());
+    let (share, _) = peer.acquire("k").await;
+    let until = |span| clock::after(clock::boottime_ns(), span);
+    let far = until(Duration::from_secs(9));
+    peer.grant_until(share, 7, far, Some(far)).await;
+    let mut lease = reading.await.unwrap().unwrap();
+    let soon = until(Duration::from_millis(20));
+    let whole = async {
+        let whole = upgrade(&mut peer, share).await;
+        peer.grant_until(whole, 8, soon, Some(soon)).await;
+    };
+    let (upgraded, ()) = tokio::join!(lease.upgrade().into_future(), whole);
+    upgraded.unwrap();
+    assert_eq!(lease.lost().await, LostReason::Expired);
+}
+
 #[tokio::test]
 async fn an_upgrade_goes_on_in_the_resumed_session_and_ends_with_its_share() {
     let place = Place::new();

@@ -54,19 +54,23 @@ impl Job {
         Ok(job)
     }
 
-    /// Sends a signal to the command and all it started in its group, where one that is stopped hears it, too. Nobody left
-    /// there is no error.
+    /// Sends a signal to the command and all it started in its group. Nobody left there is no error.
     pub(super) fn signal(&self, signal: Signal) {
         let _ = killpg(self.group, signal);
-        let _ = killpg(self.group, Signal::SIGCONT);
+        // Who is stopped hears of its end only when it goes on; what else there is to hear can wait.
+        if !matches!(signal, Signal::SIGUSR1 | Signal::SIGUSR2) {
+            let _ = killpg(self.group, Signal::SIGCONT);
+        }
     }
 
     /// If the command was stopped at its terminal (Ctrl-Z), stops us too, so that the shell gets the terminal back; goes on
     /// with the command when the shell lets us go on. To be called at every SIGCHLD.
     pub(super) fn follow_stop(&mut self) {
         let news = waitid(Id::Pid(self.group), WaitPidFlag::WSTOPPED | WaitPidFlag::WNOHANG);
-        let Some(terminal) = &self.terminal else { return };
-        if !matches!(news, Ok(WaitStatus::Stopped(..))) {
+        let (Some(terminal), Ok(WaitStatus::Stopped(_, by))) = (&self.terminal, news) else { return };
+        // Where the terminal is not its input and it has not wanted it yet, whoever else stops it means the command alone.
+        let wanted_it = matches!(by, Signal::SIGTTIN | Signal::SIGTTOU);
+        if !wanted_it && !self.lent && !io::stdin().is_terminal() {
             return;
         }
         // In the foreground without having lent the terminal, it was the command's reading that stopped it.

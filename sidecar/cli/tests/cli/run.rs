@@ -82,6 +82,16 @@ fn a_command_with_another_input_has_the_terminal_when_it_wants_it() {
     assert!(said.out.contains("got word and input"), "{said:?}");
 }
 
+/// Whoever stops it means it, and not `run`: the lease is kept.
+#[test]
+fn a_command_with_another_input_that_is_stopped_stays_so() {
+    let sidecar = Sidecar::start();
+    let inside = r#"echo | sidelock run k -- sh -c "kill -STOP \$\$; echo went on" & sleep 1; sidelock lock k --wait 0"#;
+    // It ends with the terminal.
+    let said = sidecar.script(&format!("timeout 20 script -qec '{inside}' /dev/null || true"));
+    assert!(said.out.contains("held") && !said.out.contains("went on"), "{said:?}");
+}
+
 #[test]
 fn a_stopped_command_hears_signals() {
     let sidecar = Sidecar::start();

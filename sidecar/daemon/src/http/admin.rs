@@ -8,6 +8,7 @@ use super::path::key_bytes;
 use super::problem::ProblemDocument;
 use super::response::{Answer, json};
 use super::route::read;
+use crate::addressee;
 use crate::handle::Peer;
 use hyper::body::Incoming;
 use hyper::header::HeaderMap;
@@ -18,7 +19,6 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::json as document;
 use sidelock_wire::Code;
 use std::convert::Infallible;
-use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
@@ -29,8 +29,6 @@ use tokio::sync::Notify;
 const HEAD_WITHIN: Duration = Duration::from_secs(5);
 /// All that can be ordered, by this method.
 const ORDER: &[Method] = &[Method::POST];
-/// The sidecar that an order is for: device and inode of its socket for clients, `8:1234`. Absent: whoever hears it.
-const OWNER: &str = "sidelock-socket";
 /// Where a key is taken from its holders; the key follows.
 pub(crate) const FORCE_UNLOCK: &str = "/v1/force-unlock/";
 
@@ -83,8 +81,8 @@ impl AdminDoor {
 
     /// Who looks for the admin socket beside a sidecar's finds that of another one, where two share the folder.
     fn is_meant(&self, headers: &HeaderMap) -> Result<(), ProblemDocument> {
-        let Some(meant) = headers.get(OWNER) else { return Ok(()) };
-        let ours = std::fs::metadata(&self.socket).map(|file| format!("{}:{}", file.dev(), file.ino()));
+        let Some(meant) = headers.get(addressee::HEADER) else { return Ok(()) };
+        let ours = addressee::name(&self.socket);
         if ours.is_ok_and(|ours| meant.as_bytes() == ours.as_bytes()) {
             return Ok(());
         }

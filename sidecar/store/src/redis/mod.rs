@@ -63,7 +63,7 @@ pub struct RedisConfig {
     /// An answer that takes longer means that the connection is dead. With `ping_interval` this bounds how long a black
     /// hole goes unnoticed, which must be well below a quarter of the tenure's time to live (H6).
     pub response_timeout: Duration,
-    /// A connection that is not ready by then is given up.
+    /// A connection on which Redis has not let us in by then is given up. What is asked of it then has the response's time.
     pub connect_timeout: Duration,
     /// After so long without an answer, Redis is asked for a sign of life.
     pub ping_interval: Duration,

@@ -356,7 +356,7 @@ mod tests {
     }
 
     #[test]
-    fn a_replica_that_answers_is_noticed() {
+    fn whoever_can_not_keep_locks_as_it_is_is_noticed() {
         let unfit = |line| turn(false).read(vec![error(line)]).unfit;
         assert!(unfit("READONLY You can't write").unwrap().contains("a replica now"));
         assert_eq!(unfit("LOADING Redis is loading"), None);

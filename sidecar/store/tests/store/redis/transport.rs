@@ -83,7 +83,7 @@ async fn what_redis_refuses_is_typed_and_not_applied() {
     assert!(granted(&link.one(link.ask("k")).await));
 }
 
-/// Which kind of call each of these answers is for, in their order.
+/// For which of these calls each answer was, in the order of the answers; all of them ran.
 async fn answered(link: &mut Link, first: CallId, count: usize) -> Vec<u64> {
     let mut order = Vec::new();
     while order.len() < count {
