@@ -16,6 +16,9 @@ use crate::store::Success;
 use crate::timers::Timer;
 use std::time::Duration;
 
+/// Until the store has said a word, a try waits for a part of a tenure, and for so long at most.
+const TRY_PATIENCE_MAX: Duration = Duration::from_secs(5);
+
 /// A request in a queue.
 pub(crate) struct Waiter {
     pub(crate) resource: usize,
@@ -136,7 +139,8 @@ impl Engine {
             Some(left) => Refusal::Quarantined { left },
             None => {
                 let heard = asked.is_some_and(|ask| ask.queued.is_some());
-                let patience = if heard { self.grace() } else { self.config.tenure_ttl / 4 };
+                let patience =
+                    if heard { self.grace() } else { TRY_PATIENCE_MAX.min(self.config.tenure_ttl / 4) };
                 return self.limit_waiter(waiter, now + patience);
             }
         };

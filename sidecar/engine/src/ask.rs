@@ -47,7 +47,7 @@ pub(crate) struct Ask {
     /// The store grants nothing before (P20).
     pub(crate) quarantined_until: Time,
     /// The key is in use with this other limit; the idle ones among its holders have been recalled.
-    pub(crate) mismatched: Option<u32>,
+    pub(crate) mismatched: Option<Mismatch>,
     /// Time brings back units of a rate that another sidecar has: the first of them then.
     pub(crate) free_at: Option<Time>,
     sent: u32,
@@ -61,6 +61,14 @@ pub(crate) struct Ask {
     gone: Option<(u64, StoreTime)>,
     /// What goes back in the same step, until an ask that carried it was applied; and the first call that did.
     give_back: Option<(GiveBack, CallId)>,
+}
+
+/// The key is in use with another limit.
+#[derive(Clone, Copy)]
+pub(crate) struct Mismatch {
+    pub(crate) limit: u32,
+    /// Idle ones among its holders have gone by then.
+    grace_ends: Time,
 }
 
 impl Ask {
@@ -216,7 +224,8 @@ impl Engine {
         let give_back = fresh.or(ask.give_back.map(|(give_back, _)| give_back));
         ask.sent += 1;
         ask.again_at = Time::MAX;
-        ask.refuse_after = refuse_after;
+        // After a connection that was told late our guess of the store's time goes back, and an earlier copy may run longer.
+        ask.refuse_after = ask.refuse_after.max(refuse_after);
         let interval = reask_interval(ask.queued.map_or(0, |queued| queued.ahead));
         let (seq, units) = (ask.seq, ask.units);
         let op = AskOp {
@@ -299,7 +308,7 @@ impl Engine {
             }
             Reply::Finished(success) => self.ask_finished(now, sent, at, success),
             Reply::TooLate => self.send_ask(now, resource),
-            Reply::LimitMismatch { limit } => self.ask_mismatched(now, resource, limit),
+            Reply::LimitMismatch { limit } => self.ask_mismatched(now, resource, sent.at, limit),
             Reply::UpgradeConflict { upgrader } => self.ask_conflicted(now, resource, upgrader),
             Reply::ClockRegressed => {
                 ask.again_at = now + REASK_EVERY;
@@ -354,17 +363,22 @@ impl Engine {
 
     /// Idle holders were recalled by the answer; whoever still holds with another limit after the grace is right (for
     /// now), and we are refused.
-    fn ask_mismatched(&mut self, now: Time, resource: usize, limit: u32) {
+    fn ask_mismatched(&mut self, now: Time, resource: usize, asked: Time, limit: u32) {
         let grace = self.grace();
         let Some(ask) = &mut self.resources[resource].ask else {
             return;
         };
-        if ask.mismatched.is_some() {
-            self.resources[resource].ask = None;
-            self.refuse_mismatched(now, resource, limit);
-        } else {
-            ask.mismatched = Some(limit);
-            ask.again_at = now + grace;
+        match ask.mismatched {
+            Some(Mismatch { grace_ends, .. }) if asked >= grace_ends => {
+                // Copies of it may still run.
+                self.drop_ask(now, resource);
+                self.refuse_mismatched(now, resource, limit);
+            }
+            first => {
+                let grace_ends = first.map_or(now + grace, |first| first.grace_ends);
+                ask.mismatched = Some(Mismatch { limit, grace_ends });
+                ask.again_at = grace_ends.max(now);
+            }
         }
     }
 

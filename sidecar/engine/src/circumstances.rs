@@ -115,7 +115,7 @@ impl Engine {
 
     fn held_by_owner(&self, id: OwnerId) -> Vec<&Lease> {
         let leases = self.owners.find(&id).map(|owner| &self.owners.get(owner).leases);
-        leases.into_iter().flatten().map(|lease| &self.leases[*lease]).collect()
+        leases.into_iter().flat_map(|leases| leases.iter()).map(|lease| &self.leases[lease]).collect()
     }
 
     fn keys_of(&self, mut leases: Vec<&Lease>) -> Vec<Key> {

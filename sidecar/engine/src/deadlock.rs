@@ -14,6 +14,7 @@ use crate::input::Acquire;
 use crate::model::{Mode, SessionId, Time};
 use crate::mutant::Mutant;
 use crate::owners::{OwnerNo, Wait};
+use crate::queue::Place;
 use crate::wait_graph::{Rank, WaitGraph, Why};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -21,6 +22,8 @@ use std::time::Duration;
 
 /// Owners looked at in one search. A crowd beyond it is cut off, which can hide a deadlock and never invents one.
 const OWNERS_SEARCHED_MAX: usize = 4096;
+/// So many leases of an owner are looked through whoever waits.
+const FEW_LEASES: usize = 8;
 
 impl Engine {
     /// An owner that holds what stands in its own way would wait for itself: it is told at once.
@@ -31,7 +34,7 @@ impl Engine {
         resource: usize,
         acquire: &Acquire,
     ) -> Result<(), Refusal> {
-        let own = self.bound_by(owner).filter(|lease| lease.resource == resource);
+        let own = self.bound_there(owner, resource);
         let held: u64 = own.map(|lease| u64::from(lease.mode.units())).sum();
         if held + u64::from(acquire.mode.units()) <= u64::from(acquire.mode.limit()) {
             return Ok(());
@@ -49,7 +52,7 @@ impl Engine {
         wait: Option<Duration>,
         find_deadlocks: bool,
     ) -> Result<(), Refusal> {
-        match self.bound_by(owner).filter(|lease| lease.resource == resource).count() {
+        match self.bound_there(owner, resource).count() {
             0 | 1 => Ok(()),
             _ => {
                 let wanted = (resource, Mode::Exclusive);
@@ -72,7 +75,7 @@ impl Engine {
         if !find_deadlocks || Mutant::DeadlocksIgnored.is(self.config.mutant) {
             return Ok(());
         }
-        let own = self.bound_by(owner).filter(|lease| lease.resource == resource);
+        let own = self.bound_there(owner, resource);
         let edge = Edge {
             key: self.resources[resource].key.clone(),
             mode,
@@ -104,12 +107,16 @@ impl Engine {
         }
     }
 
-    /// Who waits for this owner, directly or not, with itself; nothing if it does not wait for itself.
+    /// Who waits for this owner, directly or not, with itself; nothing if it does not wait for itself. No line is walked twice,
+    /// however many of those who stand in it are met.
     fn waiting_for(&self, owner: OwnerNo) -> Option<BTreeSet<OwnerNo>> {
         self.waiter_of(owner)?;
         let mut all = BTreeSet::from([owner]);
         let mut new = vec![owner];
         let mut closed = false;
+        let mut lines = None;
+        // From this place on, or `None` as a whole.
+        let mut walked: BTreeMap<usize, Option<Place>> = BTreeMap::new();
         while let Some(blocker) = new.pop() {
             let mut found = |waiting: OwnerNo| {
                 closed |= waiting == owner;
@@ -117,15 +124,40 @@ impl Engine {
                     new.push(waiting);
                 }
             };
-            for lease in self.bound_by(blocker) {
-                self.owners_in_line(lease.resource).for_each(&mut found);
+            for resource in self.waited_for_of(blocker, &mut lines) {
+                if walked.insert(resource, None) != Some(None) {
+                    self.owners_in_line(resource).for_each(&mut found);
+                }
             }
             if let Some(waiter) = self.waiter_of(blocker) {
-                let line = self.owners_in_line(self.waiters[waiter].resource);
-                line.skip_while(|&other| other != blocker).skip(1).for_each(&mut found);
+                let Waiter { resource, place, .. } = self.waiters[waiter];
+                let before = walked.get(&resource).copied();
+                if before.is_none_or(|from| from.is_some_and(|from| place < from)) {
+                    let behind =
+                        self.resources[resource].queue.behind(place).map(|waiter| &self.waiters[waiter]);
+                    let unwalked =
+                        behind.take_while(|waiter| before.flatten().is_none_or(|from| waiter.place <= from));
+                    self.owners_of(unwalked).for_each(&mut found);
+                    walked.insert(resource, Some(place));
+                }
             }
         }
         closed.then_some(all)
+    }
+
+    /// Keys that this owner has something of and somebody may wait for: looked for among what it has, or among `lines`, all that
+    /// owners wait for, should it have much. They are looked up once in a search.
+    fn waited_for_of(&self, owner: OwnerNo, lines: &mut Option<BTreeSet<usize>>) -> Vec<usize> {
+        let waited_for = |resource: &usize| !self.resources[*resource].queue.is_empty();
+        if self.owners.get(owner).leases.len() <= self.owners.waiting().len().max(FEW_LEASES) {
+            return self.bound_by(owner).map(|lease| lease.resource).filter(waited_for).collect();
+        }
+        let lines = lines.get_or_insert_with(|| {
+            let waiters = self.owners.waiting().filter_map(|owner| self.waiter_of(owner));
+            waiters.map(|waiter| self.waiters[waiter].resource).collect()
+        });
+        let has = |resource: &usize| self.bound_there(owner, *resource).next().is_some();
+        lines.iter().copied().filter(has).collect()
     }
 
     /// The waiter of an owner that waits, if deadlocks are looked for there. A try will not wait for long.
@@ -136,7 +168,13 @@ impl Engine {
 
     /// Owners that wait for a key, in the order of grant, if deadlocks are looked for there.
     pub(crate) fn owners_in_line(&self, resource: usize) -> impl Iterator<Item = OwnerNo> + '_ {
-        let waiters = self.resources[resource].queue.iter().map(|waiter| &self.waiters[waiter]);
+        self.owners_of(self.resources[resource].queue.iter().map(|waiter| &self.waiters[waiter]))
+    }
+
+    fn owners_of<'a>(
+        &'a self,
+        waiters: impl Iterator<Item = &'a Waiter> + 'a,
+    ) -> impl Iterator<Item = OwnerNo> + 'a {
         waiters.filter(|waiter| self.is_searched(waiter)).filter_map(|waiter| waiter.owner)
     }
 
@@ -149,7 +187,7 @@ impl Engine {
         let next = ring.iter().cycle().skip(1);
         let edges = ring.iter().zip(next).filter_map(|(&(owner, why), &(blocker, _))| {
             let waiter = &self.waiters[self.waiter_of(owner)?];
-            let held = self.bound_by(blocker).filter(|lease| lease.resource == waiter.resource);
+            let held = self.bound_there(blocker, waiter.resource);
             Some(Edge {
                 key: self.resources[waiter.resource].key.clone(),
                 mode: waiter.mode,

@@ -129,6 +129,7 @@ impl Engine {
                 (Op::Finish(finish), Reply::Finished(success)) => {
                     self.finish_acknowledged(now, sent, at, &finish, success);
                 }
+                (Op::Return(back), Reply::Gone) => self.tenure_gone(now, resource, back.tenure.seq, call),
                 (Op::Finish(finish), _) => self.finish_refused(now, resource, &finish, LostReason::Store),
                 _ => {}
             },

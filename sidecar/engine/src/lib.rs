@@ -46,6 +46,7 @@ mod ask;
 mod debt;
 mod quarantine;
 mod once;
+mod gone;
 mod grant;
 mod group;
 mod hint;

@@ -12,7 +12,7 @@ use crate::mutant::Mutant;
 use foldhash::fast::RandomState;
 use slab::Slab;
 use smallvec::SmallVec;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::num::NonZeroU32;
 
@@ -65,8 +65,7 @@ pub(crate) enum Wait {
 /// One owner.
 pub(crate) struct Actor {
     pub(crate) id: OwnerId,
-    /// Its leases, in no order.
-    pub(crate) leases: SmallVec<[usize; 2]>,
+    pub(crate) leases: Belongings,
     pub(crate) wait: Option<Wait>,
     /// When its wait began, by the store's clock: the same wherever it is told. Later than any wait before it here.
     pub(crate) since: StoreTime,
@@ -79,11 +78,50 @@ impl Actor {
     }
 }
 
+/// The leases of an owner, in no order. Most have one or two; a thread that guards a table has one for each row.
+#[derive(Default)]
+pub(crate) struct Belongings {
+    few: SmallVec<[usize; 2]>,
+    many: BTreeSet<usize>,
+}
+
+/// Beyond so many, leases are found by their number instead of being looked through.
+const FEW_MAX: usize = 32;
+
+impl Belongings {
+    fn add(&mut self, lease: usize) {
+        match self.few.len() < FEW_MAX {
+            true => self.few.push(lease),
+            false => drop(self.many.insert(lease)),
+        }
+    }
+
+    fn remove(&mut self, lease: usize) {
+        match self.few.iter().position(|held| *held == lease) {
+            Some(at) => drop(self.few.swap_remove(at)),
+            None => drop(self.many.remove(&lease)),
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.few.is_empty() && self.many.is_empty()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.few.len() + self.many.len()
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = usize> + '_ {
+        self.few.iter().chain(&self.many).copied()
+    }
+}
+
 /// All owners.
 #[derive(Default)]
 pub(crate) struct Owners {
     by_id: HashMap<OwnerId, OwnerNo, RandomState>,
     all: Slab<Actor>,
+    waiting: BTreeSet<OwnerNo>,
     entangled: usize,
     /// Of the last wait.
     latest: StoreTime,
@@ -107,8 +145,8 @@ impl Owners {
     }
 
     /// Owners that wait, in no order that means anything.
-    pub(crate) fn waiting(&self) -> impl Iterator<Item = OwnerNo> + '_ {
-        self.all.iter().filter(|(_, actor)| actor.wait.is_some()).map(|(index, _)| OwnerNo::new(index))
+    pub(crate) fn waiting(&self) -> impl ExactSizeIterator<Item = OwnerNo> + '_ {
+        self.waiting.iter().copied()
     }
 
     /// Owners that hold something and wait for something else.
@@ -125,7 +163,7 @@ impl Owners {
         let owner = match self.find(&id) {
             Some(owner) => owner,
             None => {
-                let actor = Actor { id: id.clone(), leases: SmallVec::new(), wait: None, since };
+                let actor = Actor { id: id.clone(), leases: Belongings::default(), wait: None, since };
                 let owner = OwnerNo::new(self.all.insert(actor));
                 self.by_id.insert(id, owner);
                 owner
@@ -137,7 +175,7 @@ impl Owners {
 
     /// It has this lease now.
     pub(crate) fn holds(&mut self, owner: OwnerNo, lease: usize) {
-        self.change(owner, |actor| actor.leases.push(lease));
+        self.change(owner, |actor| actor.leases.add(lease));
     }
 
     /// It got what it waited for, or gave up. Said after [`Owners::holds`], or it might be forgotten in between.
@@ -147,7 +185,7 @@ impl Owners {
 
     /// It has this lease no longer.
     pub(crate) fn lets_go(&mut self, owner: OwnerNo, lease: usize) {
-        self.change(owner, |actor| actor.leases.retain(|held| *held != lease));
+        self.change(owner, |actor| actor.leases.remove(lease));
     }
 
     /// Every change ends here: who neither holds nor waits is forgotten.
@@ -157,6 +195,10 @@ impl Owners {
         change(actor);
         self.entangled -= usize::from(before);
         self.entangled += usize::from(actor.is_entangled());
+        match actor.wait {
+            Some(_) => self.waiting.insert(owner),
+            None => self.waiting.remove(&owner),
+        };
         if actor.wait.is_none() && actor.leases.is_empty() {
             let actor = self.all.remove(owner.index());
             self.by_id.remove(&actor.id);
@@ -174,9 +216,30 @@ impl Engine {
     /// What an owner holds that others may have to wait for. Units of a rate come back in time, whatever it does, and so
     /// does a turn whose finish is under way.
     pub(crate) fn bound_by(&self, owner: OwnerNo) -> impl Iterator<Item = &Lease> {
+        self.bound(self.owners.get(owner).leases.iter())
+    }
+
+    /// The same of one key.
+    pub(crate) fn bound_there(&self, owner: OwnerNo, resource: usize) -> impl Iterator<Item = &Lease> {
+        self.bound(self.held_there(owner, resource))
+    }
+
+    /// Leases of this owner for this key: looked for among its own, or among all of the key, whichever are fewer.
+    pub(crate) fn held_there(&self, owner: OwnerNo, resource: usize) -> impl Iterator<Item = usize> {
+        let (own, all) = (&self.owners.get(owner).leases, &self.resources[resource].live);
+        let few = own.len() <= all.len();
+        let own = own.iter().take(if few { usize::MAX } else { 0 });
+        let all = all.iter().take(if few { 0 } else { usize::MAX });
+        let (own, all) = (
+            own.filter(move |&lease| self.leases[lease].resource == resource),
+            all.filter(move |&lease| self.leases[lease].owner() == Some(owner)),
+        );
+        own.chain(all)
+    }
+
+    fn bound<'a>(&'a self, leases: impl Iterator<Item = usize> + 'a) -> impl Iterator<Item = &'a Lease> + 'a {
         let ignored = Mutant::ReservationsIgnored.is(self.config.mutant);
-        let leases = self.owners.get(owner).leases.iter().filter(|&&lease| !self.is_finishing(lease));
-        let leases = leases.map(|&lease| &self.leases[lease]);
+        let leases = leases.filter(|&lease| !self.is_finishing(lease)).map(|lease| &self.leases[lease]);
         leases.filter(move |lease| lease.rate().is_none() && !(ignored && lease.group().is_some()))
     }
 

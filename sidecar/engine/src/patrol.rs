@@ -5,7 +5,7 @@
 //! all who see the deadlock, and only its own sidecar tells it. That one has an owner that holds and waits, the victim, and
 //! one that waits at the store; so it makes rounds.
 
-use crate::board::{Board, board_key};
+use crate::board::{Board, Line, board_key};
 use crate::cycle::Cycle;
 use crate::effect::Refusal;
 use crate::engine::Engine;
@@ -28,6 +28,8 @@ const JITTER_MS: u128 = 64;
 pub(crate) const HOPS_MAX: u32 = 16;
 /// Records and boards that a round looks at. Beyond it, it misses deadlocks.
 const LOOKED_AT_MAX: usize = 128;
+/// Keys that a round begins with: half, so that there is room for what they lead to. Of more, rounds take turns.
+const BEGUN_WITH_MAX: usize = LOOKED_AT_MAX / 2;
 /// Rounds under way: one that walks, others that make sure of what they found.
 const ROUNDS_MAX: usize = 4;
 /// A board that is not there yet is looked for again after this long …
@@ -199,7 +201,12 @@ impl Engine {
             return;
         }
         let board = self.compose_board(now);
-        let from = board.lines.iter().map(|line| line.key.clone()).collect();
+        // A ring goes through those who hold something; a crowd of others may wait for as long as it likes.
+        let holds = |line: &&Line| line.waits.iter().any(|wait| !wait.holds.is_empty());
+        let stuck: Vec<&Key> = board.lines.iter().filter(holds).map(|line| &line.key).collect();
+        let skipped = self.patrol.last_round as usize * BEGUN_WITH_MAX % stuck.len().max(1);
+        let turn = stuck.iter().cycle().skip(skipped).take(stuck.len().min(BEGUN_WITH_MAX));
+        let from = turn.map(|&key| key.clone()).collect();
         let look = self.look_with(now, board);
         self.begin_walk(now, look, from, HOPS_MAX, None);
     }
@@ -260,7 +267,8 @@ impl Engine {
         let me = self.config.incarnation;
         let keys = round.look.keys_to_see(from.iter().cloned()).into_iter().map(Asked::Record);
         let sidecars = round.look.sidecars_to_see().into_iter().filter(|sidecar| *sidecar != me);
-        let wanted = keys.chain(sidecars.map(Asked::Board)).filter(|asked| !round.asked.contains(asked));
+        // Boards first: without them records lead nowhere.
+        let wanted = sidecars.map(Asked::Board).chain(keys).filter(|asked| !round.asked.contains(asked));
         let room = LOOKED_AT_MAX.saturating_sub(round.asked.len());
         let wanted: Vec<Asked> = wanted.take(room).collect();
         if !wanted.is_empty() && *hops_left > 0 {

@@ -115,8 +115,12 @@ impl Engine {
         let resources: BTreeSet<usize> = waiters.map(|waiter| self.waiters[waiter].resource).collect();
         let lines = resources.into_iter().map(|resource| self.compose_line(now, resource));
         let mut lines: Vec<Line> = lines.filter(|line| !line.waits.is_empty()).collect();
-        // Those that have waited longest, should there not be room for all.
-        lines.sort_by_key(|line| line.waits.iter().map(|wait| wait.since).min());
+        // Should there not be room for all: those in which somebody holds something, without whom there is no ring, then those
+        // that have waited longest.
+        lines.sort_by_key(|line| {
+            let nobody_holds = line.waits.iter().all(|wait| wait.holds.is_empty());
+            (nobody_holds, line.waits.iter().map(|wait| wait.since).min())
+        });
         Board { version: 0, lines }
     }
 

@@ -8,6 +8,7 @@
 
 use crate::model::Time;
 use std::collections::BTreeMap;
+use std::ops::Bound;
 
 const NANOS_PER_PRIORITY: i64 = 1_000_000_000;
 
@@ -37,12 +38,15 @@ impl Place {
 pub(crate) struct Queue {
     first: Option<(Place, usize)>,
     others: BTreeMap<Place, usize>,
-    tries: u32,
+    /// Those among them who want an answer now rather than a turn: others need not be walked to find them.
+    tries: BTreeMap<Place, usize>,
 }
 
 impl Queue {
     pub(crate) fn push(&mut self, place: Place, waiter: usize, is_try: bool) {
-        self.tries += u32::from(is_try);
+        if is_try {
+            self.tries.insert(place, waiter);
+        }
         match &mut self.first {
             Some((first, _)) if *first < place => drop(self.others.insert(place, waiter)),
             first => {
@@ -61,7 +65,9 @@ impl Queue {
             }
             _ => self.others.remove(&place).is_some(),
         };
-        self.tries -= u32::from(removed && is_try);
+        if is_try {
+            self.tries.remove(&place);
+        }
         if removed && self.others.is_empty() {
             self.others = BTreeMap::new();
         }
@@ -87,7 +93,18 @@ impl Queue {
 
     /// Whether somebody here wants an answer now rather than a turn.
     pub(crate) fn has_tries(&self) -> bool {
-        self.tries > 0
+        !self.tries.is_empty()
+    }
+
+    /// Who they are, in the order of grant.
+    pub(crate) fn tries(&self) -> impl Iterator<Item = usize> + '_ {
+        self.tries.values().copied()
+    }
+
+    /// Those behind this place, in the order of grant.
+    pub(crate) fn behind(&self, place: Place) -> impl Iterator<Item = usize> + '_ {
+        // Nobody is ahead of the first.
+        self.others.range((Bound::Excluded(place), Bound::Unbounded)).map(|(_, waiter)| *waiter)
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = usize> + '_ {
@@ -119,13 +136,30 @@ mod tests {
     }
 
     #[test]
-    fn tries_are_counted() {
+    fn tries_are_known() {
         let mut queue = Queue::default();
-        let place = Place::new(Time::ZERO, 0, 7);
-        queue.push(place, 3, true);
+        let place = |arrival| Place::new(Time::ZERO, 0, arrival);
+        queue.push(place(7), 3, true);
+        queue.push(place(8), 4, false);
+        queue.push(place(6), 2, true);
         assert!(queue.has_tries());
-        queue.remove(place, true);
-        queue.remove(place, true);
-        assert!(!queue.has_tries() && queue.is_empty());
+        assert_eq!(queue.tries().collect::<Vec<_>>(), [2, 3]);
+        queue.remove(place(7), true);
+        queue.remove(place(7), true);
+        assert_eq!(queue.tries().collect::<Vec<_>>(), [2]);
+        queue.remove(place(6), true);
+        assert!(!queue.has_tries());
+        queue.remove(place(8), false);
+        assert!(queue.is_empty());
+    }
+
+    #[test]
+    fn those_behind_a_place_are_found_without_those_ahead() {
+        let mut queue = Queue::default();
+        let place = |arrival| Place::new(Time::ZERO, 0, arrival);
+        (0..4).for_each(|n| queue.push(place(n), n as usize, false));
+        for n in 0..4 {
+            assert_eq!(queue.behind(place(n)).collect::<Vec<_>>(), (n as usize + 1..4).collect::<Vec<_>>());
+        }
     }
 }

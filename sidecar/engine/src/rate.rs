@@ -11,6 +11,7 @@ use crate::effect::Refusal;
 use crate::engine::Engine;
 use crate::model::{Mode, Time};
 use crate::mutant::Mutant;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// Clocks of two hosts, and that of the store, run apart by one part in so many at most (A1).
@@ -25,10 +26,39 @@ pub(crate) struct Rate {
     pub(crate) cools: Time,
 }
 
-/// Units that no lease stands on, and that are not free yet.
+/// Units that no lease stands on, and that are not free yet: as many as a limiter for a day has, so nothing walks them.
+#[derive(Default)]
 pub(crate) struct Spent {
-    pub(crate) units: u32,
-    pub(crate) until: Time,
+    /// By when they are free.
+    until: BTreeMap<Time, u32>,
+    units: u32,
+}
+
+impl Spent {
+    fn add(&mut self, units: u32, until: Time) {
+        *self.until.entry(until).or_default() += units;
+        self.units += units;
+    }
+
+    /// How many there are.
+    pub(crate) fn units(&self) -> u32 {
+        self.units
+    }
+
+    /// When the next of them are free; `MAX` if there are none.
+    pub(crate) fn next(&self) -> Time {
+        self.until.first_key_value().map_or(Time::MAX, |(until, _)| *until)
+    }
+
+    /// Takes out those that are free by then.
+    fn cool(&mut self, by: Time) -> u32 {
+        let mut free = 0;
+        while let Some(first) = self.until.first_entry().filter(|first| *first.key() <= by) {
+            free += first.remove();
+        }
+        self.units -= free;
+        free
+    }
 }
 
 impl Engine {
@@ -52,7 +82,7 @@ impl Engine {
         }
         let r = &mut self.resources[lease.resource];
         r.live.spend(lease.mode.units());
-        r.spent.push(Spent { units: lease.mode.units(), until: rate.cools });
+        r.spent.get_or_insert_default().add(lease.mode.units(), rate.cools);
     }
 
     /// Why a waiter is refused that others are in the way of.
@@ -95,40 +125,47 @@ impl Engine {
             let lease = &self.leases[lease];
             Some((lease.rate()?.cools, lease.mode.units()))
         });
-        let spent = r.spent.iter().map(|spent| (spent.until, spent.units));
-        let mut cooling: Vec<(Time, u32)> = live.chain(spent).collect();
-        cooling.sort_unstable();
+        let mut live: Vec<(Time, u32)> = live.collect();
+        live.sort_unstable();
+        let (mut live, mut spent) =
+            (live.into_iter().peekable(), r.spent.iter().flat_map(|spent| &spent.until).peekable());
         let mut cool = 0;
-        let enough = |&&(_, more): &&(Time, u32)| {
+        // The earlier of both, until it is enough.
+        let at = loop {
+            let next_spent = spent.peek().map(|&(until, units)| (*until, *units));
+            let (at, more) = match (live.peek().copied(), next_spent) {
+                (Some(first), other) if other.is_none_or(|other| first <= other) => {
+                    live.next();
+                    first
+                }
+                (_, other) => {
+                    spent.next();
+                    other?
+                }
+            };
             cool += more;
-            cool >= units
+            if cool >= units {
+                break at;
+            }
         };
-        let (at, _) = cooling.iter().find(enough)?;
         Some(at.since(now)).filter(|free_in| !free_in.is_zero())
     }
 
     /// Frees what has cooled. The caller serves the resource.
     pub(crate) fn cool(&mut self, now: Time, resource: usize) {
-        self.free_spent(resource, |spent| spent.until <= now);
+        self.free_spent(resource, now);
     }
 
     /// The tenure is gone, and with it whatever was bound under it.
     pub(crate) fn forget_spent(&mut self, resource: usize) {
-        self.free_spent(resource, |_| true);
+        self.free_spent(resource, Time::MAX);
     }
 
-    fn free_spent(&mut self, resource: usize, which: impl Fn(&Spent) -> bool) {
+    fn free_spent(&mut self, resource: usize, by: Time) {
         let r = &mut self.resources[resource];
-        if r.spent.is_empty() {
-            return;
+        if let Some(spent) = &mut r.spent {
+            r.live.cool(spent.cool(by));
+            r.spent.take_if(|spent| spent.units == 0);
         }
-        let live = &mut r.live;
-        r.spent.retain(|spent| {
-            let free = which(spent);
-            if free {
-                live.cool(spent.units);
-            }
-            !free
-        });
     }
 }

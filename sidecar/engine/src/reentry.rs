@@ -76,8 +76,7 @@ impl Engine {
         let owner = self.owners.find(owner)?;
         let resource = self.resource_of(&acquire.key)?;
         let is_lock = |mode| !matches!(mode, Mode::Permits { .. });
-        let own = self.owners.get(owner).leases.iter().copied();
-        let own = own.filter(|&lease| self.leases[lease].resource == resource);
+        let own = self.held_there(owner, resource);
         // What a group has merely reserved is no lease yet.
         let own = own.filter(|&lease| self.leases[lease].group().is_none());
         let own = own.filter(|&lease| is_lock(acquire.mode) && is_lock(self.leases[lease].mode));

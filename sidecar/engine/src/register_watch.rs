@@ -123,8 +123,19 @@ impl Engine {
             return;
         }
         watched.armed = Time::MAX;
-        if watched.next <= now {
-            self.look_at_register(now, number);
+        match watched.next <= now {
+            true => self.look_at_register(now, number),
+            // Something else made it look before its time, and the next look is later.
+            false => self.arm_watch(number),
+        }
+    }
+
+    fn arm_watch(&mut self, number: u64) {
+        let Some(watched) = self.registers.watches.by_number.get_mut(&number) else { return };
+        if watched.next < watched.armed {
+            self.timers.disarm(watched.armed, Timer::Watch(number));
+            self.timers.arm(watched.next, Timer::Watch(number));
+            watched.armed = watched.next;
         }
     }
 
@@ -185,10 +196,16 @@ impl Engine {
         // All looks of a sidecar fall on the same instants, so that they leave as one pipeline.
         let every = LOOK_EVERY.as_nanos() as u64;
         watched.next = if answered { Time((now.0 / every + 1) * every) } else { now + REGISTER_RETRY };
-        if watched.next < watched.armed {
-            self.timers.disarm(watched.armed, Timer::Watch(number));
-            self.timers.arm(watched.next, Timer::Watch(number));
-            watched.armed = watched.next;
+        self.arm_watch(number);
+        if !answered {
+            // Whether it is still as it was is not known now.
+            for operation in watchers {
+                if let Some(Act::Watch(watcher)) =
+                    self.registers.operations.get_mut(&operation).map(|operation| &mut operation.act)
+                {
+                    watcher.has_looked &= !watcher.is_asked;
+                }
+            }
         }
     }
 

@@ -25,7 +25,7 @@ pub(crate) struct Resource {
     /// Lease renewals that wait for the store's confirmation (P5).
     pub(crate) renewals: ThinVec<PendingRenewal>,
     /// Units of rates whose leases are over and whose time is not.
-    pub(crate) spent: ThinVec<Spent>,
+    pub(crate) spent: Option<Box<Spent>>,
     /// The highest token handed out for this key, 0 if none.
     pub(crate) issued: Fence,
     /// Copies of asks whose outcome was once in doubt may still run until then: whatever ends what grew out of them, or
@@ -48,7 +48,7 @@ impl Resource {
             ask: None,
             debts: ThinVec::new(),
             renewals: ThinVec::new(),
-            spent: ThinVec::new(),
+            spent: None,
             issued: 0,
             doubtful_until: StoreTime(0),
             calls: 0,
@@ -88,8 +88,7 @@ impl Resource {
 
     /// Units that cool, and when the next of them are free.
     pub(crate) fn cooling(&self) -> Option<(u32, Time)> {
-        let next = self.spent.iter().map(|spent| spent.until).min()?;
-        Some((self.spent.iter().map(|spent| spent.units).sum(), next))
+        self.spent.as_ref().map(|spent| (spent.units(), spent.next()))
     }
 }
 

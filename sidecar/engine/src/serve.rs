@@ -200,10 +200,9 @@ impl Engine {
             return;
         }
         let asked = self.resources[resource].ask.as_ref();
-        let mismatch = asked.and_then(|ask| ask.mismatched);
+        let mismatch = asked.and_then(|ask| ask.mismatched).map(|mismatch| mismatch.limit);
         let quarantine = asked.and_then(|ask| ask.quarantine(now));
-        let tries: Vec<usize> =
-            self.resources[resource].queue.iter().filter(|&waiter| self.waiters[waiter].is_try()).collect();
+        let tries: Vec<usize> = self.resources[resource].queue.tries().collect();
         for waiter in tries {
             let refusal = match (quarantine, mismatch) {
                 _ if unavailable => Refusal::StoreUnavailable,
@@ -225,11 +224,7 @@ impl Engine {
 
     /// Tries in the queue have until then and no longer.
     pub(crate) fn limit_tries(&mut self, resource: usize, until: Time) {
-        if !self.resources[resource].queue.has_tries() {
-            return;
-        }
-        let tries: Vec<usize> =
-            self.resources[resource].queue.iter().filter(|&waiter| self.waiters[waiter].is_try()).collect();
+        let tries: Vec<usize> = self.resources[resource].queue.tries().collect();
         for index in tries {
             self.limit_waiter(index, until);
         }

@@ -342,7 +342,7 @@ pub enum Reply {
         /// Asking again makes sense after this.
         left: Duration,
     },
-    /// To renew: no such tenure, but the store has lost its data and can be told of it: [`Reassert`].
+    /// To renew and return: no such tenure, but the store has lost its data and can be told of it: [`Reassert`].
     Forgotten,
     /// To return: done.
     Returned,

@@ -15,7 +15,7 @@ use crate::store::{CallId, Fault, Op, Outcome, Renew, Reply, Return, Tenancy};
 use std::time::Duration;
 
 /// A renewal that was not applied is tried again after this long, while the link is up.
-const RENEW_RETRY: Duration = Duration::from_millis(100);
+pub(crate) const RENEW_RETRY: Duration = Duration::from_millis(100);
 /// Keys held beyond this many stretch the tenure's time to live in proportion (P13).
 const HELD_KEYS_PER_TTL: usize = 100_000;
 
@@ -77,7 +77,7 @@ impl Tenure {
         self.contacted = now;
     }
 
-    fn retry_after(&mut self, now: Time, pause: Duration) {
+    pub(crate) fn retry_after(&mut self, now: Time, pause: Duration) {
         self.retry_at = now + pause;
         self.renew_at = self.retry_at;
     }
@@ -118,7 +118,7 @@ impl Engine {
         let over_by = over_by(&self.link, tenancy.remaining);
         let deadline = self.proven_deadline(now, sent, tenancy.remaining);
         let doubted = !self.link.is_proof(sent);
-        let renew_at = if doubted { now } else { self.renewal_due(resource, sent) };
+        let renew_at = if doubted { now } else { self.renewal_due(resource, sent, deadline) };
         let r = &mut self.resources[resource];
         // Growth never shortens what was confirmed, but a repeated answer to it may prove less.
         let deadline = match &r.tenure {
@@ -177,9 +177,10 @@ impl Engine {
         }
     }
 
-    /// Renewals at a third of the time to live, spread by resource so that they do not come as one wave (P13).
-    fn renewal_due(&self, resource: usize, confirmed: Time) -> Time {
-        let third = self.tenure_ttl() / 3;
+    /// Renewals at a third of the time to live, spread by resource so that they do not come as one wave (P13). A tenure that
+    /// was granted before many others made that longer stands for less.
+    fn renewal_due(&self, resource: usize, confirmed: Time, deadline: Time) -> Time {
+        let third = (self.tenure_ttl() / 3).min(deadline.since(confirmed) / 5 * 2);
         let spread = third / 256 * (resource.wrapping_mul(0x9E37_79B9) >> 8 & 0x3F) as u32;
         confirmed + third - spread
     }
@@ -228,11 +229,13 @@ impl Engine {
         }
     }
 
-    /// Timed leases alone need no renewal: all of their time is confirmed already.
+    /// Timed leases alone need no renewal, unless their client has asked for one: all of their time is confirmed already.
     fn is_wanted_longer(&self, resource: usize) -> bool {
         let r = &self.resources[resource];
         let deadline = r.tenure.as_ref().map_or(Time::MAX, |tenure| tenure.deadline);
-        !r.queue.is_empty() || r.live.iter().any(|lease| self.leases[lease].cap > deadline)
+        !r.queue.is_empty()
+            || !r.renewals.is_empty()
+            || r.live.iter().any(|lease| self.leases[lease].cap > deadline)
     }
 
     /// A lease got more time. A tenure whose renewal came due when nobody wanted one may be wanted longer now.
@@ -310,11 +313,7 @@ impl Engine {
     /// The answer to a renewal.
     pub(crate) fn renew_answered(&mut self, now: Time, call: CallId, sent: Sent, outcome: Outcome) {
         let resource = sent.resource;
-        // The floor may be ahead of the store's time, and fences with it.
-        let by = StoreTime(self.link.floor());
         let r = &mut self.resources[resource];
-        let unheard = r.ask.as_mut().filter(|ask| ask.may_be_granted_before(call));
-        let open_question = unheard.is_some() || !r.debts.is_empty();
         let Some(tenure) = r.tenure.as_mut().filter(|tenure| tenure.seq == sent.seq) else {
             return;
         };
@@ -340,18 +339,10 @@ impl Engine {
                     self.learn_interest(now, resource);
                 }
             }
-            // The tenure may have grown into the id of an ask whose answer is still to come.
-            Outcome::Applied { reply: Reply::Gone, .. } if open_question => {
-                tenure.retry_after(now, RENEW_RETRY);
-                // With a debt it may have grown into something else, too.
-                if let Some(ask) = unheard.filter(|_| r.debts.is_empty()) {
-                    ask.note_gone(sent.seq, by);
-                }
-            }
+            Outcome::Applied { reply: Reply::Gone, .. } => self.tenure_gone(now, resource, sent.seq, call),
             Outcome::Applied { reply: Reply::Forced { seq, .. }, .. } => {
                 self.tenure_taken(now, resource, seq)
             }
-            Outcome::Applied { reply: Reply::Gone, .. } => self.kill_tenure(now, resource, LostReason::Store),
             Outcome::Applied { reply: Reply::Quarantined { left, .. }, .. } => {
                 tenure.retry_after(now, left.max(RENEW_RETRY));
             }
@@ -370,16 +361,16 @@ impl Engine {
     }
 
     fn extend_tenure(&mut self, now: Time, resource: usize, proven: Time) {
-        let at_risk_after = self.config.tenure_ttl / 3;
         let Some(tenure) = &self.resources[resource].tenure else {
             return;
         };
-        let due = self.renewal_due(resource, tenure.confirmed);
+        let deadline = tenure.deadline.max(proven);
+        let due = self.renewal_due(resource, tenure.confirmed, deadline);
+        let at_risk_at = deadline - self.config.tenure_ttl / 3;
         let Some(tenure) = &mut self.resources[resource].tenure else {
             return;
         };
-        tenure.deadline = tenure.deadline.max(proven);
-        tenure.at_risk_at = tenure.deadline - at_risk_after;
+        (tenure.deadline, tenure.at_risk_at) = (deadline, at_risk_at);
         if !tenure.is_idle() {
             tenure.renew_at = due.max(now + RENEW_RETRY);
         }
@@ -415,7 +406,8 @@ impl Engine {
         if idle == tenure.is_idle() {
             return;
         }
-        let due = if idle { Time::MAX } else { self.renewal_due(resource, tenure.confirmed) };
+        let due =
+            if idle { Time::MAX } else { self.renewal_due(resource, tenure.confirmed, tenure.deadline) };
         let Some(tenure) = &mut self.resources[resource].tenure else {
             return;
         };

@@ -4,7 +4,7 @@ mod world;
 
 use sidelock_engine::store::{
     Ask, Call, Condition, Fault, Known, Op, Order, Outcome, Queued, Reply as Answer, Success, Tenancy,
-    Version, WriteRegister,
+    Version, Withdraw, WriteRegister,
 };
 use sidelock_engine::{
     Acquire, AcquireAll, Align, AskId, Config, Etag, FenceRange, INNER_HANDLES_MAX, Incarnation, Input,
@@ -94,6 +94,26 @@ fn what_was_asked_twice_leaves_a_tombstone_until_no_copy_can_have_a_place() {
         });
         assert_eq!(returned, Some(told.then_some(refuse_after)), "{after:?} after it");
     }
+}
+
+/// A connection that is told of late brings a store's time of long ago: the next copy may run less long than the one before (P7).
+#[test]
+fn a_tombstone_stays_as_long_as_any_copy_may_run() {
+    let mut world = World::new(Config::new(Incarnation(1)));
+    world.input(Input::Acquire(Acquire { owner: None, ..acquire(1, "k") }));
+    let latest_run = |call: &Call| match call.op {
+        Op::Ask(Ask { refuse_after, .. }) => refuse_after,
+        _ => panic!("{call:?}"),
+    };
+    let first = latest_run(&world.calls.pop_front().expect("the engine asks"));
+    let long_ago = StoreTime(world.store_time().0 - 5_000_000);
+    world.input(Input::StoreDown);
+    world.input(Input::StoreUp { at: long_ago });
+    let again = latest_run(&world.calls.pop_front().expect("and again"));
+    assert!(again < first);
+    world.input(Input::Cancel { session: SESSION, request: RequestId(1) });
+    let Op::Withdraw(Withdraw { tombstone, .. }) = world.calls[0].op else { panic!("{:?}", world.calls) };
+    assert_eq!(tombstone, Some(first));
 }
 
 /// Every request that waits counts, of whatever kind: operations on registers beside the members of a group.

@@ -3,14 +3,14 @@
 mod world;
 
 use sidelock_engine::store::{
-    Call, FENCE_LEAD_MAX_US, Fault, Op, Outcome, Queued, REFUSE_AFTER, Reply as Answer, Tenancy,
+    Call, FENCE_LEAD_MAX_US, Fault, Op, Outcome, Push, Queued, REFUSE_AFTER, Reply as Answer, Tenancy,
 };
 use sidelock_engine::{
-    Acquire, Config, Fence, FenceRange, Incarnation, Input, LeaseName, LostReason, Mode, Refusal, Release,
-    Reply, RequestId, StoreTime, WHOLE,
+    Acquire, AskId, Config, Fence, FenceRange, Incarnation, Input, LeaseName, LostReason, Mode, Refusal,
+    Release, Reply, RequestId, StoreTime, WHOLE,
 };
 use std::time::Duration;
-use world::{SESSION, World, acquire, granted};
+use world::{SESSION, World, acquire, granted, key};
 
 const LATER: Duration = Duration::from_secs(4);
 /// When the share's tenure is granted.
@@ -169,5 +169,68 @@ fn what_is_renewed_again_was_not_gone() {
     let more = ask(&mut world);
     let first = world.store_time().0;
     world.answer(&more, all_of_it(first));
+    assert!(stands(&mut world));
+}
+
+/// Two of three units are free to go back.
+fn partly_used() -> World {
+    let mut world = World::new(Config::new(Incarnation(1)));
+    world.input(Input::Acquire(some_of_it(1, 1)));
+    let one = ask(&mut world);
+    world.answer(&one, granted(1));
+    world.input(Input::Acquire(some_of_it(2, 2)));
+    let all = ask(&mut world);
+    world.answer(&all, granted(3));
+    let lease = LeaseName::Session(RequestId(2));
+    world.input(Input::Release(Release { session: SESSION, request: RequestId(3), lease }));
+    world
+}
+
+fn some_of_it(number: u64, permits: u32) -> Acquire {
+    Acquire { mode: Mode::Permits { permits, limit: 6 }, owner: None, ..acquire(number, "k") }
+}
+
+/// The two go back.
+fn given_back(world: &mut World) -> Call {
+    let back = next(world, |op| matches!(op, Op::Return(_)));
+    assert!(matches!(&back.op, Op::Return(back) if back.keep == 1));
+    back
+}
+
+fn recalled(world: &mut World) -> Call {
+    let waits = AskId { incarnation: Incarnation(2), seq: 1 };
+    world.input(Input::Pushed(Push::Recall { key: key("k"), ask: waits }));
+    given_back(world)
+}
+
+/// As a renewal would: leases with a time of their own have none, and their machine may have slept.
+#[test]
+fn a_return_that_finds_nothing_tells_that_it_ended() {
+    let mut world = partly_used();
+    let back = recalled(&mut world);
+    world.input(Input::Acquire(some_of_it(4, 3)));
+    assert!(ask(&mut world).id > back.id);
+    world.answer(&back, Answer::Gone);
+    assert!(!stands(&mut world));
+}
+
+/// A strict store can be told of it: that is for the renewal.
+#[test]
+fn what_a_return_finds_forgotten_stands() {
+    let mut world = partly_used();
+    let back = recalled(&mut world);
+    world.answer(&back, Answer::Forgotten);
+    assert!(stands(&mut world));
+}
+
+/// An ask that was given up may have been granted, and then the tenure has another name.
+#[test]
+fn beside_a_withdrawal_a_return_that_finds_nothing_tells_nothing() {
+    let mut world = partly_used();
+    world.input(Input::Acquire(some_of_it(4, 4)));
+    world.input(Input::Cancel { session: SESSION, request: RequestId(4) });
+    let back = given_back(&mut world);
+    next(&mut world, |op| matches!(op, Op::Withdraw(_)));
+    world.answer(&back, Answer::Gone);
     assert!(stands(&mut world));
 }

@@ -399,15 +399,17 @@ impl Step<'_> {
     }
 
     pub(crate) fn give_back(&mut self, op: &Return) -> Reply {
-        self.bury(op.tenure, op.tombstone);
         let Some(i) = self.find(op.tenure) else {
+            // Before its own burial.
+            let unknown = self.forgotten_or_gone(op.tenure);
+            self.bury(op.tenure, op.tombstone);
             self.offer_on();
-            let answer = self.forced_or_gone(op.tenure);
             if op.keep == 0 {
                 self.acknowledged(op.tenure);
             }
-            return answer;
+            return unknown;
         };
+        self.bury(op.tenure, op.tombstone);
         self.keep(i, op.keep, Some(op.issued));
         if Mutant::HalfWrite.is(self.mutant) {
             self.record.queue.clear();

@@ -143,6 +143,34 @@ fn a_ring_is_named_within_two_seconds_with_every_push_lost() {
     );
 }
 
+/// Standbys, such as one per partition, wait for ever and hold nothing: they are in no ring, and more than a round looks at.
+#[test]
+fn a_crowd_of_those_who_hold_nothing_hides_no_ring() {
+    const STANDBYS: u64 = 200;
+    let redis = Redis::start();
+    let (a, b) = (Sidecar::connected_to(&redis), Sidecar::connected_to(&redis));
+    let crowd = |has: &Sidecar, waits: &Sidecar, side: &str| {
+        let (mut holder, mut standbys) = (Peer::greeted(has.socket()), Peer::greeted(waits.socket()));
+        for number in 1..=STANDBYS {
+            let (key, owner) = (format!("a/{side}/{number}"), format!("standby {number}"));
+            assert_eq!(holder.acquires(try_lock(number, &key)), "granted");
+            let acquire = Acquire { wait: None, owner: Some(&owner), ..try_lock(number, &key) };
+            standbys.say(&ToSidecar::Acquire(acquire));
+        }
+        standbys.say(&ToSidecar::Ping);
+        assert!(standbys.hears("that all are in line", |said| matches!(said, ToClient::Pong { .. })));
+        (holder, standbys)
+    };
+    let crowds = (crowd(&a, &b, "of-a"), crowd(&b, &a, "of-b"));
+    let (mut anna, mut ben) = (Actor::new(&a, "anna"), Actor::new(&b, "ben"));
+    anna.has("x", Mode::Exclusive);
+    ben.has("y", Mode::Exclusive);
+    anna.wants("y", Mode::Exclusive);
+    ben.wants("x", Mode::Exclusive);
+    one_victim(&outcomes(vec![anna, ben]));
+    drop(crowds);
+}
+
 #[test]
 fn who_asks_for_what_it_has_is_told_at_once() {
     let sidecar = Sidecar::on_memory();

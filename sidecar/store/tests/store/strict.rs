@@ -217,6 +217,8 @@ fn a_tenure_that_was_forgotten_is_put_back(store: &mut dyn StrictSubject) {
     store.plain().lock(B, 1);
     store.wait(TERMS.isolation);
     store.plain().renew(renewal(A, 1)).quietly(Reply::Forgotten);
+    // Something of it goes back: that ends nothing.
+    store.plain().give(Return { keep: 1, ..ret(A, 1) }).quietly(Reply::Forgotten);
     let put_back = reassertion(store, A, 1, NEW);
     assert_eq!(renewed(&store.reassert(put_back.clone())), None);
     assert_eq!(renewed(&store.reassert(put_back.clone())), None, "as often as it is said");

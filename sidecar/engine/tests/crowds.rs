@@ -1,0 +1,139 @@
+//! Crowds: what one request costs beside a hundred thousand others. Bounds are far above what is needed here, and far below what
+//! walking the crowd again for each of its members would take.
+
+mod world;
+
+use sidelock_engine::{
+    Acquire, Config, Incarnation, Input, LeaseName, Mode, Owner, Release, Reply, RequestId, SessionId,
+    SessionOpened, WHOLE,
+};
+use std::time::{Duration, Instant};
+use world::{SESSION, World, acquire, granted};
+
+/// Members of a crowd.
+const CROWD: u64 = 40_000;
+/// For whatever happens to a whole crowd at once, on a busy machine.
+const MOMENT: Duration = Duration::from_millis(500);
+
+fn crowded() -> Config {
+    Config {
+        waiters_per_key_max: u32::MAX,
+        in_flight_per_session_max: u32::MAX,
+        contact_every: None,
+        ..Config::new(Incarnation(1))
+    }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "how long it takes is the question, and the engine is not told"
+)]
+fn took(what: impl FnOnce()) -> Duration {
+    let begun = Instant::now();
+    what();
+    begun.elapsed()
+}
+
+fn by(owner: u64, number: u64, key: &str) -> Acquire {
+    Acquire { owner: Some(Owner(owner.to_string().into())), ..acquire(number, key) }
+}
+
+fn hold(world: &mut World, acquire: Acquire, units: u32) {
+    world.input(Input::Acquire(acquire));
+    let ask = world.calls.pop_front().expect("the engine asks");
+    world.answer(&ask, granted(units));
+}
+
+/// Everybody waits for the holder, who begins to wait: whether for one of them, is to be found out.
+#[test]
+fn a_holder_that_begins_to_wait_walks_its_crowd_once() {
+    let mut world = World::new(crowded());
+    hold(&mut world, by(0, 0, "k"), WHOLE);
+    hold(&mut world, by(1, 1, "other"), WHOLE);
+    for number in 2..CROWD {
+        world.input(Input::Acquire(by(number, number, "k")));
+    }
+    let took = took(|| world.input(Input::Acquire(by(0, CROWD, "other"))));
+    assert!(took < MOMENT, "{took:?}");
+}
+
+/// A thread that guards a table has a lease for each row.
+#[test]
+fn an_owner_of_many_leases_takes_and_returns_each_in_no_time() {
+    let mut world = World::new(crowded());
+    let took = took(|| {
+        for number in 0..CROWD {
+            hold(&mut world, by(0, number, &number.to_string()), WHOLE);
+        }
+        for number in (0..CROWD).rev() {
+            let (request, lease) = (RequestId(CROWD + number), LeaseName::Session(RequestId(number)));
+            world.input(Input::Release(Release { session: SESSION, request, lease }));
+        }
+    });
+    assert!(took < MOMENT * 2, "{took:?}");
+}
+
+/// The patient are many, and those who only try come one after the other.
+#[test]
+fn a_try_does_not_walk_those_who_wait() {
+    let mut world = World::new(crowded());
+    hold(&mut world, Acquire { owner: None, ..acquire(0, "k") }, WHOLE);
+    for number in 1..CROWD {
+        world.input(Input::Acquire(Acquire { owner: None, ..acquire(number, "k") }));
+    }
+    world.replies.clear();
+    let took = took(|| {
+        for number in CROWD..CROWD + 2_000 {
+            let wait = Some(Duration::ZERO);
+            world.input(Input::Acquire(Acquire { owner: None, wait, ..acquire(number, "k") }));
+        }
+    });
+    assert_eq!(world.replies.len(), 2_000);
+    assert!(took < MOMENT, "{took:?}");
+}
+
+/// The limiter is used up, which is what it is for.
+#[test]
+fn a_refused_unit_of_a_rate_does_not_walk_those_that_cool() {
+    let mut world = World::new(crowded());
+    let session = SessionId(2);
+    let opened =
+        SessionOpened { session, uid: 1, app: "test".into(), ping_within: None, owners_by_uid: false };
+    world.input(Input::SessionOpened(opened));
+    let limit = u32::try_from(CROWD).expect("it is small");
+    let unit = |number| Acquire {
+        session,
+        owner: None,
+        mode: Mode::Permits { permits: 1, limit },
+        per: Some(Duration::from_secs(3_600)),
+        wait: Some(Duration::ZERO),
+        ..acquire(number, "api")
+    };
+    let took = took(|| {
+        for number in 0..CROWD {
+            world.input(Input::Acquire(unit(number)));
+            while let Some(call) = world.calls.pop_front() {
+                world.answer(&call, granted_for_hours(limit));
+            }
+            world.now = world.now + Duration::from_micros(10);
+            let (request, lease) = (RequestId(CROWD + number), LeaseName::Session(RequestId(number)));
+            world.input(Input::Release(Release { session, request, lease }));
+        }
+        world.replies.clear();
+        for number in 3 * CROWD..3 * CROWD + 2_000 {
+            world.input(Input::Acquire(unit(number)));
+            while let Some(call) = world.calls.pop_front() {
+                world.answer(&call, granted_for_hours(limit));
+            }
+        }
+    });
+    assert!(world.replies.iter().all(|reply| matches!(reply, Reply::Refused(_))), "all are used up");
+    assert!(took < MOMENT * 2, "{took:?}");
+}
+
+fn granted_for_hours(units: u32) -> sidelock_engine::store::Reply {
+    use sidelock_engine::FenceRange;
+    use sidelock_engine::store::{Reply, Tenancy};
+    let range = FenceRange { first: 5, last: 4_000_000 };
+    Reply::Granted(Tenancy { units, remaining: Duration::from_secs(8_000), range, contended: false })
+}
