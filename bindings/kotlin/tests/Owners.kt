@@ -4,6 +4,7 @@ import dev.sidelock.Deadlock
 import dev.sidelock.LeaseOptions
 import dev.sidelock.WaitTimeout
 import dev.sidelock.withOwner
+import java.util.concurrent.CountDownLatch
 import kotlin.coroutines.Continuation
 import kotlin.coroutines.EmptyCoroutineContext
 import kotlin.coroutines.startCoroutine
@@ -22,6 +23,7 @@ import kotlinx.coroutines.NonCancellable
 import kotlinx.coroutines.async
 import kotlinx.coroutines.awaitAll
 import kotlinx.coroutines.coroutineScope
+import kotlinx.coroutines.delay
 import kotlinx.coroutines.launch
 import kotlinx.coroutines.supervisorScope
 import kotlinx.coroutines.withContext
@@ -128,5 +130,33 @@ fun Tests.owners() {
             Continuation(EmptyCoroutineContext) { result -> result.fold(outcome::complete, outcome::completeExceptionally) },
         )
         assertEquals(key, outcome.await().cycle.single().key)
+    }
+
+    for ((name, context) in listOf("no dispatcher" to EmptyCoroutineContext, "Unconfined" to Dispatchers.Unconfined)) {
+        test("a body that blocks its thread, with $name, holds up nobody else") { place ->
+            val key = place.key()
+            val (one, other) = place.client() to place.client()
+            val first = other.lock(key).acquire()
+            val thread = CompletableDeferred<String>()
+            val go = CountDownLatch(1)
+            val over = CompletableDeferred<Unit>()
+            val program: suspend () -> Unit = {
+                one.withLock(key) {
+                    thread.complete(Thread.currentThread().name)
+                    go.await()
+                }
+            }
+            program.startCoroutine(
+                Continuation(context) { result -> result.fold(over::complete, over::completeExceptionally) },
+            )
+            // So that it waits, and is woken.
+            delay(50.milliseconds)
+            first.release()
+            val name = thread.await()
+            assertTrue(!name.startsWith("sidelock"), name)
+            withTimeout(5.seconds) { other.withLock("$key/other") { } }
+            go.countDown()
+            over.await()
+        }
     }
 }

@@ -42,6 +42,8 @@ struct Link {
     wakes: Wakes,
     /// The last turn woke several tasks: they are about to queue something each.
     crowd: bool,
+    /// The sidecar answered something.
+    was_answered: bool,
     pings: Interval,
     pings_unanswered: u32,
     session_ttl: Duration,
@@ -79,6 +81,7 @@ impl<F: Future<Output = ()>> Future for Keeper<F> {
 
 async fn stay_connected(shared: Arc<Shared>, target: Target, introduction: Introduction, first: Welcomed) {
     let mut welcomed = first;
+    let mut pause = None;
     loop {
         let resume = welcomed.session.resume;
         let mut link = Link::new(shared.clone(), welcomed);
@@ -95,23 +98,31 @@ async fn stay_connected(shared: Arc<Shared>, target: Target, introduction: Intro
         }
         // Before the socket closes: that makes the sidecar free the leases, unless it had closed first (P6).
         shared.disconnected(ended);
+        if link.was_answered {
+            pause = None;
+        }
         drop(link);
         tokio::select! {
-            again = reconnect(&shared, &target, &introduction, resume) => welcomed = again,
+            again = reconnect(&shared, &target, &introduction, resume, &mut pause) => welcomed = again,
             () = shared.closing.notified() => return,
         }
     }
 }
 
-/// Tries until it succeeds.
+/// Tries until it succeeds. `pause` comes before the next attempt: none before the first after a connection that was of use.
 async fn reconnect(
     shared: &Shared,
     target: &Target,
     introduction: &Introduction,
     resume: Resume,
+    pause: &mut Option<Duration>,
 ) -> Welcomed {
-    let mut pause = PAUSE_MIN;
     loop {
+        if let Some(pause) = *pause {
+            let give_up = shared.next_give_up_ns().map_or(PAUSE_MAX, clock::until);
+            tokio::time::sleep(pause.min(give_up).max(PAUSE_MIN)).await;
+        }
+        *pause = Some(pause.map_or(PAUSE_MIN, |pause| (pause * 2).min(PAUSE_MAX)));
         match handshake::connect(target, introduction, Some(resume)).await {
             Ok(welcomed) => {
                 shared.alive_until(clock::after(welcomed.said_hello_ns, welcomed.session.session_ttl));
@@ -120,9 +131,6 @@ async fn reconnect(
             }
             Err(failure) => shared.still_away(&failure.ended),
         }
-        let give_up = shared.next_give_up_ns().map_or(PAUSE_MAX, clock::until);
-        tokio::time::sleep(pause.min(give_up).max(PAUSE_MIN)).await;
-        pause = (pause * 2).min(PAUSE_MAX);
     }
 }
 
@@ -141,6 +149,7 @@ impl Link {
             written: 0,
             wakes: Wakes::default(),
             crowd: false,
+            was_answered: false,
             pings,
             pings_unanswered: 0,
             session_ttl,
@@ -175,9 +184,14 @@ impl Link {
         let result = self.shared.change(|state| {
             while let Some(payload) = self.decoder.next_frame().map_err(malformed)? {
                 match ToClient::decode(payload).map_err(malformed)? {
-                    Some(ToClient::Pong { .. }) => self.pings_unanswered = 0,
+                    Some(ToClient::Pong { .. }) => (self.pings_unanswered, self.was_answered) = (0, true),
                     Some(message) => state.dispatch(message, &mut self.wakes)?,
                     None => {}
+                }
+                // What nobody asked for, that leases are extended for example, does not count.
+                self.was_answered |= !self.wakes.wakers.is_empty();
+                if self.was_answered {
+                    state.answered();
                 }
             }
             Ok(())

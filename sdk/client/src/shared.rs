@@ -43,6 +43,8 @@ pub(crate) struct State {
     pub(crate) outbox: Vec<u8>,
     /// Absent while the connection writes, or was woken to write.
     pub(crate) link: Option<Idle>,
+    /// When the connection broke after which nothing was answered yet, be it that there is one again.
+    unanswered_since_ns: Option<u64>,
 }
 
 /// A connection that has written all there was.
@@ -59,7 +61,8 @@ pub(crate) struct Idle {
 pub(crate) enum Phase {
     /// Requests are sent.
     Up(Session),
-    /// Requests are parked; this is why.
+    /// Requests are parked; this is why. One on which nothing was answered was no connection: a sidecar that hangs up because
+    /// of a request would else be asked it for ever.
     Away { error: Error, since_ns: u64 },
     /// There will be no connection any more; this is why.
     Closed(Error),
@@ -149,8 +152,13 @@ impl Shared {
         unreachable_after: Duration,
         write_through: bool,
     ) -> Shared {
-        let state =
-            State { phase: Phase::Up(session), slots: Slots::default(), outbox: Vec::new(), link: None };
+        let state = State {
+            phase: Phase::Up(session),
+            slots: Slots::default(),
+            outbox: Vec::new(),
+            link: None,
+            unanswered_since_ns: None,
+        };
         Shared {
             state: Mutex::new(state),
             alive_until_ns: AtomicU64::new(alive_until_ns),
@@ -220,7 +228,8 @@ impl Shared {
         state.outbox = Vec::new();
         state.link = None;
         if !matches!(state.phase, Phase::Closed(_)) {
-            state.phase = Phase::Away { error, since_ns: clock::boottime_ns() };
+            let since_ns = *state.unanswered_since_ns.get_or_insert_with(clock::boottime_ns);
+            state.phase = Phase::Away { error, since_ns };
         }
         state.interrupt(&mut wakes);
         let alive_until_ns = self.alive_until_ns.load(Ordering::Acquire);
@@ -307,6 +316,11 @@ impl State {
         if matches!(self.phase, Phase::Up(_)) {
             message.encode(&mut self.outbox);
         }
+    }
+
+    /// The sidecar answers on this connection.
+    pub(crate) fn answered(&mut self) {
+        self.unanswered_since_ns = None;
     }
 
     /// Whether nothing is left to write, be it that this thread could just write it.

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import wraps
-from inspect import iscoroutinefunction
+from inspect import isasyncgenfunction, iscoroutinefunction, isgeneratorfunction
 from types import TracebackType
 from typing import Any, ParamSpec, Self, TypeVar, Unpack, cast
 
@@ -160,8 +160,11 @@ class Client(Requests[Lock, RwLock, Once, Register, Leader]):
         """Runs a function under a lock whose key may name its arguments: `@sl.locked("user/{user_id}", wait=2)`."""
 
         def decorate(function: Callable[_P, _R]) -> Callable[_P, _R]:
-            if iscoroutinefunction(function):
+            if iscoroutinefunction(function) or isasyncgenfunction(function):
                 raise Invalid("an async function wants the lock of a sidelock.aio.Client", code="bad_request")
+            if isgeneratorfunction(function):
+                text = "a generator function runs after the call that makes its generator: take the lock in its body"
+                raise Invalid(text, code="bad_request")
             template = KeyTemplate(key, function)
 
             @wraps(function)

@@ -6,6 +6,7 @@ Owns what their holder may do, and what leaving a `with` block means for them.
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -193,6 +194,16 @@ class Lease(BaseLease):
 _watching = threading.RLock()
 
 
+def _fresh_lock() -> None:
+    """A forked child has no other thread that could give the lock back."""
+    global _watching
+    _watching = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_fresh_lock)
+
+
 class BaseTurn:
     """What entering a once key came to."""
 
@@ -248,8 +259,9 @@ class Turn(BaseTurn):
         Raises `LeaseLost`: it was not counted, somebody else may run. `OutcomeUnknown`: it was counted or not. `Conflict`: the
         turn is over. `Invalid`: it was not won.
         """
-        blocking(self._take_to_finish().finish_blocking, result)
-        self.result = result
+        to_leave = bytes(memoryview(result))
+        blocking(self._take_to_finish().finish_blocking, to_leave)
+        self.result = to_leave
 
     def give_back(self) -> None:
         """Gives it back undone. Nothing happens if it is over."""
@@ -265,13 +277,15 @@ class Turn(BaseTurn):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if self._native is None:
-            return
         if kind is None:
-            self.finish()
+            if self._native is not None:
+                self.finish()
             return
+        # Also of a turn whose finish was interrupted before it was sent.
+        self._take()
         try:
-            self.give_back()
+            if self.lease is not None:
+                self.lease.release()
         except SidelockError:
             # The exception on its way is the one to hear of; the turn is given back or runs out.
             pass

@@ -51,9 +51,14 @@ def actor_name() -> str:
     current = _current.get()
     if current is not None and current[1]() is running:
         return current[0]
-    name = f"{_shown(running)}#{next(_numbers)}"
+    name = f"{_short(_shown(running))}#{next(_numbers)}"
     _current.set((name, weakref.ref(running)))
     return name
+
+
+def _short(name: str) -> str:
+    """As much of a name as an owner may have, who has 128 bytes with the number behind it. Programs name tasks as they like."""
+    return name.encode(errors="replace")[:96].decode(errors="ignore")
 
 
 def _shown(actor: Any) -> str:

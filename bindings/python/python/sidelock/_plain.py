@@ -9,7 +9,7 @@ from __future__ import annotations
 import ctypes
 import itertools
 import struct
-from typing import Any
+from typing import Any, Never
 
 from . import _native
 from ._errors import Invalid
@@ -40,6 +40,9 @@ class Share(ctypes.c_uint64):
 
     __slots__ = ()
     _free: Any
+
+    def __reduce__(self) -> Never:
+        raise TypeError("this belongs to one process and is there once: it can be neither copied nor pickled")
 
     def __del__(self) -> None:
         share, self.value = self.value, 0

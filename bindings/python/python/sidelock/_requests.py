@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Generic, Literal, Self, TypedDict, TypeVar, Unpack
 
 from . import _native, _plain
+from ._errors import Invalid
 from ._losses import Losses
 from ._owner import actor_name
 from ._span import Seconds, optional_ms, to_ms, wait_ms
@@ -29,6 +30,9 @@ _SCOPES = {
     "host": _native.Scope.HOST,
     "fleet": _native.Scope.FLEET,
 }
+
+
+_ALIGNS = {"rolling": _native.Align.ROLLING, "utc": _native.Align.UTC}
 
 
 class TurnOptions(TypedDict, total=False):
@@ -51,12 +55,24 @@ class LeaseOptions(TurnOptions, total=False):
     """If the owner holds the key already, gets one more handle of that lease at once, instead of `Deadlock`."""
 
 
+_TURN_OPTIONS = frozenset(TurnOptions.__annotations__)
+_LEASE_OPTIONS = _TURN_OPTIONS | frozenset(LeaseOptions.__annotations__)
+
+
+def _known(options: Mapping[str, object], known: frozenset[str]) -> None:
+    """What is misspelt must not be left out: `timeout=5` would wait without end."""
+    if not options.keys() <= known:
+        unknown = min(options.keys() - known)
+        raise TypeError(f"{unknown!r} is no option; there are wait, {', '.join(sorted(known))}")
+
+
 class Ask:
     """A request for leases, before it is known how long it waits and who asks."""
 
     __slots__ = ("key", "_order", "_owner", "_wait")
 
     def __init__(self, keys: list[str], units: Units, wait: Seconds | None, options: LeaseOptions) -> None:
+        _known(options, _LEASE_OPTIONS)
         self.key = ", ".join(keys)
         self._order = _plain.order(
             keys,
@@ -89,9 +105,12 @@ class TurnAsk:
     def __init__(
         self, key: str, per: Seconds, align: Literal["rolling", "utc"], wait: Seconds | None, options: TurnOptions
     ) -> None:
+        _known(options, _TURN_OPTIONS)
+        if align not in _ALIGNS:
+            raise Invalid(f"align is {align!r}; it has to be 'rolling' or 'utc'", code="bad_request")
         self.key = key
         self._per = to_ms(per, "per")
-        self._align = _native.Align.UTC if align == "utc" else _native.Align.ROLLING
+        self._align = _ALIGNS[align]
         self._wait = wait
         self._options = options
 

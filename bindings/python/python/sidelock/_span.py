@@ -23,7 +23,7 @@ def to_ms(span: Seconds, name: str) -> int:
     seconds = span.total_seconds() if isinstance(span, timedelta) else span
     if not seconds >= 0:
         raise Invalid(f"{name} is {span!r}; it has to be 0 or more seconds", code="bad_request")
-    return min(math.ceil(seconds * 1000), _LONGEST_MS) if seconds < math.inf else _LONGEST_MS
+    return min(math.ceil(min(seconds, _LONGEST_MS) * 1000), _LONGEST_MS)
 
 
 def optional_ms(span: Seconds | None, name: str) -> int | None:

@@ -22,9 +22,10 @@ public final class Lease: Sendable {
         self.losses = losses
     }
 
-    /// The fence token of each key.
+    /// The fence token of each key. Keys are bytes: two of them that are one text to Swift, an `é` written in two ways for example,
+    /// have one entry here, the higher.
     public var fences: [String: UInt64] {
-        Dictionary(uniqueKeysWithValues: native.fences().map { ($0.key, $0.fence) })
+        Dictionary(native.fences().map { ($0.key, $0.fence) }, uniquingKeysWith: max)
     }
 
     /// Whether it is still yours, by a look at the clock, without asking anybody. False after its release.

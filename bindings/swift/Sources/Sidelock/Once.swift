@@ -56,9 +56,11 @@ public final class Turn: Sendable {
         try await lease.release()
     }
 
-    /// Finishes it unless its body did.
+    /// Finishes it unless its body did. Whoever is cancelled meanwhile has done it all the same.
     func finishUnlessOver(_ result: Data) async throws {
-        if !isOver.with({ $0 }) { try await finish(result) }
+        if isOver.with({ over in defer { over = true }; return over }) { return }
+        let native = native
+        try await shielded { try await native.finish(result: result, cancel: nil) }
     }
 }
 

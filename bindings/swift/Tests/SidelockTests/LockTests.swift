@@ -169,6 +169,34 @@ struct LockTests {
         _ = try await other.once(key(), per: .seconds(60), wait: .zero) {}
     }
 
+    @Test func aTurnWhoseBodyReturnedCountsThoughItsTaskWasCancelled() async throws {
+        let (key, hour) = (key(), Duration.seconds(3_600))
+        let (begun, begin) = AsyncStream<Void>.makeStream()
+        let sl = sl
+        let task = Task {
+            try await sl.once(key, per: hour) { () -> Data in
+                begin.yield()
+                // The body has committed something, and is not to be stopped.
+                await Task.detached { try? await Task.sleep(for: .milliseconds(100)) }.value
+                return Data("committed".utf8)
+            }
+        }
+        for await _ in begun { break }
+        task.cancel()
+        _ = try? await task.value
+        let again = try await other.once(key, per: hour, wait: .zero) { Data("again".utf8) }
+        guard case .done(let left) = again else { throw SidelockErrorIsMissing() }
+        #expect(left == Data("committed".utf8))
+    }
+
+    @Test func keysThatAreOneTextToSwiftAreTwo() async throws {
+        let (composed, decomposed) = (key() + "/caf\u{e9}", key() + "/cafe\u{301}")
+        try await sl.withLocks([composed, decomposed]) { lease in
+            #expect(lease.fences.count == 1)
+            #expect(lease.fences[composed] != nil)
+        }
+    }
+
     @Test func aRegisterHasVersions() async throws {
         let register = sl.register(key())
         let none = await refusal { _ = try await register.get() }

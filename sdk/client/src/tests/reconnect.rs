@@ -2,7 +2,8 @@
 
 use super::peer::{Peer, Place, SECRET, hold, open, restarted, resumed, welcome};
 use crate::{Client, Error, Lease, LostReason, Result, clock};
-use sidelock_wire::{Code, Resume, Scope, ToClient};
+use sidelock_wire::{Code, Resume, Scope, ToClient, ToSidecar};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 #[tokio::test]
@@ -244,6 +245,59 @@ async fn a_long_wait_fails_when_there_was_no_connection_for_too_long() {
     drop((peer, place));
     let error = client.lock("k").await.unwrap_err();
     assert!(matches!(error, Error::SidecarUnreachable { .. }), "{error}");
+}
+
+/// A sidecar of another version, perhaps. It is not asked for ever, nor as often as it can hang up.
+#[tokio::test]
+async fn a_sidecar_that_hangs_up_because_of_a_question_is_not_asked_for_ever() {
+    let place = Place::new();
+    let builder = place.builder().unreachable_after(Duration::from_millis(100));
+    let (client, mut peer) = place.meet_with(builder, Scope::Fleet).await;
+    let (_lease, number) = hold(&client, &mut peer, "other").await;
+    let asked = AtomicUsize::new(0);
+    let hang_up = async {
+        loop {
+            peer.next(|message| assert!(matches!(message, ToSidecar::Holders(_)), "{message:?}")).await;
+            asked.fetch_add(1, Ordering::Relaxed);
+            drop(peer);
+            peer = place.accept_and_welcome(resumed(vec![number])).await;
+            peer.say(&ToClient::Extended { until_ns: u64::MAX, except: Vec::new() }).await;
+        }
+    };
+    let result = tokio::select! {
+        result = client.holders("k") => result,
+        () = hang_up => unreachable!("it goes on for as long as it is asked"),
+    };
+    assert!(matches!(result, Err(Error::SidecarUnreachable { .. })), "{result:?}");
+    let asked = asked.load(Ordering::Relaxed);
+    assert!((2..=6).contains(&asked), "asked {asked} times in 100 ms");
+}
+
+/// One that answers others meanwhile is there.
+#[tokio::test]
+async fn a_connection_on_which_something_was_answered_was_one() {
+    let place = Place::new();
+    let builder = place.builder().unreachable_after(Duration::from_millis(50));
+    let (client, mut peer) = place.meet_with(builder, Scope::Fleet).await;
+    let script = async {
+        for _ in 0..4 {
+            let (number, _) = peer.acquire("k").await;
+            drop(peer);
+            peer = place.accept_and_welcome(resumed(Vec::new())).await;
+            let (again, _) = peer.acquire("k").await;
+            assert_ne!(again, number);
+            peer.grant(again, 7).await;
+            peer.release().await;
+            tokio::time::sleep(Duration::from_millis(30)).await;
+        }
+        peer
+    };
+    let asking = async {
+        for _ in 0..4 {
+            drop(client.lock("k").await.unwrap());
+        }
+    };
+    tokio::join!(script, asking);
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
 
@@ -174,6 +175,9 @@ class Lease(BaseLease):
         traceback: TracebackType | None,
     ) -> None:
         if self._leave(kind):
+            # The sidecar may go on extending what only this client's clock ended.
+            with suppress(SidelockError):
+                await self.release()
             raise self._loss_error() from error
         try:
             await self.release()
@@ -212,8 +216,9 @@ class Turn(BaseTurn):
         Raises `LeaseLost`: it was not counted, somebody else may run. `OutcomeUnknown`: it was counted or not. `Conflict`: the
         turn is over. `Invalid`: it was not won.
         """
-        await call(self._take_to_finish().finish(result, None))
-        self.result = result
+        to_leave = bytes(memoryview(result))
+        await call(self._take_to_finish().finish(to_leave, None))
+        self.result = to_leave
 
     async def give_back(self) -> None:
         """Gives it back undone. Nothing happens if it is over."""
@@ -232,14 +237,18 @@ class Turn(BaseTurn):
         traceback: TracebackType | None,
     ) -> None:
         if self.lease is not None and self.lease._leave(kind):
+            with suppress(SidelockError):
+                await self.lease.release()
             raise self.lease._loss_error() from error
-        if self._native is None:
-            return
         if kind is None:
-            await self.finish()
+            if self._native is not None:
+                await self.finish()
             return
+        # Also of a turn whose finish was interrupted before it was sent.
+        self._take()
         try:
-            await self.give_back()
+            if self.lease is not None:
+                await self.lease.release()
         except SidelockError:
             # The exception on its way is the one to hear of; the turn is given back or runs out.
             pass

@@ -1,6 +1,10 @@
 package dev.sidelock.ffi
 
+import kotlin.coroutines.ContinuationInterceptor
+import kotlin.coroutines.coroutineContext
+import kotlinx.coroutines.Dispatchers
 import kotlinx.coroutines.suspendCancellableCoroutine
+import kotlinx.coroutines.withContext
 
 // What `generate` puts in the place of the generated function of this name.
 //
@@ -23,12 +27,22 @@ internal suspend fun <T, F, E : Exception> uniffiRustCallAsync(
                     pollFunc(rustFuture, uniffiRustFutureContinuationCallbackImpl, uniffiContinuationHandleMap.insert(continuation))
                 }
             isReady = polled == UNIFFI_RUST_FUTURE_POLL_READY
+            if (!isReady) leaveTheWakingThread()
         }
         return liftFunc(uniffiRustCallWithError(errorHandler) { status -> completeFunc(rustFuture, status) })
     } finally {
         if (!isReady) discard(rustFuture, completeFunc, liftFunc, errorHandler)
         freeFunc(rustFuture)
     }
+}
+
+/**
+ * A coroutine that nobody dispatches goes on where it was woken: on the thread that reads answers and sends signs of life for
+ * this process. Whatever it does there, all leases would wait for.
+ */
+private suspend fun leaveTheWakingThread() {
+    val dispatcher = coroutineContext[ContinuationInterceptor]
+    if (dispatcher == null || dispatcher === Dispatchers.Unconfined) withContext(Dispatchers.Default) {}
 }
 
 /** Ends a future that is not waited for any more, with what may have come of it meanwhile. */
