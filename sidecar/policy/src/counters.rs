@@ -207,7 +207,10 @@ impl Counters {
     /// Adds 1 to each, or to none.
     pub(crate) fn add(&self, counted: &mut [Counted], now: u64) -> Result<(), Fault> {
         let mut values = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        values.make_room(counted.len(), now)?;
+        let new = counted.iter().filter(|counted| !values.of.contains_key(&counted.name)).count();
+        if new > 0 {
+            values.make_room(new, now)?;
+        }
         for Counted { name, window_ms, added_until } in counted {
             let ends_ms = (now / *window_ms).saturating_add(1).saturating_mul(*window_ms);
             let value = values.of.entry(name.clone()).or_insert(Value { count: 0, ends_ms });

@@ -14,8 +14,8 @@ use wasmtime::component::Linker;
 use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
 
 /// Instances at a time: those that run, those that are prepared, and those of versions that are on their way out. The
-/// longest chain of compiled guests has a quarter of them prepared, and another version of it as many. Each is address space for
-/// its largest memory, and nothing else until it is used.
+/// longest chain of compiled guests has a quarter of them prepared, and another version of it as many. Each is address space, and nothing
+/// else until it is used.
 const INSTANCES_MAX: u32 = 512;
 /// What a component of Python or JavaScript is made of: its runtime, its libraries, the adapters between them.
 const CORE_INSTANCES_PER_COMPONENT_MAX: u32 = 64;
@@ -23,6 +23,8 @@ const MEMORIES_PER_COMPONENT_MAX: u32 = 4;
 const TABLES_PER_COMPONENT_MAX: u32 = 16;
 /// Bytes of the bookkeeping of one core instance: Python's has several thousand functions.
 const CORE_INSTANCE_BYTES_MAX: usize = 4 << 20;
+/// Address space for each memory: all that 32 bits can name, so that machine code need not look whether an access is in bounds.
+const RESERVED_BYTES: u64 = 4 << 30;
 /// What an instance may leave in memory for the next one of its kind, instead of giving it back to the kernel page by page: a
 /// runtime such as that of JavaScript writes to hundreds of pages, and to fetch them anew takes longer than to run it.
 const MEMORY_KEPT_BYTES: usize = 4 << 20;
@@ -54,8 +56,10 @@ impl Host {
     /// Sets the engine up. Machine code is kept in `cache`, if one is given and only this user can write there.
     pub fn new(cache: Option<PathBuf>) -> Result<Host, NoHost> {
         let functions = Arc::new(Functions::default());
-        let engine = config(functions.clone())
-            .and_then(|config| Engine::new(&config))
+        let engine = |reserved| config(functions.clone(), reserved).and_then(|config| Engine::new(&config));
+        let engine = engine(RESERVED_BYTES)
+            // Where address space is scarce: machine code that looks at the bound at each access, and is slower.
+            .or_else(|_| engine(MEMORY_BYTES_MAX))
             .map_err(|error| NoHost(format!("{error:#}")))?;
         let ticker = Ticker::start(engine.weak()).map_err(|error| NoHost(error.to_string()))?;
         let (mut policies, mut observers) = (Linker::new(&engine), Linker::new(&engine));
@@ -108,7 +112,7 @@ impl Host {
     }
 }
 
-fn config(functions: Arc<Functions>) -> wasmtime::Result<Config> {
+fn config(functions: Arc<Functions>, reserved: u64) -> wasmtime::Result<Config> {
     let mut config = Config::new();
     config.enable_incremental_compilation(functions)?;
     config.epoch_interruption(true);
@@ -118,7 +122,7 @@ fn config(functions: Arc<Functions>) -> wasmtime::Result<Config> {
     config.relaxed_simd_deterministic(true);
     // Guests have no threads and no async calls, and a store need not be ready for them.
     config.concurrency_support(false);
-    config.memory_reservation(MEMORY_BYTES_MAX);
+    config.memory_reservation(reserved);
     config.memory_guard_size(64 << 10);
     config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool()));
     Ok(config)
@@ -131,7 +135,8 @@ fn pool() -> PoolingAllocationConfig {
     pool.max_memories_per_component(MEMORIES_PER_COMPONENT_MAX);
     pool.max_tables_per_component(TABLES_PER_COMPONENT_MAX);
     pool.total_core_instances(INSTANCES_MAX * 8);
-    pool.total_memories(INSTANCES_MAX);
+    // A guest in JavaScript has three, of which two are empty.
+    pool.total_memories(INSTANCES_MAX * 3);
     pool.total_tables(INSTANCES_MAX * 2);
     pool.table_elements(TABLE_ELEMENTS_MAX);
     pool.max_core_instance_size(CORE_INSTANCE_BYTES_MAX);

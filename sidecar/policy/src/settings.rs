@@ -19,6 +19,8 @@ pub const MEMORY_BYTES: u64 = 8 << 20;
 pub const DEADLINE: Duration = Duration::from_millis(2);
 /// What an observer may take for a batch of events, for which nobody waits.
 pub const DEADLINE_OF_OBSERVER: Duration = Duration::from_millis(100);
+/// Instances that may be prepared ahead: there is room for a few hundred of all policies.
+pub(crate) const PREPARED_MAX: u32 = 128;
 /// The longest `deadline`.
 pub const DEADLINE_MAX: Duration = Duration::from_secs(10);
 
@@ -87,6 +89,9 @@ impl Settings {
         if self.memory.is_some_and(|bytes| bytes == 0 || bytes > MEMORY_BYTES_MAX) {
             return Err(format!("`memory`: 1 to {MEMORY_BYTES_MAX} bytes"));
         }
+        if self.prepared.is_some_and(|prepared| prepared > PREPARED_MAX) {
+            return Err(format!("`prepared`: at most {PREPARED_MAX}"));
+        }
         if self.deadline.is_some_and(|deadline| deadline.is_zero() || deadline > DEADLINE_MAX) {
             return Err(format!("`deadline`: longer than 0, at most {DEADLINE_MAX:?}"));
         }
@@ -115,4 +120,21 @@ pub enum OnError {
     Deny,
     /// As if the policy were not there.
     Abstain,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_are_told() {
+        let said = |change: fn(&mut Settings)| {
+            let mut settings = Settings::at("p.wasm");
+            change(&mut settings);
+            settings.check()
+        };
+        assert_eq!(said(|settings| settings.prepared = Some(PREPARED_MAX)), Ok(()));
+        let error = said(|settings| settings.prepared = Some(PREPARED_MAX + 1));
+        assert_eq!(error, Err("`prepared`: at most 128".into()));
+    }
 }

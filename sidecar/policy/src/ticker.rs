@@ -1,8 +1,9 @@
 //! The clock that stops guests.
 //!
-//! Owns one thread, which moves the engine's epoch on while guests run, and the timer that wakes it: whoever runs a guest sets
-//! the timer, which costs a tenth of waking a thread, and a call that is over before it goes off never meets the thread. An
-//! idle sidecar does not wake. Must not know what a guest does with its time.
+//! Owns one thread, which moves the engine's epoch on while guests run, and the timer that wakes it: whoever runs the first
+//! guest sets the timer, which costs a tenth of waking a thread, and as long as guests come the thread sets it again itself.
+//! An idle sidecar does not wake. The same thread sees to chores that those who run guests have no time for, such as waking
+//! another thread. Must not know what a guest does with its time, nor what the chores are.
 
 use rustix::fd::OwnedFd;
 use rustix::io::{Errno, read};
@@ -10,8 +11,8 @@ use rustix::time::{
     Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create, timerfd_settime,
 };
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread;
 use std::time::Duration;
 use wasmtime::EngineWeak;
@@ -31,7 +32,16 @@ struct Clock {
     set: AtomicBool,
     /// Guests that run now.
     running: AtomicUsize,
+    /// One has begun since the last tick.
+    ran: AtomicBool,
     over: AtomicBool,
+    chores: Mutex<Vec<Weak<dyn Chore>>>,
+}
+
+/// Something that is looked after at each tick, as long as it is there.
+pub(crate) trait Chore: Send + Sync {
+    /// Does what is to be done, if anything is. The clock stands still meanwhile.
+    fn look_after(self: Arc<Self>);
 }
 
 /// As long as it lives, the epoch moves.
@@ -47,8 +57,8 @@ impl Ticker {
     /// Starts the thread, which sleeps until a guest runs.
     pub(crate) fn start(engine: EngineWeak) -> io::Result<Ticker> {
         let timer = timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::CLOEXEC)?;
-        let (set, running, over) = Default::default();
-        let clock = Arc::new(Clock { timer, set, running, over });
+        let (set, running, ran, over, chores) = Default::default();
+        let clock = Arc::new(Clock { timer, set, running, ran, over, chores });
         let its = clock.clone();
         thread::Builder::new()
             .name("policy-ticker".into())
@@ -61,8 +71,16 @@ impl Ticker {
     pub(crate) fn run(&self) -> Running<'_> {
         let clock = &*self.0.0;
         clock.running.fetch_add(1, SeqCst);
+        clock.ran.store(true, SeqCst);
         clock.set();
         Running(clock)
+    }
+
+    /// From now on this is looked after at each tick; the last one comes when no guest has run since the one before.
+    pub(crate) fn see_to(&self, chore: Weak<dyn Chore>) {
+        let mut chores = self.0.0.chores();
+        chores.retain(|chore| chore.strong_count() > 0);
+        chores.push(chore);
     }
 }
 
@@ -76,7 +94,7 @@ impl Drop for Shared {
 impl Clock {
     /// The timer goes off after a tick, if it would not before that.
     fn set(&self) {
-        if self.set.swap(true, SeqCst) {
+        if self.set.load(SeqCst) || self.set.swap(true, SeqCst) {
             return;
         }
         let never = Timespec { tv_sec: 0, tv_nsec: 0 };
@@ -84,6 +102,10 @@ impl Clock {
         let once = Itimerspec { it_interval: never, it_value: tick };
         timerfd_settime(&self.timer, TimerfdTimerFlags::empty(), &once)
             .expect("a timer of our own, and a time that is one");
+    }
+
+    fn chores(&self) -> MutexGuard<'_, Vec<Weak<dyn Chore>>> {
+        self.chores.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn tick(&self, engine: &EngineWeak) {
@@ -102,9 +124,12 @@ impl Clock {
                 Some(engine) => engine.increment_epoch(),
                 None => return,
             }
-            if self.running.load(SeqCst) > 0 {
+            let ran = self.ran.swap(false, SeqCst);
+            if ran || self.running.load(SeqCst) > 0 {
                 self.set();
             }
+            let chores = self.chores().clone();
+            chores.iter().filter_map(Weak::upgrade).for_each(Chore::look_after);
         }
     }
 }

@@ -167,11 +167,8 @@ impl Desk {
     }
 
     fn give_up(&mut self, session: SessionId, request: RequestId) -> bool {
-        let is_it = |case: &Case| {
-            let members = if let Input::AcquireAll(all) = &case.input { &all.keys[..] } else { &[] };
-            let names_one = || members.iter().any(|(number, _)| *number == request);
-            case.matter.session == session && (case.matter.request == request || names_one())
-        };
+        // Several keys are given up by their first number, as in the engine.
+        let is_it = |case: &Case| case.matter.session == session && case.matter.request == request;
         let found = self.waiting.iter().find(|(_, case)| is_it(case)).map(|(ticket, _)| *ticket);
         found.is_some_and(|ticket| self.waiting.remove(&ticket).is_some())
     }

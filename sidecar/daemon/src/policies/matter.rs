@@ -179,9 +179,8 @@ pub(super) fn apply(
         let key = Key::from_bytes(ask.key.space(), said.keys.first()?.as_bytes()).ok()?;
         gate.rename(ask, key);
     }
-    if let Input::Change(ask) = &mut input
-        && let NewMode::Exclusive { wait, .. } = &mut ask.to
-        && said.wait_ms != asked.wait_ms
+    if matches!(input, Input::Change(_))
+        && let Some(wait) = wait_mut(&mut input).filter(|_| said.wait_ms != asked.wait_ms)
     {
         *wait = said.wait_ms.map(Duration::from_millis);
     }
@@ -209,22 +208,26 @@ fn change(wish: &mut Acquire, asked: &Request, said: &Request) {
 
 /// A request that would have to wait behind others does not.
 pub(super) fn try_only(input: &mut Input) {
-    if let Some(wish) = wish_mut(input) {
-        wish.wait = Some(Duration::ZERO);
+    if let Some(wait) = wait_mut(input) {
+        *wait = Some(Duration::ZERO);
     }
 }
 
 /// The time that a request waited for policies is part of the wait that it asked for.
 pub(super) fn has_waited(input: &mut Input, span: Duration) {
-    let wait = match input {
+    if let Some(Some(wait)) = wait_mut(input) {
+        *wait = wait.saturating_sub(span);
+    }
+}
+
+/// How long it may wait, if it can.
+fn wait_mut(input: &mut Input) -> Option<&mut Option<Duration>> {
+    match input {
         Input::Change(ask) => match &mut ask.to {
-            NewMode::Exclusive { wait, .. } => wait.as_mut(),
+            NewMode::Exclusive { wait, .. } => Some(wait),
             NewMode::Shared => None,
         },
-        _ => wish_mut(input).and_then(|wish| wish.wait.as_mut()),
-    };
-    if let Some(wait) = wait {
-        *wait = wait.saturating_sub(span);
+        _ => wish_mut(input).map(|wish| &mut wish.wait),
     }
 }
 
@@ -276,6 +279,7 @@ fn ms(span: Duration) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use sidelock_engine::{Change, LeaseName, LeaseSecret};
 
     fn acquire(wait: Option<Duration>) -> Acquire {
         Acquire {
@@ -305,6 +309,17 @@ mod tests {
             let mut input = Input::Acquire(acquire(asked));
             has_waited(&mut input, second);
             assert_eq!(wait(&input), left);
+        }
+    }
+
+    #[test]
+    fn an_upgrade_that_may_not_queue_is_a_try_as_well() {
+        let to = NewMode::Exclusive { wait: None, secret: LeaseSecret(1) };
+        let lease = LeaseName::Session(RequestId(1));
+        let change = Change { session: SessionId(1), request: RequestId(2), lease, to };
+        for mut input in [Input::Acquire(acquire(None)), Input::Change(change)] {
+            try_only(&mut input);
+            assert_eq!(wait(&input), Some(Duration::ZERO));
         }
     }
 }
