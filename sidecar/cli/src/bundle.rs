@@ -3,7 +3,7 @@
 //! Owns what is in it, and that no secret is: settings as `config print` shows them, without what policies were told; answers
 //! of the sidecar that any client may read. Must not judge: `doctor` does.
 
-use crate::door::{ask, fetch, in_time};
+use crate::door::{ANSWER_TIME_MAX, FLEET_TIME_MAX, ask, fetch, in_time, within};
 use crate::failure::Failure;
 use crate::output::say;
 use crate::socket::Socket;
@@ -98,7 +98,8 @@ fn hide(value: &mut Value) {
 /// What the sidecar says of itself and of what it does just now. What it does not answer is no less worth knowing.
 async fn sidecar(socket: &Socket) -> Value {
     let page = |path: &'static str| async move {
-        in_time(ask(socket, Method::GET, path, None)).await.unwrap_or_else(unknown)
+        let span = if path.contains("fleet") { FLEET_TIME_MAX } else { ANSWER_TIME_MAX };
+        within(span, ask(socket, Method::GET, path, None)).await.unwrap_or_else(unknown)
     };
     let (info, metrics, keys, fleet, graph) = tokio::join!(
         page("/v1/info"),

@@ -16,7 +16,7 @@ use clap::Args;
 use hyper::Method;
 use serde_json::{Value, json};
 use sidelock_client::Code;
-use sidelock_daemon::config::{Config, StoreKind};
+use sidelock_daemon::config::{Config, Guarantee, StoreKind};
 use sidelock_daemon::{Examination, Finding, Verdict, boottime, examine_socket, examine_store};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -233,6 +233,17 @@ fn difference(config: &Config, info: &Value) -> Option<Finding> {
             ),
             "give both the same: --namespace NS",
         )),
+        Some(StoreKind::Redis)
+            if config.redis.guarantee == Guarantee::Strict
+                && info["guarantee"] == "bounded"
+                && info["store_up"] == true =>
+        {
+            Some(Finding::fail(
+                "store",
+                "these settings say guarantee strict, but the sidecar that runs grants bounded",
+                "its log says why (guarantee); where these settings are newer than it, restart it",
+            ))
+        }
         _ => None,
     }
 }
@@ -314,6 +325,21 @@ mod tests {
         ] {
             assert_eq!(verdict(config, store, namespace), expected, "{:?} and {store}", said(config));
         }
+    }
+
+    #[test]
+    fn settings_and_sidecar_must_agree_on_the_guarantee() {
+        let mut config = Config::default();
+        config.redis.url = vec!["redis://h".into()];
+        let verdict = |config: &Config, guarantee: &str, store_up: bool| {
+            let info = json!({"store": "redis", "namespace": "default", "guarantee": guarantee, "store_up": store_up});
+            difference(config, &info).map(|finding| finding.verdict)
+        };
+        assert_eq!(verdict(&config, "bounded", true), None);
+        config.redis.guarantee = Guarantee::Strict;
+        assert_eq!(verdict(&config, "strict", true), None);
+        assert_eq!(verdict(&config, "bounded", true), Some(Verdict::Fail));
+        assert_eq!(verdict(&config, "bounded", false), None, "it has not found out yet");
     }
 
     #[test]

@@ -16,7 +16,11 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 /// A sidecar that takes longer to begin an answer that needs no waiting has a problem.
-const ANSWER_TIME_MAX: Duration = Duration::from_secs(2);
+pub(crate) const ANSWER_TIME_MAX: Duration = Duration::from_secs(2);
+/// … and one that the store has to carry something out for.
+pub(crate) const ORDER_TIME_MAX: Duration = Duration::from_secs(10);
+/// … and one that the store is looked through for: some hundred round trips.
+pub(crate) const FLEET_TIME_MAX: Duration = Duration::from_secs(60);
 /// What has a meaning of its own in a request line, or no place in one.
 const ESCAPED: &AsciiSet = &CONTROLS
     .add(b' ')
@@ -94,9 +98,17 @@ pub(crate) async fn fetch(
 
 /// An answer that needs no waiting, or the failure to give one in time.
 pub(crate) async fn in_time<T>(answer: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
-    timeout(ANSWER_TIME_MAX, answer).await.unwrap_or_else(|_| {
+    within(ANSWER_TIME_MAX, answer).await
+}
+
+/// An answer, or the failure to give one within so long.
+pub(crate) async fn within<T>(
+    span: Duration,
+    answer: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, Failure> {
+    timeout(span, answer).await.unwrap_or_else(|_| {
         Err(Failure::broken(format!(
-            "the sidecar does not answer within {ANSWER_TIME_MAX:?}: it is stopped, or far too busy"
+            "the sidecar does not answer within {span:?}: it is stopped, or far too busy"
         )))
     })
 }

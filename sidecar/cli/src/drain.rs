@@ -2,7 +2,7 @@
 //!
 //! Owns nothing but the request; what draining means is the sidecar's business.
 
-use crate::door::ask;
+use crate::door::{ask, in_time};
 use crate::failure::Failure;
 use crate::socket::Socket;
 use clap::Args;
@@ -12,17 +12,21 @@ use std::path::PathBuf;
 /// The socket that takes orders.
 #[derive(Args, Debug)]
 pub(crate) struct Admin {
-    /// The operators' socket [default: admin.sock beside the sidecar's socket]
-    #[arg(long, value_name = "PATH", env = "SIDELOCK_ADMIN_SOCKET")]
+    /// The operators' socket [default: admin.sock beside the one of --socket, if that is given; $SIDELOCK_ADMIN_SOCKET; beside
+    /// the sidecar's usual socket]
+    #[arg(long, value_name = "PATH")]
     admin_socket: Option<PathBuf>,
     #[command(flatten)]
     socket: Socket,
 }
 
 impl Admin {
-    /// Where it is.
+    /// Where it is. A flag goes before a variable, also where it names the sidecar by its other socket.
     pub(crate) fn socket(self) -> Result<Socket, Failure> {
-        match self.admin_socket {
+        let named =
+            || std::env::var_os("SIDELOCK_ADMIN_SOCKET").filter(|path| !path.is_empty()).map(PathBuf::from);
+        let path = self.admin_socket.or_else(|| if self.socket.said().is_none() { named() } else { None });
+        match path {
             Some(path) => Ok(Socket::at(path)),
             None => self.socket.admin(),
         }
@@ -38,5 +42,5 @@ pub(crate) struct DrainArgs {
 
 /// Asks for it, and does not wait for the end.
 pub(crate) async fn drain(args: DrainArgs) -> Result<(), Failure> {
-    ask(&args.admin.socket()?, Method::POST, "/v1/drain", None).await.map(drop)
+    in_time(ask(&args.admin.socket()?, Method::POST, "/v1/drain", None)).await.map(drop)
 }

@@ -2,7 +2,7 @@
 //!
 //! Owns how that is shown. Must not change anything.
 
-use crate::door::{ask, in_time};
+use crate::door::{FLEET_TIME_MAX, ask, within};
 use crate::failure::Failure;
 use crate::graph::short;
 use crate::output::Output;
@@ -14,7 +14,7 @@ use serde_json::Value;
 
 /// Lists the keys in use in the fleet.
 pub(crate) async fn ls(path: &str, socket: &Socket, output: &Output) -> Result<(), Failure> {
-    let answer = in_time(ask(socket, Method::GET, path, None)).await?;
+    let answer = within(FLEET_TIME_MAX, ask(socket, Method::GET, path, None)).await?;
     output.write(&answer, shown)
 }
 

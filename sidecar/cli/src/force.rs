@@ -2,7 +2,7 @@
 //!
 //! Owns what is said about it; what is taken, and who hears of it, is the sidecar's business.
 
-use crate::door::{ask, escaped};
+use crate::door::{ORDER_TIME_MAX, ask, escaped, within};
 use crate::drain::Admin;
 use crate::failure::Failure;
 use crate::output::Output;
@@ -33,8 +33,8 @@ pub(crate) struct ForceArgs {
 /// Takes the key.
 pub(crate) async fn force(args: ForceArgs) -> Result<(), Failure> {
     let path = format!("/v1/force-unlock/{}", escaped(&args.key));
-    let answer =
-        ask(&args.admin.socket()?, Method::POST, &path, Some(&json!({ "reason": args.reason }))).await?;
+    let (socket, body) = (args.admin.socket()?, json!({ "reason": args.reason }));
+    let answer = within(ORDER_TIME_MAX, ask(&socket, Method::POST, &path, Some(&body))).await?;
     args.output.write(&answer, told)
 }
 

@@ -15,6 +15,7 @@ mod fleet;
 mod force;
 mod graph;
 mod leader;
+mod log;
 mod output;
 mod paint;
 #[cfg(feature = "policy")]

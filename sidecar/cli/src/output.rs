@@ -30,9 +30,14 @@ impl Output {
 
     /// Writes an answer: as it came, or as `table` shows it.
     pub(crate) fn write(self, answer: &Value, table: impl FnOnce(&Value) -> String) -> Result<(), Failure> {
+        say(&self.text(answer, table))
+    }
+
+    /// The same, to be written by who can not leave it unwritten.
+    pub(crate) fn text(self, answer: &Value, table: impl FnOnce(&Value) -> String) -> String {
         match self.output {
-            Format::Json => say(&format!("{answer:#}\n")),
-            Format::Table => say(&table(answer)),
+            Format::Json => format!("{answer:#}\n"),
+            Format::Table => table(answer),
         }
     }
 }
@@ -51,8 +56,7 @@ pub(crate) fn try_say(text: &str) -> io::Result<()> {
     out.write_all(text.as_bytes()).and_then(|()| out.flush())
 }
 
-/// Tells a person something on standard error.
-#[expect(clippy::print_stderr, reason = "this is where all messages of the command line tool leave")]
+/// Tells a person something on standard error. What was to be done is done if nobody listens, too.
 pub(crate) fn tell(message: impl std::fmt::Display) {
-    eprintln!("sidelock: {message}");
+    let _ = writeln!(io::stderr(), "sidelock: {message}");
 }

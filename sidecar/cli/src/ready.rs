@@ -2,7 +2,7 @@
 //!
 //! Owns how often it is asked. What it answers is its own probes' business.
 
-use crate::door::{fetch, in_time};
+use crate::door::{ANSWER_TIME_MAX, fetch, within};
 use crate::failure::Failure;
 use crate::socket::Socket;
 use crate::span::{Wait, span, wait};
@@ -48,7 +48,9 @@ pub(crate) async fn until(args: WaitArgs) -> Result<(), Failure> {
         Wait::For(span) => Instant::now().checked_add(span),
     };
     loop {
-        let Err(failure) = in_time(look(&args.socket, args.store)).await else { return Ok(()) };
+        let left = give_up.map_or(ANSWER_TIME_MAX, |at| at.saturating_duration_since(Instant::now()));
+        let looked = within(left.clamp(LOOK_EVERY, ANSWER_TIME_MAX), look(&args.socket, args.store)).await;
+        let Err(failure) = looked else { return Ok(()) };
         let refused = failure.code() == Some(Code::PeerRefused);
         if refused || give_up.is_some_and(|at| Instant::now() >= at) {
             return Err(failure);

@@ -1,18 +1,16 @@
 //! `sidelock serve`: from flags to a running sidecar.
 //!
-//! Owns the flags, the choice of log format, and what a person sees at the start. Must not know how a sidecar works:
+//! Owns the flags, and what a person sees at the start. Must not know how a sidecar works:
 //! that is the daemon library.
 
 use crate::failure::Failure;
-use crate::output::say;
+use crate::log;
+use crate::output::try_say;
 use clap::Args;
 use sidelock_daemon::config::Sources;
 use sidelock_daemon::{ServeError, SocketError, Started};
-use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::fmt::format::FmtSpan;
 
 /// Flags of `serve`. Each wins over its environment variable, which wins over the file. `config` takes them too.
 #[derive(Args, Debug, Default)]
@@ -120,16 +118,11 @@ pub(crate) const AFTER_HELP: &str = "\
 Settings have environment variables, such as SIDELOCK_NAMESPACE or SIDELOCK_TENURE_TTL, and lines in the file;
 classes and the details of policies have lines only.
 SIDELOCK_LOG says what is logged (info, debug, TARGET=LEVEL), SIDELOCK_LOG_FORMAT=json how. SIGTERM drains, a second
-one ends it now, SIGHUP reloads limits, classes, policies and secrets.";
-
-/// Which log lines are written: `info`, `debug`, `sidelock_daemon=trace`, …
-const LOG_VARIABLE: &str = "SIDELOCK_LOG";
-/// `json` for machines, else text.
-const LOG_FORMAT_VARIABLE: &str = "SIDELOCK_LOG_FORMAT";
+one ends it now, SIGHUP reloads limits, classes, policies, secrets and who may connect.";
 
 /// Serves until a signal or an operator ends it.
 pub(crate) fn serve(args: &ServeArgs) -> Result<(), Failure> {
-    start_log()?;
+    let _log = log::start()?;
     sidelock_daemon::serve(&args.sources(), introduce).map_err(|error| match &error {
         // What the caller said is wrong; everything else is how things are.
         ServeError::Config(_)
@@ -151,7 +144,7 @@ fn introduce(started: &Started) {
         quoted(&started.socket)
     );
     // Serving goes on if nobody reads this.
-    drop(say(&greeting));
+    let _ = try_say(&greeting);
 }
 
 /// A path as a shell takes it for one word.
@@ -162,22 +155,6 @@ fn quoted(path: &Path) -> String {
         true => text.into_owned(),
         false => format!("'{}'", text.replace('\'', r"'\''")),
     }
-}
-
-/// The log goes to standard error: standard output belongs to answers.
-fn start_log() -> Result<(), Failure> {
-    let wanted = std::env::var(LOG_VARIABLE).unwrap_or_else(|_| "info".to_owned());
-    let filter = EnvFilter::builder().parse(&wanted).map_err(|error| {
-        Failure::usage(format!("{LOG_VARIABLE}={wanted}: {error}; write info, debug or target=level"))
-    })?;
-    // What spans there are is told when they end: with how long they took.
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_span_events(FmtSpan::CLOSE);
-    let log = log.with_writer(std::io::stderr);
-    match std::env::var(LOG_FORMAT_VARIABLE).as_deref() {
-        Ok("json") => log.json().init(),
-        _ => log.with_ansi(std::io::stderr().is_terminal()).with_target(false).init(),
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -2,9 +2,9 @@
 //!
 //! Owns what is printed of a lease. Must not keep one: whoever has its id has it.
 
-use crate::door::ask;
+use crate::door::{ORDER_TIME_MAX, ask, within};
 use crate::failure::Failure;
-use crate::output::{Output, say};
+use crate::output::{Output, say, try_say};
 use crate::socket::Socket;
 use crate::span::{Wait, span, wait, written};
 use crate::wish::ModeArgs;
@@ -92,7 +92,10 @@ pub(crate) async fn lock(args: LockArgs) -> Result<(), Failure> {
     let acquire = request.acquire_timed(args.ttl);
     let lease = crate::wish::patiently(&args.socket, std::slice::from_ref(&args.key), acquire).await?;
     let answer = document(&client.sidecar().ok_or_else(gone)?, &lease, args.mode);
-    args.output.write(&answer, evaluable)
+    let Err(error) = try_say(&args.output.text(&answer, evaluable)) else { return Ok(()) };
+    // Nobody could give back what nobody knows of.
+    client.release_timed(lease.id).await?;
+    Err(Failure::broken(format!("can not write the lease, so it was given back: {error}")))
 }
 
 /// The lease as the HTTP door writes it, its id included: with the sidecar's life, so that a later one knows that the
@@ -129,8 +132,9 @@ fn evaluable(answer: &Value) -> String {
 
 /// Lets a lease live for so long from now.
 pub(crate) async fn renew(args: RenewArgs) -> Result<(), Failure> {
-    let body = json!({ "ttl": written(args.ttl) });
-    let answer = ask(&args.socket, Method::PUT, &args.lease.path()?, Some(&body)).await?;
+    let (path, body) = (args.lease.path()?, json!({ "ttl": written(args.ttl) }));
+    let asked = ask(&args.socket, Method::PUT, &path, Some(&body));
+    let answer = within(ORDER_TIME_MAX, asked).await?;
     match args.output.is_json() {
         true => say(&format!("{answer:#}\n")),
         false => Ok(()),
@@ -139,7 +143,8 @@ pub(crate) async fn renew(args: RenewArgs) -> Result<(), Failure> {
 
 /// Gives a lease back.
 pub(crate) async fn unlock(args: UnlockArgs) -> Result<(), Failure> {
-    ask(&args.socket, Method::DELETE, &args.lease.path()?, None).await.map(drop)
+    let path = args.lease.path()?;
+    within(ORDER_TIME_MAX, ask(&args.socket, Method::DELETE, &path, None)).await.map(drop)
 }
 
 #[cfg(test)]

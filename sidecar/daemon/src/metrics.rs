@@ -27,7 +27,8 @@ const LATELY_MAX: usize = 64;
 /// What a request was, and how it ended.
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 pub(crate) struct RequestLabels {
-    /// `acquire`, `once`, `lock_all`, `renew`, `release`, `change`, `finish`, `register`, `force`.
+    /// `acquire`, `once`, `lock_all`, `renew`, `release`, `change`, `finish`, `register`, `force`; `admission` and `connect`
+    /// for what came no further.
     pub(crate) op: &'static str,
     /// `exclusive`, `shared`, `permits`; empty where the answer does not say.
     pub(crate) mode: &'static str,

@@ -1,6 +1,7 @@
 //! What is made of the engine's events: metrics, log lines, the watchers' stream, what observing policies are told.
 //!
-//! Owns what is counted and what is worth a line. Must not change anything.
+//! Owns what is counted and what is worth a line. A key is any text that a client likes: lines show it as a string, in which
+//! line breaks and escapes are written out. Must not change anything.
 
 use crate::metrics::{Metrics, RequestLabels};
 use crate::policies::Policies;
@@ -95,19 +96,32 @@ impl Observer {
                 self.waits.remove(&(event.session, event.request));
             }
             EventKind::Released { held, .. } | EventKind::Finished { held, .. } if *held > SLOW_HOLD => {
-                tracing::info!(key = %event.key, session = event.session.0, ?held, "slow_hold");
+                tracing::info!(key = event.key.as_str(), session = event.session.0, ?held, "slow_hold");
             }
             EventKind::Lost { reason, held, fence } => {
                 let reason = reason.name();
-                tracing::warn!(key = %event.key, session = event.session.0, fence, reason, ?held, "lease_lost");
+                tracing::warn!(
+                    key = event.key.as_str(),
+                    session = event.session.0,
+                    fence,
+                    reason,
+                    ?held,
+                    "lease_lost"
+                );
             }
             EventKind::Forced { victims, order } => {
                 let reason = &*order.reason;
-                let (key, by) = (&event.key, order.by);
+                let (key, by) = (event.key.as_str(), order.by);
                 match victims {
-                    0 => tracing::warn!(%key, by, reason, victims, "forced_unlock: nobody held the key"),
+                    0 => tracing::warn!(key, by, reason, victims, "forced_unlock: nobody held the key"),
                     _ => {
-                        tracing::warn!(%key, by, reason, victims, "forced_unlock: the key was taken from its holders")
+                        tracing::warn!(
+                            key,
+                            by,
+                            reason,
+                            victims,
+                            "forced_unlock: the key was taken from its holders"
+                        )
                     }
                 }
             }
@@ -123,12 +137,20 @@ impl Observer {
 
     /// An operator's order reached leases of this sidecar; each of them had its own line.
     pub(crate) fn taken_by_force(&self, key: &Key, order: &Order) {
-        tracing::warn!(%key, by = order.by, reason = &*order.reason, "forced_unlock: a tenure of this sidecar was taken");
+        tracing::warn!(
+            key = key.as_str(),
+            by = order.by,
+            reason = &*order.reason,
+            "forced_unlock: a tenure of this sidecar was taken"
+        );
     }
 
     /// Fences go on above the old ones, but A1 is broken: somebody has to see to the store's time service.
     pub(crate) fn alarm_store_clock(&self, key: &Key) {
-        tracing::error!(%key, "store_clock_regressed: the store's clock went back; see to its time service");
+        tracing::error!(
+            key = key.as_str(),
+            "store_clock_regressed: the store's clock went back; see to its time service"
+        );
     }
 
     /// Nothing helps but to wait; what is held goes on.
@@ -190,7 +212,12 @@ impl Observer {
             let slow = now.since(wait.since) > SLOW_WAIT;
             if slow {
                 let by = in_the_way(engine, &wait.key);
-                tracing::warn!(key = %wait.key, session = session.0, by, "slow_wait: still waiting after 1 s");
+                tracing::warn!(
+                    key = wait.key.as_str(),
+                    session = session.0,
+                    by,
+                    "slow_wait: still waiting after 1 s"
+                );
             }
             !slow
         });

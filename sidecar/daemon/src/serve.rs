@@ -79,8 +79,8 @@ pub struct Started {
 
 /// Runs a sidecar on this thread until a signal or an operator ends it. `started` is called once it serves.
 ///
-/// SIGTERM and SIGINT drain it; a second one ends it now. SIGHUP reads the same sources again and takes limits, classes
-/// and the store's credentials from them.
+/// SIGTERM and SIGINT drain it; a second one ends it now. SIGHUP reads the same sources again and takes limits, classes,
+/// policies, the store's credentials and who may connect from them; who is connected stays.
 ///
 /// # Errors
 /// It did not start. A sidecar that started ends well.
@@ -117,11 +117,13 @@ async fn live(config: &Config, sources: &Sources, started: impl FnOnce(&Started)
     let doors = Doors::open(config, &sidecar, &leave, is_leaving, &socket).await?;
     let fds_max = fds_for_connections();
     warn_of_few_descriptors(fds_max, config.limits.sessions_max);
-    let allow = Allow::new(config, listener.gid());
-    spawn_local(Entrance::new(doors.clients, allow, sidecar.handle.clone()).run(listener, fds_max));
+    let entrance =
+        |doors, allow| Entrance::new(doors, allow, sidecar.handle.clone(), sidecar.metrics.clone());
+    let gid = listener.gid();
+    let clients = entrance(doors.clients, Allow::new(config, gid));
+    spawn_local(clients.clone().run(listener, fds_max));
     if let (Some(operators), Some(listener)) = (doors.operators, admin_listener) {
-        let entrance = Entrance::new(operators, Allow::operators(), sidecar.handle.clone());
-        spawn_local(entrance.run(listener, fds_max));
+        spawn_local(entrance(operators, Allow::operators()).run(listener, fds_max));
     }
     spawn_local(memory::give_back(sidecar.handle.clone()));
     sidecar.handle.health().set_started();
@@ -142,8 +144,13 @@ async fn live(config: &Config, sources: &Sources, started: impl FnOnce(&Started)
     started(&Started { socket, admin_socket, place });
 
     let Sidecar { handle, in_force, driver, .. } = &mut sidecar;
+    let reload = || {
+        let Some(wanted) = reload(config, sources, in_force, handle) else { return };
+        clients.allow(Allow::new(&wanted, gid));
+        changed.notify_one();
+    };
     tokio::select! {
-        () = signals.until_leaving(&leave, || reload(sources, in_force, handle, &changed)) => {}
+        () = signals.until_leaving(&leave, reload) => {}
         _ = driver => return Err(ServeError::Broken),
     }
     leaving.send_replace(true);
@@ -216,21 +223,24 @@ fn mark(config: &Config, socket: &Path) -> Option<HighWater> {
         .ok()
 }
 
-fn reload(sources: &Sources, in_force: &InForce, handle: &Handle, changed: &Notify) {
-    match config::load(sources) {
-        Ok(mut loaded) => {
-            for limit in in_force.replace(&mut loaded.config) {
-                tracing::warn!("limits.{limit} stays as it was: that needs a restart");
-            }
-            if let Err(error) = handle.policies().keep_record(loaded.config.policy_log.as_deref()) {
-                tracing::error!(%error, "the record of requests stays where it is");
-            }
-            handle.reload(loaded.config);
-            changed.notify_one();
-            tracing::info!("limits, classes and credentials reloaded");
-        }
-        Err(error) => tracing::error!(%error, "the old settings stay in force"),
+/// Takes over what may change in a life, and says what does not. What is wanted now, if that can be read.
+fn reload(started: &Config, sources: &Sources, in_force: &InForce, handle: &Handle) -> Option<Config> {
+    let loaded = config::load(sources);
+    let config::Loaded { mut config, warnings } =
+        loaded.inspect_err(|error| tracing::error!(%error, "the old settings stay in force")).ok()?;
+    warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+    for setting in config::kept(started, &config) {
+        tracing::warn!("{setting} stays as it was: that needs a restart");
     }
+    for limit in in_force.replace(&mut config) {
+        tracing::warn!("limits.{limit} stays as it was: that needs a restart");
+    }
+    if let Err(error) = handle.policies().keep_record(config.policy_log.as_deref()) {
+        tracing::error!(%error, "the record of requests stays where it is");
+    }
+    handle.reload(config.clone());
+    tracing::info!("who may connect, limits, classes and credentials reloaded");
+    Some(config)
 }
 
 /// Grants nothing more, and waits until nothing is held, the grace is over, or a second signal says now.
@@ -328,7 +338,7 @@ impl Doors {
     }
 }
 
-/// Health and metrics over TCP, one connection at a time per prober.
+/// Health and metrics over TCP, a connection for each request.
 #[cfg(feature = "http")]
 async fn probes(listener: tokio::net::TcpListener, http: Rc<crate::http::Door>) {
     /// Probers at a time: a kubelet and a few scrapers. More have to wait.

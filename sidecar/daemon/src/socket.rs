@@ -6,13 +6,14 @@
 use crate::frames::{FrameDoor, HELLO_WITHIN};
 use crate::handle::{Handle, Peer};
 use crate::listener::Listener;
+use crate::metrics::Metrics;
 use crate::peer::Allow;
 use crate::problem::Problem;
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, recv};
 use rustix::process::{Resource, getrlimit, setrlimit};
 use sidelock_wire::{Code, ToClient};
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::os::fd::AsRawFd;
 use std::rc::Rc;
@@ -37,11 +38,15 @@ pub(crate) struct Entrance {
     /// What is behind it.
     pub(crate) doors: Doors,
     /// Who may connect.
-    pub(crate) allow: Allow,
+    allow: RefCell<Allow>,
     /// The driver, for limits.
     pub(crate) handle: Handle,
+    /// Where those who are sent away are counted.
+    metrics: Rc<Metrics>,
     /// Connections now, refused ones included.
-    pub(crate) connections: Cell<u32>,
+    connections: Cell<u32>,
+    /// Since it was said that there is no room, nobody found any.
+    is_full: Cell<bool>,
 }
 
 /// What is behind a socket.
@@ -64,8 +69,14 @@ pub(crate) enum Doors {
 
 impl Entrance {
     /// An entrance nobody has come through yet.
-    pub(crate) fn new(doors: Doors, allow: Allow, handle: Handle) -> Rc<Entrance> {
-        Rc::new(Entrance { doors, allow, handle, connections: Cell::new(0) })
+    pub(crate) fn new(doors: Doors, allow: Allow, handle: Handle, metrics: Rc<Metrics>) -> Rc<Entrance> {
+        let (allow, connections, is_full) = (RefCell::new(allow), Cell::default(), Cell::default());
+        Rc::new(Entrance { doors, allow, handle, metrics, connections, is_full })
+    }
+
+    /// From now on, who may connect.
+    pub(crate) fn allow(&self, allow: Allow) {
+        *self.allow.borrow_mut() = allow;
     }
 
     /// Accepts until the task is dropped. Connections get descriptors below `fds_max` only; see [`fds_for_connections`].
@@ -100,7 +111,7 @@ impl Entrance {
     /// Serves one connection to its end.
     pub(crate) async fn welcome(self: Rc<Self>, stream: UnixStream) {
         let _place = Occupied::new(&self.connections);
-        let admitted = match self.allow.admit(&stream) {
+        let admitted = match self.allow.borrow().admit(&stream) {
             Ok(Ok(peer)) => self.room().map(|()| peer),
             Ok(Err(problem)) => {
                 tracing::warn!(problem = %problem.message, "peer_refused");
@@ -108,6 +119,9 @@ impl Entrance {
             }
             Err(error) => return tracing::warn!(%error, "can not tell who connects"),
         };
+        if let Err(problem) = &admitted {
+            self.metrics.bare_request("connect", problem.code.name());
+        }
         let Ok(Ok(opening)) = timeout(HELLO_WITHIN, peek(&stream)).await else { return };
         match admitted.and_then(|peer| opening.check().map(|()| peer)) {
             Ok(peer) => self.serve(stream, peer, opening).await,
@@ -136,10 +150,15 @@ impl Entrance {
 
     fn room(&self) -> Result<(), Problem> {
         let max = self.handle.gate().rules().limits.sessions_max;
-        if self.connections.get() <= max {
+        let is_full = self.connections.get() > max;
+        let was_full = self.is_full.replace(is_full);
+        if !is_full {
             return Ok(());
         }
         let message = format!("the sidecar has {max} connections already (sessions_max)");
+        if !was_full {
+            tracing::warn!("connections_refused: {message}; not said again until one finds room");
+        }
         Err(Problem::new(Code::TooMany, message).limited(max))
     }
 }
@@ -253,11 +272,16 @@ fn send_away(stream: &UnixStream, problem: &Problem, opening: Opening) {
 /// A whole HTTP answer without an HTTP library: nothing of the request may be parsed. Our own messages need no escapes.
 fn http_refusal(problem: &Problem) -> String {
     let (status, code, detail) = (problem.code.http_status(), problem.code.name(), &problem.message);
+    let limit = problem.detail.limit.map(|limit| format!(r#","limit":{limit}"#)).unwrap_or_default();
+    let (retry, pause) = match problem.code.retry_after() {
+        true => ("retry-after: 1\r\n", r#","retry_after":1.0"#),
+        false => ("", ""),
+    };
     let body = format!(
-        r#"{{"type":"about:blank","title":"{code}","status":{status},"code":"{code}","detail":"{detail}"}}"#
+        r#"{{"title":"{code}","status":{status},"code":"{code}","detail":"{detail}"{limit}{pause}}}"#
     );
     format!(
-        "HTTP/1.1 {status} {code}\r\ncontent-type: application/problem+json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
+        "HTTP/1.1 {status} {code}\r\ncontent-type: application/problem+json\r\n{retry}content-length: {}\r\nconnection: close\r\n\r\n{body}",
         body.len()
     )
 }

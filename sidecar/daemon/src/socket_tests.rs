@@ -79,7 +79,8 @@ impl Running {
             let http = crate::http::Door::new(handle.clone(), handle.gate().clone(), sidecar.metrics.clone());
             Doors::Clients { frames, http, leaving: tokio::sync::watch::channel(false).1 }
         };
-        let entrance = Entrance::new(doors, Allow::new(config, listener.gid()), sidecar.handle);
+        let entrance =
+            Entrance::new(doors, Allow::new(config, listener.gid()), sidecar.handle, sidecar.metrics);
         spawn_local(entrance.run(listener, fds_max));
         Running { folder }
     }

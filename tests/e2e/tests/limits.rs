@@ -115,7 +115,9 @@ fn sessions_max() {
         "too_many",
         "3 connections already (sessions_max)",
     );
-    refused(&sidecar.get("/v1/info"), 429, "too_many", "3 connections already (sessions_max)");
+    let answer = sidecar.get("/v1/info");
+    refused(&answer, 429, "too_many", "3 connections already (sessions_max)");
+    assert_eq!((&answer.json()["limit"], answer.header("retry-after")), (&3.into(), Some("1")), "{answer:?}");
     for peer in &mut inside {
         peer.say(&ToSidecar::Ping);
         assert!(
@@ -125,6 +127,13 @@ fn sessions_max() {
     }
     inside.pop();
     until(PATIENCE, "there is room again", || Peer::admitted(sidecar.socket()).ok());
+    inside.clear();
+    let sent_away = r#"sidelock_requests_total{op="connect",mode="",class="",outcome="too_many"} "#;
+    let counted = until(PATIENCE, "those sent away are counted", || {
+        let answer = sidecar.get("/metrics");
+        answer.body.lines().find_map(|line| line.strip_prefix(sent_away)?.parse::<u32>().ok())
+    });
+    assert!(counted.0 >= 2, "{counted:?}");
 }
 
 #[test]

@@ -148,3 +148,27 @@ fn wait_and_healthcheck_see_a_sidecar_come_and_go() {
     assert!(said.err.contains("s.sock") && said.err.contains("sidelock serve"), "{said:?}");
     assert_eq!(sidecar.say("wait --timeout 0").code, 5);
 }
+
+/// Nobody could give back what nobody knows of.
+#[test]
+fn a_lease_that_can_not_be_written_is_given_back() {
+    let sidecar = Sidecar::start();
+    let said = sidecar.script("sidelock lock k --ttl 5m > /dev/full");
+    assert!(said.code == 1 && said.err.contains("so it was given back"), "{said:?}");
+    let said = sidecar.say("lock k --wait 5s -o json");
+    assert_eq!(said.code, 0, "it is free again: {said:?}");
+}
+
+#[test]
+fn a_flag_goes_before_the_variable_of_another_socket() {
+    let (first, second) = (Sidecar::start(), Sidecar::start());
+    let admin = first.socket().with_file_name("admin.sock");
+    let admin = admin.to_str().expect("it is text");
+    let said =
+        second.script(&format!("SIDELOCK_ADMIN_SOCKET={admin} sidelock drain --socket \"$SIDELOCK_SOCKET\""));
+    assert_eq!(said.code, 0, "{said:?}");
+    assert_eq!(first.say("lock k -o json").code, 0, "it was not meant");
+    let said = second.script(&format!("SIDELOCK_ADMIN_SOCKET={admin} sidelock drain"));
+    assert_eq!(said.code, 0, "{said:?}");
+    assert_ne!(first.say("lock l --wait 0").code, 0, "now it was");
+}

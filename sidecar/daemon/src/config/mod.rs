@@ -5,6 +5,7 @@
 
 mod class;
 mod humane;
+mod lasting;
 mod load;
 mod policy;
 mod redis;
@@ -12,6 +13,7 @@ mod redis;
 mod schema;
 
 pub use class::{CLASSES_MAX, Class, Deadlock};
+pub(crate) use lasting::kept;
 pub use load::{ConfigError, Loaded, Sources, load};
 pub use policy::{Enforcement, OnError, Operation, Policy};
 pub use redis::{Guarantee, Mode as RedisMode, Redis, Url};
@@ -248,6 +250,14 @@ impl Config {
         between("tenure.retention", millis(tenure.retention), 0, millis(tenure.ttl) / 2, "ms")?;
         between("tenure.handoffs_max", tenure.handoffs_max.into(), 1, 1_000_000, "")?;
         between("class", self.classes.len() as u64, 0, CLASSES_MAX as u64, " classes")?;
+        for class in &self.classes {
+            let setting = |name: &str| format!("class {}: {name}", class.name);
+            // The number above is a lock's.
+            let limit_max = u64::from(sidelock_engine::WHOLE) - 1;
+            between(&setting("limit"), class.limit.unwrap_or(1).into(), 1, limit_max, "")?;
+            let max_hold = class.max_hold.map_or(u64::MAX, millis);
+            between(&setting("max_hold"), max_hold, 1, u64::MAX, "ms")?;
+        }
         if self.namespace.is_empty() || self.namespace.len() > 64 {
             return Err("`namespace` has 1 to 64 bytes".into());
         }

@@ -39,7 +39,7 @@ pub(crate) struct LockBody {
     pub(crate) owner: Option<String>,
     /// Ahead of lower ones; one point is worth a second of waiting. From -100 to 100, default 0.
     pub(crate) priority: Option<i32>,
-    /// Words of the asker's own, for policies. Accepted and not used yet.
+    /// Words of the asker's own: policies see them, and nobody else.
     #[schema(value_type = Option<BTreeMap<String, String>>)]
     pub(crate) meta: Option<BTreeMap<String, String>>,
     /// If its owner holds the key, get one more handle of that lease, with its fence, at once: `ttl`, `max_hold` and `wait`
@@ -73,7 +73,7 @@ pub(crate) struct LocksBody {
     pub(crate) owner: Option<String>,
     /// Ahead of lower ones; one point is worth a second of waiting. From -100 to 100, default 0.
     pub(crate) priority: Option<i32>,
-    /// Words of the asker's own, for policies. Accepted and not used yet.
+    /// Words of the asker's own: policies see them, and nobody else.
     #[schema(value_type = Option<BTreeMap<String, String>>)]
     pub(crate) meta: Option<BTreeMap<String, String>>,
 }
@@ -109,7 +109,7 @@ pub(crate) struct SemaphoreBody {
     pub(crate) owner: Option<String>,
     /// Ahead of lower ones; one point is worth a second of waiting. From -100 to 100, default 0.
     pub(crate) priority: Option<i32>,
-    /// Words of the asker's own, for policies. Accepted and not used yet.
+    /// Words of the asker's own: policies see them, and nobody else.
     #[schema(value_type = Option<BTreeMap<String, String>>)]
     pub(crate) meta: Option<BTreeMap<String, String>>,
     /// Only `false` is possible: permits that an owner asks for again add up.

@@ -25,10 +25,14 @@ use std::time::Duration;
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::Notify;
 use tokio::task::yield_now;
+use tokio::time::timeout;
 
 /// From the end of one request (or the start of the connection) to the end of the next one's head. Cuts off who sends a
 /// byte now and then, and who keeps an idle connection.
 const HEAD_TIME_MAX: Duration = Duration::from_secs(30);
+/// The same for probers, who have one request a connection; and until they have read the answer.
+const PROBE_HEAD_TIME_MAX: Duration = Duration::from_secs(2);
+const PROBE_TIME_MAX: Duration = Duration::from_secs(5);
 /// Bytes of a request's head. A key of 512 bytes, all of them percent-encoded, is 1.5 KiB.
 const HEAD_BYTES_MAX: usize = 16 << 10;
 /// Headers of a request.
@@ -108,7 +112,13 @@ pub(super) async fn serve_probe(door: Rc<Door>, stream: TcpStream) {
         let door = door.clone();
         async move { Ok::<_, Infallible>(route::answer_probe(&door, &request).await) }
     });
-    note(builder().serve_connection(TokioIo::new(stream), service).await);
+    let mut builder = builder();
+    builder.keep_alive(false).header_read_timeout(PROBE_HEAD_TIME_MAX);
+    // Places are few, and a kubelet that finds none takes the sidecar for dead: whoever has one leaves soon.
+    match timeout(PROBE_TIME_MAX, builder.serve_connection(TokioIo::new(stream), service)).await {
+        Ok(ended) => note(ended),
+        Err(_) => tracing::debug!("a prober took too long to read its answer"),
+    }
 }
 
 fn builder() -> http1::Builder {

@@ -43,7 +43,7 @@ pub(crate) struct OnceBody {
     pub(crate) owner: Option<String>,
     /// Ahead of lower ones; one point is worth a second of waiting. From -100 to 100, default 0.
     pub(crate) priority: Option<i32>,
-    /// Words of the asker's own, for policies. Accepted and not used yet.
+    /// Words of the asker's own: policies see them, and nobody else.
     #[schema(value_type = Option<BTreeMap<String, String>>)]
     pub(crate) meta: Option<BTreeMap<String, String>>,
 }

@@ -107,6 +107,8 @@ const ACQUIRE_CODES: &[Code] = &[
     Code::Deadlock,
     Code::LimitMismatch,
     Code::QueueFull,
+    Code::TooMany,
+    Code::Denied,
     Code::LeaseLost,
     Code::StoreUnavailable,
     Code::Draining,
@@ -119,6 +121,15 @@ const LEASE_CODES: &[Code] = &[
     Code::StoreUnavailable,
     Code::Draining,
 ];
+const RENEW_CODES: &[Code] = &[
+    Code::BadRequest,
+    Code::NotFound,
+    Code::NotHeld,
+    Code::LeaseLost,
+    Code::Denied,
+    Code::StoreUnavailable,
+    Code::Draining,
+];
 const CHANGE_CODES: &[Code] = &[
     Code::BadRequest,
     Code::NotFound,
@@ -128,6 +139,7 @@ const CHANGE_CODES: &[Code] = &[
     Code::WaitTimeout,
     Code::NotUpgradable,
     Code::Deadlock,
+    Code::Denied,
     Code::StoreUnavailable,
     Code::Draining,
 ];
@@ -149,6 +161,7 @@ const REGISTER_WRITE_CODES: &[Code] = &[
     Code::Conflict,
     Code::StaleFence,
     Code::TooLarge,
+    Code::Denied,
     Code::StoreUnavailable,
     Code::OutcomeUnknown,
     Code::Draining,
@@ -203,7 +216,7 @@ const ROWS: &[Row] = &[
     Row { method: HttpMethod::Get, path: "/v1/leases/{id}", id: "lookAtLease", summary: "A timed lease as it stands.",
         parameters: &[ID], body: None, status: 200, content: &[(JSON, Some("Lease"))], codes: LEASE_CODES },
     Row { method: HttpMethod::Put, path: "/v1/leases/{id}", id: "renewLease", summary: "Let a timed lease live for so long from now.",
-        parameters: &[ID], body: Some("RenewBody"), status: 200, content: &[(JSON, Some("Lease"))], codes: LEASE_CODES },
+        parameters: &[ID], body: Some("RenewBody"), status: 200, content: &[(JSON, Some("Lease"))], codes: RENEW_CODES },
     Row { method: HttpMethod::Post, path: "/v1/leases/{id}", id: "changeLease", summary: "Make a timed lease shared (the same id), or exclusive (a new id and fence).",
         parameters: &[ID], body: Some("ChangeBody"), status: 200, content: &[(JSON, Some("Lease"))], codes: CHANGE_CODES },
     Row { method: HttpMethod::Delete, path: "/v1/leases/{id}", id: "releaseLease", summary: "Give a timed lease back. Twice is no error.",

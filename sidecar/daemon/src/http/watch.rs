@@ -19,7 +19,8 @@ use utoipa::ToSchema;
 pub(crate) struct WatchEvent {
     /// When, in nanoseconds of `CLOCK_BOOTTIME`.
     at_boottime_ns: u64,
-    /// What: `queued`, `granted`, `refused`, `cancelled`, `released`, `lost`, `forced`, `skipped` or `finished`.
+    /// What: `queued`, `granted`, `refused`, `cancelled`, `released`, `downgraded`, `lost`, `forced`, `skipped` or `finished`;
+    /// or `missed`, with `count` and nothing else: so many events are missing here, since the reader was too slow.
     event: &'static str,
     /// The key.
     key: String,
