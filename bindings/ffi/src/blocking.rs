@@ -79,6 +79,11 @@ pub fn forget(ticket: u64) {
     }
 }
 
+/// Whether this runs in a signal's handler that has interrupted a call of this thread.
+pub(crate) fn has_interrupted() -> bool {
+    PARKED.with_borrow(|parked| !parked.operations.is_empty())
+}
+
 /// What an operation delivers to its caller.
 pub(crate) trait Delivery: 'static {
     /// How to give it back should it not arrive; nothing: there is nothing to give back.

@@ -124,12 +124,14 @@ impl Lease {
     /// Gives it back: at once, whatever becomes of the future, which tells when the sidecar has freed it. Once it is given
     /// back there is nothing more to do, and no error in doing it again.
     pub async fn release(&self) -> Result<()> {
-        cancel::run(None, self.releasing()).await
+        cancel::run(None, self.releasing(true)).await
     }
 
     /// The same, blocking the thread.
     pub fn release_blocking(&self, ticket: u64) -> Result<()> {
-        blocking::wait(ticket, || self.releasing())
+        // A signal's handler may give back what the call that it interrupted is changing: that one ends it when it goes on.
+        let waits = !blocking::has_interrupted();
+        blocking::wait(ticket, || self.releasing(waits))
     }
 
     /// Waits until it is over, and says why it was lost; absent: it was given back.
@@ -245,15 +247,15 @@ impl Lease {
         }
     }
 
-    /// Gives it back now; the future is only about hearing of it.
-    pub(crate) fn releasing(&self) -> impl Future<Output = Result<()>> + Send + use<> {
+    /// Gives it back now; the future is only about hearing of it. `waits`: also for a change that has it meanwhile.
+    pub(crate) fn releasing(&self, waits: bool) -> impl Future<Output = Result<()>> + Send + use<> {
         let release: Result<Giving> = self.take().map(|taken| match taken {
             Taken::Held(held) => held.give_back(),
-            Taken::GivenBackBy(change) => Box::pin(async move {
+            Taken::GivenBackBy(change) if waits => Box::pin(async move {
                 change.settled.given().await;
                 Ok(())
             }),
-            Taken::Nothing => Box::pin(async { Ok(()) }),
+            Taken::GivenBackBy(_) | Taken::Nothing => Box::pin(async { Ok(()) }),
         });
         async move { Ok(release?.await?) }
     }

@@ -36,6 +36,18 @@ impl Lease {
         blocking::wait(ticket, || self.upgrading(wait_ms))
     }
 
+    /// Makes it a share again if it has another fence than this by now: for whoever was cancelled, or interrupted, in the moment in
+    /// which its upgrade was granted, and so has not heard of it.
+    pub fn undo_upgrade(&self, fence: u64) {
+        // In a forked child there is nothing to undo.
+        let Ok(holding) = self.holding() else { return };
+        if let Place::Here(Held::One(lease)) = &holding.place
+            && lease.fence() != fence
+        {
+            lease.downgrade_unheard();
+        }
+    }
+
     /// Lets readers in beside an exclusive lease, without anybody coming in between. It keeps its fence.
     pub async fn downgrade(self: Arc<Self>, cancel: Option<Arc<Cancel>>) -> Result<()> {
         cancel::run(cancel, self.downgrading()).await
@@ -136,8 +148,19 @@ impl Drop for Borrowed {
         let (Some(lease), Ok(mut holding)) = (self.lease.take(), self.owner.holding()) else { return };
         self.owner.goes_on_as(&mut holding, &lease.view());
         let wanted_back = self.change.give_back.is_given();
-        holding.place = if wanted_back { Place::GivenBack } else { Place::Here(Held::One(lease)) };
+        let given_back = match wanted_back {
+            true => {
+                holding.place = Place::GivenBack;
+                Some(lease)
+            }
+            false => {
+                holding.place = Place::Here(Held::One(lease));
+                None
+            }
+        };
         drop(holding);
+        // Before anybody hears that it is settled.
+        drop(given_back);
         self.change.settled.give();
     }
 }

@@ -269,7 +269,7 @@ pub unsafe extern "C" fn sidelock_begin_release(event_loop: u64, lease: u64, tic
     // SAFETY: promised by the caller.
     unsafe {
         let Some(lease) = of::<Lease>(lease) else { return DONE };
-        let releasing = lease.releasing();
+        let releasing = lease.releasing(true);
         let begun = begin(event_loop, ticket, async move { releasing.await.map(|()| None) });
         came_so_far(begun, std::ptr::null_mut(), ticket)
     }

@@ -7,6 +7,7 @@ import kotlin.test.assertFalse
 import kotlin.test.assertTrue
 import kotlin.time.Duration.Companion.milliseconds
 import kotlin.time.Duration.Companion.seconds
+import kotlinx.coroutines.CancellationException
 import kotlinx.coroutines.CoroutineStart
 import kotlinx.coroutines.Dispatchers
 import kotlinx.coroutines.TimeoutCancellationException
@@ -62,6 +63,26 @@ fun Tests.cancellation() {
             wait.cancel()
         }
         for (key in keys) place.until(key, held = 0, waiting = 0)
+    }
+
+    test("an upgrade that is cancelled as it is granted leaves a share") { place ->
+        val (key, other) = place.key() to place.client()
+        val lease = place.client().rwLock(key).read().acquire()
+        val moments = Random(7)
+        repeat(2000) {
+            var heard = Result.failure<Unit>(IllegalStateException("it never began"))
+            val upgrade = launch(Dispatchers.Default, CoroutineStart.UNDISPATCHED) { heard = runCatching { lease.upgrade() } }
+            val until = System.nanoTime() + moments.nextLong(300_000)
+            while (System.nanoTime() < until) Thread.onSpinWait()
+            upgrade.cancelAndJoin()
+            if (heard.exceptionOrNull() !is CancellationException) {
+                heard.getOrThrow()
+                lease.downgrade()
+            }
+        }
+        other.rwLock(key).read().acquire(5.seconds).release()
+        lease.upgrade(5.seconds)
+        lease.release()
     }
 
     test("what is cancelled before it begins does not begin") { place ->

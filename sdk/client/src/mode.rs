@@ -36,6 +36,15 @@ impl Lease {
         }
     }
 
+    /// The same without waiting for the answer, at once or never: for bindings, whose caller may give up an upgrade in the moment
+    /// in which it is granted.
+    #[doc(hidden)]
+    pub fn downgrade_unheard(&self) {
+        if still_ours(&self.view).is_ok() {
+            drop(Command::downgrade(&self.view.handle.shared, &self.view.hold));
+        }
+    }
+
     /// Makes a shared lease exclusive, once nobody else holds the key. It goes before all who wait, and nobody comes in
     /// between: until then, and if it comes to nothing, or the future is dropped, the lease is what it was. Afterwards it has
     /// another [`Lease::fence`], and views taken before are over. What ends the lease ends it as before.

@@ -45,6 +45,7 @@ mod rulings;
 mod serve;
 mod sidecar;
 mod socket;
+mod spelling;
 mod store_link;
 mod turns;
 #[cfg(feature = "http")]

@@ -122,8 +122,8 @@ impl Metrics {
         let acquire_wait = seconds();
         let hold = seconds();
         let grants = Family::<PathLabels, Counter>::default();
-        let by = |path| grants.get_or_create_owned(&PathLabels { path });
-        let (handoffs, retained, from_store) = (by("handoff"), by("retained"), by("store"));
+        let by = |path: Path| grants.get_or_create_owned(&PathLabels { path: path.name() });
+        let (handoffs, retained, from_store) = (by(Path::Handoff), by(Path::Retained), by(Path::Store));
         let lost = Family::<ReasonLabels, Counter>::default();
         // From the start: what appears with its first loss has not risen, to whoever watches for a rise.
         for reason in LostReason::ALL {

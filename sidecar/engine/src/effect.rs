@@ -186,6 +186,17 @@ pub enum Path {
     Store,
 }
 
+impl Path {
+    /// The word used in protocols and output.
+    pub fn name(self) -> &'static str {
+        match self {
+            Path::Handoff => "handoff",
+            Path::Retained => "retained",
+            Path::Store => "store",
+        }
+    }
+}
+
 /// Something a session must know.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Notice {

@@ -148,6 +148,7 @@ impl Engine {
         self.resources.give_room_back();
         self.owners.give_room_back();
         self.link.give_room_back();
+        give_room_back(&mut self.timed);
     }
 
     /// When [`Input::Tick`] is wanted if nothing else happens before.

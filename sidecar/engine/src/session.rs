@@ -412,7 +412,9 @@ impl Engine {
             let lease = &self.leases[lease];
             let tenure = self.resources[lease.resource].tenure.as_ref();
             match tenure.map_or(Time::ZERO, |tenure| tenure.deadline) {
-                lagging if lagging < soon => except.push(request),
+                // What was told its own end needs no extension.
+                lagging if lagging < soon && lease.cap > lease.told => except.push(request),
+                lagging if lagging < soon => {}
                 deadline => {
                     until = until.min(deadline);
                     news |= deadline.min(lease.cap).min(alive_until) > lease.told;

@@ -125,6 +125,26 @@ fn what_is_told_excepts_no_more_than_a_frame_has_room_for() {
     assert!(told > begun + ttl + Duration::from_secs(5), "of all, in time");
 }
 
+/// They end when they were meant to, and their tenures are renewed no more: that keeps nobody from hearing of the others.
+#[test]
+fn leases_that_near_their_own_end_are_not_excepted() {
+    let mut world = world(Duration::from_secs(10));
+    for request in 2..10_000 {
+        let Input::Acquire(lock) = lock(request, &format!("key/{request}")) else {
+            unreachable!("it is one")
+        };
+        world.input(Input::Acquire(Acquire { max_hold: Some(Duration::from_secs(9)), ..lock }));
+    }
+    let begun = world.now;
+    while world.now.since(begun) < Duration::from_millis(8_900) {
+        world.now = world.now + Duration::from_millis(100);
+        world.input(Input::SessionPinged(SESSION));
+    }
+    assert_eq!(world.excepted, 0);
+    let told = *world.extensions.last().expect("it is told");
+    assert!(told > begun + Duration::from_secs(12), "{told:?}");
+}
+
 #[test]
 fn a_busy_session_is_told_no_oftener_than_any_other() {
     let mut world = world(Duration::from_secs(60));

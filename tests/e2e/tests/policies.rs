@@ -20,6 +20,7 @@ use sidelock_e2e::{PATIENCE, folder, http};
 use sidelock_wire::{Acquire, Register, RegisterAct, ToClient, ToSidecar};
 use std::fmt::Write as _;
 use std::path::PathBuf;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 /// Guests in a folder, and what the settings say of each.
@@ -62,6 +63,21 @@ fn frozen() -> Guest {
 }
 
 const FOREVER: &str = "(loop $l (br $l))";
+
+/// All that 32 bits can name is reserved for each memory, where there is room; two hundred and fifty-six GiB are not.
+#[test]
+fn policies_are_asked_where_address_space_is_scarce() {
+    let policies = Policies::new().with("freeze", &frozen(), "");
+    let settings = policies.folder.path().join("settings.toml");
+    std::fs::write(&settings, &policies.settings).expect("our folder");
+    let (socket, settings) = (policies.folder.path().join("s.sock"), settings.to_string_lossy());
+    let serve = Sidecar::command(&socket, &["--store", "memory", "--config", &settings]);
+    let mut command = Command::new("sh");
+    command.args(["-c", r#"ulimit -v 268435456 && exec "$0" "$@""#]);
+    command.arg(serve.get_program()).args(serve.get_args());
+    let sidecar = Sidecar::started(command, &socket);
+    assert_eq!(sidecar.request("POST", "/v1/locks/k", "").code(), "denied");
+}
 
 #[test]
 fn a_denial_names_the_policy_through_every_door() {

@@ -8,7 +8,7 @@ use sidelock_e2e::redis::Redis;
 use sidelock_e2e::sidecar::Sidecar;
 use sidelock_e2e::{PATIENCE, folder, http};
 use sidelock_wire::{LeaseName, ToClient, ToSidecar};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
 use std::os::unix::net::{UnixDatagram, UnixListener};
 use std::path::Path;
@@ -172,6 +172,18 @@ fn a_sidecar_that_begins_without_redis_starts_is_ready_says_so_and_recovers() {
         redis.down();
     }
     assert_eq!(probe("/v1/info"), 404, "health and metrics, and nothing else");
+}
+
+/// A kubelet that finds no place takes the sidecar for dead, and a restart costs every lease of the pod.
+#[test]
+fn connections_that_say_nothing_do_not_keep_a_probe_out() {
+    let redis = Redis::start();
+    let (_sidecar, address) = probed(&redis);
+    let idle: Vec<TcpStream> = (0..40).map(|_| TcpStream::connect(address).expect("it listens")).collect();
+    let begun = Instant::now();
+    assert_eq!(http::probe(address, "/livez").status, 200);
+    assert!(begun.elapsed() < Duration::from_secs(8), "after {:?}", begun.elapsed());
+    drop(idle);
 }
 
 #[test]

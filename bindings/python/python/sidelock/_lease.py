@@ -119,7 +119,13 @@ class Lease(BaseLease):
         Raises `WaitTimeout`, `Deadlock` if another share is being upgraded (release this one), `LeaseLost` if it is gone,
         `Conflict` if it is no share.
         """
-        blocking(self._native.upgrade_blocking, wait_ms(wait))
+        native, fence = self._native, self.fence
+        try:
+            blocking(native.upgrade_blocking, wait_ms(wait))
+        except BaseException:
+            # A signal's handler may have thrown when it was granted.
+            native.undo_upgrade(fence)
+            raise
 
     def downgrade(self) -> None:
         """Lets readers in beside it: a share from now on, without anybody coming in between. The fence stays.

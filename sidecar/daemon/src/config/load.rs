@@ -3,6 +3,7 @@
 //! Owns the order in which they win and what is said about mistakes. Knows names of settings, not their meaning.
 
 use super::Config;
+use crate::spelling::nearest;
 use serde::Deserialize;
 use std::path::PathBuf;
 use toml::{Table, Value};
@@ -188,7 +189,10 @@ fn strangers(environment: &[(String, String)]) -> Result<Vec<String>, ConfigErro
     let all = || known.iter().map(String::as_str).chain(OTHERS);
     let mut warnings = Vec::new();
     for (variable, _) in environment.iter().filter(|(name, _)| name.starts_with("SIDELOCK_")) {
-        let Some((far, nearest)) = all().map(|name| (distance(variable, name), name)).min() else { continue };
+        let Some((far, nearest)) = all().map(|name| (strsim::osa_distance(variable, name), name)).min()
+        else {
+            continue;
+        };
         match far {
             0 => {}
             1 | 2 => {
@@ -269,26 +273,7 @@ fn suggestion(message: &str) -> Option<&str> {
         message.split_once("unknown field `").or_else(|| message.split_once("unknown variant `"))?;
     let mut quoted = rest.split('`').step_by(2);
     let unknown = quoted.next()?;
-    quoted
-        .map(|known| (distance(unknown, known), known))
-        .min()
-        .filter(|(far, known)| *far <= 2.max(known.len() / 3))
-        .map(|(_, known)| known)
-}
-
-/// Edits that turn one word into the other (Levenshtein).
-fn distance(from: &str, to: &str) -> usize {
-    let to: Vec<char> = to.chars().collect();
-    let mut row: Vec<usize> = (0..=to.len()).collect();
-    for (i, a) in from.chars().enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
-        for (j, b) in to.iter().enumerate() {
-            let substituted = diagonal + usize::from(a != *b);
-            diagonal = row[j + 1];
-            row[j + 1] = substituted.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[to.len()]
+    nearest(unknown, &quoted.collect::<Vec<_>>())
 }
 
 fn warnings(config: &Config) -> Vec<String> {

@@ -29,7 +29,6 @@ mod policies;
 mod openapi;
 mod problem;
 mod response;
-mod spelling;
 
 #[cfg(test)]
 mod tests;

@@ -165,7 +165,7 @@ impl ProblemDocument {
 
     /// A field or parameter that does not exist here, with the one that was probably meant.
     pub(crate) fn unknown_field(field: &str, known: &[&str]) -> ProblemDocument {
-        let what = match (super::spelling::nearest(field, known), known) {
+        let what = match (crate::spelling::nearest(field, known), known) {
             (Some(meant), _) => format!("is not known; did you mean {meant:?}?"),
             (None, []) => "is not known; there are no parameters here".to_owned(),
             (None, _) => format!("is not known; there are {}", known.join(", ")),

@@ -147,7 +147,7 @@ impl WatchEvent {
         match kind {
             EventKind::Queued => WatchEvent { event: "queued", ..base },
             EventKind::Granted { fence, path, waited } => {
-                let detail = Some(path_name(*path));
+                let detail = Some(path.name());
                 WatchEvent { event: "granted", fence: Some(*fence), waited: seconds(waited), detail, ..base }
             }
             EventKind::Refused { refusal, waited } => {
@@ -176,13 +176,5 @@ impl WatchEvent {
                 WatchEvent { event: "lost", fence: Some(*fence), held: seconds(held), detail, ..base }
             }
         }
-    }
-}
-
-fn path_name(path: sidelock_engine::Path) -> &'static str {
-    match path {
-        sidelock_engine::Path::Handoff => "handoff",
-        sidelock_engine::Path::Retained => "retained",
-        sidelock_engine::Path::Store => "store",
     }
 }

@@ -4,7 +4,7 @@
 
 use crate::clock::realtime_us;
 use crate::reply;
-use sidelock_engine::{Client, Event, EventKind, Fence, Path, Refusal};
+use sidelock_engine::{Client, Event, EventKind, Fence, Refusal};
 use sidelock_policy::model;
 use std::sync::Arc;
 use std::time::Duration;
@@ -45,12 +45,8 @@ fn words(kind: &EventKind) -> Words {
     match kind {
         EventKind::Queued => Words { kind: "queued", ..base },
         EventKind::Granted { fence, path, waited } => {
-            let detail = match path {
-                Path::Handoff => "handoff",
-                Path::Retained => "retained",
-                Path::Store => "store",
-            };
-            Words { kind: "granted", fence: *fence, waited: *waited, detail: detail.into(), ..base }
+            let detail = path.name().into();
+            Words { kind: "granted", fence: *fence, waited: *waited, detail, ..base }
         }
         EventKind::Refused { refusal: Refusal::Denied(denial), waited } => {
             let detail = format!("{}: {}: {}", denial.policy, denial.reason_code, denial.message);

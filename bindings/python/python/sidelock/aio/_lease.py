@@ -86,7 +86,13 @@ class Lease(BaseLease):
         Raises `WaitTimeout`, `Deadlock` if another share is being upgraded (release this one), `LeaseLost` if it is gone,
         `Conflict` if it is no share.
         """
-        await call(self._native.upgrade(wait_ms(wait), None))
+        native, fence = self._native, self.fence
+        try:
+            await call(native.upgrade(wait_ms(wait), None))
+        except BaseException:
+            # The task may have been cancelled when it was granted.
+            native.undo_upgrade(fence)
+            raise
 
     async def downgrade(self) -> None:
         """Lets readers in beside it: a share from now on, without anybody coming in between. The fence stays.

@@ -63,8 +63,16 @@ public class Lease internal constructor(
      */
     public suspend fun upgrade(wait: Duration? = null): Unit =
         unlessClosed({ throw closed() }) {
-            native.upgrade(wait.toWaitMs(), null)
-            fences = mapOf(key to native.fence().toLong())
+            val share = native.fence()
+            try {
+                native.upgrade(wait.toWaitMs(), null)
+            } catch (cancelled: CancellationException) {
+                // Perhaps when it was granted: then it is a share again, with another fence.
+                if (!native.uniffiIsDestroyed) native.undoUpgrade(share)
+                throw cancelled
+            } finally {
+                if (!native.uniffiIsDestroyed) fences = mapOf(key to native.fence().toLong())
+            }
         }
 
     /**

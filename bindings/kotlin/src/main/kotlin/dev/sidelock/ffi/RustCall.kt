@@ -42,7 +42,10 @@ internal suspend fun <T, F, E : Exception> uniffiRustCallAsync(
  */
 private suspend fun leaveTheWakingThread() {
     val dispatcher = coroutineContext[ContinuationInterceptor]
-    if (dispatcher == null || dispatcher === Dispatchers.Unconfined) withContext(Dispatchers.Default) {}
+    if (dispatcher != null && dispatcher !== Dispatchers.Unconfined) return
+    val here = Thread.currentThread()
+    // What is over before we have suspended for it does not move us.
+    while (Thread.currentThread() === here) withContext(Dispatchers.Default) {}
 }
 
 /** Ends a future that is not waited for any more, with what may have come of it meanwhile. */
