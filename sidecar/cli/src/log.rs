@@ -53,7 +53,9 @@ impl<W: Write> Write for Paper<W> {
             let lines = lost - std::mem::replace(&mut self.told, lost);
             writeln!(self.to, "sidelock: {lines} lines of the log are missing here: it is read too slowly")?;
         }
-        self.to.write(line)
+        // As a whole: nothing may be said in the middle of a line.
+        self.to.write_all(line)?;
+        Ok(line.len())
     }
 
     fn flush(&mut self) -> std::io::Result<()> {
@@ -96,6 +98,13 @@ mod tests {
         drop(guard);
         let text = String::from_utf8(text.lock().expect("nobody panics").clone()).expect("text");
         assert!(text.contains("line 0\n"), "{text}");
-        assert!(text.contains(&format!("sidelock: {missing} lines of the log are missing here")), "{text}");
+        // It may be said before all are missing, and again.
+        let said =
+            text.lines().filter_map(|line| line.strip_prefix("sidelock: ")?.split_once(" lines of the log"));
+        assert_eq!(
+            said.map(|(lines, _)| lines.parse::<usize>().expect("a number")).sum::<usize>(),
+            missing,
+            "{text}"
+        );
     }
 }

@@ -77,9 +77,10 @@ impl Policies {
     /// From now on, these. Requests under way end under those before.
     fn replace(&self, chain: Option<Arc<Chain>>) {
         self.observed.set(chain.as_ref().is_some_and(|chain| chain.has_observers()));
-        let old = self.chain.replace(chain);
-        // To take prepared instances and machine code apart takes milliseconds, in which nothing would be granted or renewed.
-        tokio::task::spawn_blocking(move || drop(old));
+        if let Some(old) = self.chain.replace(chain) {
+            // To take prepared instances and machine code apart takes milliseconds, in which nothing would be granted or renewed.
+            tokio::task::spawn_blocking(move || drop(old));
+        }
         *self.trouble.borrow_mut() = None;
     }
 

@@ -160,3 +160,23 @@ fn a_tenure_is_renewed_in_its_own_time() {
     let is_early = |call: &&Call| matches!(&call.op, Op::Renew(renew) if renew.key == key("early"));
     assert!(world.calls.iter().any(|call| is_early(&call)), "of 10 s, it has 3 left");
 }
+
+/// However long the tenures of this sidecar live.
+#[test]
+fn a_try_waits_for_a_silent_store_for_a_few_seconds() {
+    for (tenure_ttl, patience) in [(10, 2_500), (3_600, 5_000)] {
+        let tenure_ttl = Duration::from_secs(tenure_ttl);
+        let mut world = World::new(Config { tenure_ttl, ..Config::new(Incarnation(1)) });
+        world.input(Input::Acquire(Acquire { wait: Some(Duration::ZERO), owner: None, ..acquire(1, "k") }));
+        let begun = world.now;
+        while world.replies.is_empty() {
+            world.now = world.now + Duration::from_millis(10);
+            world.input(Input::Tick);
+        }
+        let waited = world.now.since(begun).as_millis();
+        assert!(
+            (patience - 10..=patience + 20).contains(&waited),
+            "{waited} ms, tenures live for {tenure_ttl:?}"
+        );
+    }
+}

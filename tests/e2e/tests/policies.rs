@@ -17,7 +17,7 @@ use sidelock_e2e::process::{Process, run, until};
 use sidelock_e2e::sidecar::Sidecar;
 use sidelock_e2e::steady::Asking;
 use sidelock_e2e::{PATIENCE, folder, http};
-use sidelock_wire::{Acquire, Register, RegisterAct, ToClient, ToSidecar};
+use sidelock_wire::{Acquire, AcquireAll, Register, RegisterAct, ToClient, ToSidecar};
 use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::process::Command;
@@ -207,7 +207,6 @@ fn a_policy_that_is_slow_is_nobody_elses_trouble() {
     assert_eq!(sidecar.get("/v1/info").json()["leases"], 100, "nothing of it is left");
 }
 
-/// How many may be undecided is bounded as waiting is.
 /// A holder that sleeps when the answer comes goes on until the deadline that it was told before.
 #[test]
 fn a_renewal_that_is_cut_short_takes_nothing_of_what_was_told() {
@@ -226,6 +225,21 @@ fn a_renewal_that_is_cut_short_takes_nothing_of_what_was_told() {
     assert!(less <= 5.0, "{less} s");
 }
 
+/// Several keys are one request, and its number is the first.
+#[test]
+fn who_gives_up_one_of_several_keys_has_not_given_up_the_request() {
+    let slow = Guest::new().admit(FOREVER);
+    let lines = "deadline = \"300ms\"\non_error = \"abstain\"";
+    let sidecar = Policies::new().with("slow", &slow, lines).sidecar();
+    let mut peer = Peer::greeted(sidecar.socket());
+    let all = AcquireAll { first: try_lock(1, "a"), others: vec![(2, &b"b"[..])] };
+    peer.say(&ToSidecar::AcquireAll(all));
+    peer.say(&ToSidecar::Cancel { request: 2 });
+    let granted = |told: &ToClient<'_>| matches!(told, ToClient::GrantedAll { request: 1, .. });
+    assert!(peer.hears("that it has both", granted));
+}
+
+/// How many may be undecided is bounded as waiting is.
 #[test]
 fn undecided_requests_have_a_bound() {
     let slow = Guest::new().admit(FOREVER);

@@ -251,7 +251,7 @@ async fn a_long_wait_fails_when_there_was_no_connection_for_too_long() {
 #[tokio::test]
 async fn a_sidecar_that_hangs_up_because_of_a_question_is_not_asked_for_ever() {
     let place = Place::new();
-    let builder = place.builder().unreachable_after(Duration::from_millis(100));
+    let builder = place.builder().unreachable_after(Duration::from_millis(400));
     let (client, mut peer) = place.meet_with(builder, Scope::Fleet).await;
     let (_lease, number) = hold(&client, &mut peer, "other").await;
     let asked = AtomicUsize::new(0);
@@ -270,14 +270,14 @@ async fn a_sidecar_that_hangs_up_because_of_a_question_is_not_asked_for_ever() {
     };
     assert!(matches!(result, Err(Error::SidecarUnreachable { .. })), "{result:?}");
     let asked = asked.load(Ordering::Relaxed);
-    assert!((2..=6).contains(&asked), "asked {asked} times in 100 ms");
+    assert!((2..=8).contains(&asked), "asked {asked} times in 400 ms");
 }
 
 /// One that answers others meanwhile is there.
 #[tokio::test]
 async fn a_connection_on_which_something_was_answered_was_one() {
     let place = Place::new();
-    let builder = place.builder().unreachable_after(Duration::from_millis(50));
+    let builder = place.builder().unreachable_after(Duration::from_millis(500));
     let (client, mut peer) = place.meet_with(builder, Scope::Fleet).await;
     let script = async {
         for _ in 0..4 {
@@ -288,7 +288,7 @@ async fn a_connection_on_which_something_was_answered_was_one() {
             assert_ne!(again, number);
             peer.grant(again, 7).await;
             peer.release().await;
-            tokio::time::sleep(Duration::from_millis(30)).await;
+            tokio::time::sleep(Duration::from_millis(200)).await;
         }
         peer
     };

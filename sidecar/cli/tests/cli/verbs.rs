@@ -1,9 +1,11 @@
 //! The verbs, as a shell speaks them to a real sidecar.
 
 use crate::support::{Sidecar, finish};
+use nix::sys::signal::Signal;
 use serde_json::Value;
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
+use std::time::{Duration, Instant};
 
 fn json(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or_else(|error| panic!("{error} in {text}"))
@@ -171,4 +173,23 @@ fn a_flag_goes_before_the_variable_of_another_socket() {
     let said = second.script(&format!("SIDELOCK_ADMIN_SOCKET={admin} sidelock drain"));
     assert_eq!(said.code, 0, "{said:?}");
     assert_ne!(first.say("lock l --wait 0").code, 0, "now it was");
+}
+
+#[test]
+fn nobody_waits_for_ever_for_a_sidecar_that_is_stopped() {
+    let sidecar = Sidecar::start();
+    let lease =
+        json(&sidecar.say("lock k --ttl 1m -o json").out)["lease"].as_str().expect("an id").to_owned();
+    sidecar.signal(Signal::SIGSTOP);
+    for (words, at_most) in [
+        ("wait --timeout 100ms".to_owned(), 1),
+        ("drain".to_owned(), 4),
+        (format!("renew {lease} --ttl 2m"), 15),
+    ] {
+        let begun = Instant::now();
+        let said = sidecar.say(&words);
+        assert!(said.code == 1 && said.err.contains("does not answer"), "{words}: {said:?}");
+        assert!(begun.elapsed() < Duration::from_secs(at_most), "{words}: after {:?}", begun.elapsed());
+    }
+    sidecar.signal(Signal::SIGCONT);
 }

@@ -85,8 +85,16 @@ fn wrong_values_name_their_place_and_what_is_allowed() {
     assert!(error.contains("SIDELOCK_LIMITS_SESSIONS_MAX") && error.contains("whole number"), "{error}");
     let sources = Sources { flags: vec![("limits.key_bytes_max", "513".into())], ..Sources::default() };
     assert!(load(&sources).unwrap_err().to_string().contains("1 to 512"));
-    let (sources, _dir) = file("[[class]]\nname = \"a\"\nmatch = \"**\"\ndeadlock = \"ignore\"\n");
-    assert!(load(&sources).unwrap_err().to_string().contains("ignore"));
+    for (line, says) in [
+        ("deadlock = \"ignore\"", "ignore"),
+        ("limit = 0", "`class a: limit` is 0; allowed are 1 to 4294967294"),
+        ("limit = 4294967295", "`class a: limit` is 4294967295; allowed are 1 to 4294967294"),
+        ("max_hold = \"0s\"", "`class a: max_hold` is 0"),
+    ] {
+        let (sources, _dir) = file(&format!("[[class]]\nname = \"a\"\nmatch = \"**\"\n{line}\n"));
+        let error = load(&sources).unwrap_err().to_string();
+        assert!(error.contains(says), "{line}: {error}");
+    }
 }
 
 #[test]

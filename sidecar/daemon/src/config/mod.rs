@@ -255,8 +255,12 @@ impl Config {
             // The number above is a lock's.
             let limit_max = u64::from(sidelock_engine::WHOLE) - 1;
             between(&setting("limit"), class.limit.unwrap_or(1).into(), 1, limit_max, "")?;
-            let max_hold = class.max_hold.map_or(u64::MAX, millis);
-            between(&setting("max_hold"), max_hold, 1, u64::MAX, "ms")?;
+            if class.max_hold.is_some_and(|max_hold| max_hold.is_zero()) {
+                return Err(format!(
+                    "`{}` is 0: no lease would outlive its grant; leave it out",
+                    setting("max_hold")
+                ));
+            }
         }
         if self.namespace.is_empty() || self.namespace.len() > 64 {
             return Err("`namespace` has 1 to 64 bytes".into());
