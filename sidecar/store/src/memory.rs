@@ -12,7 +12,7 @@ use foldhash::fast::RandomState;
 use sidelock_engine::mutant::Mutant;
 use sidelock_engine::store::{Inquire, Op, Push, Reply, Wake};
 use sidelock_engine::{Key, StoreTime};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use thin_vec::ThinVec;
 
 /// Room for so many records is kept whatever happens.
@@ -33,6 +33,8 @@ const ROOM_KEPT: usize = 1024;
 #[derive(Clone, Debug, Default)]
 pub struct Memory {
     records: HashMap<Key, Box<Record>, RandomState>,
+    /// Records of which nobody has anything, and when nothing of them need be known any more.
+    lapsing: BTreeSet<(StoreTime, Key)>,
     boards: Boards,
     registers: Registers,
     replication: u64,
@@ -96,6 +98,7 @@ impl Memory {
         let known = self.records.get_mut(op.key());
         let was_known = known.is_some();
         let record = known.map_or(&mut new, |record| &mut **record);
+        let lapsed_at = lapses_at(record);
         let mut step =
             Step { now, key: op.key(), record, wakes: Vec::new(), quarantine, mutant: self.mutant };
         step.settle();
@@ -120,12 +123,32 @@ impl Memory {
             // Every tenure was in the queue for a moment; the room for that would be kept as long as the key is.
             record.queue = ThinVec::new();
         }
+        let lapses_at = lapses_at(record);
+        if lapses_at != lapsed_at {
+            let of = |at| (at, op.key().clone());
+            if let Some(at) = lapsed_at {
+                self.lapsing.remove(&of(at));
+            }
+            self.lapsing.extend(lapses_at.map(of));
+        }
         match (was_known, record.is_empty()) {
             (true, true) => self.forget(op.key()),
             (false, false) => drop(self.records.insert(op.key().clone(), Box::new(new))),
             _ => {}
         }
         (reply, wakes)
+    }
+
+    /// Forgets what nobody can want to know any more: turns that were done, above all, which nobody asks for again. Redis does so
+    /// by itself, some time later.
+    pub fn forget_lapsed(&mut self, now: StoreTime) {
+        while self.lapsing.first().is_some_and(|(at, _)| *at < now) {
+            if let Some((_, key)) = self.lapsing.pop_first()
+                && self.record(&key).and_then(lapses_at).is_some_and(|at| at < now)
+            {
+                self.forget(&key);
+            }
+        }
     }
 
     fn forget(&mut self, key: &Key) {
@@ -139,6 +162,7 @@ impl Memory {
     /// Forgets everything, as FLUSHALL does.
     pub fn flush(&mut self) {
         self.records.clear();
+        self.lapsing.clear();
         self.boards.clear();
         self.registers.clear();
         self.marker = None;
@@ -169,4 +193,15 @@ impl Memory {
     pub fn record(&self, key: &Key) -> Option<&Record> {
         self.records.get(key).map(|record| &**record)
     }
+}
+
+/// When all that a record remembers of those who are gone may be forgotten; nothing if somebody is there.
+fn lapses_at(record: &Record) -> Option<StoreTime> {
+    if !record.tenures.is_empty() || !record.queue.is_empty() {
+        return None;
+    }
+    let done = record.done.iter().map(|done| done.until);
+    let forced = record.forced.iter().map(|forced| forced.until);
+    let kept = record.kept.iter().map(|kept| kept.success.kept_until());
+    done.chain(forced).chain(kept).max()
 }

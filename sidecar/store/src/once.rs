@@ -56,6 +56,30 @@ mod tests {
 
     const START: StoreTime = StoreTime(1_700_000_000_000_000);
 
+    /// Nobody asks for most of them again: payments, messages.
+    #[test]
+    fn what_was_done_is_forgotten_when_nobody_can_want_to_know() {
+        let mut store = Memory::default();
+        let key = |number: u32| Key::of(Space::Once, &number.to_string()).unwrap();
+        let window = Window { per: Duration::from_millis(1), align: Align::Rolling };
+        for number in 0..1_000 {
+            let Op::Ask(ask) = ask(START, START) else { unreachable!("it is one") };
+            let id = AskId { incarnation: Incarnation(1), seq: number.into() };
+            let (reply, _) = store.apply(START, &Op::Ask(Ask { key: key(number), id, ..ask }));
+            let Reply::Granted(tenancy) = reply else { panic!("{reply:?}") };
+            let (fence, result, refuse_after) = (tenancy.range.first, b"r"[..].into(), START);
+            let (key, granted_at) = (key(number), START);
+            let finish =
+                Box::new(Finish { key, tenure: id, fence, granted_at, window, result, refuse_after });
+            assert!(matches!(store.apply(START, &Op::Finish(finish)), (Reply::Finished(_), _)));
+        }
+        let until = START + RESULT_KEPT_MIN;
+        store.forget_lapsed(until);
+        assert_eq!(store.keys(), 1_000, "who waited may ask until then");
+        store.forget_lapsed(StoreTime(until.0 + 1));
+        assert_eq!(store.keys(), 0);
+    }
+
     fn ask(now: StoreTime, since: StoreTime) -> Op {
         let (ttl, floor, give_back) = (Duration::from_secs(1), 0, None);
         Op::Ask(Ask {

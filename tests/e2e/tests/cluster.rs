@@ -67,6 +67,15 @@ fn a_key_passes_between_sidecars_at_once_whichever_nodes_have_it_and_their_inbox
     assert!(slowest < PUSHED, "granted {slowest:?} after its release");
 }
 
+/// A part of the keys is there, and no more.
+#[test]
+fn one_node_of_a_cluster_is_no_single_server() {
+    let cluster = Cluster::start();
+    let sidecar = Sidecar::with(&["--redis", &cluster.nodes()[0].url()]);
+    sidecar.line("what is wrong", |line| line.contains("set redis.mode to cluster"));
+    assert_eq!(sidecar.get("/readyz/store").status, 503);
+}
+
 #[test]
 fn a_push_finds_an_inbox_whose_slot_moved() {
     let cluster = Cluster::start();

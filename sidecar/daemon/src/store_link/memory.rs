@@ -58,6 +58,7 @@ impl MemoryLink {
         if let Some(mark) = &mut self.mark {
             mark.cover(at.0 + FENCE_LEAD_US);
         }
+        self.store.forget_lapsed(at);
         let (reply, wakes) = self.store.apply(at, &call.op);
         let outcome = Outcome::Applied { at, reply };
         let mut inputs = vec![Input::Store { call: call.id, outcome }];

@@ -192,9 +192,14 @@ impl Connector {
         if let Place::Named(_) = self.place {
             check_role(&mut wire).await?;
         }
-        let mut warning = self.check(&mut wire).await?;
+        let (mut warning, keeps) = match self.check(&mut wire).await? {
+            None => (None, Ok(())),
+            Some(warning) => (Some(warning.clone()), Err(warning)),
+        };
         let sharded = self.inbox.is_none();
         let (strict, strictness) = self.terms(&mut wire).await;
+        // Of what it evicts it remembers nothing, and the marker is none of that.
+        let strictness = strictness.map(|promise| promise.and(keeps));
         let [with_asks, without] = programs(sharded, strict.is_some());
         let (turn, turn_under_oom, (seconds, micros)): (String, String, (u64, u64)) = redis::pipe()
             .cmd("HELLO")
@@ -261,9 +266,11 @@ impl Connector {
         if version.verdict == Verdict::Fail {
             return Err(NotReady::Unfit(version.sentence()));
         }
-        // A name may lead to one that was a primary; in a cluster, the other nodes tell.
-        if self.inbox.is_some() && fitness::is_replica(&info) {
-            return Err(NotReady::Unfit(fitness::topology(&info, &self.mode).sentence()));
+        // A name may lead to one that was a primary, or to a node of a cluster, which has a part of the keys; in a cluster, the
+        // other nodes tell.
+        let topology = fitness::topology(&info, &self.mode);
+        if self.inbox.is_some() && topology.verdict == Verdict::Fail {
+            return Err(NotReady::Unfit(topology.sentence()));
         }
         let eviction = fitness::eviction(&info);
         Ok((eviction.verdict != Verdict::Ok).then(|| eviction.sentence()))

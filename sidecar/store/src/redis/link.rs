@@ -26,6 +26,8 @@ const IN_FLIGHT_MAX: usize = 2;
 /// Waits between attempts to connect: grants must resume within 2 s of Redis' return (L6).
 const BACKOFF_MIN: Duration = Duration::from_millis(20);
 const BACKOFF_MAX: Duration = Duration::from_millis(250);
+/// Between two words about what Redis refuses.
+const REFUSALS_TOLD_EVERY: Duration = Duration::from_secs(60);
 
 /// Runs until every handle is dropped and answered, or nobody listens to events.
 pub(super) async fn run(
@@ -41,6 +43,7 @@ pub(super) async fn run(
         requests,
         events,
         last_reason: None,
+        refusal: None,
         promised_strict: false,
     };
     let mut backoff = BACKOFF_MIN;
@@ -58,7 +61,9 @@ pub(super) async fn run(
             }
             Err(reason) => link.down(reason).await,
         };
-        if served.is_break() || link.pause(backoff).await.is_break() {
+        // Not all sidecars of a Redis that comes back are to come at the same time, again and again.
+        let pause = backoff.mul_f64(0.5 + fastrand::f64() / 2.0);
+        if served.is_break() || link.pause(pause).await.is_break() {
             return;
         }
         backoff = (backoff * 2).min(BACKOFF_MAX);
@@ -72,6 +77,8 @@ struct Link {
     events: Outlet,
     /// Why it is down, as last told.
     last_reason: Option<String>,
+    /// The code with which Redis refused a call, and when that was told.
+    refusal: Option<(String, Instant)>,
     /// What was granted is strict, and stays so.
     promised_strict: bool,
 }
@@ -212,6 +219,22 @@ impl Link {
         self.answer(outbox.take_all().map(refused).collect()).await
     }
 
+    /// Clients hear that the store is away; why it is, in spite of its connection, somebody has to be told.
+    async fn tell_refusal(&mut self, outcomes: &[(CallId, Outcome)]) -> ControlFlow<()> {
+        let said = outcomes.iter().find_map(|(_, outcome)| match outcome {
+            Outcome::NotApplied(Fault::Unready(text) | Fault::Corrupt(text)) => Some(text),
+            _ => None,
+        });
+        let Some(text) = said else { return ControlFlow::Continue(()) };
+        let code = text.split(' ').next().unwrap_or_default();
+        let is_told = |(told, at): &(String, Instant)| told == code && at.elapsed() < REFUSALS_TOLD_EVERY;
+        if self.refusal.as_ref().is_some_and(is_told) {
+            return ControlFlow::Continue(());
+        }
+        self.refusal = Some((code.to_owned(), Instant::now()));
+        self.tell(StoreEvent::Warning(format!("Redis refuses calls: {text}"))).await
+    }
+
     /// Takes a new access, and says the password of it on this connection, beside all else that it does.
     fn renew(&self, connection: &Connection, access: Access) {
         let (introduction, events) = (self.connector.renew(access), self.events.clone());
@@ -252,6 +275,9 @@ impl Link {
         if !sent.turn.calls.is_empty() {
             let (calls, requests) = (sent.turn.calls.len(), sent.turn.requests());
             self.tell(StoreEvent::Pipeline { calls, requests, took: sent.at.elapsed() }).await?;
+        }
+        if !connection.sharded {
+            self.tell_refusal(&outcomes).await?;
         }
         if !messages.is_empty() {
             self.events.pass_on(Heard::Messages(messages)).await?;

@@ -10,7 +10,7 @@ use super::turn::Turn;
 use crate::listing::{Cut, KEYS_LISTED_MAX, Listing, NAMES_SCANNED_MAX};
 use redis::RedisError;
 use sidelock_engine::Key;
-use sidelock_engine::store::{Call, CallId, Op, Outcome, Peeked, Reply};
+use sidelock_engine::store::{Call, CallId, Fault, Op, Outcome, Peeked, Reply};
 use std::sync::Arc;
 use tokio::sync::oneshot;
 
@@ -104,10 +104,16 @@ impl Walk {
         }
         let mut seen: Vec<Option<Peeked>> = keys.iter().map(|_| None).collect();
         for (CallId(number), outcome) in answered.outcomes {
-            // A record that can not be read is nobody's: what reads it to use it says so.
-            if let Outcome::Applied { reply: Reply::Record(record), .. } = outcome
-                && let Some(slot) = usize::try_from(number).ok().and_then(|number| seen.get_mut(number))
-            {
+            let record = match outcome {
+                Outcome::Applied { reply: Reply::Record(record), .. } => record,
+                // Its slot has moved: who has it now lists it, or nobody does for a moment.
+                Outcome::NotApplied(Fault::Unready(_)) if self.sharded => continue,
+                // Who holds a key is not known then, which is not that nobody does.
+                Outcome::NotApplied(Fault::Unready(why)) => return Err(why),
+                // A record that can not be read is nobody's: what reads it to use it says so.
+                _ => continue,
+            };
+            if let Some(slot) = usize::try_from(number).ok().and_then(|number| seen.get_mut(number)) {
                 *slot = Some(record).filter(|record| !record.tenures.is_empty() || !record.queue.is_empty());
             }
         }

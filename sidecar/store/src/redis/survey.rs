@@ -10,7 +10,7 @@ use super::fitness::{self, Info, Settings};
 use super::rights::Needs;
 use super::strict::{self, Patience, Replicas};
 use super::{Mode, RedisConfig, RedisConfigError};
-use crate::finding::Finding;
+use crate::finding::{Finding, Verdict};
 use redis::aio::MultiplexedConnection;
 use redis::{RedisError, RedisResult, cmd};
 use sidelock_engine::Incarnation;
@@ -106,13 +106,16 @@ pub(super) async fn look_around(
                 return findings;
             }
             let settings = settings(wire).await;
-            findings.extend([fitness::eviction(&info), fitness::persistence(&info, &settings, wanted)]);
+            let eviction = fitness::eviction(&info);
+            let keeps = if eviction.verdict == Verdict::Ok { Ok(()) } else { Err(eviction.sentence()) };
+            findings.extend([eviction, fitness::persistence(&info, &settings, wanted)]);
             if !fitness::is_replica(&info) {
                 findings.push(fitness::replication(&info, &settings));
             }
             findings.push(fitness::clients(&info));
             if let Some(longest) = config.strict {
                 let replicas = Replicas::of(&info, &settings, &config.mode);
+                let replicas = replicas.and_then(|replicas| keeps.map(|()| replicas));
                 findings.push(strict::finding(replicas, longest, &Patience::of(config)));
             }
         }

@@ -81,6 +81,19 @@ async fn a_listing_looks_through_so_many_names_at_most_and_others_are_served_mea
     assert!(served > 20, "only {served} were served while names were looked through");
 }
 
+/// The walk only reads; what looks at the records may not run.
+#[tokio::test]
+async fn who_holds_what_is_not_said_to_be_nobody_where_redis_refuses_to_look() {
+    let server = Server::start(&[]);
+    let mut link = Link::up(&server, 1).await;
+    assert!(granted(&link.one(link.ask("k")).await));
+    let () = command(&server, "CONFIG SET min-replicas-to-write 1").await;
+    let why = list(&link, "").await.unwrap_err();
+    assert!(why.contains("NOREPLICAS"), "{why}");
+    let () = command(&server, "CONFIG SET min-replicas-to-write 0").await;
+    assert_eq!(names(&list(&link, "").await.unwrap()), ["k"]);
+}
+
 #[tokio::test]
 async fn a_user_who_may_not_scan_is_told() {
     let server = Server::start(&[]);

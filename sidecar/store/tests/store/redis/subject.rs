@@ -147,7 +147,7 @@ impl RedisSubject {
             loop {
                 match self.events.recv().await {
                     Some(StoreEvent::Answer { call, outcome }) if call == id => return outcome,
-                    Some(StoreEvent::Pipeline { .. } | StoreEvent::Push(_)) => {}
+                    Some(StoreEvent::Pipeline { .. } | StoreEvent::Push(_) | StoreEvent::Warning(_)) => {}
                     other => panic!("instead of an answer: {other:?}"),
                 }
             }

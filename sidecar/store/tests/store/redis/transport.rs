@@ -83,6 +83,29 @@ async fn what_redis_refuses_is_typed_and_not_applied() {
     assert!(granted(&link.one(link.ask("k")).await));
 }
 
+/// Clients hear `store_unavailable`. Why, is nowhere else: the connection stands.
+#[tokio::test]
+async fn why_redis_refuses_is_told_once_for_each_reason() {
+    let server = Server::start(&[]);
+    let mut link = Link::up(&server, 1).await;
+    for (setting, code) in [("min-replicas-to-write", "NOREPLICAS"), ("maxmemory", "OOM")] {
+        let () = command(&server, &format!("CONFIG SET {setting} 1")).await;
+        let mut warnings = Vec::new();
+        for _ in 0..3 {
+            let sent = link.send(vec![link.ask("k")]);
+            loop {
+                match link.event().await {
+                    StoreEvent::Warning(text) => warnings.push(text),
+                    StoreEvent::Answer { call, .. } if sent.contains(&call) => break,
+                    _ => {}
+                }
+            }
+        }
+        assert!(matches!(&warnings[..], [text] if text.contains(code)), "{warnings:?}");
+        let () = command(&server, &format!("CONFIG SET {setting} 0")).await;
+    }
+}
+
 /// For which of these calls each answer was, in the order of the answers; all of them ran.
 async fn answered(link: &mut Link, first: CallId, count: usize) -> Vec<u64> {
     let mut order = Vec::new();
@@ -309,6 +332,19 @@ async fn eviction_is_warned_of() {
     let StoreEvent::Warning(text) = link.event().await else { panic!("no warning") };
     assert!(text.contains("allkeys-lru") && text.contains("noeviction"), "{text}");
     link.await_up().await;
+}
+
+/// What it evicts it knows nothing of afterwards, and by its marker it knows that nothing was lost.
+#[tokio::test]
+async fn nobody_is_promised_strict_by_a_redis_that_evicts() {
+    for (policy, is_strict) in [("volatile-ttl", false), ("allkeys-lru", false), ("noeviction", true)] {
+        let server = Server::start(&["--maxmemory", "100mb", "--maxmemory-policy", policy]);
+        let strict = Some(Duration::from_secs(10));
+        let mut link = Link::start(RedisConfig { strict, ..RedisConfig::new(server.url()) }, 1);
+        let StoreEvent::Strict(promise) = link.event().await else { panic!("nothing is said of strict") };
+        assert_eq!(promise.is_ok(), is_strict, "{policy}: {promise:?}");
+        assert!(promise.is_ok() || promise.unwrap_err().contains("noeviction"));
+    }
 }
 
 #[tokio::test]
