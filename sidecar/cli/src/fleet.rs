@@ -52,12 +52,12 @@ fn stand(me: &Value, holder: &Value, here: &Value) -> String {
         false if holder["known"] == true => names(&holder["holders"]),
         false => "unknown".to_owned(),
     };
-    let more = holder["holders_left_out"].as_u64().unwrap_or_default();
+    let more = if is_here { here } else { holder }["holders_left_out"].as_u64().unwrap_or_default();
     match (clients.is_empty(), more) {
         // It may have passed the key on since the store was looked at.
         (true, 0) => format!("{} at {at}", mode(holder)),
         (true, more) => format!("{} at {at} ({more} not named)", mode(holder)),
-        (false, 1..) if !is_here => format!("{} at {at} ({clients} and {more} more)", mode(holder)),
+        (false, 1..) => format!("{} at {at} ({clients} and {more} more)", mode(holder)),
         _ => format!("{} at {at} ({clients})", mode(holder)),
     }
 }

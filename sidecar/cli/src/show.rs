@@ -103,7 +103,7 @@ fn stand(key: &Value) -> String {
         text.push('\n');
         text.push_str(&table(&["POLICY", "DID", "APP", "UID", "AGO", "REASON", "MESSAGE"], &rulings));
     }
-    text.push_str(&graph::left_out(key, "at other sidecars"));
+    text.push_str(&graph::left_out(key, "besides"));
     text.push_str(&graph::of_others(&key["fleet"]));
     text
 }
@@ -127,8 +127,11 @@ fn is_in_use(key: &Value) -> bool {
 
 fn row(key: &Value) -> Vec<String> {
     let limit = if key["limit"].is_null() { "lock".to_owned() } else { word(&key["limit"]) };
-    let count = |field: &str| list(&key[field]).count().to_string();
-    vec![word(&key["key"]), word(&key["space"]), limit, count("holders"), count("queue"), word(&key["why"])]
+    let count = |shown: &str, besides: &str| {
+        (list(&key[shown]).count() as u64 + key[besides].as_u64().unwrap_or_default()).to_string()
+    };
+    let (holders, queue) = (count("holders", "holders_left_out"), count("queue", "waiters_left_out"));
+    vec![word(&key["key"]), word(&key["space"]), limit, holders, queue, word(&key["why"])]
 }
 
 fn holder(holder: &Value) -> Vec<String> {

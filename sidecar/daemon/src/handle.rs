@@ -6,6 +6,7 @@
 //! a door hands over at most [`Session::batch`] inputs of a session, then yields, and the driver takes all there is in
 //! every turn.
 
+use crate::clock::boottime;
 use crate::config::Config;
 use crate::gate::{Admitted, Gate};
 use crate::health::Health;
@@ -13,6 +14,7 @@ use crate::outlet::Outlet;
 use crate::policies::Policies;
 use crate::turns::Turns;
 use crate::watch::Watch;
+use sidelock_engine::store::Success;
 use sidelock_engine::survey::{Around, Survey};
 use sidelock_engine::view::{Counts, HolderView, KeyView};
 use sidelock_engine::{
@@ -172,16 +174,23 @@ impl Handle {
         Session { id, handle: self.clone(), ended: false }
     }
 
-    /// Keys that begin with `prefix`, in order, at most `limit`. `None`: the sidecar is shutting down.
-    pub(crate) async fn list(&self, prefix: &str, limit: usize) -> Option<Vec<KeyView>> {
+    /// Keys that begin with `prefix`, in order, at most `limit`; of each at most `of_each` holders and waiters. `None`: the
+    /// sidecar is shutting down.
+    pub(crate) async fn list(&self, prefix: &str, limit: usize, of_each: usize) -> Option<Vec<KeyView>> {
         let prefix = prefix.to_owned();
-        self.query(move |engine| engine.list(&prefix, limit)).await
+        self.query(move |engine| engine.list(&prefix, limit, of_each)).await
     }
 
-    /// One key, if this sidecar knows it. The outer `None`: the sidecar is shutting down.
-    pub(crate) async fn look(&self, key: &Key) -> Option<Option<KeyView>> {
+    /// One key, if this sidecar knows it, with at most `of_each` holders and waiters. The outer `None`: the sidecar is shutting
+    /// down.
+    pub(crate) async fn look(&self, key: &Key, of_each: usize) -> Option<Option<KeyView>> {
         let key = key.clone();
-        self.query(move |engine| engine.look(&key)).await
+        self.query(move |engine| engine.look(&key, of_each)).await
+    }
+
+    /// What is known to be done of a once key. The outer `None`: the sidecar is shutting down.
+    pub(crate) async fn done(&self, key: Key) -> Option<Option<Success>> {
+        self.query(move |engine| engine.done(boottime(), &key)).await
     }
 
     /// Who holds and who waits for whom in the fleet. `None`: the sidecar is shutting down.

@@ -67,10 +67,11 @@ impl Questions {
 async fn find(handle: &Handle, key: Key) -> Result<(u32, Vec<Holder>), Problem> {
     let gone = || reply::problem(&Refusal::Draining);
     let survey = handle.survey(Around::Alone(key.clone())).await.ok_or_else(gone)?;
-    let view = handle.look(&key).await.ok_or_else(gone)?;
+    let view = handle.look(&key, HOLDERS_MAX).await.ok_or_else(gone)?;
     if !survey.records.contains_key(&key) && handle.gate().place().scope == Scope::Fleet {
         return Err(reply::problem(&Refusal::StoreUnavailable));
     }
+    let here_left_out = view.as_ref().map_or(0, |view| view.holders_left_out);
     let here = view.into_iter().flat_map(|view| view.holders).map(|holder| lease(holder, survey.sidecar));
     let others = elsewhere(&survey, &key);
     let left_out = others.iter().filter_map(|other| other.said).map(|stand| stand.holders_left_out);
@@ -79,7 +80,7 @@ async fn find(handle: &Handle, key: Key) -> Result<(u32, Vec<Holder>), Problem> 
         other.holders().into_iter().map(|held| held_elsewhere(survey.at, other.sidecar, held))
     });
     let named: Vec<Holder> = here.chain(there).collect();
-    let count = u32::try_from(named.len()).unwrap_or(u32::MAX).saturating_add(left_out);
+    let count = u32::try_from(named.len() + here_left_out).unwrap_or(u32::MAX).saturating_add(left_out);
     Ok((count, named))
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Read the files in the order of the road of a request: `socket` accepts, `frames` (or `http`) decodes, `gate` admits,
 //! `handle` posts, `driver` lets the engine decide, `store_link` carries its calls, `reply` translates the answer, and the
-//! session's `outlet` writes it. Everything runs on one thread.
+//! session's `outlet` writes it. All of it runs on one thread; the others are for what may take long: slow policies, the log, files.
 
 #![cfg_attr(
     not(feature = "http"),

@@ -9,8 +9,9 @@ use crate::reply;
 use crate::rules::InForce;
 use crate::watch::Watch;
 use sidelock_engine::store::Order;
+use sidelock_engine::view::HolderView;
 use sidelock_engine::{Engine, Event, EventKind, Key, Refusal, Reply, RequestId, SessionId, Space, Time};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 use std::time::Duration;
 use tokio::sync::broadcast;
@@ -208,14 +209,16 @@ impl Observer {
         if now <= self.look_at {
             return;
         }
+        // A crowd on one key becomes slow at the same time.
+        let mut seen = HashMap::new();
         self.waits.retain(|(session, _), wait| {
             let slow = now.since(wait.since) > SLOW_WAIT;
             if slow {
-                let by = in_the_way(engine, &wait.key);
+                let by = seen.entry(wait.key.clone()).or_insert_with_key(|key| in_the_way(engine, key));
                 tracing::warn!(
                     key = wait.key.as_str(),
                     session = session.0,
-                    by,
+                    by = &**by,
                     "slow_wait: still waiting after 1 s"
                 );
             }
@@ -226,13 +229,12 @@ impl Observer {
 }
 
 fn in_the_way(engine: &Engine, key: &Key) -> String {
-    let Some(view) = engine.look(key) else { return "nobody".into() };
-    if let Some(holder) = view.holders.first() {
-        let owner = holder.owner.as_ref().map_or("", |owner| &owner.0);
-        return format!("app {:?} uid {} owner {owner:?} fence {}", holder.app, holder.uid, holder.fence);
-    }
-    match view.ask.and_then(|ask| ask.holder) {
-        Some(incarnation) => format!("sidecar {incarnation}"),
-        None => "the store, or another sidecar that it does not name".into(),
+    match engine.in_the_way(key) {
+        (Some(HolderView { app, uid, owner, fence, .. }), _) => {
+            let owner = owner.as_ref().map_or("", |owner| &owner.0);
+            format!("app {app:?} uid {uid} owner {owner:?} fence {fence}")
+        }
+        (None, Some(incarnation)) => format!("sidecar {incarnation}"),
+        (None, None) => "the store, or another sidecar that it does not name".into(),
     }
 }

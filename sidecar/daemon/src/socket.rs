@@ -30,6 +30,9 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Descriptors that connections leave free: the store's connections and files need some at any time.
 const FDS_RESERVED: u64 = 16;
 
+/// Peers that are being told why they are sent away. A crowd of them takes no place of those who may come in.
+const SENT_AWAY_MAX: u32 = 64;
+
 /// What is looked at of what a peer begins with: the first line of a request that a person typed, and of most others.
 const OPENING_BYTES: usize = 512;
 
@@ -43,8 +46,10 @@ pub(crate) struct Entrance {
     pub(crate) handle: Handle,
     /// Where those who are sent away are counted.
     metrics: Rc<Metrics>,
-    /// Connections now, refused ones included.
+    /// Connections now.
     connections: Cell<u32>,
+    /// … of those who are sent away.
+    sent_away: Cell<u32>,
     /// Since it was said that there is no room, nobody found any.
     is_full: Cell<bool>,
 }
@@ -70,8 +75,9 @@ pub(crate) enum Doors {
 impl Entrance {
     /// An entrance nobody has come through yet.
     pub(crate) fn new(doors: Doors, allow: Allow, handle: Handle, metrics: Rc<Metrics>) -> Rc<Entrance> {
-        let (allow, connections, is_full) = (RefCell::new(allow), Cell::default(), Cell::default());
-        Rc::new(Entrance { doors, allow, handle, metrics, connections, is_full })
+        let (connections, sent_away, is_full) = Default::default();
+        let allow = RefCell::new(allow);
+        Rc::new(Entrance { doors, allow, handle, metrics, connections, sent_away, is_full })
     }
 
     /// From now on, who may connect.
@@ -110,23 +116,29 @@ impl Entrance {
 
     /// Serves one connection to its end.
     pub(crate) async fn welcome(self: Rc<Self>, stream: UnixStream) {
-        let _place = Occupied::new(&self.connections);
         let admitted = match self.allow.borrow().admit(&stream) {
-            Ok(Ok(peer)) => self.room().map(|()| peer),
+            Ok(Ok(peer)) => self.room().map(|place| (peer, place)),
             Ok(Err(problem)) => {
                 tracing::warn!(problem = %problem.message, "peer_refused");
                 Err(problem)
             }
             Err(error) => return tracing::warn!(%error, "can not tell who connects"),
         };
-        if let Err(problem) = &admitted {
-            self.metrics.bare_request("connect", problem.code.name());
-        }
+        let problem = match admitted {
+            Ok((peer, _place)) => {
+                let Ok(Ok(opening)) = timeout(HELLO_WITHIN, peek(&stream)).await else { return };
+                match opening.check() {
+                    Ok(()) => self.serve(stream, peer, opening).await,
+                    Err(problem) => send_away(&stream, &problem, opening),
+                }
+                return;
+            }
+            Err(problem) => problem,
+        };
+        self.metrics.bare_request("connect", problem.code.name());
+        let Some(_place) = Occupied::one_of(&self.sent_away, SENT_AWAY_MAX) else { return };
         let Ok(Ok(opening)) = timeout(HELLO_WITHIN, peek(&stream)).await else { return };
-        match admitted.and_then(|peer| opening.check().map(|()| peer)) {
-            Ok(peer) => self.serve(stream, peer, opening).await,
-            Err(problem) => send_away(&stream, &problem, opening),
-        }
+        send_away(&stream, &problem, opening);
     }
 
     #[cfg_attr(
@@ -148,12 +160,12 @@ impl Entrance {
         }
     }
 
-    fn room(&self) -> Result<(), Problem> {
+    fn room(&self) -> Result<Occupied<'_>, Problem> {
         let max = self.handle.gate().rules().limits.sessions_max;
-        let is_full = self.connections.get() > max;
-        let was_full = self.is_full.replace(is_full);
-        if !is_full {
-            return Ok(());
+        let place = Occupied::one_of(&self.connections, max);
+        let was_full = self.is_full.replace(place.is_none());
+        if let Some(place) = place {
+            return Ok(place);
         }
         let message = format!("the sidecar has {max} connections already (sessions_max)");
         if !was_full {
@@ -167,9 +179,12 @@ impl Entrance {
 struct Occupied<'a>(&'a Cell<u32>);
 
 impl Occupied<'_> {
-    fn new(count: &Cell<u32>) -> Occupied<'_> {
-        count.set(count.get() + 1);
-        Occupied(count)
+    /// Nothing if all of them are occupied.
+    fn one_of(count: &Cell<u32>, max: u32) -> Option<Occupied<'_>> {
+        (count.get() < max).then(|| {
+            count.set(count.get() + 1);
+            Occupied(count)
+        })
     }
 }
 

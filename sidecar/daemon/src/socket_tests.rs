@@ -63,6 +63,7 @@ async fn who_is_sent_away_is_told_in_their_own_protocol() {
 /// An entrance that runs, with these settings, and where it is.
 struct Running {
     folder: tempfile::TempDir,
+    entrance: Rc<Entrance>,
 }
 
 impl Running {
@@ -81,8 +82,8 @@ impl Running {
         };
         let entrance =
             Entrance::new(doors, Allow::new(config, listener.gid()), sidecar.handle, sidecar.metrics);
-        spawn_local(entrance.run(listener, fds_max));
-        Running { folder }
+        spawn_local(entrance.clone().run(listener, fds_max));
+        Running { folder, entrance }
     }
 
     async fn connect(&self, first: &[u8]) -> UnixStream {
@@ -179,6 +180,29 @@ async fn one_connection_too_many_is_told_so_and_those_inside_stay() {
         }
     };
     LocalSet::new().run_until(full).await;
+}
+
+/// Anybody may connect to a socket that is open to all, and say nothing.
+#[tokio::test]
+async fn who_is_not_allowed_takes_nobodys_place() {
+    let own = rustix::process::geteuid().as_raw();
+    let mut config = Config { allow_uid: vec![own + 1], ..Config::default() };
+    config.limits.sessions_max = 1;
+    let crowded = async {
+        let running = Running::start(&config, u64::MAX);
+        let mut silent = Vec::new();
+        for _ in 0..SENT_AWAY_MAX {
+            silent.push(running.connect(b"").await);
+        }
+        // One more is hung up on without a word: those before it are still being asked what they speak.
+        let mut told = Vec::new();
+        running.connect(b"").await.read_to_end(&mut told).await.unwrap();
+        assert_eq!(told, b"");
+        config.allow_uid = vec![own];
+        running.entrance.allow(Allow::new(&config, rustix::process::getgid().as_raw()));
+        assert!(running.greet().await.is_ok(), "the only place is free");
+    };
+    LocalSet::new().run_until(crowded).await;
 }
 
 /// H13. Descriptors that are short are kept from newcomers, and given to them again when there are some.

@@ -36,7 +36,7 @@ pub struct Load {
     pub held: u32,
     /// Requests that wait for it.
     pub waiters: u32,
-    /// For how long the one that has waited longest does; zero if nobody waits.
+    /// For how long the first in line has been waiting; zero if nobody waits.
     pub oldest_wait: Duration,
     /// Leases of the asking session that end with it.
     pub held_by_session: u32,
@@ -86,7 +86,7 @@ impl Engine {
         };
         for resource in keys.into_iter().filter_map(|key| self.resource_of(key)) {
             let resource = &self.resources[resource];
-            let since = resource.queue.iter().map(|waiter| self.waiters[waiter].since).min();
+            let since = resource.queue.first().map(|waiter| self.waiters[waiter].since);
             load.held = load.held.max(resource.live.iter().count() as u32);
             load.waiters = load.waiters.max(resource.queue.len() as u32);
             load.oldest_wait = load.oldest_wait.max(since.map_or(Duration::ZERO, |since| now.since(since)));

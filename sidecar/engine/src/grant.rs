@@ -7,7 +7,7 @@ use crate::acquire::Waiter;
 use crate::effect::{EventKind, Grant, Path};
 use crate::engine::Engine;
 use crate::input::Life;
-use crate::lease::Lease;
+use crate::lease::{Lease, Turn};
 use crate::model::{Fence, Time};
 use crate::mutant::Mutant;
 use crate::rate::Rate;
@@ -73,7 +73,9 @@ impl Engine {
     ) -> usize {
         let resource = waiter.resource;
         let rate = waiter.per().map(|per| Rate { ends: now + per, cools: now + self.cooling_time(per) });
-        let lease = Lease::new(now, resource, fence, waiter, rate, tellable);
+        let granted_at = self.link.store_time(now);
+        let turn = waiter.window().map(|window| Turn { window, granted_at });
+        let lease = Lease::new(now, resource, fence, waiter, rate, turn, tellable);
         let secret = lease.secret();
         let index = match reserved {
             Some(index) => {
@@ -109,6 +111,10 @@ impl Engine {
         self.event(resource, waiter.mode, waiter.session, waiter.request, kind);
         self.mark_use(now, resource);
         self.keep_in_touch(now, resource);
+        // All the time of a timed one is confirmed.
+        if !matches!(waiter.life, Life::Timed { .. }) && !Mutant::RenewalsNotResumed.is(self.config.mutant) {
+            self.resume_renewals(now, resource);
+        }
     }
 }
 

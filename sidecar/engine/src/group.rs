@@ -254,6 +254,8 @@ impl Engine {
         group_state.waiter = None;
         group_state.reserved.push(Reserved { lease, waiter, path });
         self.groups.moved.push_back(group);
+        self.mark_use(now, resource);
+        self.resume_renewals(now, resource);
     }
 
     fn note(&mut self, session: SessionId, request: RequestId, step: Reserving) {
@@ -401,8 +403,9 @@ impl Engine {
     }
 
     /// Groups of which nobody waits in a queue are refused: the sidecar is going.
-    pub(crate) fn refuse_ready_groups(&mut self, now: Time, refusal: &Refusal) {
-        for group in std::mem::take(&mut self.groups.ready) {
+    pub(crate) fn refuse_groups(&mut self, now: Time, refusal: &Refusal) {
+        let groups: Vec<usize> = self.groups.all.iter().map(|(group, _)| group).collect();
+        for group in groups {
             self.refuse_group(now, group, refusal.clone());
         }
     }

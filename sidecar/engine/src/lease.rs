@@ -7,7 +7,7 @@ use crate::effect::{EventKind, LostReason, Notice, Refusal, Reply};
 use crate::ended::{EndedName, Ending};
 use crate::engine::Engine;
 use crate::input::{LeaseName, Life, Release};
-use crate::model::{Fence, LeaseSecret, Mode, RequestId, SessionId, Time, Window};
+use crate::model::{Fence, LeaseSecret, Mode, RequestId, SessionId, StoreTime, Time, Window};
 use crate::mutant::Mutant;
 use crate::owners::OwnerNo;
 use crate::rate::Rate;
@@ -58,9 +58,19 @@ pub(crate) struct Terms {
     /// Set once it was upgraded (P16).
     pub(crate) share: Option<Box<Share>>,
     /// Set for a turn of a once key.
-    window: Option<Box<Window>>,
+    turn: Option<Box<Turn>>,
     /// Its handles beyond the first (P16).
     pub(crate) inner: ThinVec<Handle>,
+}
+
+/// A turn of a once key.
+#[derive(Clone, Copy)]
+pub(crate) struct Turn {
+    /// What a success fills.
+    pub(crate) window: Window,
+    /// By the store's clock, as it was heard then: when the turn is over, our clock may have drifted by as much as its body took,
+    /// and across the edge of an aligned window.
+    pub(crate) granted_at: StoreTime,
 }
 
 impl Terms {
@@ -74,7 +84,7 @@ impl Terms {
             owner: None,
             unwatched: false,
             share: None,
-            window: None,
+            turn: None,
             inner: ThinVec::new(),
         }
     }
@@ -87,6 +97,7 @@ impl Lease {
         fence: Fence,
         waiter: &Waiter,
         rate: Option<Rate>,
+        turn: Option<Turn>,
         tellable: Time,
     ) -> Lease {
         let hold_until = waiter.max_hold.map_or(Time::MAX, |span| now + span);
@@ -96,14 +107,11 @@ impl Lease {
             Life::Timed { ttl, secret } => (Some(ttl), Some(secret)),
         };
         let cap = ttl.map_or(Time::MAX, |ttl| now + ttl).min(hold_until);
-        let plain = hold_until == Time::MAX
-            && secret.is_none()
-            && waiter.owner.is_none()
-            && waiter.window().is_none();
+        let plain = hold_until == Time::MAX && secret.is_none() && waiter.owner.is_none() && turn.is_none();
         let terms = (!plain).then(|| {
-            let (owner, window) = (waiter.owner, waiter.window().map(Box::new));
+            let (owner, turn) = (waiter.owner, turn.map(Box::new));
             let unwatched = !waiter.find_deadlocks;
-            Box::new(Terms { hold_until, rate, secret, owner, unwatched, window, ..Terms::bare() })
+            Box::new(Terms { hold_until, rate, secret, owner, unwatched, turn, ..Terms::bare() })
         });
         // A timed lease is granted once all of its time is confirmed, so its cap is its deadline.
         let told = if secret.is_some() { cap } else { tellable.min(cap) };
@@ -159,9 +167,9 @@ impl Lease {
         self.terms.as_ref()?.owner
     }
 
-    /// The window that a success would fill; set for a turn of a once key.
-    pub(crate) fn window(&self) -> Option<Window> {
-        self.terms.as_ref()?.window.as_deref().copied()
+    /// Set for a turn of a once key.
+    pub(crate) fn turn(&self) -> Option<Turn> {
+        self.terms.as_ref()?.turn.as_deref().copied()
     }
 
     /// Set for permits of a rate.

@@ -66,6 +66,8 @@ pub enum Mutant {
     RateForgetsSpent,
     /// Rates, engine: a grant does not wait until the store confirmed the time of its units.
     RateUnconfirmed,
+    /// P5, engine: under a tenure that timed leases left without renewals, a session's lease has none either.
+    RenewalsNotResumed,
     /// H9, engine: a wall clock that ran ahead of boottime casts no doubt on deadlines.
     ClockStepTrusted,
     /// P19, store: what a sidecar asks for is given to it before it has shown to know what was taken from it.
@@ -116,7 +118,7 @@ pub enum Mutant {
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Mutant; 53] = [
+    pub const ALL: [Mutant; 54] = [
         Mutant::FenceFromClock,
         Mutant::HandoffRepeatsFence,
         Mutant::HalfWrite,
@@ -147,6 +149,7 @@ impl Mutant {
         Mutant::GroupLeaksReservation,
         Mutant::RateForgetsSpent,
         Mutant::RateUnconfirmed,
+        Mutant::RenewalsNotResumed,
         Mutant::ClockStepTrusted,
         Mutant::ForceForgetsVictims,
         Mutant::ForceUntold,

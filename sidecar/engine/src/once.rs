@@ -11,9 +11,9 @@ use crate::certainty::deadline;
 use crate::effect::{EventKind, LostReason, Refusal, Reply};
 use crate::engine::Engine;
 use crate::input::{Acquire, Finish};
-use crate::lease::{End, Missing};
+use crate::lease::{End, Missing, Turn};
 use crate::link::Sent;
-use crate::model::{AskId, Fence, RequestId, SessionId, Space, StoreTime, Time};
+use crate::model::{AskId, Fence, Key, RequestId, SessionId, Space, StoreTime, Time};
 use crate::mutant::Mutant;
 use crate::pin::Pin;
 use crate::store::{Finish as FinishOp, Op, REFUSE_AFTER, Success};
@@ -30,7 +30,7 @@ pub(crate) struct Once {
     /// What need not be asked of the store.
     pub(crate) known: Known,
     /// Finishes that were not answered yet.
-    finishing: BTreeMap<Turn, Finishing>,
+    finishing: BTreeMap<TurnId, Finishing>,
 }
 
 impl Once {
@@ -41,7 +41,7 @@ impl Once {
 }
 
 /// Names one turn of this incarnation: resource, tenure, fence.
-type Turn = (usize, u64, Fence);
+type TurnId = (usize, u64, Fence);
 
 /// Who waits for the answer to a finish.
 struct Finishing {
@@ -68,6 +68,11 @@ impl Engine {
         let kind = EventKind::Skipped { waited: Duration::ZERO };
         self.event_of(acquire.key.clone(), acquire.mode, acquire.session, acquire.request, kind);
         true
+    }
+
+    /// What is known to be done of a once key, for whoever repeats a request of theirs.
+    pub fn done(&self, now: Time, key: &Key) -> Option<Success> {
+        self.once.known.peek(now, key).cloned()
     }
 
     /// Since when the one of this key who has waited longest waits, for the store; nothing if it is no once key. Rather
@@ -97,7 +102,7 @@ impl Engine {
         };
         let lease = &self.leases[index];
         let no_turn = Refusal::BadRequest("this lease is no turn of a once key: release it instead");
-        let window = lease.window().ok_or(no_turn)?;
+        let Turn { window, granted_at } = lease.turn().ok_or(no_turn)?;
         let (resource, fence) = (lease.resource, lease.fence);
         let r = &self.resources[resource];
         let tenure = r.tenure.as_ref().ok_or(Refusal::LeaseLost(LostReason::Store))?.seq;
@@ -108,7 +113,7 @@ impl Engine {
             key: r.key.clone(),
             tenure: AskId { incarnation: self.config.incarnation, seq: tenure },
             fence,
-            granted_at: self.link.store_time(now) - now.since(lease.since),
+            granted_at,
             window,
             result: finish.result,
             refuse_after: StoreTime(0),
@@ -130,7 +135,7 @@ impl Engine {
     /// Whether this is a turn whose finish is under way.
     pub(crate) fn is_finishing(&self, lease: usize) -> bool {
         let binds = Mutant::FinishingBinds.is(self.config.mutant);
-        !binds && self.pins.holds(lease) && self.leases[lease].window().is_some()
+        !binds && self.pins.holds(lease) && self.leases[lease].turn().is_some()
     }
 
     /// A finish has an unknown outcome.
@@ -266,6 +271,6 @@ impl Engine {
     }
 }
 
-fn turn(resource: usize, finish: &FinishOp) -> Turn {
+fn turn(resource: usize, finish: &FinishOp) -> TurnId {
     (resource, finish.tenure.seq, finish.fence)
 }

@@ -461,7 +461,7 @@ impl Engine {
             self.refuse_waiter(now, waiter, Refusal::Draining);
         }
         self.drain_watches(now);
-        self.refuse_ready_groups(now, &Refusal::Draining);
+        self.refuse_groups(now, &Refusal::Draining);
         for resource in self.all_resources() {
             self.serve(now, resource);
         }

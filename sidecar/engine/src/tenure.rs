@@ -238,10 +238,12 @@ impl Engine {
             || r.live.iter().any(|lease| self.leases[lease].cap > deadline)
     }
 
-    /// A lease got more time. A tenure whose renewal came due when nobody wanted one may be wanted longer now.
+    /// A lease got more time, or one came that lives as long as its session. A tenure whose renewal came due when nobody wanted
+    /// one, as under timed leases alone, may be wanted longer now.
     pub(crate) fn resume_renewals(&mut self, now: Time, resource: usize) {
         let tenure = self.resources[resource].tenure.as_ref();
-        if tenure.is_some_and(|tenure| tenure.renew_at == Time::MAX) && self.is_wanted_longer(resource) {
+        let rests = |tenure: &Tenure| tenure.renew_at == Time::MAX && !tenure.renewing;
+        if tenure.is_some_and(rests) && self.is_wanted_longer(resource) {
             self.renew_tenure(now, resource, false);
         }
     }

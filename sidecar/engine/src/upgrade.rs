@@ -87,7 +87,7 @@ impl Engine {
             let what = "an operation under its fence is under way: downgrade when that is answered";
             return Err(Refusal::BadRequest(what));
         }
-        if lease.window().is_some() {
+        if lease.turn().is_some() {
             return Err(Refusal::NotUpgradable("a turn of a once key is exclusive"));
         }
         lease.mode = Mode::Shared;

@@ -15,10 +15,14 @@ pub struct KeyView {
     pub key: Key,
     /// Its units; [`crate::model::WHOLE`] for a lock.
     pub limit: u32,
-    /// Live leases, oldest first.
+    /// Live leases, oldest first: as many as were wanted.
     pub holders: Vec<HolderView>,
-    /// Waiters in the order of grant.
+    /// Live leases besides.
+    pub holders_left_out: usize,
+    /// Waiters in the order of grant: as many as were wanted.
     pub waiters: Vec<WaiterView>,
+    /// Waiters behind those.
+    pub waiters_left_out: usize,
     /// Units of rates that no lease stands on and that are not free yet, and when the next of them are.
     pub cooling: Option<(u32, Time)>,
     /// The sidecar's own stand at the store.
@@ -123,8 +127,8 @@ pub struct Counts {
 }
 
 impl Engine {
-    /// Keys that begin with `prefix`, in order, at most `limit`.
-    pub fn list(&self, prefix: &str, limit: usize) -> Vec<KeyView> {
+    /// Keys that begin with `prefix`, in order, at most `limit`; of each at most `of_each` holders and waiters.
+    pub fn list(&self, prefix: &str, limit: usize, of_each: usize) -> Vec<KeyView> {
         let mut found: Vec<&Resource> = self
             .resources
             .iter()
@@ -133,12 +137,23 @@ impl Engine {
             .collect();
         found.sort_unstable_by(|a, b| a.key.cmp(&b.key));
         found.truncate(limit);
-        found.into_iter().map(|resource| self.view(resource)).collect()
+        found.into_iter().map(|resource| self.view(resource, of_each)).collect()
     }
 
-    /// One key, if this sidecar knows it.
-    pub fn look(&self, key: &Key) -> Option<KeyView> {
-        self.resource_of(key).map(|resource| self.view(&self.resources[resource]))
+    /// One key, if this sidecar knows it, with at most `of_each` holders and waiters.
+    pub fn look(&self, key: &Key, of_each: usize) -> Option<KeyView> {
+        self.resource_of(key).map(|resource| self.view(&self.resources[resource], of_each))
+    }
+
+    /// Who is in the way of those who wait for a key, as far as it is known here: the first of its holders, or else a sidecar. Unlike
+    /// [`Engine::look`] it looks at nobody who waits.
+    pub fn in_the_way(&self, key: &Key) -> (Option<HolderView>, Option<Incarnation>) {
+        let Some(resource) = self.resource_of(key).map(|resource| &self.resources[resource]) else {
+            return (None, None);
+        };
+        let first = resource.live.iter().min_by_key(|&lease| self.leases[lease].fence);
+        let asked = resource.ask.as_ref().and_then(|ask| ask.queued);
+        (first.map(|lease| self.view_lease(lease)), asked.and_then(|queued| queued.holder))
     }
 
     /// A timed lease as it stands, for whoever bears its secret and has the uid it was granted to (S4).
@@ -174,14 +189,17 @@ impl Engine {
         self.waiters.iter().map(|(_, waiter)| waiter.since).min()
     }
 
-    fn view(&self, resource: &Resource) -> KeyView {
-        let mut holders: Vec<HolderView> = resource.live.iter().map(|lease| self.view_lease(lease)).collect();
-        holders.sort_by_key(|holder| holder.fence);
+    fn view(&self, resource: &Resource, of_each: usize) -> KeyView {
+        let mut holders: Vec<usize> = resource.live.iter().collect();
+        holders.sort_unstable_by_key(|&lease| self.leases[lease].fence);
+        let waiters = resource.queue.iter().take(of_each);
         KeyView {
             key: resource.key.clone(),
             limit: resource.limit,
-            holders,
-            waiters: resource.queue.iter().map(|waiter| self.view_waiter(waiter)).collect(),
+            holders: holders.iter().take(of_each).map(|&lease| self.view_lease(lease)).collect(),
+            holders_left_out: holders.len().saturating_sub(of_each),
+            waiters: waiters.map(|waiter| self.view_waiter(waiter)).collect(),
+            waiters_left_out: resource.queue.len().saturating_sub(of_each),
             cooling: resource.cooling(),
             tenure: resource.tenure.as_ref().map(|tenure| TenureView {
                 id: AskId { incarnation: self.config.incarnation, seq: tenure.seq },

@@ -8,7 +8,7 @@ use sidelock_engine::{
     SessionOpened, WHOLE,
 };
 use std::time::{Duration, Instant};
-use world::{SESSION, World, acquire, granted};
+use world::{SESSION, World, acquire, granted, key};
 
 /// Members of a crowd.
 const CROWD: u64 = 40_000;
@@ -89,6 +89,38 @@ fn a_try_does_not_walk_those_who_wait() {
         }
     });
     assert_eq!(world.replies.len(), 2_000);
+    assert!(took < MOMENT, "{took:?}");
+}
+
+/// Policies are asked about each of those who come, each of those who wait asks why, and the log names who is in the way.
+#[test]
+fn who_looks_at_a_crowd_does_not_walk_it() {
+    let mut world = World::new(crowded());
+    hold(&mut world, Acquire { owner: None, ..acquire(0, "k") }, WHOLE);
+    for number in 1..CROWD {
+        world.input(Input::Acquire(Acquire { owner: None, ..acquire(number, "k") }));
+    }
+    world.now = world.now + Duration::from_secs(1);
+    let asking = SessionId(2);
+    world.input(Input::SessionOpened(SessionOpened {
+        session: asking,
+        uid: 1,
+        app: "test".into(),
+        ping_within: None,
+        owners_by_uid: false,
+    }));
+    let (now, key) = (world.now, key("k"));
+    let took = took(|| {
+        for _ in 0..10_000 {
+            let load = world.engine.circumstances(now, asking, None, [&key]).expect("it is open").load;
+            assert_eq!((u64::from(load.waiters), load.oldest_wait), (CROWD - 1, Duration::from_secs(1)));
+            assert!(world.engine.in_the_way(&key).0.is_some());
+        }
+        for _ in 0..1_000 {
+            let view = world.engine.look(&key, 16).expect("it is known");
+            assert_eq!((view.waiters.len() + view.waiters_left_out) as u64, CROWD - 1);
+        }
+    });
     assert!(took < MOMENT, "{took:?}");
 }
 

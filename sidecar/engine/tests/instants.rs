@@ -4,8 +4,8 @@ mod world;
 
 use sidelock_engine::store::{Call, Op, Outcome, Push, Queued, Reply as Answer, Success};
 use sidelock_engine::{
-    Acquire, Align, AskId, Change, Config, Incarnation, Input, LeaseName, LeaseSecret, LostReason, Mode,
-    NewMode, Refusal, Release, Reply, RequestId, Space, StoreTime, Time, WHOLE, Window,
+    Acquire, Align, AskId, Change, Config, Finish, Incarnation, Input, LeaseName, LeaseSecret, LostReason,
+    Mode, NewMode, Refusal, Release, Reply, RequestId, Space, StoreTime, Time, WHOLE, Window,
 };
 use std::time::Duration;
 use world::{SESSION, World, acquire, granted, key};
@@ -69,6 +69,35 @@ fn a_window_that_may_be_over_answers_nobody_who_came_later() {
         world.now = sent + answered_after;
         assert_eq!(done(&mut world, &ask, at, at, at + PER), answered, "after {answered_after:?}");
     }
+}
+
+/// A turn was granted a moment after midnight. While its body ran our clock fell behind the store's, or an answer travelled for
+/// long: the day that it counts for is the one in which it was granted.
+#[test]
+fn a_turn_counts_for_the_window_in_which_it_was_granted() {
+    let mut world = fleet();
+    let day = Duration::from_secs(86_400);
+    let window = Window { per: day, align: Align::Utc };
+    world.input(Input::Acquire(Acquire { once: Some(Box::new(window)), ..enter(1) }));
+    let ask = ask_of(&mut world);
+    let granted_at = world.store_time();
+    world.answer(&ask, granted(WHOLE));
+    for _ in 0..3 {
+        world.now = world.now + Duration::from_secs(3);
+        world.input(Input::Tick);
+        while let Some(call) = world.calls.pop_front() {
+            let at = StoreTime(world.store_time().0 - 200_000);
+            let reply = Answer::Renewed { remaining: Duration::from_secs(10), range: None, contended: false };
+            world.input(Input::Store { call: call.id, outcome: Outcome::Applied { at, reply } });
+        }
+    }
+    let (session, request, lease) = (SESSION, RequestId(2), LeaseName::Session(RequestId(1)));
+    world.input(Input::Finish(Finish { session, request, lease, result: b"r"[..].into() }));
+    let finish = world.calls.iter().find_map(|call| match &call.op {
+        Op::Finish(finish) => Some(finish),
+        _ => None,
+    });
+    assert_eq!(finish.expect("the store is told").granted_at, granted_at);
 }
 
 /// Who waited when the ask was sent has its answer while the window is open at the store; at its end only who waited before the

@@ -179,7 +179,9 @@ async fn grant_several(
     wish: &Wish,
 ) -> Result<Vec<(LeaseSecret, Lease)>, ProblemDocument> {
     let life = Life::Timed { ttl: wish.ttl.map_or(TTL_DEFAULT, |ttl| ttl.0) };
-    let wait = keys.iter().map(|key| admit_wait(caller, key.as_bytes(), wish.wait));
+    // Of more the gate says that they are too many; until then each would be compared with all classes.
+    let most = caller.door.gate.rules().limits.keys_per_request_max;
+    let wait = keys.iter().take(most as usize).map(|key| admit_wait(caller, key.as_bytes(), wish.wait));
     let wait = wait.collect::<Result<Vec<_>, _>>()?.into_iter().min().unwrap_or_default();
     let call = caller.call();
     let mut first = wish.request(keys[0].as_bytes(), wait, life, false);
@@ -205,7 +207,7 @@ pub(crate) fn granted(caller: &Caller, grant: &Grant) -> Result<(LeaseSecret, Le
 pub(crate) async fn streamed(caller: &Caller, key: &[u8], wish: &Wish) -> Result<Answer, ProblemDocument> {
     let life = Life::Session { ttl: wish.ttl.map(|ttl| ttl.0) };
     let call = ask(caller, key, wish, life, true)?;
-    stream::begin(caller, call).await
+    stream::begin(caller, call, wish.per.is_some()).await
 }
 
 pub(super) fn ask(

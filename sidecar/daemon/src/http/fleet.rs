@@ -7,7 +7,7 @@ use super::call::Caller;
 use super::parties::{Said, permits};
 use super::problem::ProblemDocument;
 use super::response::{Answer, json};
-use super::views::{KeyState, Listing};
+use super::views::{KeyState, Listing, SHOWN_MAX};
 use crate::clock::boottime;
 use crate::elsewhere::elsewhere;
 use crate::problem::Problem;
@@ -132,7 +132,7 @@ pub(crate) async fn list(caller: &Caller, prefix: &str) -> Result<Answer, Proble
     let door = &caller.door;
     let _question = door.fleet.begin()?;
     let listed = door.handle.list_fleet(prefix).await;
-    let views = door.handle.list(prefix, KEYS_LISTED_MAX + 1).await;
+    let views = door.handle.list(prefix, KEYS_LISTED_MAX + 1, SHOWN_MAX).await;
     let views = views.ok_or_else(ProblemDocument::shutting_down)?;
     let listing = match listed {
         Some(Ok(listing)) => listing,
@@ -208,7 +208,7 @@ impl FleetKey {
 
 /// How many wait, as far as it is known.
 fn waiting(survey: &Survey, key: &Key, view: Option<&KeyView>) -> u64 {
-    let here = view.map_or(0, |view| view.waiters.len() as u64);
+    let here = view.map_or(0, |view| (view.waiters.len() + view.waiters_left_out) as u64);
     let there = elsewhere(survey, key).into_iter().map(|other| match other.said {
         Some(stand) => stand.waiters.len() as u64 + u64::from(stand.waiters_left_out),
         None => u64::from(other.entry.is_some()),

@@ -15,7 +15,7 @@ use crate::reply::unix_ms;
 use hyper::StatusCode;
 use serde::{Deserialize, Serialize};
 use sidelock_engine::store::Success;
-use sidelock_engine::{LeaseSecret, Reply};
+use sidelock_engine::{LeaseSecret, Reply, Space};
 use sidelock_wire::{Align, LeaseName, Life, Scope, Window};
 use std::collections::BTreeMap;
 use utoipa::ToSchema;
@@ -139,7 +139,16 @@ pub(crate) async fn enter(
     repeats: Option<repeat::Ticket>,
 ) -> Result<Answer, ProblemDocument> {
     let turn = match repeats {
-        Some(ticket) => repeat::once(caller, ticket, || turn(caller, key, wish)).await,
+        Some(ticket) => {
+            let repeated = repeat::once(caller, ticket, || turn(caller, key, wish)).await;
+            match repeated {
+                // It was had before and is over; where it succeeded, that is the answer to who asks again.
+                Err(NoTurn::Problem(problem)) => {
+                    Err(left(caller, key).await?.map_or(NoTurn::Problem(problem), NoTurn::Done))
+                }
+                other => other,
+            }
+        }
         None => turn(caller, key, wish).await.map(|(_, lease)| lease),
     };
     let once = match turn {
@@ -153,6 +162,12 @@ pub(crate) async fn enter(
         },
     };
     Ok(json(StatusCode::OK, &once))
+}
+
+/// What somebody's turn left, as far as it is known here.
+async fn left(caller: &Caller, key: &[u8]) -> Result<Option<Success>, ProblemDocument> {
+    let key = caller.door.gate.key(key)?.in_space(Space::Once);
+    caller.door.handle.done(key).await.ok_or_else(ProblemDocument::shutting_down)
 }
 
 async fn turn(caller: &Caller, key: &[u8], wish: &Wish) -> Result<(LeaseSecret, Lease), NoTurn> {

@@ -212,7 +212,7 @@ const ROWS: &[Row] = &[
     Row { method: HttpMethod::Post, path: "/v1/once/{key}", id: "enterOnce", summary: "The turn of a key that is done once per window, or what another turn left.",
         parameters: &[KEY, SCOPE, IDEMPOTENCY], body: Some("OnceBody"), status: 200, content: &[(JSON, Some("Once"))], codes: ACQUIRE_CODES },
     Row { method: HttpMethod::Put, path: "/v1/leases/{id}/result", id: "finishTurn", summary: "The turn succeeded; the body, whatever it is, is its result.",
-        parameters: &[ID], body: None, status: 200, content: &[(JSON, Some("Finished"))], codes: FINISH_CODES },
+        parameters: &[ID], body: Some(VALUE), status: 200, content: &[(JSON, Some("Finished"))], codes: FINISH_CODES },
     Row { method: HttpMethod::Get, path: "/v1/leases/{id}", id: "lookAtLease", summary: "A timed lease as it stands.",
         parameters: &[ID], body: None, status: 200, content: &[(JSON, Some("Lease"))], codes: LEASE_CODES },
     Row { method: HttpMethod::Put, path: "/v1/leases/{id}", id: "renewLease", summary: "Let a timed lease live for so long from now.",

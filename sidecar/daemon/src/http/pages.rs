@@ -6,7 +6,7 @@ use super::call::Caller;
 use super::path::{Probe, Query};
 use super::problem::ProblemDocument;
 use super::response::{Answer, json, with_type};
-use super::views::{KeyLook, LIST_MAX, Listing};
+use super::views::{KeyLook, LIST_MAX, Listing, SHOWN_MAX};
 use super::{Door, fleet};
 use crate::clock::boottime;
 use crate::health;
@@ -55,8 +55,8 @@ pub(crate) async fn list(caller: &Caller, query: &Query) -> Result<Answer, Probl
         Some("1") => return fleet::list(caller, prefix).await,
         Some(_) => return Err(ProblemDocument::bad_field("fleet", "is 1, or left out")),
     }
-    let views =
-        caller.door.handle.list(prefix, LIST_MAX + 1).await.ok_or_else(ProblemDocument::shutting_down)?;
+    let views = caller.door.handle.list(prefix, LIST_MAX + 1, SHOWN_MAX).await;
+    let views = views.ok_or_else(ProblemDocument::shutting_down)?;
     let me = caller.door.gate.place().incarnation;
     Ok(json(StatusCode::OK, &Listing::new(me, views, boottime())))
 }
@@ -67,7 +67,7 @@ pub(crate) async fn look(caller: &Caller, key: &[u8], query: &Query) -> Result<A
     let handle = &caller.door.handle;
     let survey =
         handle.survey(Around::Alone(key.clone())).await.ok_or_else(ProblemDocument::shutting_down)?;
-    let view = handle.look(&key).await.ok_or_else(ProblemDocument::shutting_down)?;
+    let view = handle.look(&key, SHOWN_MAX).await.ok_or_else(ProblemDocument::shutting_down)?;
     let scope = caller.door.gate.place().scope;
     let rulings = handle.policies().rulings(&key);
     Ok(json(StatusCode::OK, &KeyLook::new(&key, view, &survey, scope).with_rulings(rulings)))

@@ -76,7 +76,13 @@ async fn serve(caller: &Caller, request: Request<Incoming>) -> Result<Answer, Pr
         Resource::Lock(key) => pages::look(caller, &key, &query).await,
         Resource::Locks => pages::list(caller, &query).await,
         Resource::Lease(id) if head.method == Method::PUT => lease::renew(caller, id, &bytes).await,
-        Resource::Lease(id) if head.method == Method::POST => lease::change(caller, id, &bytes).await,
+        Resource::Lease(id) if head.method == Method::POST => {
+            if head.headers.contains_key(IDEMPOTENCY_KEY) {
+                let what = "is for acquires; an upgrade whose answer was lost ends with its ttl";
+                return Err(ProblemDocument::bad_field(IDEMPOTENCY_KEY, what));
+            }
+            lease::change(caller, id, &bytes).await
+        }
         Resource::Lease(id) if head.method == Method::DELETE => lease::release(caller, id).await,
         Resource::Lease(id) => lease::look(caller, id).await,
         Resource::Register(key) => {
@@ -156,8 +162,12 @@ fn required_scope(headers: &HeaderMap) -> Result<Option<Scope>, ProblemDocument>
     scope.map(Some).ok_or_else(|| ProblemDocument::bad_field(NAME, "process, host and fleet are allowed"))
 }
 
-/// A header's value as text.
+/// A header's value as text. One that is said twice is none: whichever was taken, a demand might go unseen.
 pub(crate) fn text<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, ProblemDocument> {
-    let value = headers.get(name).map(|value| value.to_str());
+    let mut values = headers.get_all(name).iter();
+    let value = values.next().map(|value| value.to_str());
+    if values.next().is_some() {
+        return Err(ProblemDocument::bad_field(name, "is there twice"));
+    }
     value.transpose().map_err(|_| ProblemDocument::bad_field(name, "is not plain ASCII text"))
 }

@@ -11,6 +11,8 @@ use crate::outlet::Told;
 use crate::reply;
 use serde::Serialize;
 use sidelock_engine::{Grant, Notice, Reply, RequestId, Time};
+use std::future::pending;
+use tokio::time::sleep;
 use utoipa::ToSchema;
 
 /// One line of the answer.
@@ -45,7 +47,8 @@ pub(crate) enum StreamEvent {
 }
 
 /// Waits for the first thing to tell: a refusal is still an answer of its own, with its own status.
-pub(crate) async fn begin(caller: &Caller, call: Call) -> Result<Answer, ProblemDocument> {
+/// `is_rate`: its units come back by the clock, and then it is over without a word.
+pub(crate) async fn begin(caller: &Caller, call: Call, is_rate: bool) -> Result<Answer, ProblemDocument> {
     let first = loop {
         match call.next().await.ok_or_else(ProblemDocument::shutting_down)? {
             Told::Reply { reply: Reply::Refused(refusal), .. } => return Err(reply::problem(&refusal).into()),
@@ -54,13 +57,13 @@ pub(crate) async fn begin(caller: &Caller, call: Call) -> Result<Answer, Problem
         }
     };
     let (writer, answer) = stream("application/x-ndjson");
-    tokio::task::spawn_local(tell(caller.clone(), call, writer, first));
+    tokio::task::spawn_local(tell(caller.clone(), call, writer, first, is_rate));
     Ok(answer)
 }
 
 /// Tells until the lease or the connection is gone. Whichever side hung up decides what becomes of the lease (P6).
-async fn tell(caller: Caller, call: Call, writer: Writer, first: Told) {
-    let mut story = Story { caller: &caller, granted: None };
+async fn tell(caller: Caller, call: Call, writer: Writer, first: Told, is_rate: bool) {
+    let mut story = Story { caller: &caller, is_rate, granted: None };
     let told = story.write(&writer, first).await;
     let ended = match told {
         Ok(false) => go_on(&mut story, &call, &writer).await,
@@ -77,7 +80,7 @@ async fn tell(caller: Caller, call: Call, writer: Writer, first: Told) {
 
 /// How a story ends.
 enum Ended {
-    /// The last line was written.
+    /// The last line was written, or there is no more to tell.
     Told,
     /// The connection is gone.
     Gone,
@@ -88,8 +91,10 @@ enum Ended {
 async fn go_on(story: &mut Story<'_>, call: &Call, writer: &Writer) -> Ended {
     loop {
         let told = tokio::select! {
+            biased;
             told = call.next() => told,
             () = writer.gone() => return Ended::Gone,
+            () = story.over() => return Ended::Told,
         };
         let Some(told) = told else { return Ended::CutOff };
         match story.write(writer, told).await {
@@ -103,6 +108,7 @@ async fn go_on(story: &mut Story<'_>, call: &Call, writer: &Writer) -> Ended {
 /// What has been told so far.
 struct Story<'a> {
     caller: &'a Caller,
+    is_rate: bool,
     granted: Option<Bounds>,
 }
 
@@ -113,6 +119,14 @@ struct Bounds {
 }
 
 impl Story<'_> {
+    /// Until there is nothing to come.
+    async fn over(&self) {
+        match &self.granted {
+            Some(Bounds { cap, .. }) if self.is_rate => sleep(cap.since(boottime())).await,
+            _ => pending().await,
+        }
+    }
+
     /// Writes what is told, if it is for the reader; true after the last line.
     async fn write(&mut self, writer: &Writer, told: Told) -> Result<bool, Gone> {
         let Some(event) = self.event(told) else { return Ok(false) };

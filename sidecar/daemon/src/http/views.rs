@@ -9,7 +9,6 @@ use crate::clock::boottime;
 use crate::elsewhere::{Elsewhere, elsewhere};
 use crate::rulings::Ruling;
 use serde::Serialize;
-use sidelock_engine::stand::Stand;
 use sidelock_engine::survey::Survey;
 use sidelock_engine::view::{AskView, KeyView, TenureView};
 use sidelock_engine::{Incarnation, Key, Time, WHOLE};
@@ -18,6 +17,9 @@ use utoipa::ToSchema;
 
 /// Keys of one listing at most. More are cut, and the answer says so.
 pub(crate) const LIST_MAX: usize = 1000;
+/// Holders of a key that are shown of this sidecar's at most, and waiters: nobody reads a crowd, and all of those who wait may
+/// look at the same time. The rest is counted.
+pub(crate) const SHOWN_MAX: usize = 128;
 
 /// What `GET /v1/locks` answers.
 #[derive(Serialize, ToSchema)]
@@ -38,10 +40,6 @@ pub(crate) struct KeyLook {
     sidecar: String,
     /// Sidecars that keep it for their next request. Nobody holds it there, and each gives way to others at once.
     kept_by: Vec<String>,
-    /// Holders that there are at other sidecars besides.
-    holders_left_out: u64,
-    /// Waiters that there are at other sidecars besides.
-    waiters_left_out: u64,
     /// The store is away: what other sidecars have of the key is not known, and nobody of theirs is shown.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     store_away: bool,
@@ -61,8 +59,12 @@ pub(crate) struct KeyState {
     limit: Option<u32>,
     /// Live leases, oldest first.
     holders: Vec<Holder>,
+    /// Holders that there are besides.
+    holders_left_out: u64,
     /// Those who wait, in the order of grant.
     queue: Vec<Waiter>,
+    /// Waiters that there are besides.
+    waiters_left_out: u64,
     /// Units of a rate that nobody holds and that are not free yet.
     #[serde(skip_serializing_if = "Option::is_none")]
     cooling: Option<Cooling>,
@@ -129,18 +131,7 @@ impl KeyLook {
                 Scope::Host | Scope::Process => Place::Here,
             },
         );
-        let left_out = |count: fn(&Stand) -> u32| {
-            others.iter().filter_map(|other| other.said).map(|stand| u64::from(count(stand))).sum()
-        };
-        KeyLook {
-            state,
-            sidecar: mine,
-            kept_by,
-            holders_left_out: left_out(|stand| stand.holders_left_out),
-            waiters_left_out: left_out(|stand| stand.waiters_left_out),
-            store_away,
-            policies: Vec::new(),
-        }
+        KeyLook { state, sidecar: mine, kept_by, store_away, policies: Vec::new() }
     }
 
     /// With what policies did to requests for it.
@@ -157,6 +148,8 @@ impl KeyState {
         let mut state = KeyState {
             limit: (view.limit != WHOLE).then_some(view.limit),
             holders: view.holders.into_iter().map(|holder| Holder::here(me, holder, now)).collect(),
+            holders_left_out: view.holders_left_out as u64,
+            waiters_left_out: view.waiters_left_out as u64,
             queue: view.waiters.into_iter().map(|waiter| Waiter::here(me, waiter, now)).collect(),
             cooling: view.cooling.map(|cooling| Cooling::here(cooling, now)),
             tenure: view.tenure.map(|tenure| Tenure::new(&tenure, now)),
@@ -174,7 +167,9 @@ impl KeyState {
             space: key.space().name(),
             limit: None,
             holders: Vec::new(),
+            holders_left_out: 0,
             queue: Vec::new(),
+            waiters_left_out: 0,
             cooling: None,
             tenure: None,
             ask: None,
@@ -188,6 +183,8 @@ impl KeyState {
         self.holders.extend(held);
         let waits = other.waiters().into_iter().map(|waits| Waiter::there(other.sidecar, waits, survey.at));
         self.queue.extend(waits);
+        self.holders_left_out += other.said.map_or(0, |stand| stand.holders_left_out.into());
+        self.waiters_left_out += other.said.map_or(0, |stand| stand.waiters_left_out.into());
         let there = other.said.and_then(|stand| stand.cooling);
         let there = there.map(|cooling| Cooling::there(cooling, survey.at));
         self.cooling = match (self.cooling, there) {
@@ -232,14 +229,14 @@ enum Place<'a> {
 
 /// One sentence for the person who waits. A retained tenure is no holder (P10).
 fn why(state: &KeyState, place: &Place<'_>) -> String {
-    let waiting = match state.queue.len() {
+    let waiting = match state.queue.len() as u64 + state.waiters_left_out {
         0 => String::new(),
         1 => "; one waits".to_owned(),
         n => format!("; {n} wait"),
     };
     let known = state.holders.iter().find(|holder| holder.who.known);
     if let Some(first) = known.or(state.holders.first()) {
-        let others = match state.holders.len() - 1 {
+        let others = match state.holders.len() as u64 - 1 + state.holders_left_out {
             0 => String::new(),
             n => format!(" and {n} more"),
         };
@@ -320,7 +317,9 @@ mod tests {
             key: Key::new("orders/42").expect("is a key"),
             limit: WHOLE,
             holders: Vec::new(),
+            holders_left_out: 0,
             waiters: Vec::new(),
+            waiters_left_out: 0,
             cooling: None,
             tenure: None,
             ask: None,
@@ -352,6 +351,15 @@ mod tests {
         assert_eq!(json["holders"][0]["expires_in"], 6.0);
         assert_eq!(json["limit"], serde_json::Value::Null);
         assert_eq!(json["why"], "held (exclusive) by billing (uid 1000) for 4.0 s");
+    }
+
+    #[test]
+    fn a_crowd_is_counted_where_it_is_not_shown() {
+        let view = KeyView { holders_left_out: 7, waiters_left_out: 9, ..held() };
+        let json = serde_json::to_value(KeyState::new(ME, view, Time::ZERO)).expect("is plain data");
+        assert_eq!((&json["holders_left_out"], &json["waiters_left_out"]), (&7.into(), &9.into()));
+        let why = json["why"].as_str().expect("a sentence");
+        assert!(why.contains("and 7 more") && why.ends_with("; 9 wait"), "{why}");
     }
 
     #[test]

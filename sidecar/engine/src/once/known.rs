@@ -30,6 +30,11 @@ struct Entry {
 }
 
 impl Known {
+    /// The same, for who only looks.
+    pub(crate) fn peek(&self, now: Time, key: &Key) -> Option<&Success> {
+        self.by_key.get(key).filter(|entry| now < entry.until).map(|entry| &entry.success)
+    }
+
     pub(crate) fn get(&mut self, now: Time, key: &Key) -> Option<Success> {
         match self.by_key.get(key)? {
             entry if now < entry.until => Some(entry.success.clone()),

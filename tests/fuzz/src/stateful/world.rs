@@ -398,7 +398,7 @@ impl<'a> World<'a> {
     /// What the engines themselves say must make sense, too.
     pub(super) fn look(&self) {
         for sidecar in &self.sidecars {
-            for key in sidecar.engine.list("", usize::MAX) {
+            for key in sidecar.engine.list("", usize::MAX, usize::MAX) {
                 let held: u64 = key.holders.iter().map(|holder| u64::from(holder.mode.units())).sum();
                 assert!(held <= u64::from(key.limit), "{key:?}");
                 assert!(key.waiters.len() <= WAITERS_PER_KEY_MAX as usize, "{key:?}");
@@ -434,7 +434,7 @@ impl<'a> World<'a> {
                 + counts.tenures
                 + counts.calls
                 + counts.sessions;
-            assert_eq!(left, 0, "{counts:?} {:#?}", sidecar.engine.list("", usize::MAX));
+            assert_eq!(left, 0, "{counts:?} {:#?}", sidecar.engine.list("", usize::MAX, usize::MAX));
         }
     }
 }

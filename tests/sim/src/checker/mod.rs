@@ -16,6 +16,7 @@ mod fleet;
 mod knot;
 mod group;
 mod once;
+mod kept;
 mod line;
 mod forced;
 mod order;
@@ -100,6 +101,8 @@ pub enum Rule {
     Wake,
     /// L1, L3, S8: a key that nobody holds is granted in time to one who waits.
     Idle,
+    /// S8: nobody loses a lease without a reason.
+    Kept,
     /// P19: those whose lease an operator took hear that it was forced, and nobody else does.
     Forced,
     /// P18: one success per window, and nobody is granted a turn inside it.
@@ -207,6 +210,7 @@ pub fn judge(history: &History) -> Judgement {
         rates.see(record.at, &record.event, &book, bounds, &mut found);
         fences.see(record.at, &record.event, &book, bounds, &mut found);
         forced.see(record.at, &record.event, &book, bounds, &mut found);
+        kept::see(record.at, &record.event, &book, bounds, &mut found);
         once.see(record.at, &record.event, &book, bounds, &mut found);
         truth.see(record.at, &record.event, &book, bounds, &mut found);
         registers.see(record.at, &record.event, &book, bounds, &mut found);

@@ -19,7 +19,7 @@ impl World {
             let (Op::Ask(ask), Some(engine), true) = (&call.op, &self.hosts[host].engine, got) else {
                 continue;
             };
-            let view = engine.look(key);
+            let view = engine.look(key, usize::MAX);
             let asks_or_has = |view: &KeyView| {
                 view.ask.as_ref().is_some_and(|mine| mine.id == ask.id)
                     || view.tenure.as_ref().is_some_and(|mine| mine.id == ask.id)

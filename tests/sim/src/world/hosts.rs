@@ -23,6 +23,8 @@ pub(crate) struct Host {
     pub(crate) engine: Option<Engine>,
     /// Number of the running, or last, incarnation.
     pub(crate) sidecar: u32,
+    /// Those before it: their clients are on this host still.
+    pub(crate) earlier: Vec<u32>,
     pub(crate) link: Link,
     pub(crate) draining: bool,
     /// Stopped: what arrives waits here.
@@ -59,6 +61,7 @@ impl Host {
             clock: HostClock::new(dice),
             engine: None,
             sidecar: u32::MAX,
+            earlier: Vec::new(),
             link: Link::default(),
             draining: false,
             stopped: false,
@@ -98,8 +101,12 @@ impl World {
         if let Some(terms) = self.plan.strict {
             config.tenure_ttl_max = terms.longest;
         }
+        if self.plan.alone {
+            config.contact_every = None;
+        }
         config.mutant = self.mutant;
         let running = &mut self.hosts[host];
+        running.earlier.extend(Some(running.sidecar).filter(|&earlier| earlier != u32::MAX));
         running.engine = Some(Engine::new(config));
         running.sidecar = sidecar;
         running.draining = false;

@@ -416,7 +416,8 @@ impl World {
 
     fn notice_renewal(&mut self, host: usize, key: usize) {
         let now = self.boottime(host);
-        let view = self.hosts[host].engine.as_ref().and_then(|engine| engine.look(&self.keys[key]));
+        let view =
+            self.hosts[host].engine.as_ref().and_then(|engine| engine.look(&self.keys[key], usize::MAX));
         if view.is_some_and(|view| view.tenure.is_none_or(|tenure| tenure.deadline <= now)) {
             self.rare.saw(Kind::RenewalAfterDeadline);
         }

@@ -53,6 +53,12 @@ impl KeyKind {
         }
     }
 
+    fn forget_rate(&mut self) {
+        if let KeyKind::Semaphore { per, .. } = self {
+            *per = None;
+        }
+    }
+
     /// The space of such a key.
     pub(crate) fn space(self) -> Space {
         match self {
@@ -141,6 +147,8 @@ pub(crate) enum Trouble {
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
     pub(crate) hosts: usize,
+    /// The store serves one sidecar and no other, as the one inside a sidecar does.
+    pub(crate) alone: bool,
     pub(crate) clients: usize,
     pub(crate) keys: Vec<KeyKind>,
     pub(crate) habits: Habits,
@@ -168,10 +176,16 @@ pub(crate) struct Plan {
 
 impl Plan {
     pub(crate) fn draw(dice: &mut Dice) -> Plan {
-        let hosts = dice.one_of(&[2, 2, 2, 3, 3, 4, 5]);
+        let hosts = dice.one_of(&[1, 2, 2, 2, 3, 3, 4, 5]);
+        let alone = hosts == 1;
         let clients = hosts * dice.one_of(&[2, 2, 3, 3, 4, 6, 8]);
         let count = dice.one_of(&[1, 1, 2, 2, 3, 4, 6, 8]);
-        let keys = (0..count).map(|_| key(dice, PERS / u32::try_from(clients).expect("few"))).collect();
+        let mut keys: Vec<KeyKind> =
+            (0..count).map(|_| key(dice, PERS / u32::try_from(clients).expect("few"))).collect();
+        if alone {
+            // Rates are counted by one clock there, and here the store has its own.
+            keys.iter_mut().for_each(KeyKind::forget_rate);
+        }
         let habits = habits(dice, clients);
         let slow = dice.chance(0.2);
         let one_way = match slow {
@@ -182,6 +196,7 @@ impl Plan {
         let push_faults = dice.chance(0.6);
         let mut plan = Plan {
             hosts,
+            alone,
             clients,
             keys,
             habits,

@@ -68,6 +68,7 @@ impl Plan {
         let calm = dice.chance(0.5);
         let mut plan = Plan {
             hosts,
+            alone: false,
             clients,
             keys,
             habits: habits(dice),

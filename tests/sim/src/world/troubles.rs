@@ -108,7 +108,9 @@ impl World {
             return;
         }
         let span = self.dice.span(Duration::from_millis(1100), Duration::from_secs(12));
-        self.log.record(Event::Froze { sidecar });
+        for sidecar in self.hosts[host].earlier.iter().copied().chain([sidecar]) {
+            self.log.record(Event::Froze { sidecar });
+        }
         self.host_stops(host, span);
         self.disturb(host, span + Duration::from_secs(1));
         self.hosts[host].frozen_since = Some(self.now);

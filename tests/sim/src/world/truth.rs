@@ -154,7 +154,7 @@ impl World {
         };
         let last = last.max(servers.reserved(number, id).unwrap_or_default());
         let engines = self.hosts.iter().filter(|host| host.sidecar == sidecar);
-        let mut views = engines.filter_map(|host| host.engine.as_ref()?.look(&self.keys[key]));
+        let mut views = engines.filter_map(|host| host.engine.as_ref()?.look(&self.keys[key], usize::MAX));
         let has_grown = views.any(|view| view.tenure.is_some_and(|tenure| tenure.id.seq > id.seq));
         if !has_grown {
             self.log.record(Event::Forced { sidecar, key: number, last });

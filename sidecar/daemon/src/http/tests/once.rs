@@ -137,6 +137,9 @@ fn a_repeated_request_has_the_same_turn() {
         let post = || rig.ask_as(super::SOMEBODY, "POST", "/v1/once/k", &["Idempotency-Key: a"], DAY);
         let turn = post().await.json();
         assert_eq!(post().await.json()["lease"]["lease"], turn["lease"]["lease"]);
+        rig.ask("PUT", &result_of(&turn), "paid").await;
+        let again = post().await.json();
+        assert_eq!((&again["won"], &again["result_base64"]), (&false.into(), &"cGFpZA==".into()));
         let done = rig.post("/v1/once/other", DAY).await.json();
         rig.ask("PUT", &result_of(&done), "x").await;
         let other =

@@ -95,5 +95,9 @@ fn a_name_has_limits_and_none_belongs_to_a_stream() {
         let long = format!("Idempotency-Key: {}", "n".repeat(256));
         rig.ask_as(SOMEBODY, "POST", "/v1/locks/k", &[&long], "").await.is_refused(400, "bad_request");
         repeat(&rig, "/v1/locks/k?stream=1", "").await.is_refused(400, "bad_request");
+        let lease = rig.lock("k", r#"{"mode":"shared"}"#).await;
+        repeat(&rig, &super::path_of(&lease), r#"{"mode":"exclusive"}"#).await.is_refused(400, "bad_request");
+        let twice = [NAME, "idempotency-key: another"];
+        rig.ask_as(SOMEBODY, "POST", "/v1/locks/l", &twice, "").await.is_refused(400, "bad_request");
     });
 }

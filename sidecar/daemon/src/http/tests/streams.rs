@@ -76,6 +76,17 @@ fn a_lost_lease_is_told_and_ends_the_stream_but_not_the_connection() {
     });
 }
 
+/// Its units come back by the clock, without a word.
+#[test]
+fn a_stream_about_permits_of_a_rate_ends_when_their_time_is_over() {
+    with_sidecar(|rig| async move {
+        let body = r#"{"limit":10,"per":"100ms"}"#;
+        let mut story = Lines::of(rig.begin("POST", "/v1/semaphores/api?stream=1", body).await);
+        story.expect("granted").await;
+        assert_eq!(story.event().await, None);
+    });
+}
+
 #[test]
 fn a_held_lease_is_extended_and_says_until_when() {
     let mut config = Config::default();
