@@ -3,7 +3,7 @@
 //! Owns the caps on memory, tables, log lines and an observer's output, the time that a call may take, and the host's
 //! functions. Must not know chains.
 
-use crate::bindings::{observer, policy};
+use crate::bindings::{host, sink};
 use crate::fault::Fault;
 use crate::model::Level;
 use crate::ticker::TICK;
@@ -186,7 +186,7 @@ impl ResourceLimiter for Inside {
     }
 }
 
-impl policy::sidelock::policy::host::Host for Inside {
+impl host::Host for Inside {
     fn log(&mut self, level: Level, text: String) -> wasmtime::Result<()> {
         if self.lines.len() < LINES_MAX {
             self.lines.push(Line { level, text: one_line(text, LINE_BYTES_MAX) });
@@ -200,7 +200,7 @@ impl policy::sidelock::policy::host::Host for Inside {
     }
 }
 
-impl observer::sidelock::policy::sink::Host for Inside {
+impl sink::Host for Inside {
     fn emit(&mut self, line: String) -> wasmtime::Result<()> {
         let line = one_line(line, EMITTED_BYTES_MAX);
         self.emitted_bytes += line.len() + 1;

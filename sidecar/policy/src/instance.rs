@@ -4,25 +4,28 @@
 //! is never dropped half-way: it returns, traps, or is trapped by the host, and only then its store goes. Must not know
 //! where instances wait, or on which thread they run.
 
-use crate::bindings::World;
+use crate::bindings::{Function, Pre, World};
 use crate::fault::Fault;
 use crate::inside::{Inside, LIFTED_BYTES_MAX, Line, Means, Span, Stop};
 use crate::ticker::Ticker;
+use std::marker::PhantomData;
 use std::sync::Arc;
+use wasmtime::component;
 use wasmtime::{Engine, PoolConcurrencyLimitError, Store, Trap, WasmBacktrace};
 
 /// All that instances are made of.
 pub(crate) struct Mould<W: World> {
     pub(crate) engine: Engine,
     pub(crate) ticker: Ticker,
-    pub(crate) pre: W::Pre,
+    pub(crate) pre: Pre<W>,
     pub(crate) means: Arc<Means>,
 }
 
 /// See the module.
 pub(crate) struct Instance<W> {
     store: Store<Inside>,
-    world: W,
+    guest: component::Instance,
+    world: PhantomData<W>,
 }
 
 /// How a call went, and what it wrote.
@@ -51,10 +54,10 @@ impl<W: World> Instance<W> {
         let mut store = Inside::store(&mould.engine, mould.means.clone());
         let running = mould.ticker.run();
         Inside::begin(&mut store, span);
-        let made = W::instantiate(&mould.pre, &mut store);
+        let made = mould.pre.instantiate(&mut store);
         drop(running);
         match made {
-            Ok(world) => Ok(Instance { store, world }),
+            Ok(guest) => Ok(Instance { store, guest, world: PhantomData }),
             Err(error) => Err(stop(&error, store.data_mut())),
         }
     }
@@ -62,9 +65,8 @@ impl<W: World> Instance<W> {
     /// One that can be asked, and the counters that it wants.
     pub(crate) fn fresh(mould: &Mould<W>, span: Span) -> Result<(Instance<W>, Vec<String>), Stop> {
         let mut instance = Self::bare(mould, span)?;
-        let means = mould.means.clone();
         let running = mould.ticker.run();
-        let taken = instance.world.configure(&mut instance.store, &means.settings);
+        let taken = mould.pre.configure(instance.guest, &mut instance.store, &mould.means.settings);
         drop(running);
         match taken {
             Ok(Ok(counters)) => Ok((instance, counters)),
@@ -74,15 +76,29 @@ impl<W: World> Instance<W> {
     }
 
     /// The one question.
-    pub(crate) fn ask<T>(
-        mut self,
-        ticker: &Ticker,
+    pub(crate) fn ask(
+        self,
+        mould: &Mould<W>,
         span: Span,
-        question: impl FnOnce(&W, &mut Store<Inside>) -> wasmtime::Result<T>,
+        question: <W::Question as Function>::Params<'_>,
+    ) -> Asked<<W::Question as Function>::Results> {
+        self.call(mould, span, |guest, store| mould.pre.ask(guest, store, question))
+    }
+
+    /// Or whether the settings are good.
+    pub(crate) fn validate(self, mould: &Mould<W>, span: Span) -> Asked<Result<(), String>> {
+        self.call(mould, span, |guest, store| mould.pre.validate(guest, store, &mould.means.settings))
+    }
+
+    fn call<T>(
+        mut self,
+        mould: &Mould<W>,
+        span: Span,
+        question: impl FnOnce(component::Instance, &mut Store<Inside>) -> wasmtime::Result<T>,
     ) -> Asked<T> {
-        let running = ticker.run();
+        let running = mould.ticker.run();
         Inside::begin(&mut self.store, span);
-        let answer = question(&self.world, &mut self.store);
+        let answer = question(self.guest, &mut self.store);
         drop(running);
         let inside = self.store.data_mut();
         let answer = answer.map_err(|error| stop(&error, inside));

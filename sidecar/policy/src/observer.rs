@@ -3,7 +3,7 @@
 //! Owns an observer's queue and its thread. Nothing ever waits for an observer: what it has no room for is left out, and it
 //! can tell by the numbers of the events. Must not know where events come from.
 
-use crate::bindings::observer as world;
+use crate::bindings::Observer as World;
 use crate::breaker::Breaker;
 use crate::code::Code;
 use crate::host::Host;
@@ -57,8 +57,8 @@ enum Told {
 impl Observer {
     /// Makes `code` ready with these settings, and starts its thread.
     pub(crate) fn new(host: &Host, code: Arc<Code>, settings: Settings) -> Result<Observer, Unfit> {
-        let mut mould = mould(host, &code, &settings, world::ObserverPre::new)?;
-        let (_, measured) = trial::<world::Observer>(&mut mould, MEASURED)?;
+        let mut mould = mould::<World>(host, &code, &settings)?;
+        let (_, measured) = trial(&mut mould, MEASURED)?;
         let counts = Arc::new(Counts::default());
         let (queue, events) = sync_channel(EVENTS_MAX);
         let watch = Watch {
@@ -116,7 +116,7 @@ impl Observer {
 
 /// What the thread has.
 struct Watch {
-    mould: Mould<world::Observer>,
+    mould: Mould<World>,
     settings: Settings,
     counts: Arc<Counts>,
     breaker: Breaker,
@@ -151,10 +151,8 @@ impl Watch {
             return;
         }
         let span = Span::Whole(self.settings.deadline.unwrap_or(DEADLINE_OF_OBSERVER));
-        let asked = match Instance::<world::Observer>::fresh(&self.mould, span) {
-            Ok((instance, _)) => instance.ask(&self.mould.ticker, span, |world, store| {
-                world.sidelock_policy_observation().call_observe(store, batch)
-            }),
+        let asked = match Instance::fresh(&self.mould, span) {
+            Ok((instance, _)) => instance.ask(&self.mould, span, (batch,)),
             Err(stop) => Asked::failed(stop),
         };
         let Asked { answer, mut lines, emitted, .. } = asked;

@@ -3,13 +3,12 @@
 //! Owns the loading, what was measured then, and on which thread a call runs: here, if it is done in a moment; else on the
 //! policy's lane, from its beginning. That is right because a call has no effect but its answer. Must not know chains.
 
-use crate::bindings::World;
-use crate::bindings::policy::{Policy, PolicyPre};
+use crate::bindings::{Policy, Pre, World};
 use crate::code::Code;
 use crate::counters::Wanted;
 use crate::fault::Fault;
 use crate::host::Host;
-use crate::inside::{Inside, Means, Span, Stop};
+use crate::inside::{Means, Span, Stop};
 use crate::instance::{Asked, Instance, Mould};
 use crate::lane::Lane;
 use crate::model::{Decision, Request};
@@ -18,7 +17,6 @@ use crate::settings::{DEADLINE, MEMORY_BYTES, MEMORY_BYTES_MAX, Settings};
 use crate::stock::Stock;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use wasmtime::component::InstancePre;
 
 /// What anything may take while a policy is loaded: nobody waits for that.
 pub(crate) const LOADING: Span = Span::Whole(Duration::from_secs(2));
@@ -94,9 +92,7 @@ impl From<Stop> for Unfit {
 /// settings say, or as such a guest needs. `times` instances are made, to measure one.
 pub(crate) fn trial<W: World>(mould: &mut Mould<W>, times: usize) -> Result<(Vec<Wanted>, Measured), Unfit> {
     let judge = Instance::bare(mould, LOADING)?;
-    let judged =
-        judge.ask(&mould.ticker, LOADING, |world, store| world.validate(store, &mould.means.settings));
-    judged.answer?.map_err(Unfit::Settings)?;
+    judge.validate(mould, LOADING).answer?.map_err(Unfit::Settings)?;
     let mut measured = Measured { fresh: Duration::MAX, memory: 0 };
     let mut wanted = Vec::new();
     for _ in 0..times {
@@ -114,14 +110,9 @@ pub(crate) fn trial<W: World>(mould: &mut Mould<W>, times: usize) -> Result<(Vec
 }
 
 /// What instances of this component with these settings are made of.
-pub(crate) fn mould<W: World>(
-    host: &Host,
-    code: &Code,
-    settings: &Settings,
-    pre: impl FnOnce(InstancePre<Inside>) -> wasmtime::Result<W::Pre>,
-) -> Result<Mould<W>, Unfit> {
+pub(crate) fn mould<W: World>(host: &Host, code: &Code, settings: &Settings) -> Result<Mould<W>, Unfit> {
     let linked = code.linker(host).and_then(|linker| linker.instantiate_pre(&code.component));
-    let pre = linked.and_then(pre).map_err(|error| Unfit::Types(format!("{error:#}")))?;
+    let pre = linked.and_then(Pre::new).map_err(|error| Unfit::Types(format!("{error:#}")))?;
     let Settings { memory, tables, settings, .. } = settings;
     let means = Means {
         memory: memory.unwrap_or(MEMORY_BYTES_MAX),
@@ -136,7 +127,7 @@ pub(crate) fn mould<W: World>(
 impl Plugin {
     /// Makes `code` ready with these settings.
     pub(crate) fn new(host: &Host, code: Arc<Code>, settings: &Settings) -> Result<Plugin, Unfit> {
-        let mut mould = mould(host, &code, settings, PolicyPre::new)?;
+        let mut mould = mould(host, &code, settings)?;
         let (wanted, measured) = trial(&mut mould, MEASURED)?;
         let mould = Arc::new(mould);
         let is_dear = measured.fresh > DEAR;
@@ -200,9 +191,8 @@ impl Plugin {
     }
 
     fn ask(&self, instance: Instance<Policy>, request: &Request, span: Span) -> Asked<Decision> {
-        instance.ask(&self.mould.ticker, span, |world, store| {
-            world.sidelock_policy_admission().call_admit(store, request)
-        })
+        let Asked { answer, lines, emitted, spent } = instance.ask(&self.mould, span, (request,));
+        Asked { answer: answer.map(|(decision,)| decision), lines, emitted, spent }
     }
 
     fn unless_over(&self, asked: Asked<Decision>) -> Option<Asked<Decision>> {

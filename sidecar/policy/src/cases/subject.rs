@@ -7,8 +7,7 @@
 use super::file::{Asked, AskedCounter, AskedLoad, Case, Seen, Suite};
 use super::judge::{Outcome, judge};
 use super::{Span, embedded, value::Moment};
-use crate::bindings::observer::{Observer, ObserverPre};
-use crate::bindings::policy::{Policy, PolicyPre};
+use crate::bindings::{Observer, Policy};
 use crate::code::{Code, NoCode, World};
 use crate::counters::{Counters, Wanted};
 use crate::edits::{self, Bounds};
@@ -56,10 +55,8 @@ impl Subject {
         Zone::named(&settings.timezone).map_err(Unfit::Counters)?;
         let (host, code) = (&self.host, &self.code);
         let (_, measured) = match code.world {
-            World::Policy => trial::<Policy>(&mut mould(host, code, settings, PolicyPre::new)?, MEASURED)?,
-            World::Observer => {
-                trial::<Observer>(&mut mould(host, code, settings, ObserverPre::new)?, MEASURED)?
-            }
+            World::Policy => trial(&mut mould::<Policy>(host, code, settings)?, MEASURED)?,
+            World::Observer => trial(&mut mould::<Observer>(host, code, settings)?, MEASURED)?,
         };
         Ok(Inspection::of_code(settings.name.clone(), &self.code, measured))
     }
@@ -83,15 +80,12 @@ impl Subject {
 
     fn decide(&self, suite: &Suite, case: &Case) -> Result<Outcome, Ended> {
         let settings = settings(suite, case);
-        let mut mould = mould(&self.host, &self.code, &settings, PolicyPre::new).map_err(unfit)?;
-        let (wanted, _) = trial::<Policy>(&mut mould, 1).map_err(unfit)?;
+        let mut mould = mould::<Policy>(&self.host, &self.code, &settings).map_err(unfit)?;
+        let (wanted, _) = trial(&mut mould, 1).map_err(unfit)?;
         let (instance, counters) = Instance::fresh(&mould, LOADING).map_err(stopped)?;
         let request = request(suite, case, &wanted).map_err(impossible)?;
-        let asked = instance.ask(&mould.ticker, LOADING, |policy: &Policy, store| {
-            policy.sidelock_policy_admission().call_admit(store, &request)
-        });
-        let instance::Asked { answer, lines: log, .. } = asked;
-        let decision = answer.map_err(stopped)?;
+        let instance::Asked { answer, lines: log, .. } = instance.ask(&mould, LOADING, (&request,));
+        let (decision,) = answer.map_err(stopped)?;
         edits::check(&decision, &request, &Bounds::default()).map_err(failed)?;
         Counters::counted(&wanted, &decision.count, &request).map_err(failed)?;
         Ok(Outcome::Decided { decision, counters, log })
@@ -99,14 +93,12 @@ impl Subject {
 
     fn observe(&self, suite: &Suite, case: &Case) -> Result<Outcome, Ended> {
         let settings = settings(suite, case);
-        let mut mould = mould(&self.host, &self.code, &settings, ObserverPre::new).map_err(unfit)?;
-        trial::<Observer>(&mut mould, 1).map_err(unfit)?;
+        let mut mould = mould::<Observer>(&self.host, &self.code, &settings).map_err(unfit)?;
+        trial(&mut mould, 1).map_err(unfit)?;
         let (instance, _) = Instance::fresh(&mould, LOADING).map_err(stopped)?;
         let events = events(suite, case).map_err(impossible)?;
-        let asked = instance.ask(&mould.ticker, LOADING, |observer: &Observer, store| {
-            observer.sidelock_policy_observation().call_observe(store, &events)
-        });
-        let instance::Asked { answer, lines: log, emitted: lines, .. } = asked;
+        let instance::Asked { answer, lines: log, emitted: lines, .. } =
+            instance.ask(&mould, LOADING, (&events,));
         answer.map_err(stopped)?;
         Ok(Outcome::Observed { lines, log })
     }
