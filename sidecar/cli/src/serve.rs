@@ -137,7 +137,7 @@ pub(crate) fn serve(args: &ServeArgs) -> Result<(), Failure> {
 /// What a person sees once it serves: where, and a line to try it with.
 fn introduce(started: &Started) {
     let socket = started.socket.display();
-    let (store, scope) = (started.place.store.name(), started.place.scope);
+    let (store, scope) = (started.identity.store.name(), started.identity.scope);
     let greeting = format!(
         "sidelock serves at {socket} (store {store}, scope {scope}). To take a lease, paste:\n  \
          curl --unix-socket {} -X POST http://sidelock/v1/locks/orders/42\n",

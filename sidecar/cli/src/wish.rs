@@ -110,7 +110,7 @@ async fn in_the_way<'a>(socket: &Socket, keys: &'a [String]) -> (&'a str, String
     keys.sort_unstable();
     let mut last = ("", "the sidecar does not say why".to_owned());
     for key in keys {
-        let path = format!("/v1/locks/{}", escaped(key));
+        let path = format!("/v1/locks/{}?shown=1", escaped(key));
         let state = match timeout(WHY_TIME_MAX, ask(socket, Method::GET, &path, None)).await {
             Ok(Ok(state)) => state,
             Ok(Err(_)) | Err(_) => return (key, "the sidecar does not answer".to_owned()),

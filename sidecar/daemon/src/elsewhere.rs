@@ -4,7 +4,7 @@
 //! key at hand for nobody, or have passed it on since. Of one that said nothing the record is all that is known. Must not
 //! know how any of that is shown.
 
-use sidelock_engine::stand::{Stand, StandHolder, StandWaiter};
+use sidelock_engine::declaration::{Declaration, DeclaredHolder, DeclaredWaiter};
 use sidelock_engine::store::{Peeked, PeekedEntry, PeekedTenure};
 use sidelock_engine::survey::Survey;
 use sidelock_engine::{Incarnation, Key, Mode, StoreTime};
@@ -19,14 +19,14 @@ pub(crate) struct Elsewhere<'a> {
     /// Its place in the store's queue.
     pub(crate) entry: Option<&'a PeekedEntry>,
     /// What it said. `None`: nothing, in time.
-    pub(crate) said: Option<&'a Stand>,
+    pub(crate) said: Option<&'a Declaration>,
     record: &'a Peeked,
 }
 
 /// One who holds a key at another sidecar.
 pub(crate) enum Held<'a> {
     /// A client, and in which mode.
-    By(Mode, &'a StandHolder),
+    By(Mode, &'a DeclaredHolder),
     /// Its sidecar did not say who: in which mode that has the key, and how long at least.
     Unknown(Mode, Duration),
 }
@@ -34,7 +34,7 @@ pub(crate) enum Held<'a> {
 /// One who waits at another sidecar.
 pub(crate) enum Waits<'a> {
     /// A client, and for which mode.
-    Who(Mode, &'a StandWaiter),
+    Who(Mode, &'a DeclaredWaiter),
     /// Its sidecar did not say who.
     Unknown(Mode),
 }
@@ -44,7 +44,7 @@ pub(crate) fn elsewhere<'a>(survey: &'a Survey, key: &Key) -> Vec<Elsewhere<'a>>
     let Some(record) = survey.records.get(key) else { return Vec::new() };
     let mut found: Vec<Elsewhere<'a>> = Vec::new();
     let named = |id: Incarnation| (id != survey.sidecar).then_some(id);
-    let said = |sidecar| survey.stands.get(key).and_then(|said| said.get(&sidecar));
+    let said = |sidecar| survey.declarations.get(key).and_then(|said| said.get(&sidecar));
     for tenure in &record.tenures {
         found.extend(named(tenure.id.incarnation).map(|sidecar| Elsewhere {
             sidecar,
@@ -74,8 +74,8 @@ impl<'a> Elsewhere<'a> {
     /// Who holds the key there, oldest first.
     pub(crate) fn holders(&self) -> Vec<Held<'a>> {
         match (self.said, self.tenure) {
-            (Some(stand), _) => {
-                stand.holders.iter().map(|one| Held::By(stand.mode(one.who.units), one)).collect()
+            (Some(declaration), _) => {
+                declaration.holders.iter().map(|one| Held::By(declaration.mode(one.who.units), one)).collect()
             }
             (None, Some(held)) => {
                 vec![Held::Unknown(Mode::of(self.record.limit, held.units), held.remaining)]
@@ -87,9 +87,11 @@ impl<'a> Elsewhere<'a> {
     /// Who waits for it there, in the order of grant.
     pub(crate) fn waiters(&self) -> Vec<Waits<'a>> {
         match (self.said, self.entry) {
-            (Some(stand), _) => {
-                stand.waiters.iter().map(|one| Waits::Who(stand.mode(one.who.units), one)).collect()
-            }
+            (Some(declaration), _) => declaration
+                .waiters
+                .iter()
+                .map(|one| Waits::Who(declaration.mode(one.who.units), one))
+                .collect(),
             (None, Some(entry)) => vec![Waits::Unknown(Mode::of(self.record.limit, entry.units))],
             (None, None) => Vec::new(),
         }
@@ -104,7 +106,7 @@ pub(crate) fn ago(now: StoreTime, then: StoreTime) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use sidelock_engine::stand::Party;
+    use sidelock_engine::declaration::Party;
     use sidelock_engine::{AskId, WHOLE};
     use std::collections::BTreeMap;
 
@@ -115,30 +117,30 @@ mod tests {
     }
 
     /// A look at a key whose record names these as holders and as waiting, of whom some said something.
-    fn survey(holders: &[u128], queue: &[u128], said: &[(u128, Stand)]) -> (Key, Survey) {
+    fn survey(holders: &[u128], queue: &[u128], said: &[(u128, Declaration)]) -> (Key, Survey) {
         let key = Key::new("k").expect("is a key");
         let remaining = Duration::from_secs(9);
         let tenures = holders.iter().map(|one| PeekedTenure { id: id(*one), units: WHOLE, remaining });
         let queue = queue.iter().map(|one| PeekedEntry { id: id(*one), units: WHOLE, offered: false });
         let record = Peeked { limit: WHOLE, tenures: tenures.collect(), queue: queue.collect() };
-        let said = said.iter().map(|(one, stand)| (Incarnation(*one), stand.clone())).collect();
+        let said = said.iter().map(|(one, declaration)| (Incarnation(*one), declaration.clone())).collect();
         let survey = Survey {
             sidecar: ME,
             at: StoreTime(0),
             boards: BTreeMap::new(),
             records: BTreeMap::from([(key.clone(), record)]),
             edges: Vec::new(),
-            stands: BTreeMap::from([(key.clone(), said)]),
+            declarations: BTreeMap::from([(key.clone(), said)]),
         };
         (key, survey)
     }
 
-    fn held_by(app: &str) -> Stand {
+    fn held_by(app: &str) -> Declaration {
         let since = StoreTime(0);
         let who = Party { app: app.into(), uid: 1000, owner: None, units: WHOLE, since };
         let (reserved, upgrades, reference) = (false, false, None);
-        let holder = StandHolder { who, reserved, upgrades, reference, fence: 7, until: since };
-        Stand { holders: vec![holder], ..Stand::default() }
+        let holder = DeclaredHolder { who, reserved, upgrades, reference, fence: 7, until: since };
+        Declaration { holders: vec![holder], ..Declaration::default() }
     }
 
     /// Each sidecar, its holders and how many wait there.
@@ -156,7 +158,7 @@ mod tests {
 
     #[test]
     fn each_sidecar_but_this_one_is_there_once_and_silence_is_not_left_out() {
-        let (key, survey) = survey(&[1, 2], &[2, 3, 1, 4], &[(4, Stand::default())]);
+        let (key, survey) = survey(&[1, 2], &[2, 3, 1, 4], &[(4, Declaration::default())]);
         let unknown = vec!["unknown".to_owned()];
         assert_eq!(shown(&survey, &key), [(2, unknown, 1), (3, vec![], 1), (4, vec![], 0)]);
         assert!(shown(&survey, &Key::new("other").expect("is a key")).is_empty());
@@ -165,7 +167,7 @@ mod tests {
     /// The record was looked at first: by the time they are asked, the key may have passed from one to the other.
     #[test]
     fn what_a_sidecar_says_itself_goes_before_the_record() {
-        let (key, survey) = survey(&[2], &[3], &[(2, Stand::default()), (3, held_by("billing"))]);
+        let (key, survey) = survey(&[2], &[3], &[(2, Declaration::default()), (3, held_by("billing"))]);
         assert_eq!(shown(&survey, &key), [(2, vec![], 0), (3, vec!["billing".to_owned()], 0)]);
     }
 }

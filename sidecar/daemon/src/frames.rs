@@ -6,9 +6,9 @@ use crate::clock::boottime;
 use crate::frame_outlet::FrameOutlet;
 use crate::handle::{Handle, Peer, Session};
 use crate::holders::Questions;
+use crate::identity::Identity;
 use crate::outbound::Outbound;
 use crate::outlet::{Outlet, Overflow};
-use crate::place::Place;
 use crate::problem::Problem;
 use crate::reply;
 use crate::resume::Resumable;
@@ -180,7 +180,7 @@ impl FrameDoor {
             None => self.handle.next_session(),
         };
         let gate = self.handle.gate();
-        let Place { incarnation, scope, namespace, .. } = gate.place();
+        let Identity { incarnation, scope, namespace, .. } = gate.identity();
         let limits = &gate.rules().limits;
         outlet.say(&ToClient::Welcome(Welcome {
             version,
@@ -191,7 +191,7 @@ impl FrameDoor {
             boottime_ns: boottime().0,
             incarnation: incarnation.0,
             scope: *scope,
-            guarantee: gate.place().guarantee(),
+            guarantee: gate.identity().guarantee(),
             limits: Limits {
                 frame_bytes_max: limits.frame_bytes_max,
                 key_bytes_max: limits.key_bytes_max,
@@ -354,9 +354,9 @@ fn shortened(app: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::batches::BATCH_IN_COMPANY;
     use crate::config::Config;
     use crate::sidecar::{Home, Sidecar};
-    use crate::turns::BATCH_IN_COMPANY;
     use sidelock_wire::MAGIC;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::task::{LocalSet, spawn_local};

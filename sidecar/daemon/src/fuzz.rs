@@ -7,8 +7,8 @@ use crate::config::Config;
 use crate::gate;
 use crate::handle::Peer;
 use crate::http::Door;
+use crate::identity::Identity;
 use crate::metrics::Metrics;
-use crate::place::Place;
 use crate::rules::InForce;
 use crate::sidecar::{Home, Sidecar};
 use sidelock_engine::survey::Around;
@@ -54,9 +54,9 @@ pub struct Gate(gate::Gate);
 impl Gate {
     /// A gate with these limits and classes.
     pub fn new(config: &Config) -> Gate {
-        let place = Rc::new(Place::new(config.store(), &config.namespace, false));
-        let metrics = Rc::new(Metrics::new(&place));
-        Gate(gate::Gate::new(InForce::new(config), place, metrics))
+        let identity = Rc::new(Identity::new(config.store(), &config.namespace, false));
+        let metrics = Rc::new(Metrics::new(&identity));
+        Gate(gate::Gate::new(InForce::new(config), identity, metrics))
     }
 
     /// Admits what a greeted session says, as the frame door has it admitted.

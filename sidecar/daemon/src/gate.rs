@@ -7,8 +7,8 @@
 mod registers;
 
 use crate::config::{Class, Deadlock, Limits, format_duration};
+use crate::identity::{Identity, draw};
 use crate::metrics::Metrics;
-use crate::place::{Place, draw};
 use crate::problem::Problem;
 use crate::rules::{InForce, Rules};
 use sidelock_engine::store::{Order, REASON_BYTES_MAX};
@@ -51,13 +51,13 @@ impl Admitted {
 #[derive(Clone)]
 pub(crate) struct Gate {
     in_force: InForce,
-    place: Rc<Place>,
+    identity: Rc<Identity>,
     metrics: Rc<Metrics>,
 }
 
 impl Gate {
-    pub(crate) fn new(in_force: InForce, place: Rc<Place>, metrics: Rc<Metrics>) -> Gate {
-        Gate { in_force, place, metrics }
+    pub(crate) fn new(in_force: InForce, identity: Rc<Identity>, metrics: Rc<Metrics>) -> Gate {
+        Gate { in_force, identity, metrics }
     }
 
     /// Limits and classes of this moment.
@@ -66,16 +66,19 @@ impl Gate {
     }
 
     /// What this sidecar is.
-    pub(crate) fn place(&self) -> &Place {
-        &self.place
+    pub(crate) fn identity(&self) -> &Identity {
+        &self.identity
     }
 
     /// Whether its locks reach as far as the client demands.
     pub(crate) fn reaches(&self, required: Option<wire::Scope>) -> Result<(), Problem> {
         match required {
-            Some(required) if required > self.place.scope => Err(Problem::new(
+            Some(required) if required > self.identity.scope => Err(Problem::new(
                 Code::ScopeTooSmall,
-                format!("locks of scope {required} are demanded; this sidecar's reach {}", self.place.scope),
+                format!(
+                    "locks of scope {required} are demanded; this sidecar's reach {}",
+                    self.identity.scope
+                ),
             )),
             _ => Ok(()),
         }

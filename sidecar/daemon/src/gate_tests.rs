@@ -2,9 +2,9 @@ use super::*;
 use crate::config::{Config, Guarantee, StoreKind};
 
 fn gate(config: &Config) -> Gate {
-    let place = Place::new(StoreKind::Memory, "default", false);
-    let metrics = Rc::new(Metrics::new(&place));
-    Gate::new(InForce::new(config), Rc::new(place), metrics)
+    let identity = Identity::new(StoreKind::Memory, "default", false);
+    let metrics = Rc::new(Metrics::new(&identity));
+    Gate::new(InForce::new(config), Rc::new(identity), metrics)
 }
 
 fn ask(key: &[u8]) -> wire::Acquire<'_> {
@@ -151,9 +151,9 @@ fn a_class_adds_its_defaults_and_bounds() {
 fn a_reload_changes_what_applies_but_not_what_the_engine_was_built_with() {
     let mut config = Config::default();
     let in_force = InForce::new(&config);
-    let place = Rc::new(Place::new(StoreKind::Memory, "default", true));
-    let metrics = Rc::new(Metrics::new(&place));
-    let gate = Gate::new(in_force.clone(), place, metrics);
+    let identity = Rc::new(Identity::new(StoreKind::Memory, "default", true));
+    let metrics = Rc::new(Metrics::new(&identity));
+    let gate = Gate::new(in_force.clone(), identity, metrics);
     config.limits.ttl_max = Duration::from_secs(1);
     config.limits.waiters_per_key_max = 1;
     assert_eq!(in_force.replace(&mut config), ["waiters_per_key_max"]);

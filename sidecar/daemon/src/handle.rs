@@ -6,13 +6,13 @@
 //! a door hands over at most [`Session::batch`] inputs of a session, then yields, and the driver takes all there is in
 //! every turn.
 
+use crate::batches::Batches;
 use crate::clock::boottime;
 use crate::config::Config;
 use crate::gate::{Admitted, Gate};
 use crate::health::Health;
 use crate::outlet::Outlet;
 use crate::policies::Policies;
-use crate::turns::Turns;
 use crate::watch::Watch;
 use sidelock_engine::store::Success;
 use sidelock_engine::survey::{Around, Survey};
@@ -86,7 +86,7 @@ pub(crate) struct Handle {
     health: Rc<Health>,
     policies: Rc<Policies>,
     sessions: Rc<Cell<u64>>,
-    turns: Rc<Turns>,
+    batches: Rc<Batches>,
 }
 
 /// Who is at the other end of a connection.
@@ -108,8 +108,8 @@ impl Handle {
     ) -> (Handle, mpsc::UnboundedReceiver<Mail>) {
         let (mail, inbox) = mpsc::unbounded_channel();
         let sessions = Rc::default();
-        let turns = Rc::new(Turns::new());
-        (Handle { mail, gate, events, health, policies, sessions, turns }, inbox)
+        let batches = Rc::new(Batches::new());
+        (Handle { mail, gate, events, health, policies, sessions, batches }, inbox)
     }
 
     /// What checks requests before they are sent.
@@ -292,12 +292,12 @@ impl Session {
 
     /// How many requests its door may hand over now before it yields.
     pub(crate) fn batch(&self) -> usize {
-        self.handle.turns.batch(self.id)
+        self.handle.batches.batch(self.id)
     }
 
     /// Hands a request over. Its answer goes to the session's outlet.
     pub(crate) fn send(&self, admitted: Admitted) {
-        self.handle.turns.heard(self.id);
+        self.handle.batches.heard(self.id);
         self.handle.post(Mail::Input(admitted));
     }
 

@@ -11,7 +11,7 @@ use crate::handle::Handle;
 use crate::outlet::Outlet;
 use crate::problem::Problem;
 use crate::reply;
-use sidelock_engine::stand::StandHolder;
+use sidelock_engine::declaration::DeclaredHolder;
 use sidelock_engine::survey::Around;
 use sidelock_engine::view::HolderView;
 use sidelock_engine::{Incarnation, Key, Refusal, StoreTime};
@@ -68,13 +68,14 @@ async fn find(handle: &Handle, key: Key) -> Result<(u32, Vec<Holder>), Problem> 
     let gone = || reply::problem(&Refusal::Draining);
     let survey = handle.survey(Around::Alone(key.clone())).await.ok_or_else(gone)?;
     let view = handle.look(&key, HOLDERS_MAX).await.ok_or_else(gone)?;
-    if !survey.records.contains_key(&key) && handle.gate().place().scope == Scope::Fleet {
+    if !survey.records.contains_key(&key) && handle.gate().identity().scope == Scope::Fleet {
         return Err(reply::problem(&Refusal::StoreUnavailable));
     }
     let here_left_out = view.as_ref().map_or(0, |view| view.holders_left_out);
     let here = view.into_iter().flat_map(|view| view.holders).map(|holder| lease(holder, survey.sidecar));
     let others = elsewhere(&survey, &key);
-    let left_out = others.iter().filter_map(|other| other.said).map(|stand| stand.holders_left_out);
+    let left_out =
+        others.iter().filter_map(|other| other.said).map(|declaration| declaration.holders_left_out);
     let left_out = left_out.fold(0, u32::saturating_add);
     let there = others.iter().flat_map(|other| {
         other.holders().into_iter().map(|held| held_elsewhere(survey.at, other.sidecar, held))
@@ -104,7 +105,7 @@ fn lease(view: HolderView, sidecar: Incarnation) -> Holder {
 fn held_elsewhere(now: StoreTime, sidecar: Incarnation, held: Held<'_>) -> Holder {
     let (mode, expires_in, fence, client) = match held {
         Held::Unknown(mode, remaining) => (mode, remaining, None, None),
-        Held::By(mode, StandHolder { who, reserved, fence, until, .. }) => {
+        Held::By(mode, DeclaredHolder { who, reserved, fence, until, .. }) => {
             let client = HolderClient {
                 uid: who.uid,
                 held_for: ago(now, who.since),

@@ -34,7 +34,7 @@ mod observe;
 mod outbound;
 mod outlet;
 mod peer;
-mod place;
+mod identity;
 #[cfg_attr(not(feature = "policy"), path = "policies_absent.rs")]
 mod policies;
 mod problem;
@@ -47,7 +47,7 @@ mod sidecar;
 mod socket;
 mod spelling;
 mod store_link;
-mod turns;
+mod batches;
 #[cfg(feature = "http")]
 mod wall;
 mod watch;
@@ -55,8 +55,8 @@ mod watch;
 pub use clock::boottime;
 pub use embedded::{Embedded, embedded};
 pub use examine::{Examination, examine_socket, examine_store};
+pub use identity::Identity;
 pub use listener::SocketError;
-pub use place::Place;
 pub use serve::{ServeError, Started, check, serve};
 pub use sidelock_store::finding::{Finding, Verdict};
 #[cfg(feature = "http")]

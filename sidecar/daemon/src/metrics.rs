@@ -4,8 +4,8 @@
 //! [`crate::config::CLASSES_MAX`]. Must not decide anything.
 
 use crate::clock::boottime;
+use crate::identity::Identity;
 use crate::memory::resident_bytes;
-use crate::place::Place;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric, text};
 use prometheus_client::metrics::counter::Counter;
@@ -100,11 +100,11 @@ pub(crate) struct StoreMetrics {
 
 /// What the store is. One of these facts may change, so they are read when somebody looks.
 #[derive(Debug)]
-struct StoreFacts(Place);
+struct StoreFacts(Identity);
 
 impl Collector for StoreFacts {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
-        let Place { store, scope, .. } = &self.0;
+        let Identity { store, scope, .. } = &self.0;
         let facts =
             [("kind", store.name()), ("scope", scope.name()), ("guarantee", self.0.guarantee().name())];
         let info = Info::new(facts.to_vec());
@@ -116,7 +116,7 @@ impl Collector for StoreFacts {
 
 impl Metrics {
     /// Nothing counted yet.
-    pub(crate) fn new(place: &Place) -> Metrics {
+    pub(crate) fn new(identity: &Identity) -> Metrics {
         let mut registry = Registry::with_prefix("sidelock");
         let requests = Family::default();
         let acquire_wait = seconds();
@@ -175,7 +175,7 @@ impl Metrics {
         );
         registry.register("uptime_seconds", "Age of this sidecar", Gauge::clone(&uptime));
         registry.register("build", "This build", build);
-        registry.register_collector(Box::new(StoreFacts(place.clone())));
+        registry.register_collector(Box::new(StoreFacts(identity.clone())));
         #[cfg(feature = "policy")]
         let policies = crate::policies::Counts::new(&mut registry);
         Metrics {
@@ -297,7 +297,7 @@ mod tests {
 
     #[test]
     fn the_published_names_are_on_the_page() {
-        let metrics = Metrics::new(&Place::new(StoreKind::Memory, "default", false));
+        let metrics = Metrics::new(&Identity::new(StoreKind::Memory, "default", false));
         let class: Arc<str> = Arc::from("pay");
         for class in [class.clone(), class, Arc::from("pay")] {
             metrics.request(RequestLabels { op: "acquire", mode: "exclusive", class, outcome: "granted" });

@@ -59,9 +59,9 @@ impl Observer {
             Reply::Refused(Refusal::Deadlock(_) | Refusal::UpgradeConflict { .. }) => {
                 return self.metrics.deadlock();
             }
-            Reply::Refused(no @ (Refusal::QueueFull { .. } | Refusal::TooMany { .. })) => {
-                ("admission", reply::code(no).name())
-            }
+            Reply::Refused(
+                no @ (Refusal::QueueFull { .. } | Refusal::TooMany { .. } | Refusal::TooDeep { .. }),
+            ) => ("admission", reply::code(no).name()),
             Reply::Renewed { .. } => ("renew", "renewed"),
             Reply::Refused(no @ Refusal::NotUpgradable(_)) => ("change", reply::code(no).name()),
             Reply::Register(_) => ("register", "read"),

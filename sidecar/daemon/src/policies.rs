@@ -15,8 +15,8 @@ pub(crate) use counts::Counts;
 pub(crate) use desk::{Decision, Desk, Judged};
 pub(crate) use load::{start, watch};
 
+use crate::identity::Identity;
 use crate::metrics::Metrics;
-use crate::place::Place;
 use crate::rulings::{Loaded, Ruling, Rulings};
 use matter::Whereabouts;
 use recorder::Record;
@@ -61,13 +61,13 @@ pub(crate) struct Policies {
 
 impl Policies {
     /// None so far.
-    pub(crate) fn new(metrics: Rc<Metrics>, place: &Place) -> Policies {
+    pub(crate) fn new(metrics: Rc<Metrics>, identity: &Identity) -> Policies {
         let record = Record::new(metrics.policies().not_recorded());
         Policies {
             chain: RefCell::default(),
             rulings: RefCell::default(),
             metrics,
-            whereabouts: Whereabouts::of(place),
+            whereabouts: Whereabouts::of(identity),
             observed: Cell::new(false),
             trouble: RefCell::default(),
             record,

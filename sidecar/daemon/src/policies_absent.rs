@@ -4,8 +4,8 @@
 
 use crate::config::Config;
 use crate::gate::{Admitted, Gate};
+use crate::identity::Identity;
 use crate::metrics::Metrics;
-use crate::place::Place;
 use crate::rulings::{Loaded, Ruling};
 use sidelock_engine::{Engine, Event, Input, Key, Reply, RequestId, SessionId, Time};
 use std::convert::Infallible;
@@ -18,7 +18,7 @@ pub(crate) struct Policies(());
 impl Policies {
     pub(crate) const BUILT_IN: bool = false;
 
-    pub(crate) fn new(_: Rc<Metrics>, _: &Place) -> Policies {
+    pub(crate) fn new(_: Rc<Metrics>, _: &Identity) -> Policies {
         Policies(())
     }
 

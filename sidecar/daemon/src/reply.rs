@@ -5,7 +5,7 @@
 
 use crate::outlet::Told;
 use crate::problem::Problem;
-use sidelock_engine::stand::Party;
+use sidelock_engine::declaration::Party;
 use sidelock_engine::store::Version;
 use sidelock_engine::{
     self as engine, Cycle, Grant, LostReason, Notice, Refusal, Reply, RequestId, StoreTime, Time, WHOLE,

@@ -2,7 +2,7 @@
 //!
 //! Owns their secrets, for as long as a lease of theirs can last. Must not know leases: the engine keeps those.
 
-use crate::place::draw;
+use crate::identity::draw;
 use sidelock_engine::{SessionId, Time};
 use sidelock_wire::{Resume, Secret};
 use std::cell::RefCell;

@@ -5,11 +5,11 @@
 use crate::addressee;
 use crate::config::{self, Config, ConfigError, Sources, StoreKind};
 use crate::handle::Handle;
+use crate::identity::Identity;
 use crate::listener::{self, Listener, SocketError, beside};
 use crate::memory;
 use crate::notify::Manager;
 use crate::peer::Allow;
-use crate::place::Place;
 use crate::policies;
 use crate::rules::InForce;
 use crate::sidecar::{Home, Sidecar};
@@ -74,7 +74,7 @@ pub struct Started {
     /// Where operators connect, if it has such a place.
     pub admin_socket: Option<PathBuf>,
     /// What it is.
-    pub place: Place,
+    pub identity: Identity,
 }
 
 /// Runs a sidecar on this thread until a signal or an operator ends it. `started` is called once it serves.
@@ -132,16 +132,16 @@ async fn live(config: &Config, sources: &Sources, started: impl FnOnce(&Started)
             "memory store: locks reach this host only, and end with this process; --redis URL for more"
         );
     }
-    let place = sidecar.handle.gate().place().clone();
-    tracing::info!(socket = %socket.display(), store = place.store.name(), scope = %place.scope,
-        guarantee = %place.guarantee(), incarnation = %place.incarnation, "serving");
+    let identity = sidecar.handle.gate().identity().clone();
+    tracing::info!(socket = %socket.display(), store = identity.store.name(), scope = %identity.scope,
+        guarantee = %identity.guarantee(), incarnation = %identity.incarnation, "serving");
     let manager = Manager::find().map(Rc::new);
     if let Some(manager) = manager.clone() {
         let handle = sidecar.handle.clone();
         // Asked through the driver: a sidecar whose doors answer and whose driver does not is none.
         spawn_local(async move { manager.follow(async || handle.counts().await.is_some()).await });
     }
-    started(&Started { socket, admin_socket, place });
+    started(&Started { socket, admin_socket, identity });
 
     let Sidecar { handle, in_force, driver, .. } = &mut sidecar;
     let reload = || {

@@ -8,9 +8,9 @@ use crate::frames::FrameDoor;
 use crate::gate::Gate;
 use crate::handle::Handle;
 use crate::health::Health;
+use crate::identity::Identity;
 use crate::metrics::Metrics;
 use crate::observe::Observer;
-use crate::place::Place;
 use crate::policies::{Desk, Policies};
 use crate::rules::InForce;
 use crate::store_link::{HighWater, MemoryLink, StoreLink, longest_tenure};
@@ -48,18 +48,19 @@ pub(crate) enum Home {
 impl Sidecar {
     /// Starts the driver. The sidecar serves from here on; the store may be away.
     pub(crate) fn start(config: &Config, home: Home) -> Result<Sidecar, String> {
-        let place = Rc::new(Place::new(config.store(), &config.namespace, matches!(home, Home::Embedded)));
-        let metrics = Rc::new(Metrics::new(&place));
+        let identity =
+            Rc::new(Identity::new(config.store(), &config.namespace, matches!(home, Home::Embedded)));
+        let metrics = Rc::new(Metrics::new(&identity));
         let in_force = InForce::new(config);
         let health = Rc::new(Health::default());
         let (events, _) = broadcast::channel(WATCH_LAG_MAX);
-        let gate = Gate::new(in_force.clone(), place.clone(), metrics.clone());
-        let policies = Rc::new(Policies::new(metrics.clone(), &place));
+        let gate = Gate::new(in_force.clone(), identity.clone(), metrics.clone());
+        let policies = Rc::new(Policies::new(metrics.clone(), &identity));
         let (handle, mail) = Handle::new(gate.clone(), events.clone(), health.clone(), policies.clone());
-        let store = connect(config, &place, home, &metrics)?;
+        let store = connect(config, &identity, home, &metrics)?;
         let desk = Desk::new(policies.clone(), gate.clone());
         let observer = Observer::new(metrics.clone(), in_force.clone(), events, policies.clone());
-        let engine = Engine::new(engine_config(config, &place));
+        let engine = Engine::new(engine_config(config, &identity));
         let driver = spawn_local(Driver::new(engine, mail, store, desk, observer, health).run());
         Ok(Sidecar { handle, in_force, metrics, policies, driver, resume_within: config.tenure.ttl })
     }
@@ -74,17 +75,17 @@ impl Sidecar {
     not(feature = "redis"),
     expect(unused_variables, reason = "the memory store has nothing to measure")
 )]
-fn connect(config: &Config, place: &Place, home: Home, metrics: &Metrics) -> Result<StoreLink, String> {
+fn connect(config: &Config, identity: &Identity, home: Home, metrics: &Metrics) -> Result<StoreLink, String> {
     match (config.store(), home) {
         (StoreKind::Memory, Home::Embedded) => {
-            Ok(StoreLink::Memory(MemoryLink::new(place.incarnation, None)))
+            Ok(StoreLink::Memory(MemoryLink::new(identity.incarnation, None)))
         }
         (StoreKind::Memory, Home::Host(mark)) => {
-            Ok(StoreLink::Memory(MemoryLink::new(place.incarnation, mark)))
+            Ok(StoreLink::Memory(MemoryLink::new(identity.incarnation, mark)))
         }
         #[cfg(feature = "redis")]
         (StoreKind::Redis, _) => {
-            let link = crate::store_link::RedisLink::start(config, place, metrics.store())?;
+            let link = crate::store_link::RedisLink::start(config, identity, metrics.store())?;
             Ok(StoreLink::Redis(link))
         }
         #[cfg(not(feature = "redis"))]
@@ -92,8 +93,8 @@ fn connect(config: &Config, place: &Place, home: Home, metrics: &Metrics) -> Res
     }
 }
 
-fn engine_config(config: &Config, place: &Place) -> engine::Config {
-    let defaults = engine::Config::new(place.incarnation);
+fn engine_config(config: &Config, identity: &Identity) -> engine::Config {
+    let defaults = engine::Config::new(identity.incarnation);
     engine::Config {
         tenure_ttl: config.tenure.ttl,
         tenure_ttl_max: longest_tenure(config).unwrap_or(defaults.tenure_ttl_max),
@@ -101,7 +102,7 @@ fn engine_config(config: &Config, place: &Place) -> engine::Config {
         handoffs_max: config.tenure.handoffs_max,
         handoff_time_max: config.tenure.handoff_time_max,
         // No other sidecar can wait for what is in our own memory.
-        contact_every: defaults.contact_every.filter(|_| place.store != StoreKind::Memory),
+        contact_every: defaults.contact_every.filter(|_| identity.store != StoreKind::Memory),
         waiters_per_key_max: config.limits.waiters_per_key_max,
         in_flight_per_session_max: config.limits.in_flight_per_session_max,
         ..defaults

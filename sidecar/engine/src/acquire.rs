@@ -98,10 +98,22 @@ impl Engine {
         }
         let (resource, owner) = match self.admit(now, &acquire) {
             Ok(admitted) => admitted,
-            Err(refusal) => return self.reply(session, request, Reply::Refused(refusal)),
+            Err(refusal) => return self.turn_away(&acquire, refusal),
         };
         let waiter = self.line_up(now, resource, owner, acquire, None);
         self.begin_waiting(now, waiter, notify);
+    }
+
+    /// It is refused before it was anywhere. Who found no place to wait in is counted by what it hears: a storm of them is to cost
+    /// no events.
+    pub(crate) fn turn_away(&mut self, acquire: &Acquire, refusal: Refusal) {
+        let no_place =
+            matches!(refusal, Refusal::QueueFull { .. } | Refusal::TooMany { .. } | Refusal::TooDeep { .. });
+        if !no_place {
+            let kind = EventKind::Refused { refusal: refusal.clone(), waited: Duration::ZERO };
+            self.event_of(acquire.key.clone(), acquire.mode, acquire.session, acquire.request, kind);
+        }
+        self.reply(acquire.session, acquire.request, Reply::Refused(refusal));
     }
 
     /// Somebody came: what follows at once, and what it is told if it has to wait.
@@ -179,18 +191,21 @@ impl Engine {
         Ok(resource)
     }
 
-    /// Whether the session may have one more request that waits.
+    /// Whether the session may wait for one more lease.
     pub(crate) fn admit_request(&self, session: SessionId, request: RequestId) -> Result<(), Refusal> {
-        let session = self.sessions.get(&session);
+        self.admit_number(session, request)?;
+        if self.draining { Err(Refusal::Draining) } else { Ok(()) }
+    }
+
+    /// Whether the session may have one more request, of whatever kind, under this number.
+    pub(crate) fn admit_number(&self, id: SessionId, request: RequestId) -> Result<(), Refusal> {
+        let session = self.sessions.get(&id);
         let session = session.ok_or(Refusal::BadRequest("the session is over: connect again"))?;
         if session.is_cut() {
             // Sent before its connection was closed: a grant would go to nobody, and nothing would ever end it.
             return Err(Refusal::BadRequest("the connection was closed: connect again"));
         }
-        if self.draining {
-            return Err(Refusal::Draining);
-        }
-        if session.slot(request).is_some() {
+        if session.slot(request).is_some() || self.registers.find(id, request).is_some() {
             return Err(Refusal::BadRequest(
                 "this request number is in use: number requests without repetition",
             ));

@@ -4,6 +4,7 @@
 //! debt.
 
 use crate::certainty::reserved_after;
+use crate::copies::Copies;
 use crate::effect::LostReason;
 use crate::engine::Engine;
 use crate::link::{Sent, SentKind};
@@ -11,10 +12,9 @@ use crate::model::{AskId, Fence, StoreTime, Time};
 use crate::mutant::Mutant;
 use crate::resource::Resource;
 use crate::store::{
-    Ask as AskOp, CallId, Fault, GiveBack, Op, Outcome, Queued, REFUSE_AFTER, Reply, Return, Withdraw,
+    Ask as AskOp, CallId, Fault, GiveBack, Op, Outcome, Queued, REFUSE_AFTER, Reply, Withdraw,
 };
 use crate::tenure::Tenure;
-use smallvec::SmallVec;
 use std::time::Duration;
 
 /// Re-ask interval of the first places; deeper ones ask less often (P12).
@@ -50,13 +50,7 @@ pub(crate) struct Ask {
     pub(crate) mismatched: Option<Mismatch>,
     /// Time brings back units of a rate that another sidecar has: the first of them then.
     pub(crate) free_at: Option<Time>,
-    sent: u32,
-    /// Calls of it that are not answered yet.
-    open: SmallVec<[CallId; 2]>,
-    doubtful: bool,
-    refuse_after: StoreTime,
-    /// A copy of which nothing was heard may be applied until then: it may have been granted.
-    unheard_until: StoreTime,
+    pub(crate) copies: Copies,
     /// The tenure beside it that the store did not know, and the latest store time at which that may have been said.
     gone: Option<(u64, StoreTime)>,
     /// What goes back in the same step, until an ask that carried it was applied; and the first call that did.
@@ -84,11 +78,7 @@ impl Ask {
             quarantined_until: Time::ZERO,
             mismatched: None,
             free_at: None,
-            sent: 0,
-            open: SmallVec::new(),
-            doubtful: false,
-            refuse_after: StoreTime(0),
-            unheard_until: StoreTime(0),
+            copies: Copies::default(),
             gone: None,
             give_back: None,
         }
@@ -114,19 +104,6 @@ impl Ask {
         (self.quarantined_until > now).then(|| self.quarantined_until.since(now))
     }
 
-    /// It may have been granted before this call ran, without our having heard so. Answers come in the order in which the store
-    /// ran what they answer.
-    pub(crate) fn may_be_granted_before(&self, call: CallId) -> bool {
-        self.unheard_until > StoreTime(0) || self.open.iter().any(|open| *open < call)
-    }
-
-    /// It was not granted by then.
-    fn waits_at(&mut self, at: StoreTime) {
-        if at > self.unheard_until {
-            self.unheard_until = StoreTime(0);
-        }
-    }
-
     /// The store does not know this tenure any more, which stands beside it. That was no later than `by`.
     pub(crate) fn note_gone(&mut self, tenure: u64, by: StoreTime) {
         if self.gone.is_none_or(|(noted, _)| noted != tenure) {
@@ -143,16 +120,6 @@ impl Ask {
     fn came_after(&self, tenure: u64, first: Fence) -> bool {
         self.gone.is_some_and(|(gone, by)| gone == tenure && reserved_after(first, by))
     }
-
-    /// A copy of it may run after that instant.
-    pub(crate) fn may_run_after(&self, instant: StoreTime) -> bool {
-        (self.sent > 1 || self.doubtful) && self.refuse_after >= instant
-    }
-
-    /// Copies of it may still run: whoever ends it must leave a tombstone (P7).
-    fn tombstone(&self) -> Option<StoreTime> {
-        (self.sent > 1 || self.doubtful).then_some(self.refuse_after)
-    }
 }
 
 fn reask_interval(ahead: u32) -> Duration {
@@ -161,7 +128,7 @@ fn reask_interval(ahead: u32) -> Duration {
 
 /// When a place in the queue is refreshed. All asks of a sidecar fall on the same instants, so that they leave as one
 /// pipeline.
-pub(crate) fn next_turn(now: Time, ahead: u32) -> Time {
+pub(crate) fn next_refresh(now: Time, ahead: u32) -> Time {
     let interval = reask_interval(ahead).as_nanos() as u64;
     Time((now.0 / interval + 1) * interval)
 }
@@ -170,6 +137,11 @@ impl Engine {
     /// Every fence of this key must be above this (P1).
     pub(crate) fn floor(&self, resource: usize) -> u64 {
         self.link.floor().max(self.resources[resource].issued)
+    }
+
+    /// How the store calls what this sidecar has or does under this number.
+    pub(crate) fn own(&self, seq: u64) -> AskId {
+        AskId { incarnation: self.config.incarnation, seq }
     }
 
     /// Sends a call about a resource.
@@ -217,15 +189,12 @@ impl Engine {
         let refuse_after = self.link.store_time(now) + REFUSE_AFTER;
         let incarnation = self.config.incarnation;
         let waiting_since = self.waiting_since(now, resource);
-        let shed = self.shed_idle(now, resource);
+        let fresh = self.take_idle(resource);
         let r = &mut self.resources[resource];
         let Some(ask) = &mut r.ask else { return };
-        let fresh = shed.map(|(seq, keep, issued, _)| GiveBack { seq, keep, issued });
         let give_back = fresh.or(ask.give_back.map(|(give_back, _)| give_back));
-        ask.sent += 1;
         ask.again_at = Time::MAX;
-        // After a connection that was told late our guess of the store's time goes back, and an earlier copy may run longer.
-        ask.refuse_after = ask.refuse_after.max(refuse_after);
+        ask.copies.send_until(refuse_after);
         let interval = reask_interval(ask.queued.map_or(0, |queued| queued.ahead));
         let (seq, units) = (ask.seq, ask.units);
         let op = AskOp {
@@ -243,7 +212,7 @@ impl Engine {
         };
         let call = self.send(resource, Sent { kind: SentKind::Ask, resource, seq, at: now }, Op::Ask(op));
         let Some(ask) = &mut self.resources[resource].ask else { return };
-        ask.open.push(call);
+        ask.copies.sent_as(call);
         if let Some(give_back) = fresh {
             ask.give_back = Some((give_back, call));
         }
@@ -256,7 +225,7 @@ impl Engine {
         let Some(ask) = ask.as_mut().filter(|ask| ask.seq == sent.seq) else {
             return self.ask_repeated(now, sent, outcome);
         };
-        ask.open.retain(|open| *open != call);
+        ask.copies.answered(call);
         let (at, reply) = match outcome {
             Outcome::Applied { at, reply } => (at, reply),
             Outcome::NotApplied(Fault::Corrupt(_)) => {
@@ -269,8 +238,7 @@ impl Engine {
                 return;
             }
             Outcome::Unknown(_) => {
-                ask.doubtful = true;
-                ask.unheard_until = ask.refuse_after;
+                ask.copies.not_heard_of();
                 ask.again_at = now + ASK_RETRY;
                 return;
             }
@@ -280,19 +248,19 @@ impl Engine {
             ask.give_back = None;
         }
         if matches!(reply, Reply::Queued(_) | Reply::Quarantined { .. }) {
-            ask.waits_at(at);
+            ask.copies.not_granted_by(at);
         }
         match reply {
             Reply::Granted(mut tenancy) => {
-                let (seq, doubtful_until) = (ask.seq, ask.tombstone().unwrap_or_default());
+                let (seq, copies_until) = (ask.seq, ask.copies.may_run_until());
                 tenancy.contended |= ask.recalled;
                 let came_after = |tenure: &Tenure| ask.came_after(tenure.seq, tenancy.range.first);
                 let ended = beside.as_ref().is_some_and(came_after);
                 let r = &mut self.resources[resource];
                 r.ask = None;
-                r.doubtful_until = match Mutant::TombstoneOnTenure.is(self.config.mutant) {
-                    true => doubtful_until,
-                    false => r.doubtful_until.max(doubtful_until),
+                r.copies_until = match Mutant::TombstoneOnTenure.is(self.config.mutant) {
+                    true => copies_until.unwrap_or_default(),
+                    false => r.copies_until.max(copies_until.unwrap_or_default()),
                 };
                 if ended && !Mutant::EndedGrew.is(self.config.mutant) {
                     self.kill_tenure(now, resource, LostReason::Store);
@@ -340,7 +308,7 @@ impl Engine {
             return;
         };
         let first_word = ask.queued.replace(queued).is_none();
-        ask.again_at = next_turn(now, queued.ahead);
+        ask.again_at = next_refresh(now, queued.ahead);
         ask.quarantined_until = Time::ZERO;
         // The head also asks when the one in its way is due.
         if queued.ahead == 0 {
@@ -395,18 +363,15 @@ impl Engine {
     fn end_ask(&mut self, now: Time, resource: usize, withdraw: bool) {
         let r = &mut self.resources[resource];
         let Some(ask) = r.ask.take() else { return };
-        let incarnation = self.config.incarnation;
-        let tombstone = r.tombstone(self.link.store_time(now));
         let keep = r.tenure.as_ref().map_or(0, |tenure| tenure.units);
         let key = r.key.clone();
-        if let Some((GiveBack { seq, keep, issued }, _)) = ask.give_back {
-            let op = Return { key: key.clone(), tenure: AskId { incarnation, seq }, keep, issued, tombstone };
-            self.owe(now, resource, Op::Return(op));
+        if let Some((back, _)) = ask.give_back {
+            self.owe_return(now, resource, back);
         }
-        if withdraw && ask.sent > 0 {
-            let id = AskId { incarnation, seq: ask.seq };
-            // Its answer may still be under way, so copies count as doubtful.
-            let op = Withdraw { key, id, keep, tombstone: Some(ask.refuse_after) };
+        if withdraw && ask.copies.were_sent() {
+            let id = self.own(ask.seq);
+            // Its answer may still be under way, so each of them counts.
+            let op = Withdraw { key, id, keep, tombstone: Some(ask.copies.void_after()) };
             self.owe(now, resource, Op::Withdraw(op));
         }
     }

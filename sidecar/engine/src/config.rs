@@ -35,6 +35,11 @@ pub struct Config {
 }
 
 impl Config {
+    /// Whether there may be other sidecars at the store.
+    pub fn shares_its_store(&self) -> bool {
+        self.contact_every.is_some()
+    }
+
     /// The defaults, for this incarnation.
     pub fn new(incarnation: Incarnation) -> Config {
         Config {

@@ -4,11 +4,11 @@
 //! knows whose upgrade it is, and is asked; the refusal does not depend on what it says, nor on whether it does.
 
 use crate::cycle::{Cycle, Edge};
+use crate::declaration::{Declaration, DeclaredWaiter};
 use crate::effect::Refusal;
 use crate::engine::Engine;
 use crate::inquiry::Purpose;
 use crate::model::{Incarnation, Mode, SessionId, StoreTime, Time};
-use crate::stand::{Stand, StandWaiter};
 use crate::upgrade::Upgrade;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -16,15 +16,15 @@ use std::time::Duration;
 
 /// Who upgrades at another sidecar, as that says.
 struct Upgrader {
-    waits: StandWaiter,
+    waits: DeclaredWaiter,
     /// Since when it has its share; nothing if that is not among the holders named.
     holds_since: Option<StoreTime>,
 }
 
 impl Upgrader {
-    fn of(stand: &Stand) -> Option<Upgrader> {
-        let waits = stand.waiters.iter().find(|waiter| waiter.upgrades)?.clone();
-        let share = stand.holders.iter().find(|holder| holder.upgrades);
+    fn of(declaration: &Declaration) -> Option<Upgrader> {
+        let waits = declaration.waiters.iter().find(|waiter| waiter.upgrades)?.clone();
+        let share = declaration.holders.iter().find(|holder| holder.upgrades);
         let holds_since = share.map(|share| share.who.since);
         Some(Upgrader { waits, holds_since })
     }
@@ -89,11 +89,11 @@ impl Engine {
         now: Time,
         (resource, inquiry): (usize, u64),
         upgrader: Incarnation,
-        said: Option<Stand>,
+        said: Option<Declaration>,
     ) {
         let upgrade = self.upgrades.get(&resource).filter(|upgrade| upgrade.refused_by == Some(inquiry));
         let Some(&upgrade) = upgrade else { return };
-        let other = said.and_then(|stand| Upgrader::of(&stand));
+        let other = said.and_then(|declaration| Upgrader::of(&declaration));
         let ring = other.as_ref().and_then(|other| self.ring_with(now, upgrade, upgrader, other));
         let who = other.map(|other| Arc::new(other.waits.who));
         let refusal = Refusal::UpgradeConflict { upgrader, who, ring: ring.map(Arc::new) };

@@ -6,9 +6,9 @@ use crate::certainty::ttl_covering;
 use crate::effect::LostReason;
 use crate::engine::Engine;
 use crate::link::{Sent, SentKind};
-use crate::model::{AskId, Time};
+use crate::model::Time;
 use crate::mutant::Mutant;
-use crate::store::{CallId, Op, Outcome, REFUSE_AFTER, Reply, Return, Tenancy};
+use crate::store::{CallId, GiveBack, Op, Outcome, REFUSE_AFTER, Reply, Return, Tenancy};
 use std::time::Duration;
 
 /// A debt whose payment was not acknowledged is sent again after this long, while the link is up.
@@ -54,6 +54,21 @@ impl Engine {
     pub(crate) fn owe(&mut self, now: Time, resource: usize, op: Op) {
         let expires = now + REFUSE_AFTER + ttl_covering(self.wanted_ttl(now, resource));
         self.owe_until(now, resource, op, expires);
+    }
+
+    /// The store must hear that this much of a tenure is left.
+    pub(crate) fn owe_return(&mut self, now: Time, resource: usize, back: GiveBack) {
+        let GiveBack { seq, keep, issued } = back;
+        let r = &self.resources[resource];
+        let tombstone = r.tombstone(self.link.store_time(now));
+        let op = Return { key: r.key.clone(), tenure: self.own(seq), keep, issued, tombstone };
+        self.owe(now, resource, Op::Return(op));
+    }
+
+    /// … or nothing.
+    pub(crate) fn owe_whole(&mut self, now: Time, resource: usize, seq: u64) {
+        let issued = self.resources[resource].issued;
+        self.owe_return(now, resource, GiveBack { seq, keep: 0, issued });
     }
 
     /// … and no longer than until then.
@@ -143,7 +158,7 @@ impl Engine {
                     && is_unknown
                 {
                     let finish = finish.clone();
-                    self.doubt_finish(resource, &finish);
+                    self.finish_unheard(resource, &finish);
                 }
             }
         }
@@ -159,20 +174,16 @@ impl Engine {
                 self.rename_tenure(now, resource, seq, sent.at, tenancy);
                 if tenancy.units < kept {
                     // What went back since the withdraw was sent went back under a name that was over.
-                    let r = &self.resources[resource];
-                    let tenure = AskId { incarnation: self.config.incarnation, seq };
-                    let tombstone = r.tombstone(self.link.store_time(now));
-                    let (key, issued) = (r.key.clone(), r.issued);
-                    let op = Return { key, tenure, keep: tenancy.units, issued, tombstone };
-                    self.owe(now, resource, Op::Return(op));
+                    let issued = self.resources[resource].issued;
+                    self.owe_return(now, resource, GiveBack { seq, keep: tenancy.units, issued });
                 }
             }
             Some(_) => {}
             None => {
-                let tenure = AskId { incarnation: self.config.incarnation, seq };
-                let key = self.resources[resource].key.clone();
-                let op =
-                    Return { key, tenure, keep: 0, issued: self.resources[resource].issued, tombstone: None };
+                let r = &self.resources[resource];
+                let (key, tenure) = (r.key.clone(), self.own(seq));
+                // The withdraw has left its own.
+                let op = Return { key, tenure, keep: 0, issued: r.issued, tombstone: None };
                 self.owe(now, resource, Op::Return(op));
             }
         }

@@ -4,8 +4,8 @@
 //! daemon translates on the way out.
 
 use crate::cycle::Cycle;
+use crate::declaration::Party;
 use crate::model::{Etag, Fence, Incarnation, Key, LeaseSecret, Mode, RequestId, SessionId, Time};
-use crate::stand::Party;
 use crate::store::{Call, Order, Success, Version};
 use crate::survey::Survey;
 use std::sync::Arc;

@@ -292,7 +292,7 @@ impl Engine {
         self.link.clock_stepped(now);
         self.once.clock_stepped();
         for resource in self.all_resources() {
-            self.doubt_tenure(now, resource);
+            self.unprove_tenure(now, resource);
             self.look_again(now, resource);
         }
     }

@@ -8,10 +8,8 @@ use crate::effect::{Effect, EventKind, LostReason, Refusal, Reply, Unlocked, Vic
 use crate::engine::Engine;
 use crate::input::Force;
 use crate::link::{Sent, SentKind};
-use crate::model::{AskId, Mode, RequestId, SessionId, Time, WHOLE};
-use crate::store::{
-    CallId, Force as ForceOp, Op, Order, Outcome, REFUSE_AFTER, Reply as Answer, Return, Taken,
-};
+use crate::model::{Mode, RequestId, SessionId, Time, WHOLE};
+use crate::store::{CallId, Force as ForceOp, Op, Order, Outcome, REFUSE_AFTER, Reply as Answer, Taken};
 use std::collections::BTreeMap;
 
 /// Orders on their way to the store, by the call that carries each. There is hardly ever one.
@@ -79,12 +77,8 @@ impl Engine {
         if standing.is_some_and(|standing| standing <= seq) {
             self.kill_tenure(now, resource, LostReason::Forced);
         }
-        let r = &self.resources[resource];
-        if !r.debts.iter().any(|debt| debt.returns(seq)) {
-            let tombstone = r.tombstone(self.link.store_time(now));
-            let tenure = AskId { incarnation: self.config.incarnation, seq };
-            let op = Return { key: r.key.clone(), tenure, keep: 0, issued: r.issued, tombstone };
-            self.owe(now, resource, Op::Return(op));
+        if !self.resources[resource].debts.iter().any(|debt| debt.returns(seq)) {
+            self.owe_whole(now, resource, seq);
         }
         // An ask that became what was taken, and whose answer was lost: a new one will take its place.
         if self.resources[resource].ask.as_ref().is_some_and(|ask| ask.seq <= seq) {

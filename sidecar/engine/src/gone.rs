@@ -16,7 +16,7 @@ impl Engine {
         let r = &mut self.resources[resource];
         let Some(tenure) = r.tenure.as_mut().filter(|tenure| tenure.seq == seq) else { return };
         // Into the id of an ask whose answer is still to come, …
-        let unheard = r.ask.as_mut().filter(|ask| ask.may_be_granted_before(call));
+        let unheard = r.ask.as_mut().filter(|ask| ask.copies.may_be_granted_before(call));
         if unheard.is_none() && r.debts.is_empty() {
             return self.kill_tenure(now, resource, LostReason::Store);
         }

@@ -79,15 +79,15 @@ impl Engine {
         let secret = lease.secret();
         let index = match reserved {
             Some(index) => {
-                let place = self.leases[index].index;
+                let among_live = self.leases[index].among_live;
                 self.leases[index] = lease;
-                self.leases[index].index = place;
+                self.leases[index].among_live = among_live;
                 index
             }
             None => {
                 self.tally.add(lease.uid);
                 let index = self.leases.insert(lease);
-                self.leases[index].index = self.resources[resource].live.add(index, waiter.mode);
+                self.leases[index].among_live = self.resources[resource].live.add(index, waiter.mode);
                 if let Some(owner) = waiter.owner {
                     self.owners.holds(owner, index);
                 }

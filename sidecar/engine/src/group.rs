@@ -117,10 +117,10 @@ impl Lease {
 impl Engine {
     pub(crate) fn acquire_all(&mut self, now: Time, request: AcquireAll) {
         let AcquireAll { wish, keys, secrets } = request;
-        let (session, first) = (wish.session, wish.request);
+        let session = wish.session;
         let owner = match self.admit_group(&wish, &keys, &secrets) {
             Ok(owner) => owner,
-            Err(refusal) => return self.reply(session, first, Reply::Refused(refusal)),
+            Err(refusal) => return self.turn_away(&wish, refusal),
         };
         // A try is bounded once it is known whom it waits for.
         let wait = wish.wait.filter(|wait| !wait.is_zero());
@@ -245,7 +245,7 @@ impl Engine {
         self.note(waiter.session, waiter.request, Reserving::Reserved);
         let lease = self.leases.insert(Lease::reservation(now, resource, &waiter, group));
         self.tally.add(waiter.uid);
-        self.leases[lease].index = self.resources[resource].live.add(lease, waiter.mode);
+        self.leases[lease].among_live = self.resources[resource].live.add(lease, waiter.mode);
         if let Some(owner) = waiter.owner {
             self.owners.holds(owner, lease);
             self.owners.stops_waiting(owner);
@@ -282,7 +282,7 @@ impl Engine {
             let until = self.groups.all[group].until.min(patience);
             self.groups.all[group].until = until;
             self.timers.arm(until, Timer::Group(group));
-            uncertain.into_iter().for_each(|resource| self.renew_tenure(now, resource, false));
+            uncertain.into_iter().for_each(|resource| self.renew_tenure(now, resource));
             return;
         }
         let Group { wish, reserved, until, .. } = self.groups.remove(group);

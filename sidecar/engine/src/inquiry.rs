@@ -1,16 +1,16 @@
 //! Inquiries: other sidecars are asked who of their clients has a key, and who waits for it.
 //!
-//! Owns whom this sidecar asks, for how long it waits, and how often it answers. Must not know what a stand says. Both
+//! Owns whom this sidecar asks, for how long it waits, and how often it answers. Must not know what a declaration says. Both
 //! ways are pushes, which may be lost, and a sidecar may be stopped: who does not answer in time stays unknown. Who
 //! inquires is a person who looks, or has a refusal to explain that is certain already: nothing that a lock waits for. To
 //! find deadlocks takes boards.
 
+use crate::declaration::{Declaration, decode_all, encode_all};
 use crate::engine::Engine;
 use crate::fleet_graph::Look;
 use crate::model::{AskId, Incarnation, Key, Time};
-use crate::stand::{Stand, decode_all, encode_all};
 use crate::store::{Declare, Inquire, Op, keys_of, put_keys};
-use crate::survey::Stands;
+use crate::survey::Declarations;
 use crate::timers::Timer;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -19,7 +19,7 @@ use std::time::Duration;
 const QUESTIONS_MAX: usize = 64;
 /// Inquiries under way. Looks beyond it show what the store and the boards say.
 const INQUIRIES_MAX: usize = 64;
-/// Stands are waited for so long …
+/// Declarations are waited for so long …
 const PATIENCE: Duration = Duration::from_millis(100);
 /// … or this many round trips to the store, if that is longer. Question and answer take two.
 const PATIENCE_ROUND_TRIPS: u32 = 4;
@@ -42,7 +42,7 @@ struct Inquiry {
     purpose: Purpose,
     awaited: BTreeMap<u64, Question>,
     /// What was answered, of each key that it is about.
-    stands: Stands,
+    declarations: Declarations,
     due: Time,
 }
 
@@ -111,8 +111,8 @@ impl Engine {
         }
         let due = now + PATIENCE.max(self.link.round_trip() * PATIENCE_ROUND_TRIPS);
         self.timers.arm(due, Timer::Inquiry(number));
-        let stands = about.into_iter().map(|key| (key, BTreeMap::new())).collect();
-        self.inquiries.open.insert(number, Inquiry { purpose, awaited, stands, due });
+        let declarations = about.into_iter().map(|key| (key, BTreeMap::new())).collect();
+        self.inquiries.open.insert(number, Inquiry { purpose, awaited, declarations, due });
         number
     }
 
@@ -132,12 +132,12 @@ impl Engine {
         {
             return;
         }
-        let Some(stands) = decode_all(&declare.stands) else { return };
-        if stands.len() != question.keys.len() {
+        let Some(declarations) = decode_all(&declare.declarations) else { return };
+        if declarations.len() != question.keys.len() {
             return;
         }
-        for (key, stand) in question.keys.iter().zip(stands) {
-            inquiry.stands.entry(key.clone()).or_default().insert(question.to, stand);
+        for (key, declaration) in question.keys.iter().zip(declarations) {
+            inquiry.declarations.entry(key.clone()).or_default().insert(question.to, declaration);
         }
         inquiry.awaited.remove(&seq);
         self.conclude_inquiry(now, number);
@@ -151,16 +151,16 @@ impl Engine {
         }
         let Some(inquiry) = self.inquiries.open.remove(&number) else { return };
         self.timers.disarm(inquiry.due, Timer::Inquiry(number));
-        let Inquiry { purpose, stands, .. } = inquiry;
+        let Inquiry { purpose, declarations, .. } = inquiry;
         match purpose {
-            Purpose::Look { ticket, look } => self.surveyed(now, ticket, look, stands),
+            Purpose::Look { ticket, look } => self.surveyed(now, ticket, look, declarations),
             Purpose::Refusal { resource, upgrader } => {
-                let mut said = stands.into_values().flatten();
+                let mut said = declarations.into_values().flatten();
                 self.refuse_conflicted(
                     now,
                     (resource, number),
                     upgrader,
-                    said.next().map(|(_, stand)| stand),
+                    said.next().map(|(_, declaration)| declaration),
                 );
             }
         }
@@ -173,9 +173,10 @@ impl Engine {
             return;
         }
         let from = self.config.incarnation;
-        let stands: Vec<Stand> = keys.iter().map(|key| self.compose_stand(now, key)).collect();
-        let stands = encode_all(&stands).into();
-        self.send_for_patrol(now, Op::Declare(Box::new(Declare { key, inquiry, from, stands })));
+        let declarations: Vec<Declaration> =
+            keys.iter().map(|key| self.compose_declaration(now, key)).collect();
+        let declarations = encode_all(&declarations).into();
+        self.send_for_patrol(now, Op::Declare(Box::new(Declare { key, inquiry, from, declarations })));
     }
 }
 

@@ -21,7 +21,7 @@ use thin_vec::ThinVec;
 pub(crate) struct Lease {
     pub(crate) resource: usize,
     /// Its index among the live leases of the resource.
-    pub(crate) index: usize,
+    pub(crate) among_live: usize,
     /// The session that acquired it; a timed lease outlives it.
     pub(crate) session: SessionId,
     pub(crate) request: RequestId,
@@ -117,7 +117,7 @@ impl Lease {
         let told = if secret.is_some() { cap } else { tellable.min(cap) };
         Lease {
             resource,
-            index: 0,
+            among_live: 0,
             session: waiter.session,
             request: waiter.request,
             mode: waiter.mode,
@@ -138,7 +138,7 @@ impl Lease {
         let terms = Terms { group: Some(group), owner: waiter.owner, ..Terms::bare() };
         Lease {
             resource,
-            index: 0,
+            among_live: 0,
             session: waiter.session,
             request: waiter.request,
             mode: waiter.mode,
@@ -333,8 +333,8 @@ impl Engine {
         let lease = self.leases.remove(index);
         self.tally.remove(lease.uid);
         let r = &mut self.resources[lease.resource];
-        if let Some(moved) = r.live.remove(lease.index, lease.mode) {
-            self.leases[moved].index = lease.index;
+        if let Some(moved) = r.live.remove(lease.among_live, lease.mode) {
+            self.leases[moved].among_live = lease.among_live;
         }
         lease.resource
     }
@@ -401,6 +401,9 @@ impl Engine {
             Some(rate) if rate.ends <= now => End::Released,
             _ => End::Lost(lease.lost_by(now)),
         };
+        if matches!(end, End::Lost(LostReason::MaxHold)) && Mutant::MaxHoldIgnored.is(self.config.mutant) {
+            return;
+        }
         let session = lease.session;
         let resource = self.end_lease(now, index, end);
         self.serve(now, resource);

@@ -68,6 +68,10 @@ pub enum Mutant {
     RateUnconfirmed,
     /// P5, engine: under a tenure that timed leases left without renewals, a session's lease has none either.
     RenewalsNotResumed,
+    /// S8, engine: a lease goes on when its `max_hold` is over.
+    MaxHoldIgnored,
+    /// L3, engine: the end of its process frees nothing before the deadline told.
+    DeathIgnored,
     /// H9, engine: a wall clock that ran ahead of boottime casts no doubt on deadlines.
     ClockStepTrusted,
     /// P19, store: what a sidecar asks for is given to it before it has shown to know what was taken from it.
@@ -75,7 +79,7 @@ pub enum Mutant {
     /// P19, store: nobody is told that their tenure was taken by force; they find it gone.
     ForceUntold,
     /// P20, engine: a tenure in doubt is put back too where the store forgot it.
-    DoubtfulReasserts,
+    UnprovenReasserts,
     /// P20, store: nothing follows from the loss of its data.
     NoQuarantine,
     /// P20, store: the quarantine does not last as long as the longest tenure.
@@ -118,7 +122,7 @@ pub enum Mutant {
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Mutant; 54] = [
+    pub const ALL: [Mutant; 56] = [
         Mutant::FenceFromClock,
         Mutant::HandoffRepeatsFence,
         Mutant::HalfWrite,
@@ -150,10 +154,12 @@ impl Mutant {
         Mutant::RateForgetsSpent,
         Mutant::RateUnconfirmed,
         Mutant::RenewalsNotResumed,
+        Mutant::MaxHoldIgnored,
+        Mutant::DeathIgnored,
         Mutant::ClockStepTrusted,
         Mutant::ForceForgetsVictims,
         Mutant::ForceUntold,
-        Mutant::DoubtfulReasserts,
+        Mutant::UnprovenReasserts,
         Mutant::NoQuarantine,
         Mutant::QuarantineTooShort,
         Mutant::IsolationForgotten,

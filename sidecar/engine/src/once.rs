@@ -13,7 +13,7 @@ use crate::engine::Engine;
 use crate::input::{Acquire, Finish};
 use crate::lease::{End, Missing, Turn};
 use crate::link::Sent;
-use crate::model::{AskId, Fence, Key, RequestId, SessionId, Space, StoreTime, Time};
+use crate::model::{Fence, Key, RequestId, SessionId, Space, StoreTime, Time};
 use crate::mutant::Mutant;
 use crate::pin::Pin;
 use crate::store::{Finish as FinishOp, Op, REFUSE_AFTER, Success};
@@ -49,7 +49,7 @@ struct Finishing {
     request: RequestId,
     pin: Option<Pin>,
     /// A sending of it has an unknown outcome: it may have been done, or may still be.
-    doubtful: bool,
+    outcome_unknown: bool,
 }
 
 impl Engine {
@@ -111,7 +111,7 @@ impl Engine {
         }
         let op = FinishOp {
             key: r.key.clone(),
-            tenure: AskId { incarnation: self.config.incarnation, seq: tenure },
+            tenure: self.own(tenure),
             fence,
             granted_at,
             window,
@@ -119,7 +119,8 @@ impl Engine {
             refuse_after: StoreTime(0),
         };
         let pin = (!Mutant::TurnFreedBeforeAck.is(self.config.mutant)).then(|| self.pin(index));
-        let finishing = Finishing { session: finish.session, request: finish.request, pin, doubtful: false };
+        let finishing =
+            Finishing { session: finish.session, request: finish.request, pin, outcome_unknown: false };
         let freed = finishing.pin.is_none();
         self.once.finishing.insert((resource, tenure, fence), finishing);
         // Longer than a store takes that can be reached at all; a finish that never went out can be said again.
@@ -139,9 +140,9 @@ impl Engine {
     }
 
     /// A finish has an unknown outcome.
-    pub(crate) fn doubt_finish(&mut self, resource: usize, finish: &FinishOp) {
+    pub(crate) fn finish_unheard(&mut self, resource: usize, finish: &FinishOp) {
         if let Some(finishing) = self.once.finishing.get_mut(&turn(resource, finish)) {
-            finishing.doubtful = true;
+            finishing.outcome_unknown = true;
         }
     }
 
@@ -174,8 +175,8 @@ impl Engine {
         if self.ends_turn(resource, finish) {
             self.kill_tenure(now, resource, reason);
         }
-        self.answer_finish(now, resource, finish, |doubtful| {
-            Reply::Refused(match doubtful {
+        self.answer_finish(now, resource, finish, |outcome_unknown| {
+            Reply::Refused(match outcome_unknown {
                 true => Refusal::OutcomeUnknown,
                 false => Refusal::LeaseLost(reason),
             })
@@ -185,14 +186,17 @@ impl Engine {
     /// The store did not answer in all that time. A turn whose finish may still be done is over, so that it can not be
     /// done twice; another one goes on, and can be finished again.
     pub(crate) fn finish_overdue(&mut self, now: Time, resource: usize, finish: &FinishOp) {
-        let doubtful =
-            self.once.finishing.get(&turn(resource, finish)).is_some_and(|finishing| finishing.doubtful);
-        if doubtful && self.ends_turn(resource, finish) {
+        let outcome_unknown = self
+            .once
+            .finishing
+            .get(&turn(resource, finish))
+            .is_some_and(|finishing| finishing.outcome_unknown);
+        if outcome_unknown && self.ends_turn(resource, finish) {
             self.end_turn(now, resource, finish.fence, End::Lost(LostReason::Store));
             self.return_idle(now, resource);
         }
-        self.answer_finish(now, resource, finish, |doubtful| {
-            Reply::Refused(if doubtful { Refusal::OutcomeUnknown } else { Refusal::StoreUnavailable })
+        self.answer_finish(now, resource, finish, |outcome_unknown| {
+            Reply::Refused(if outcome_unknown { Refusal::OutcomeUnknown } else { Refusal::StoreUnavailable })
         });
     }
 
@@ -226,14 +230,14 @@ impl Engine {
             if let Some(pin) = finishing.pin {
                 self.unpin(now, pin);
             }
-            self.reply(finishing.session, finishing.request, reply(finishing.doubtful));
+            self.reply(finishing.session, finishing.request, reply(finishing.outcome_unknown));
         }
     }
 
     /// An ask was answered with a success: nobody who asked then gets a turn.
     pub(crate) fn ask_finished(&mut self, now: Time, sent: Sent, at: StoreTime, success: Success) {
         let resource = sent.resource;
-        let ends_soon = |ask: &Ask| ask.may_run_after(success.window_end);
+        let ends_soon = |ask: &Ask| ask.copies.may_run_after(success.window_end);
         match self.resources[resource].ask.as_deref().is_some_and(ends_soon) {
             // A copy that runs when the window is over would get a turn for nobody.
             true => self.drop_ask(now, resource),

@@ -104,7 +104,7 @@ impl Default for Patrol {
 impl Engine {
     /// An owner waits. Where there are other sidecars it may wait for one of theirs.
     pub(crate) fn patrol_for_owners(&mut self, now: Time) {
-        if self.config.contact_every.is_none() {
+        if !self.config.shares_its_store() {
             return;
         }
         let patrol = &mut self.patrol;

@@ -30,12 +30,12 @@ pub(crate) struct Publication {
     acknowledged: u64,
     under_way: Option<CallId>,
     /// There may be a board at the store.
-    stands: bool,
+    may_be_there: bool,
 }
 
 impl Default for Publication {
     fn default() -> Publication {
-        Publication { due: Time::MAX, acknowledged: 0, under_way: None, stands: false }
+        Publication { due: Time::MAX, acknowledged: 0, under_way: None, may_be_there: false }
     }
 }
 
@@ -46,16 +46,16 @@ impl Engine {
         if self.patrol.publication.under_way.is_some() || !self.link.is_up() {
             return;
         }
-        if self.patrol.publication.stands && Mutant::BoardOnce.is(self.config.mutant) {
+        if self.patrol.publication.may_be_there && Mutant::BoardOnce.is(self.config.mutant) {
             return;
         }
         let version = self.patrol.publication.acknowledged + 1;
         let body = match self.has_waited_at_the_store(now, BOARD_AFTER) {
             true => Board { version, ..self.compose_board(now) }.encode(),
-            false if self.patrol.publication.stands => Vec::new(),
+            false if self.patrol.publication.may_be_there => Vec::new(),
             false => return,
         };
-        self.patrol.publication.stands = !body.is_empty();
+        self.patrol.publication.may_be_there = !body.is_empty();
         let op = Publish {
             board: board_key(self.config.incarnation),
             version,
@@ -129,7 +129,7 @@ impl Engine {
         let first = r.queue.first();
         // Whether it is the turn of the first, or of those who wait at the store.
         let interest = r.tenure.as_ref().and_then(|tenure| tenure.interest.as_ref());
-        let turn = interest
+        let head_goes_first = interest
             .zip(first)
             .map(|(interest, head)| interest.allows(now, self.waiters[head].place.arrival));
         let mut waits: Vec<BoardWait> =
@@ -138,8 +138,8 @@ impl Engine {
         let matters = waits.iter().rposition(|wait| wait.head || !wait.holds.is_empty());
         waits.truncate(matters.map_or(0, |last| last + 1));
         let ask = r.ask.as_ref().map(|ask| ask.seq);
-        let yields = turn == Some(false) && ask.is_none();
-        let keeps = turn == Some(true) && ask.is_none() && r.idle_units() > 0;
+        let yields = head_goes_first == Some(false) && ask.is_none();
+        let keeps = head_goes_first == Some(true) && ask.is_none() && r.idle_units() > 0;
         let keeps = keeps && !Mutant::KeptUnsaid.is(self.config.mutant);
         Line { key: r.key.clone(), limit: r.limit, ask, yields, keeps, waits }
     }

@@ -3,7 +3,7 @@
 //! Owns the way of waiters and of live tenures through it. Must not know how long a quarantine is, nor when one is due: the
 //! store says so in its answers. A store that is not strict never does, and nothing here runs.
 
-use crate::ask::next_turn;
+use crate::ask::next_refresh;
 use crate::effect::{Effect, LostReason};
 use crate::engine::Engine;
 use crate::link::{Sent, SentKind};
@@ -22,7 +22,7 @@ impl Engine {
         let Some(ask) = &mut self.resources[resource].ask else { return };
         ask.queued = Some(Queued { ahead, retry: left, holder: None });
         ask.quarantined_until = end;
-        ask.again_at = next_turn(now, ahead).min(end);
+        ask.again_at = next_refresh(now, ahead).min(end);
         if self.link.learn_quarantine(end) {
             self.effects.push_back(Effect::Quarantined { left });
         }
@@ -37,7 +37,7 @@ impl Engine {
         let store_now = self.link.store_time(now);
         let r = &mut self.resources[resource];
         let Some(tenure) = &mut r.tenure else { return };
-        if tenure.doubted && !Mutant::DoubtfulReasserts.is(self.config.mutant) {
+        if tenure.unproven && !Mutant::UnprovenReasserts.is(self.config.mutant) {
             return self.kill_tenure(now, resource, LostReason::Store);
         }
         let refuse_after = store_now + REFUSE_AFTER.min(tenure.deadline.since(now));
@@ -53,7 +53,7 @@ impl Engine {
             refuse_after,
         };
         // A copy of it may run after the tenure went back, and would bring it back to life.
-        r.doubtful_until = r.doubtful_until.max(refuse_after);
+        r.copies_until = r.copies_until.max(refuse_after);
         self.send(resource, Sent { kind: SentKind::Renew, resource, seq, at: now }, Op::Reassert(op));
     }
 }

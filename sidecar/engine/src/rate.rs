@@ -65,9 +65,9 @@ impl Engine {
     /// How long units of a rate stay bound. Where other hosts may be granted them, a clock of ours that runs fast must
     /// not free them early on theirs.
     pub(crate) fn cooling_time(&self, per: Duration) -> Duration {
-        match self.config.contact_every {
-            Some(_) => per + per / CLOCK_DRIFT,
-            None => per,
+        match self.config.shares_its_store() {
+            true => per + per / CLOCK_DRIFT,
+            false => per,
         }
     }
 

@@ -9,7 +9,7 @@ use crate::effect::{Effect, Refusal, Reply};
 use crate::engine::Engine;
 use crate::input::{LeaseName, RegisterAct, RegisterRequest};
 use crate::link::{Sent, SentKind};
-use crate::model::{AskId, Key, Mode, RequestId, SessionId, Space, StoreTime, Time};
+use crate::model::{Key, Mode, RequestId, SessionId, Space, StoreTime, Time};
 use crate::pin::Pin;
 use crate::register_watch::{Watcher, Watches};
 use crate::store::{
@@ -39,7 +39,7 @@ impl Registers {
         self.operations.len()
     }
 
-    fn find(&self, session: SessionId, request: RequestId) -> Option<u64> {
+    pub(crate) fn find(&self, session: SessionId, request: RequestId) -> Option<u64> {
         self.by_request.get(&(session, request)).copied()
     }
 
@@ -66,7 +66,7 @@ pub(crate) struct Operation {
     is_under_way: bool,
     armed: Time,
     /// A copy was sent whose outcome is not known.
-    is_doubtful: bool,
+    outcome_unknown: bool,
     /// Nobody waits for its answer any more; a write that was sent is seen through all the same.
     is_unheard: bool,
 }
@@ -91,7 +91,7 @@ impl Operation {
             Act::Write { condition, .. } => matches!(condition, Condition::Match(_)),
             Act::Read | Act::Watch(_) => true,
         };
-        self.is_doubtful && !is_settled
+        self.outcome_unknown && !is_settled
     }
 }
 
@@ -134,7 +134,7 @@ impl Engine {
             again_at: Time::MAX,
             is_under_way: false,
             armed: Time::MAX,
-            is_doubtful: false,
+            outcome_unknown: false,
             is_unheard: false,
         };
         self.registers.operations.insert(number, operation);
@@ -147,21 +147,7 @@ impl Engine {
     }
 
     fn admit_register(&self, asked: &RegisterRequest) -> Result<Option<(usize, Bound)>, Refusal> {
-        let session = self.sessions.get(&asked.session);
-        let session = session.ok_or(Refusal::BadRequest("the session is over: connect again"))?;
-        if session.is_cut() {
-            return Err(Refusal::BadRequest("the connection was closed: connect again"));
-        }
-        if self.registers.find(asked.session, asked.request).is_some()
-            || session.slot(asked.request).is_some()
-        {
-            return Err(Refusal::BadRequest(
-                "this request number is in use: number requests without repetition",
-            ));
-        }
-        if session.waiting() + session.operations >= self.config.in_flight_per_session_max {
-            return Err(Refusal::TooMany { limit: self.config.in_flight_per_session_max });
-        }
+        self.admit_number(asked.session, asked.request)?;
         if self.draining && matches!(asked.act, RegisterAct::Watch { .. }) {
             return Err(Refusal::Draining);
         }
@@ -191,8 +177,7 @@ impl Engine {
             ));
         }
         let tenure = resource.tenure.as_ref().ok_or(Refusal::StaleFence)?;
-        let tenure = AskId { incarnation: self.config.incarnation, seq: tenure.seq };
-        Ok((index, Bound { tenure, fence: lease.fence }))
+        Ok((index, Bound { tenure: self.own(tenure.seq), fence: lease.fence }))
     }
 
     fn begin_operation(&mut self, now: Time, number: u64) {
@@ -215,7 +200,7 @@ impl Engine {
     fn send_operation(&mut self, now: Time, number: u64) {
         let up = self.link.is_up();
         let store_now = self.link.store_time(now);
-        let id = AskId { incarnation: self.config.incarnation, seq: number };
+        let id = self.own(number);
         let Some(operation) = self.registers.operations.get_mut(&number) else { return };
         if !up {
             operation.again_at = Time::MAX;
@@ -257,7 +242,7 @@ impl Engine {
         let Some(operation) = self.registers.operations.get_mut(&number) else { return };
         operation.is_under_way = false;
         match outcome {
-            Outcome::Applied { reply: store::Reply::TooLate, .. } if !operation.is_doubtful => {
+            Outcome::Applied { reply: store::Reply::TooLate, .. } if !operation.outcome_unknown => {
                 // The one copy there was is void: this is a new attempt, by a clock that was just set right.
                 if let Act::Write { refuse_after, .. } = &mut operation.act {
                     *refuse_after = None;
@@ -269,7 +254,7 @@ impl Engine {
             Outcome::NotApplied(Fault::Corrupt(_)) => self.give_up(now, number),
             Outcome::NotApplied(_) => self.retry_operation(now, number),
             Outcome::Unknown(_) => {
-                operation.is_doubtful = true;
+                operation.outcome_unknown = true;
                 self.retry_operation(now, number);
             }
         }
@@ -316,7 +301,7 @@ impl Engine {
     fn give_up(&mut self, now: Time, number: u64) {
         let Some(operation) = self.registers.operations.get(&number) else { return };
         let is_write = matches!(operation.act, Act::Write { .. });
-        let refusal = match is_write && (operation.is_doubtful || operation.is_under_way) {
+        let refusal = match is_write && (operation.outcome_unknown || operation.is_under_way) {
             true => Refusal::OutcomeUnknown,
             false => Refusal::StoreUnavailable,
         };

@@ -48,7 +48,7 @@ impl Engine {
             }
             let pending = PendingRenewal { lease: index, session, request, ttl };
             self.await_confirmation(resource, pending);
-            self.renew_tenure(now, resource, false);
+            self.renew_tenure(now, resource);
             return self.serve(now, resource);
         }
         let lease = &mut self.leases[index];

@@ -30,7 +30,7 @@ pub(crate) struct Resource {
     pub(crate) issued: Fence,
     /// Copies of asks whose outcome was once in doubt may still run until then: whatever ends what grew out of them, or
     /// out of a later ask, must leave a tombstone (P7). It outlives the tenure: growth and a give-back end that silently.
-    pub(crate) doubtful_until: StoreTime,
+    pub(crate) copies_until: StoreTime,
     /// Calls under way that will come back here.
     pub(crate) calls: u32,
     /// When its timer is armed.
@@ -50,7 +50,7 @@ impl Resource {
             renewals: ThinVec::new(),
             spent: None,
             issued: 0,
-            doubtful_until: StoreTime(0),
+            copies_until: StoreTime(0),
             calls: 0,
             armed: Time::MAX,
         }
@@ -69,7 +69,7 @@ impl Resource {
     /// How long the end of a tenure must be remembered by the store, if at all. Where that is past, a copy of its ask may still have
     /// a place in the queue, which goes with it.
     pub(crate) fn tombstone(&self, store_now: StoreTime) -> Option<StoreTime> {
-        Some(self.doubtful_until).filter(|&until| until + PLACE_MAX > store_now)
+        Some(self.copies_until).filter(|&until| until + PLACE_MAX > store_now)
     }
 
     /// Units of the tenure under which no lease lives.

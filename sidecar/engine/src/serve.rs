@@ -32,7 +32,7 @@ enum Verdict {
 }
 
 impl Engine {
-    /// Grants what can be granted, then brings the sidecar's stand at the store in line with what is left. Every change
+    /// Grants what can be granted, then brings what the sidecar has and asks for at the store in line with what is left. Every change
     /// of a resource ends here.
     pub(crate) fn serve(&mut self, now: Time, resource: usize) {
         let verdict = loop {
@@ -113,7 +113,7 @@ impl Engine {
             _ => self.drop_ask(now, resource),
         }
         if verdict == Verdict::Renew {
-            self.renew_tenure(now, resource, false);
+            self.renew_tenure(now, resource);
         }
         let r = &self.resources[resource];
         let Some(tenure) = &r.tenure else { return };
@@ -141,7 +141,7 @@ impl Engine {
             self.return_idle(now, resource);
             // Perhaps what went back is all that was wanted: ask, so that those who stayed behind are not held up.
             if waited_for {
-                self.renew_tenure(now, resource, false);
+                self.renew_tenure(now, resource);
             }
         }
     }

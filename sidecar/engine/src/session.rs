@@ -207,7 +207,11 @@ impl Engine {
     }
 
     pub(crate) fn session_ended(&mut self, now: Time, id: SessionId, by: EndedBy) {
-        let by = if Mutant::CutOffFrees.is(self.config.mutant) { EndedBy::Peer } else { by };
+        let by = match by {
+            _ if Mutant::CutOffFrees.is(self.config.mutant) => EndedBy::Peer,
+            _ if Mutant::DeathIgnored.is(self.config.mutant) => EndedBy::Sidecar,
+            by => by,
+        };
         match by {
             EndedBy::Peer => {
                 self.leave_registers(now, id);

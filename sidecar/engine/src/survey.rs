@@ -1,15 +1,15 @@
 //! A look at the fleet for people: who waits for whom, at which sidecar.
 //!
 //! Owns what is shown of it. Read-only but for the looks themselves, which are a round's. What a sidecar did not say is
-//! not there, and that it did not say anything can be seen: its record names it, and there is no board, or no stand.
+//! not there, and that it did not say anything can be seen: its record names it, and there is no board, or no declaration.
 
 use crate::board::Board;
+use crate::declaration::Declaration;
 use crate::effect::Effect;
 use crate::engine::Engine;
 use crate::fleet_graph::Look;
 use crate::model::{Incarnation, Key, StoreTime, Time};
 use crate::patrol::HOPS_MAX;
-use crate::stand::Stand;
 use crate::store::Peeked;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -27,7 +27,7 @@ pub enum Around {
 }
 
 /// What sidecars said of the keys that they were asked about.
-pub type Stands = BTreeMap<Key, BTreeMap<Incarnation, Stand>>;
+pub type Declarations = BTreeMap<Key, BTreeMap<Incarnation, Declaration>>;
 
 /// A part of the fleet, as far as one look showed it.
 #[derive(Clone, Debug, PartialEq)]
@@ -44,7 +44,7 @@ pub struct Survey {
     pub edges: Vec<SurveyEdge>,
     /// The keys that sidecars were asked about, and what they said of them in time, this one among them. Of others that a
     /// record names nothing is known.
-    pub stands: Stands,
+    pub declarations: Declarations,
 }
 
 /// An owner waits for another.
@@ -98,7 +98,7 @@ impl Engine {
 
     /// A store with one sidecar knows nothing that this one does not; one that is away says nothing.
     fn set_out(&mut self, now: Time, look: Look, from: BTreeSet<Key>, hops: u32, person: Person) {
-        match self.config.contact_every.is_some() && self.link.is_up() {
+        match self.config.shares_its_store() && self.link.is_up() {
             true => self.begin_walk(now, look, from, hops, Some(person)),
             false => self.walked(now, person, look),
         }
@@ -107,19 +107,19 @@ impl Engine {
     /// A person's walk is over.
     pub(crate) fn walked(&mut self, now: Time, person: Person, look: Look) {
         match person.about.is_empty() {
-            true => self.surveyed(now, person.ticket, look, Stands::new()),
+            true => self.surveyed(now, person.ticket, look, Declarations::new()),
             false => self.inquire_around(now, person.ticket, look, person.about),
         }
     }
 
-    pub(crate) fn surveyed(&mut self, now: Time, ticket: u64, look: Look, mut stands: Stands) {
+    pub(crate) fn surveyed(&mut self, now: Time, ticket: u64, look: Look, mut declarations: Declarations) {
         let me = self.config.incarnation;
-        for (key, said) in &mut stands {
-            said.insert(me, self.compose_stand(now, key));
+        for (key, said) in &mut declarations {
+            said.insert(me, self.compose_declaration(now, key));
         }
         let edges = look.edges();
         let Look { boards, records, at } = look;
-        let survey = Box::new(Survey { sidecar: me, at, boards, records, edges, stands });
+        let survey = Box::new(Survey { sidecar: me, at, boards, records, edges, declarations });
         self.effects.push_back(Effect::Surveyed { ticket, survey });
     }
 }

@@ -11,7 +11,7 @@ use crate::interest::Interest;
 use crate::link::{Sent, SentKind};
 use crate::model::{AskId, Fence, StoreTime, Time};
 use crate::mutant::Mutant;
-use crate::store::{CallId, Fault, Op, Outcome, Renew, Reply, Return, Tenancy};
+use crate::store::{CallId, Fault, GiveBack, Op, Outcome, Renew, Reply, Tenancy};
 use std::time::Duration;
 
 /// A renewal that was not applied is tried again after this long, while the link is up.
@@ -50,7 +50,7 @@ pub(crate) struct Tenure {
     /// When its leases hear that they are at risk; `MAX` once they did.
     at_risk_at: Time,
     /// The clock stepped since what its deadline rests on was sent: only a later renewal proves anything (H9).
-    pub(crate) doubted: bool,
+    pub(crate) unproven: bool,
 }
 
 impl Tenure {
@@ -62,7 +62,7 @@ impl Tenure {
 
     /// Enough certainty to hand out a lease that lives until `until`.
     pub(crate) fn is_good_until(&self, until: Time) -> bool {
-        !self.doubted && self.deadline >= until
+        !self.unproven && self.deadline >= until
     }
 
     /// So long nothing was said to the store about it.
@@ -117,12 +117,12 @@ impl Engine {
         }
         let over_by = over_by(&self.link, tenancy.remaining);
         let deadline = self.proven_deadline(now, sent, tenancy.remaining);
-        let doubted = !self.link.is_proof(sent);
-        let renew_at = if doubted { now } else { self.renewal_due(resource, sent, deadline) };
+        let unproven = !self.link.is_proof(sent);
+        let renew_at = if unproven { now } else { self.renewal_due(resource, sent, deadline) };
         let r = &mut self.resources[resource];
         // Growth never shortens what was confirmed, but a repeated answer to it may prove less.
         let deadline = match &r.tenure {
-            Some(older) if !older.doubted => deadline.max(older.deadline),
+            Some(older) if !older.unproven => deadline.max(older.deadline),
             _ => deadline,
         };
         let at_risk_at = deadline - self.config.tenure_ttl / 3;
@@ -143,7 +143,7 @@ impl Engine {
             contact_at: Time::MAX,
             idle_until: Time::MAX,
             at_risk_at,
-            doubted,
+            unproven,
         };
         match r.tenure.replace(tenure) {
             Some(grown) => self.idle_tenures -= usize::from(grown.is_idle()),
@@ -217,11 +217,11 @@ impl Engine {
             self.tell_at_risk(resource);
         }
         if self.resources[resource].tenure.as_ref().is_some_and(|tenure| tenure.contact_at <= now) {
-            self.renew_tenure(now, resource, false);
+            self.renew_tenure(now, resource);
         }
         if self.resources[resource].tenure.as_ref().is_some_and(|tenure| tenure.renew_at <= now) {
             match self.is_wanted_longer(resource) {
-                true => self.renew_tenure(now, resource, false),
+                true => self.renew_tenure(now, resource),
                 false => {
                     self.resources[resource].tenure.iter_mut().for_each(|tenure| tenure.renew_at = Time::MAX)
                 }
@@ -244,13 +244,13 @@ impl Engine {
         let tenure = self.resources[resource].tenure.as_ref();
         let rests = |tenure: &Tenure| tenure.renew_at == Time::MAX && !tenure.renewing;
         if tenure.is_some_and(rests) && self.is_wanted_longer(resource) {
-            self.renew_tenure(now, resource, false);
+            self.renew_tenure(now, resource);
         }
     }
 
     /// Those that may end before they were meant to.
     fn tell_at_risk(&mut self, resource: usize) {
-        let tenure = self.resources[resource].tenure.as_ref().filter(|tenure| !tenure.doubted);
+        let tenure = self.resources[resource].tenure.as_ref().filter(|tenure| !tenure.unproven);
         let certain = tenure.map_or(Time::ZERO, |tenure| tenure.deadline);
         for index in self.resources[resource].live.iter() {
             let lease = &self.leases[index];
@@ -267,9 +267,9 @@ impl Engine {
         }
     }
 
-    /// Extend the tenure, with more fences if wanted. One renewal at a time: what the answer does not cover, the next
+    /// Extend the tenure, with more fences where they run low. One renewal at a time: what the answer does not cover, the next
     /// look asks for again.
-    pub(crate) fn renew_tenure(&mut self, now: Time, resource: usize, top_up: bool) {
+    pub(crate) fn renew_tenure(&mut self, now: Time, resource: usize) {
         let ttl = self.wanted_ttl(now, resource);
         let floor = self.floor(resource);
         let incarnation = self.config.incarnation;
@@ -287,7 +287,7 @@ impl Engine {
         }
         tenure.sends(now);
         let seq = tenure.seq;
-        let top_up = top_up || tenure.fences.is_low();
+        let top_up = tenure.fences.is_low();
         tenure.topping_up = top_up;
         let op = Renew { key: r.key.clone(), tenure: AskId { incarnation, seq }, ttl, floor, top_up };
         self.send(resource, Sent { kind: SentKind::Renew, resource, seq, at: now }, Op::Renew(op));
@@ -308,7 +308,7 @@ impl Engine {
         }
         let low = (reused || waited_for) && tenure.fences.is_low();
         if low || tenure.contact_at <= now {
-            self.renew_tenure(now, resource, low);
+            self.renew_tenure(now, resource);
         }
     }
 
@@ -328,7 +328,7 @@ impl Engine {
                     None if tenure.topping_up => tenure.retry_at = now + RENEW_RETRY,
                     None => {}
                 }
-                tenure.doubted &= !self.link.is_proof(sent.at);
+                tenure.unproven &= !self.link.is_proof(sent.at);
                 tenure.confirmed = sent.at;
                 tenure.over_by = over_by(&self.link, remaining);
                 r.ask.iter_mut().for_each(|ask| ask.note_stands());
@@ -390,9 +390,9 @@ impl Engine {
     }
 
     /// The wall clock ran ahead: nothing is handed out until a renewal sent after this is answered (H9).
-    pub(crate) fn doubt_tenure(&mut self, now: Time, resource: usize) {
+    pub(crate) fn unprove_tenure(&mut self, now: Time, resource: usize) {
         if let Some(tenure) = &mut self.resources[resource].tenure {
-            tenure.doubted = true;
+            tenure.unproven = true;
             tenure.at_risk_at = now;
             tenure.renew_at = now;
         }
@@ -428,29 +428,19 @@ impl Engine {
 
     /// Gives back every unit under which no lease lives; all of them: the tenure is closed from here on (P8).
     pub(crate) fn return_idle(&mut self, now: Time, resource: usize) {
-        let incarnation = self.config.incarnation;
-        let Some((tenure, keep, issued, tombstone)) = self.shed_idle(now, resource) else {
-            return;
-        };
-        let key = self.resources[resource].key.clone();
-        let tenure = AskId { incarnation, seq: tenure };
-        self.owe(now, resource, Op::Return(Return { key, tenure, keep, issued, tombstone }));
+        if let Some(back) = self.take_idle(resource) {
+            self.owe_return(now, resource, back);
+        }
     }
 
-    /// Takes the idle units out of the tenure, for a return or an ask to carry to the store:
-    /// (tenure, units kept, highest fence issued, tombstone).
-    pub(crate) fn shed_idle(
-        &mut self,
-        now: Time,
-        resource: usize,
-    ) -> Option<(u64, u32, u64, Option<StoreTime>)> {
+    /// Takes the idle units out of the tenure, for a return or an ask to carry to the store.
+    pub(crate) fn take_idle(&mut self, resource: usize) -> Option<GiveBack> {
         let upgrades = self.is_upgrading(resource);
         let r = &mut self.resources[resource];
         let gives_up = upgrades && Mutant::UpgradeDropsShare.is(self.config.mutant);
         let keep = if gives_up { 0 } else { r.live.units(r.limit) };
-        let tombstone = r.tombstone(self.link.store_time(now));
         let tenure = r.tenure.as_mut().filter(|tenure| tenure.units > keep)?;
-        let shed = (tenure.seq, keep, tenure.fences.issued(), tombstone);
+        let back = GiveBack { seq: tenure.seq, keep, issued: r.issued };
         if !Mutant::ClosedTenureServes.is(self.config.mutant) {
             tenure.units = keep;
             if keep == 0 {
@@ -460,7 +450,7 @@ impl Engine {
             tenure.interest = None;
             tenure.idle_until = Time::MAX;
         }
-        Some(shed)
+        Some(back)
     }
 
     pub(crate) fn drop_tenure(&mut self, resource: usize) {
@@ -475,13 +465,10 @@ impl Engine {
         let Some(tenure) = &self.resources[resource].tenure else {
             return;
         };
-        let (seq, issued) = (tenure.seq, tenure.fences.issued());
-        let tombstone = self.resources[resource].tombstone(self.link.store_time(now));
+        let seq = tenure.seq;
         self.drop_tenure(resource);
         self.lose_all(now, resource, reason);
-        let tenure = AskId { incarnation: self.config.incarnation, seq };
-        let key = self.resources[resource].key.clone();
-        self.owe(now, resource, Op::Return(Return { key, tenure, keep: 0, issued, tombstone }));
+        self.owe_whole(now, resource, seq);
     }
 
     /// The store's clock lies below fences that were handed out (P1).

@@ -25,7 +25,7 @@ pub struct KeyView {
     pub waiters_left_out: usize,
     /// Units of rates that no lease stands on and that are not free yet, and when the next of them are.
     pub cooling: Option<(u32, Time)>,
-    /// The sidecar's own stand at the store.
+    /// The sidecar's tenure at the store.
     pub tenure: Option<TenureView>,
     /// The sidecar's ask at the store, if one is under way.
     pub ask: Option<AskView>,
@@ -202,14 +202,14 @@ impl Engine {
             waiters_left_out: resource.queue.len().saturating_sub(of_each),
             cooling: resource.cooling(),
             tenure: resource.tenure.as_ref().map(|tenure| TenureView {
-                id: AskId { incarnation: self.config.incarnation, seq: tenure.seq },
+                id: self.own(tenure.seq),
                 units: tenure.units,
                 deadline: tenure.deadline,
                 idle: resource.live.is_empty(),
                 recalled: tenure.interest.is_some(),
             }),
             ask: resource.ask.as_ref().map(|ask| AskView {
-                id: AskId { incarnation: self.config.incarnation, seq: ask.seq },
+                id: self.own(ask.seq),
                 ahead: ask.queued.map(|queued| queued.ahead),
                 holder: ask.queued.and_then(|queued| queued.holder),
                 since: ask.since,

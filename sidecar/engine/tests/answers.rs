@@ -325,3 +325,17 @@ fn copies_of_a_write_are_void_together_but_a_new_attempt_is_not_bound_to_a_wrong
     world.answer(&again, Answer::Written(THEIRS));
     assert!(matches!(world.replies[..], [Reply::Written(_)]), "{:?}", world.replies);
 }
+
+/// An answer under a number that two requests have would be nobody's.
+#[test]
+fn a_number_names_one_request_whatever_it_asks_for() {
+    let mut world = World::new(Config::new(Incarnation(1)));
+    let (session, request, key) = (SESSION, RequestId(1), key("r").in_space(Space::Register));
+    let get = RegisterRequest { session, request, key, lease: None, act: RegisterAct::Get };
+    world.input(Input::Register(get.clone()));
+    world.input(Input::Acquire(acquire(1, "k")));
+    assert!(matches!(world.replies[..], [Reply::Refused(Refusal::BadRequest(_))]), "{:?}", world.replies);
+    world.input(Input::Acquire(acquire(2, "k")));
+    world.input(Input::Register(RegisterRequest { request: RequestId(2), ..get }));
+    assert!(matches!(world.replies[1..], [Reply::Refused(Refusal::BadRequest(_))]), "{:?}", world.replies);
+}

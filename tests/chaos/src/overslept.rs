@@ -99,6 +99,7 @@ mod tests {
             timed: false,
             owner: None,
             per: None,
+            max_hold: None,
             watched: true,
             upgrades: None,
             group: None,

@@ -118,6 +118,7 @@ impl Probe {
             timed: true,
             owner: None,
             per: None,
+            max_hold: None,
             watched: true,
             upgrades: None,
             group: None,

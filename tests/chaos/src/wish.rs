@@ -207,6 +207,7 @@ impl Wish {
             timed: matches!(self.life, Life::Timed(_)),
             owner: None,
             per: None,
+            max_hold: None,
             watched: true,
             upgrades: None,
             group: None,

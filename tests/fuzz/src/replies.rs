@@ -5,7 +5,9 @@
 //! outcome or is sent again, and none is sent a third time; and nothing that is not an answer counts as applied.
 
 use crate::Marks;
-use sidelock_engine::stand::{Party, Stand, StandHolder, StandWaiter, decode_all, encode_all};
+use sidelock_engine::declaration::{
+    Declaration, DeclaredHolder, DeclaredWaiter, Party, decode_all, encode_all,
+};
 use sidelock_engine::store::{
     Ask, Bound, Call, CallId, Condition, Declare, Fault, Force, Inquire, Known, Op, Order, Outcome, Publish,
     Push, ReadRegister, Renew, Return, Tell, Withdraw, WriteRegister,
@@ -100,13 +102,14 @@ fn declared() -> Vec<u8> {
     };
     let (reserved, upgrades, reference) = (true, true, Some(7));
     let holder =
-        StandHolder { who: who.clone(), reserved, upgrades, reference, fence: 9, until: StoreTime(99) };
-    let waiters = vec![StandWaiter { who: Party { owner: None, ..who }, upgrades, priority: -1 }];
-    let stand = Stand { holders: vec![holder], waiters, waiters_left_out: 3, ..Stand::default() };
-    let stands = encode_all(&[stand, Stand::default()]);
+        DeclaredHolder { who: who.clone(), reserved, upgrades, reference, fence: 9, until: StoreTime(99) };
+    let waiters = vec![DeclaredWaiter { who: Party { owner: None, ..who }, upgrades, priority: -1 }];
+    let declaration =
+        Declaration { holders: vec![holder], waiters, waiters_left_out: 3, ..Declaration::default() };
+    let declarations = encode_all(&[declaration, Declaration::default()]);
     let (id, from) = (ID.incarnation.0.to_be_bytes(), 8_u128.to_be_bytes());
-    let length = (stands.len() as u16).to_le_bytes();
-    [&[PUSH, 7][..], &id, &ID.seq.to_le_bytes(), &from, &length, &stands, b"lorders/42"].concat()
+    let length = (declarations.len() as u16).to_le_bytes();
+    [&[PUSH, 7][..], &id, &ID.seq.to_le_bytes(), &from, &length, &declarations, b"lorders/42"].concat()
 }
 
 /// The calls' count, then their answers in arrays that begin with the clock, 64 to a script call.
@@ -175,8 +178,8 @@ fn call(index: u8) -> Call {
             Op::Inquire(Inquire { key, more, inquiry: ID, to: ID.incarnation })
         }
         11 => {
-            let stands = Arc::from(*b"SS");
-            Op::Declare(Box::new(Declare { key, inquiry: ID, from: ID.incarnation, stands }))
+            let declarations = Arc::from(*b"SS");
+            Op::Declare(Box::new(Declare { key, inquiry: ID, from: ID.incarnation, declarations }))
         }
         _ => Op::Tell(Tell { key, ask: ID, free_in: None }),
     };
@@ -185,12 +188,16 @@ fn call(index: u8) -> Call {
 
 /// A stand that was read is written so that it is read as the same.
 fn check_stands(bytes: &[u8], marks: &mut Marks) {
-    let Some(stands) = decode_all(bytes) else { return marks.saw("no stands") };
-    for stand in stands {
-        let written = stand.encode();
-        assert!(written.len() <= bytes.len(), "{stand:?}");
-        assert_eq!(Stand::decode(&written).as_ref(), Some(&stand));
-        marks.saw(format!("a stand of {} and {}", stand.holders.len().min(2), stand.waiters.len().min(2)));
+    let Some(declarations) = decode_all(bytes) else { return marks.saw("no declarations") };
+    for declaration in declarations {
+        let written = declaration.encode();
+        assert!(written.len() <= bytes.len(), "{declaration:?}");
+        assert_eq!(Declaration::decode(&written).as_ref(), Some(&declaration));
+        marks.saw(format!(
+            "a declaration of {} and {}",
+            declaration.holders.len().min(2),
+            declaration.waiters.len().min(2)
+        ));
     }
 }
 
@@ -198,7 +205,7 @@ pub(crate) fn check(bytes: &[u8], marks: &mut Marks) {
     let Some((first, stream)) = bytes.split_first() else { return };
     if *first == PUSH {
         match push(stream) {
-            Some(Push::Declared(declare)) => check_stands(&declare.stands, marks),
+            Some(Push::Declared(declare)) => check_stands(&declare.declarations, marks),
             Some(_) => marks.saw(format!("push {}", stream[0])),
             None => marks.saw("no push"),
         }

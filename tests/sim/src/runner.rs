@@ -37,7 +37,7 @@ const IN_TANGLES: [Mutant; 12] = [
 
 /// Deliberate bugs that show where the store is strict.
 const IN_STRICT: [Mutant; 9] = [
-    Mutant::DoubtfulReasserts,
+    Mutant::UnprovenReasserts,
     Mutant::NoQuarantine,
     Mutant::QuarantineTooShort,
     Mutant::IsolationForgotten,

@@ -198,9 +198,9 @@ async fn grant_several(
 /// A new timed lease, as it is written.
 pub(crate) fn granted(caller: &Caller, grant: &Grant) -> Result<(LeaseSecret, Lease), ProblemDocument> {
     let secret = grant.secret.ok_or_else(|| unexpected(&Reply::Granted(grant.clone())))?;
-    let place = caller.door.gate.place();
+    let identity = caller.door.gate.identity();
     let key = grant.key.as_str();
-    Ok((secret, Lease::new(place, Some(secret), key, grant.mode, grant.fence, grant.deadline)))
+    Ok((secret, Lease::new(identity, Some(secret), key, grant.mode, grant.fence, grant.deadline)))
 }
 
 /// `POST ?stream=1`: a lease that lives as long as the connection, and its story line by line.

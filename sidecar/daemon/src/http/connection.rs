@@ -41,7 +41,7 @@ const HEADERS_MAX: usize = 64;
 const BUFFER_BYTES_MAX: usize = 32 << 10;
 /// Requests of a connection after which others have their turn (H15). A client that does not wait for answers gives hyper
 /// and the driver always something to do, and meanwhile tokio looks at other sockets only once in sixty-one polls.
-const REQUESTS_A_TURN: u32 = 2;
+const REQUESTS_IN_A_ROW: u32 = 2;
 /// What a client may call itself, in bytes; the rest is cut.
 const APP_BYTES_MAX: usize = 128;
 
@@ -61,8 +61,8 @@ impl Line {
     }
 
     /// Before each request: waits for the next turn if this one is over.
-    async fn turn(&self) {
-        if self.taken.get() == REQUESTS_A_TURN {
+    async fn pause_between(&self) {
+        if self.taken.get() == REQUESTS_IN_A_ROW {
             self.taken.set(0);
             yield_now().await;
         }
@@ -82,7 +82,7 @@ pub(super) async fn serve(door: Rc<Door>, stream: UnixStream, peer: Peer, leavin
         let app = app_of(request.headers());
         let caller = Caller { door: door.clone(), line: line.clone(), peer, app };
         async move {
-            caller.line.turn().await;
+            caller.line.pause_between().await;
             Ok::<_, Infallible>(route::answer(caller, request).await)
         }
     });

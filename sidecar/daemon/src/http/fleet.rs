@@ -7,7 +7,7 @@ use super::call::Caller;
 use super::parties::{Said, permits};
 use super::problem::ProblemDocument;
 use super::response::{Answer, json};
-use super::views::{KeyState, Listing, SHOWN_MAX};
+use super::views::{KeyState, Listing, SHOWN_IN_LIST_MAX};
 use crate::clock::boottime;
 use crate::elsewhere::elsewhere;
 use crate::problem::Problem;
@@ -132,7 +132,7 @@ pub(crate) async fn list(caller: &Caller, prefix: &str) -> Result<Answer, Proble
     let door = &caller.door;
     let _question = door.fleet.begin()?;
     let listed = door.handle.list_fleet(prefix).await;
-    let views = door.handle.list(prefix, KEYS_LISTED_MAX + 1, SHOWN_MAX).await;
+    let views = door.handle.list(prefix, KEYS_LISTED_MAX + 1, SHOWN_IN_LIST_MAX).await;
     let views = views.ok_or_else(ProblemDocument::shutting_down)?;
     let listing = match listed {
         Some(Ok(listing)) => listing,
@@ -172,8 +172,8 @@ impl FleetKey {
         let (me, record) = (survey.sidecar, &survey.records[key]);
         let known = !record.tenures.is_empty() || !record.queue.is_empty();
         let limit = if known { record.limit } else { view.as_ref().map_or(WHOLE, |view| view.limit) };
-        let stand = |sidecar| survey.stands.get(key).and_then(|said| said.get(&sidecar));
-        let said = |sidecar| Said::new(sidecar, stand(sidecar), survey.at);
+        let declaration = |sidecar| survey.declarations.get(key).and_then(|said| said.get(&sidecar));
+        let said = |sidecar| Said::new(sidecar, declaration(sidecar), survey.at);
         let holder = |sidecar: Incarnation, units, expires_in| {
             let mode = Mode::of(limit, units);
             let (mode, permits) = (mode.name(), permits(mode));
@@ -210,7 +210,7 @@ impl FleetKey {
 fn waiting(survey: &Survey, key: &Key, view: Option<&KeyView>) -> u64 {
     let here = view.map_or(0, |view| (view.waiters.len() + view.waiters_left_out) as u64);
     let there = elsewhere(survey, key).into_iter().map(|other| match other.said {
-        Some(stand) => stand.waiters.len() as u64 + u64::from(stand.waiters_left_out),
+        Some(declaration) => declaration.waiters.len() as u64 + u64::from(declaration.waiters_left_out),
         None => u64::from(other.entry.is_some()),
     });
     here + there.sum::<u64>()

@@ -190,7 +190,7 @@ impl GraphKey {
 
 impl GraphSidecar {
     fn new(survey: &Survey, key: &Key, incarnation: Incarnation, units: u32) -> GraphSidecar {
-        let asked = survey.stands.get(key);
+        let asked = survey.declarations.get(key);
         let mut said = Said::new(incarnation, asked.and_then(|said| said.get(&incarnation)), survey.at);
         if asked.is_none() {
             said.known = survey.boards.contains_key(&incarnation);

@@ -9,7 +9,7 @@ use super::path::LeaseId;
 use super::problem::ProblemDocument;
 use super::response::{Answer, json, no_content};
 use crate::clock::boottime;
-use crate::place::Place;
+use crate::identity::Identity;
 use crate::reply;
 use hyper::StatusCode;
 use serde::Serialize;
@@ -52,14 +52,14 @@ pub(crate) struct Leases {
 impl Lease {
     /// A lease as it stands now.
     pub(crate) fn new(
-        place: &Place,
+        identity: &Identity,
         secret: Option<LeaseSecret>,
         key: &str,
         mode: Mode,
         fence: Fence,
         deadline: Time,
     ) -> Lease {
-        let id = secret.map(|secret| LeaseId::new(Secret(secret.0), place.incarnation));
+        let id = secret.map(|secret| LeaseId::new(Secret(secret.0), identity.incarnation));
         Lease {
             lease: id.map(|id| id.to_string()),
             key: key.to_owned(),
@@ -71,8 +71,8 @@ impl Lease {
             fence,
             expires_in: deadline.since(boottime()).as_secs_f64(),
             deadline_boottime_ns: deadline.0,
-            scope: place.scope.name(),
-            guarantee: place.guarantee().name(),
+            scope: identity.scope.name(),
+            guarantee: identity.guarantee().name(),
         }
     }
 }
@@ -90,8 +90,8 @@ pub(crate) async fn find(caller: &Caller, id: LeaseId) -> Result<Lease, ProblemD
     let found = caller.door.handle.timed(caller.peer.uid, secret).await;
     let (key, holder) =
         found.ok_or_else(ProblemDocument::shutting_down)?.map_err(|refusal| reply::problem(&refusal))?;
-    let place = caller.door.gate.place();
-    Ok(Lease::new(place, Some(secret), key.as_str(), holder.mode, holder.fence, holder.deadline))
+    let identity = caller.door.gate.identity();
+    Ok(Lease::new(identity, Some(secret), key.as_str(), holder.mode, holder.fence, holder.deadline))
 }
 
 /// `PUT`: it lives for `ttl` from now.
@@ -145,7 +145,7 @@ pub(crate) async fn release(caller: &Caller, id: LeaseId) -> Result<Answer, Prob
 
 /// A lease of an earlier life of the sidecar can neither be renewed nor released (P5, S5).
 pub(super) fn of_this_life(caller: &Caller, id: LeaseId) -> Result<(), ProblemDocument> {
-    match id.is_of(caller.door.gate.place().incarnation) {
+    match id.is_of(caller.door.gate.identity().incarnation) {
         true => Ok(()),
         false => Err(reply::problem(&Refusal::LeaseLost(LostReason::SidecarRestarted)).into()),
     }

@@ -190,7 +190,7 @@ pub(crate) async fn finish(caller: &Caller, id: LeaseId, result: &[u8]) -> Resul
             let finished = Finished {
                 finished_at: unix_ms(success.finished_at),
                 window_end: unix_ms(success.window_end),
-                durability: if gate.place().scope == Scope::Fleet { "primary" } else { "memory" },
+                durability: if gate.identity().scope == Scope::Fleet { "primary" } else { "memory" },
             };
             Ok(json(StatusCode::OK, &finished))
         }

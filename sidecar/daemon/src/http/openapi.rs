@@ -63,8 +63,16 @@ const AROUND: (&str, ParameterIn, &str) =
     ("key", ParameterIn::Query, "Around this key; without, around whatever owners of this sidecar wait for.");
 const SPACE: (&str, ParameterIn, &str) =
     ("space", ParameterIn::Query, "`lock`, or `once`: the key as what is done once.");
-const STREAM: (&str, ParameterIn, &str) =
-    ("stream", ParameterIn::Query, "1: the lease lives as long as the connection, and is told line by line.");
+const STREAM: (&str, ParameterIn, &str) = (
+    "stream",
+    ParameterIn::Query,
+    "1: the lease lives as long as the connection, and is told line by line. A client that is stopped keeps it: bound it by max_hold.",
+);
+const SHOWN: (&str, ParameterIn, &str) = (
+    "shown",
+    ParameterIn::Query,
+    "So many holders of this sidecar's and waiters at most, 0 to 1000 (the default); others are counted.",
+);
 const SCOPE: (&str, ParameterIn, &str) = (
     "Sidelock-Require-Scope",
     ParameterIn::Header,
@@ -230,7 +238,7 @@ const ROWS: &[Row] = &[
     Row { method: HttpMethod::Get, path: "/v1/locks", id: "listKeys", summary: "The keys in use at this sidecar, or in its fleet.",
         parameters: &[PREFIX, FLEET], body: None, status: 200, content: &[(JSON, Some("AnyListing"))], codes: LIST_CODES },
     Row { method: HttpMethod::Get, path: "/v1/locks/{key}", id: "lookAtKey", summary: "Who has a key and who waits for it, at all sidecars of the store, and why it is not free.",
-        parameters: &[KEY, SPACE], body: None, status: 200, content: &[(JSON, Some("KeyLook"))], codes: LOOK_CODES },
+        parameters: &[KEY, SPACE, SHOWN], body: None, status: 200, content: &[(JSON, Some("KeyLook"))], codes: LOOK_CODES },
     Row { method: HttpMethod::Get, path: "/v1/graph", id: "graph", summary: "Who waits for whom, in the fleet.",
         parameters: &[AROUND, SPACE], body: None, status: 200, content: &[(JSON, Some("Graph"))], codes: LOOK_CODES },
     Row { method: HttpMethod::Get, path: "/v1/watch", id: "watch", summary: "What happens from now on, as lines or as server-sent events.",

@@ -6,7 +6,7 @@ use super::call::Caller;
 use super::path::{Probe, Query};
 use super::problem::ProblemDocument;
 use super::response::{Answer, json, with_type};
-use super::views::{KeyLook, LIST_MAX, Listing, SHOWN_MAX};
+use super::views::{KeyLook, LIST_MAX, Listing, SHOWN_IN_LIST_MAX, SHOWN_MAX};
 use super::{Door, fleet};
 use crate::clock::boottime;
 use crate::health;
@@ -55,9 +55,9 @@ pub(crate) async fn list(caller: &Caller, query: &Query) -> Result<Answer, Probl
         Some("1") => return fleet::list(caller, prefix).await,
         Some(_) => return Err(ProblemDocument::bad_field("fleet", "is 1, or left out")),
     }
-    let views = caller.door.handle.list(prefix, LIST_MAX + 1, SHOWN_MAX).await;
+    let views = caller.door.handle.list(prefix, LIST_MAX + 1, SHOWN_IN_LIST_MAX).await;
     let views = views.ok_or_else(ProblemDocument::shutting_down)?;
-    let me = caller.door.gate.place().incarnation;
+    let me = caller.door.gate.identity().incarnation;
     Ok(json(StatusCode::OK, &Listing::new(me, views, boottime())))
 }
 
@@ -67,10 +67,17 @@ pub(crate) async fn look(caller: &Caller, key: &[u8], query: &Query) -> Result<A
     let handle = &caller.door.handle;
     let survey =
         handle.survey(Around::Alone(key.clone())).await.ok_or_else(ProblemDocument::shutting_down)?;
-    let view = handle.look(&key, SHOWN_MAX).await.ok_or_else(ProblemDocument::shutting_down)?;
-    let scope = caller.door.gate.place().scope;
+    let view = handle.look(&key, shown(query)?).await.ok_or_else(ProblemDocument::shutting_down)?;
+    let scope = caller.door.gate.identity().scope;
     let rulings = handle.policies().rulings(&key);
     Ok(json(StatusCode::OK, &KeyLook::new(&key, view, &survey, scope).with_rulings(rulings)))
+}
+
+/// How many holders and waiters are wanted.
+fn shown(query: &Query) -> Result<usize, ProblemDocument> {
+    let Some(text) = query.get("shown") else { return Ok(SHOWN_MAX) };
+    let number = text.parse().ok().filter(|number| *number <= SHOWN_MAX);
+    number.ok_or_else(|| ProblemDocument::bad_field("shown", &format!("is a number from 0 to {SHOWN_MAX}")))
 }
 
 /// The key in the space that a look asks for: as a lock, or as what is done once.
@@ -86,17 +93,17 @@ pub(super) fn in_space(key: Key, query: &Query) -> Result<Key, ProblemDocument> 
 pub(crate) async fn info(caller: &Caller) -> Result<Answer, ProblemDocument> {
     let door = &caller.door;
     let counts = door.handle.counts().await.ok_or_else(ProblemDocument::shutting_down)?;
-    let place = door.gate.place();
+    let identity = door.gate.identity();
     Ok(json(
         StatusCode::OK,
         &Info {
             version: env!("CARGO_PKG_VERSION"),
-            incarnation: place.incarnation.to_string(),
-            store: place.store.name(),
+            incarnation: identity.incarnation.to_string(),
+            store: identity.store.name(),
             store_up: door.handle.health().store_up(),
-            scope: place.scope.name(),
-            guarantee: place.guarantee().name(),
-            namespace: place.namespace.clone(),
+            scope: identity.scope.name(),
+            guarantee: identity.guarantee().name(),
+            namespace: identity.namespace.clone(),
             draining: door.handle.health().draining(),
             boottime_ns: boottime().0,
             sessions: counts.sessions,

@@ -5,7 +5,7 @@
 
 use crate::elsewhere::{Held, Waits, ago};
 use serde::Serialize;
-use sidelock_engine::stand::{Party, Stand};
+use sidelock_engine::declaration::{Declaration, Party};
 use sidelock_engine::view::{HolderView, WaiterView};
 use sidelock_engine::{Incarnation, Mode, StoreTime, Time};
 use utoipa::ToSchema;
@@ -205,18 +205,18 @@ impl Who {
 
 impl Said {
     /// What a sidecar said of a key, or that it said nothing.
-    pub(super) fn new(sidecar: Incarnation, stand: Option<&Stand>, now: StoreTime) -> Said {
-        let Some(stand) = stand else { return Said::default() };
-        let holders = stand.holders.iter().map(|one| Held::By(stand.mode(one.who.units), one));
-        let waiters = stand.waiters.iter().map(|one| Waits::Who(stand.mode(one.who.units), one));
+    pub(super) fn new(sidecar: Incarnation, declaration: Option<&Declaration>, now: StoreTime) -> Said {
+        let Some(declaration) = declaration else { return Said::default() };
+        let holders = declaration.holders.iter().map(|one| Held::By(declaration.mode(one.who.units), one));
+        let waiters = declaration.waiters.iter().map(|one| Waits::Who(declaration.mode(one.who.units), one));
         Said {
             known: true,
-            idle: stand.idle,
-            cooling: stand.cooling.map(|cooling| Cooling::there(cooling, now)),
+            idle: declaration.idle,
+            cooling: declaration.cooling.map(|cooling| Cooling::there(cooling, now)),
             holders: holders.map(|one| Holder::there(sidecar, one, now)).collect(),
             waiters: waiters.map(|one| Waiter::there(sidecar, one, now)).collect(),
-            holders_left_out: stand.holders_left_out,
-            waiters_left_out: stand.waiters_left_out,
+            holders_left_out: declaration.holders_left_out,
+            waiters_left_out: declaration.waiters_left_out,
         }
     }
 }

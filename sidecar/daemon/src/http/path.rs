@@ -136,7 +136,9 @@ impl Resource {
     pub(crate) fn parameters(&self, method: &Method) -> Option<&'static [&'static str]> {
         match self {
             Resource::Lock(_) | Resource::Semaphore(_) if *method == Method::POST => Some(&["stream"]),
-            Resource::Lock(_) if *method == Method::GET || *method == Method::HEAD => Some(&["space"]),
+            Resource::Lock(_) if *method == Method::GET || *method == Method::HEAD => {
+                Some(&["space", "shown"])
+            }
             Resource::Locks if *method == Method::POST => Some(&[]),
             Resource::Locks => Some(&["prefix", "fleet"]),
             Resource::Watch => Some(&["prefix"]),

@@ -129,7 +129,7 @@ fn lease(caller: &Caller, headers: &HeaderMap) -> Result<Option<LeaseName>, Prob
     const NAME: &str = "Sidelock-Lease";
     let Some(id) = text(headers, NAME)? else { return Ok(None) };
     let id = LeaseId::parse(id).ok_or_else(|| ProblemDocument::bad_field(NAME, "is no lease id"))?;
-    match id.is_of(caller.door.gate.place().incarnation) {
+    match id.is_of(caller.door.gate.identity().incarnation) {
         true => Ok(Some(LeaseName::Timed(id.secret))),
         false => Err(reply::problem(&Refusal::StaleFence).into()),
     }

@@ -47,12 +47,12 @@ pub(crate) struct Ticket(Rc<Request>);
 struct Request {
     /// Hash of what was asked, to tell a repeat from a key used twice.
     asked: u64,
-    stand: RefCell<Stand>,
+    progress: RefCell<Progress>,
     moved_on: Notify,
 }
 
 #[derive(Clone)]
-enum Stand {
+enum Progress {
     /// Nobody asks: the first has not begun, or was refused, or its client left.
     Open,
     /// Somebody asks; repeats wait for them.
@@ -92,7 +92,7 @@ impl Remembered {
             return ticket.clone();
         }
         self.make_room(now);
-        let request = Request { asked, stand: RefCell::new(Stand::Open), moved_on: Notify::new() };
+        let request = Request { asked, progress: RefCell::new(Progress::Open), moved_on: Notify::new() };
         let ticket = Ticket(Rc::new(request));
         let name: Rc<str> = name.into();
         self.order.push_back((now, name.clone()));
@@ -162,10 +162,10 @@ where
     loop {
         // Before the look: what moves on after it is not missed.
         let moved_on = request.moved_on.notified();
-        let stand = request.stand.borrow().clone();
-        match stand {
-            Stand::Granted(secrets) => {
-                let incarnation = caller.door.gate.place().incarnation;
+        let progress = request.progress.borrow().clone();
+        match progress {
+            Progress::Granted(secrets) => {
+                let incarnation = caller.door.gate.identity().incarnation;
                 let mut leases = Vec::with_capacity(secrets.len());
                 for secret in secrets.iter() {
                     let id = LeaseId::new(Secret(secret.0), incarnation);
@@ -173,11 +173,11 @@ where
                 }
                 return Ok(leases);
             }
-            Stand::Asking => moved_on.await,
-            Stand::Open => {
-                let turn = Turn::begin(request);
+            Progress::Asking => moved_on.await,
+            Progress::Open => {
+                let attempt = Attempt::begin(request);
                 let (secrets, leases): (Vec<LeaseSecret>, Vec<Lease>) = acquire().await?.into_iter().unzip();
-                turn.granted(secrets.into());
+                attempt.granted(secrets.into());
                 return Ok(leases);
             }
         }
@@ -185,26 +185,26 @@ where
 }
 
 /// The one who asks. Dropped without a grant, somebody else may.
-struct Turn<'a>(&'a Request);
+struct Attempt<'a>(&'a Request);
 
-impl<'a> Turn<'a> {
-    fn begin(request: &'a Request) -> Turn<'a> {
-        request.stand.replace(Stand::Asking);
-        Turn(request)
+impl<'a> Attempt<'a> {
+    fn begin(request: &'a Request) -> Attempt<'a> {
+        request.progress.replace(Progress::Asking);
+        Attempt(request)
     }
 
     fn granted(self, secrets: Rc<[LeaseSecret]>) {
-        self.0.stand.replace(Stand::Granted(secrets));
+        self.0.progress.replace(Progress::Granted(secrets));
     }
 }
 
-impl Drop for Turn<'_> {
+impl Drop for Attempt<'_> {
     fn drop(&mut self) {
-        let mut stand = self.0.stand.borrow_mut();
-        if matches!(*stand, Stand::Asking) {
-            *stand = Stand::Open;
+        let mut progress = self.0.progress.borrow_mut();
+        if matches!(*progress, Progress::Asking) {
+            *progress = Progress::Open;
         }
-        drop(stand);
+        drop(progress);
         self.0.moved_on.notify_waiters();
     }
 }

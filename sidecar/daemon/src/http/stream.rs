@@ -153,9 +153,9 @@ impl Story<'_> {
 
     fn granted(&mut self, request: RequestId, grant: &Grant) -> StreamEvent {
         self.granted = Some(Bounds { request, cap: grant.cap.unwrap_or(Time::MAX) });
-        let place = self.caller.door.gate.place();
+        let identity = self.caller.door.gate.identity();
         StreamEvent::Granted(Lease::new(
-            place,
+            identity,
             None,
             grant.key.as_str(),
             grant.mode,

@@ -17,9 +17,11 @@ use utoipa::ToSchema;
 
 /// Keys of one listing at most. More are cut, and the answer says so.
 pub(crate) const LIST_MAX: usize = 1000;
-/// Holders of a key that are shown of this sidecar's at most, and waiters: nobody reads a crowd, and all of those who wait may
-/// look at the same time. The rest is counted.
-pub(crate) const SHOWN_MAX: usize = 128;
+/// Holders of a key that are shown of this sidecar's at most, and waiters. The rest is counted. All of a crowd may look at the same
+/// time: who wants fewer says so.
+pub(crate) const SHOWN_MAX: usize = 1000;
+/// … of each key of a listing.
+pub(crate) const SHOWN_IN_LIST_MAX: usize = 128;
 
 /// What `GET /v1/locks` answers.
 #[derive(Serialize, ToSchema)]
@@ -120,15 +122,15 @@ impl KeyLook {
         let record = survey.records.get(key).filter(|_| !others.is_empty());
         let limit = record.map(|record| (record.limit != WHOLE).then_some(record.limit));
         state.limit = limit.unwrap_or(state.limit);
-        let kept = others.iter().filter(|other| other.said.is_some_and(|stand| stand.idle));
+        let kept = others.iter().filter(|other| other.said.is_some_and(|declaration| declaration.idle));
         let kept_by: Vec<String> = kept.map(|other| other.sidecar.to_string()).collect();
         let mine = me.to_string();
         state.why = why(
             &state,
             &match scope {
-                Scope::Fleet if store_away => Place::HereAlone,
-                Scope::Fleet => Place::Fleet { me: &mine, kept_by: kept_by.first() },
-                Scope::Host | Scope::Process => Place::Here,
+                Scope::Fleet if store_away => Reach::HereAlone,
+                Scope::Fleet => Reach::Fleet { me: &mine, kept_by: kept_by.first() },
+                Scope::Host | Scope::Process => Reach::Here,
             },
         );
         KeyLook { state, sidecar: mine, kept_by, store_away, policies: Vec::new() }
@@ -156,7 +158,7 @@ impl KeyState {
             ask: view.ask.map(|ask| Ask::new(&ask, now)),
             ..KeyState::free(&view.key)
         };
-        state.why = why(&state, &Place::Here);
+        state.why = why(&state, &Reach::Here);
         state
     }
 
@@ -183,9 +185,9 @@ impl KeyState {
         self.holders.extend(held);
         let waits = other.waiters().into_iter().map(|waits| Waiter::there(other.sidecar, waits, survey.at));
         self.queue.extend(waits);
-        self.holders_left_out += other.said.map_or(0, |stand| stand.holders_left_out.into());
-        self.waiters_left_out += other.said.map_or(0, |stand| stand.waiters_left_out.into());
-        let there = other.said.and_then(|stand| stand.cooling);
+        self.holders_left_out += other.said.map_or(0, |declaration| declaration.holders_left_out.into());
+        self.waiters_left_out += other.said.map_or(0, |declaration| declaration.waiters_left_out.into());
+        let there = other.said.and_then(|declaration| declaration.cooling);
         let there = there.map(|cooling| Cooling::there(cooling, survey.at));
         self.cooling = match (self.cooling, there) {
             (Some(here), Some(there)) => Some(Cooling {
@@ -218,7 +220,7 @@ impl Ask {
 }
 
 /// Whose holders and waiters a state shows.
-enum Place<'a> {
+enum Reach<'a> {
     /// This sidecar's: there are no others, or nobody asked about them.
     Here,
     /// This sidecar's; those of others are not known.
@@ -228,7 +230,7 @@ enum Place<'a> {
 }
 
 /// One sentence for the person who waits. A retained tenure is no holder (P10).
-fn why(state: &KeyState, place: &Place<'_>) -> String {
+fn why(state: &KeyState, reach: &Reach<'_>) -> String {
     let waiting = match state.queue.len() as u64 + state.waiters_left_out {
         0 => String::new(),
         1 => "; one waits".to_owned(),
@@ -248,7 +250,7 @@ fn why(state: &KeyState, place: &Place<'_>) -> String {
             );
         };
         let how = if first.reserved { "reserved for lock_all" } else { "held" };
-        return format!("{how} ({mode}) by {}{others} for {span:.1} s{waiting}", name_of(who, place));
+        return format!("{how} ({mode}) by {}{others} for {span:.1} s{waiting}", name_of(who, reach));
     }
     if let Some(Cooling { permits, next_in }) = state.cooling {
         let limit = state.limit.unwrap_or(permits);
@@ -257,42 +259,42 @@ fn why(state: &KeyState, place: &Place<'_>) -> String {
         );
     }
     if let Some(ask) = &state.ask {
-        return format!("{}{waiting}", asked(ask, place));
+        return format!("{}{waiting}", asked(ask, reach));
     }
-    match (&state.tenure, place) {
+    match (&state.tenure, reach) {
         (Some(tenure), _) if tenure.idle => {
             "free; this sidecar keeps it at hand for its next request".to_owned()
         }
-        (_, Place::Fleet { kept_by: Some(sidecar), .. }) => {
+        (_, Reach::Fleet { kept_by: Some(sidecar), .. }) => {
             format!("free; the sidecar {sidecar:.8} keeps it at hand for its next request{waiting}")
         }
-        (_, Place::Fleet { kept_by: None, .. }) => format!("nobody holds it{waiting}"),
-        (_, Place::Here) => format!("nobody holds it at this sidecar{waiting}"),
-        (_, Place::HereAlone) => {
+        (_, Reach::Fleet { kept_by: None, .. }) => format!("nobody holds it{waiting}"),
+        (_, Reach::Here) => format!("nobody holds it at this sidecar{waiting}"),
+        (_, Reach::HereAlone) => {
             format!("nobody holds it at this sidecar; the store is away, so others are not known{waiting}")
         }
     }
 }
 
 /// Nobody is known to hold it, and the sidecar waits for it.
-fn asked(ask: &Ask, place: &Place<'_>) -> String {
+fn asked(ask: &Ask, reach: &Reach<'_>) -> String {
     let queue = match ask.ahead {
         Some(0) => ", and this sidecar is next in the store's queue".to_owned(),
         Some(n) => format!(", and {n} are ahead of this sidecar in the store's queue"),
         None => String::new(),
     };
-    match (&ask.holder, place) {
+    match (&ask.holder, reach) {
         // It was in the way when the store was asked, and has said since that it is not.
-        (_, Place::Fleet { .. }) | (None, _) => {
+        (_, Reach::Fleet { .. }) | (None, _) => {
             format!("asked of the store, which has not granted it yet{queue}")
         }
         (Some(holder), _) => format!("the sidecar {holder} holds it{queue}"),
     }
 }
 
-fn name_of(who: &Who, place: &Place<'_>) -> String {
-    let at = match place {
-        Place::Fleet { me, .. } if *me != who.sidecar => format!(" at the sidecar {:.8}", who.sidecar),
+fn name_of(who: &Who, reach: &Reach<'_>) -> String {
+    let at = match reach {
+        Reach::Fleet { me, .. } if *me != who.sidecar => format!(" at the sidecar {:.8}", who.sidecar),
         _ => String::new(),
     };
     let app = who.app.as_deref().filter(|app| !app.is_empty()).unwrap_or("a client");

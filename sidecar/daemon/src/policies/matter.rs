@@ -3,7 +3,7 @@
 //! Owns which inputs are put to policies, and what an edit changes in them. Must not ask, nor decide what an answer means.
 
 use crate::gate::Gate;
-use crate::place::Place;
+use crate::identity::Identity;
 use sidelock_engine::circumstances::Circumstances;
 use sidelock_engine::{
     Acquire, Client, Engine, Event, EventKind, Input, Key, Life, Mode, NewMode, Owner, Refusal, RegisterAct,
@@ -20,8 +20,9 @@ pub(super) struct Whereabouts {
 }
 
 impl Whereabouts {
-    pub(super) fn of(place: &Place) -> Whereabouts {
-        let (namespace, sidecar) = (place.namespace.as_str().into(), place.incarnation.to_string().into());
+    pub(super) fn of(identity: &Identity) -> Whereabouts {
+        let (namespace, sidecar) =
+            (identity.namespace.as_str().into(), identity.incarnation.to_string().into());
         Whereabouts { namespace, sidecar }
     }
 }

@@ -5,8 +5,8 @@
 
 use super::longest_tenure;
 use crate::config::{Config, Guarantee, RedisMode};
+use crate::identity::Identity;
 use crate::metrics::StoreMetrics;
-use crate::place::Place;
 use sidelock_engine::Input;
 use sidelock_engine::store::Call;
 use sidelock_store::finding::Finding;
@@ -43,11 +43,15 @@ pub(crate) struct RedisLink {
 
 impl RedisLink {
     /// Starts to connect; the store is away until the first news says otherwise.
-    pub(crate) fn start(config: &Config, place: &Place, metrics: StoreMetrics) -> Result<RedisLink, String> {
+    pub(crate) fn start(
+        config: &Config,
+        identity: &Identity,
+        metrics: StoreMetrics,
+    ) -> Result<RedisLink, String> {
         let (events, told) = mpsc::channel(EVENTS_MAX);
-        let started = RedisStore::start(adapter_config(config)?, place.incarnation, events);
+        let started = RedisStore::start(adapter_config(config)?, identity.incarnation, events);
         let handle = started.map_err(|error| error.to_string())?;
-        let proven_strict = place.proven_strict.clone();
+        let proven_strict = identity.proven_strict.clone();
         Ok(RedisLink { handle, events: told, gathered: Vec::new(), metrics, proven_strict })
     }
 

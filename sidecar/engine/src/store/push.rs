@@ -71,8 +71,8 @@ pub struct Declare {
     pub inquiry: AskId,
     /// Who answers.
     pub from: Incarnation,
-    /// The bytes of a [`crate::stand::Stand`] of each key, at most [`crate::stand::ANSWER_BYTES_MAX`].
-    pub stands: Arc<[u8]>,
+    /// The bytes of a [`crate::declaration::Declaration`] of each key, at most [`crate::declaration::ANSWER_BYTES_MAX`].
+    pub declarations: Arc<[u8]>,
 }
 
 /// What the store, or another sidecar through it, tells a sidecar unasked. A hint: it makes the engine ask, it never

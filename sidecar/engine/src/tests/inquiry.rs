@@ -72,8 +72,8 @@ fn ops_of(engine: &mut Engine) -> Vec<(CallId, Op)> {
 /// An answer that says of as many keys as were asked about that nobody has them.
 fn declare(inquire: &Inquire) -> Declare {
     let keys = keys_of(inquire.key.clone(), &inquire.more).unwrap();
-    let stands = encode_all(&vec![Stand::default(); keys.len()]).into();
-    Declare { key: inquire.key.clone(), inquiry: inquire.inquiry, from: inquire.to, stands }
+    let declarations = encode_all(&vec![Declaration::default(); keys.len()]).into();
+    Declare { key: inquire.key.clone(), inquiry: inquire.inquiry, from: inquire.to, declarations }
 }
 
 /// Keys with records that name these sidecars.
@@ -98,7 +98,7 @@ fn list(engine: &mut Engine, records: BTreeMap<Key, Peeked>) -> Vec<Inquire> {
 fn hear(engine: &mut Engine, declare: Declare) -> Option<Vec<Incarnation>> {
     engine.handle(Time(1), Input::Pushed(Push::Declared(Box::new(declare))));
     let (_, mut surveys) = effects(engine);
-    surveys.pop().map(|mut survey| survey.stands.remove(&key()).unwrap().into_keys().collect())
+    surveys.pop().map(|mut survey| survey.declarations.remove(&key()).unwrap().into_keys().collect())
 }
 
 #[test]
@@ -125,9 +125,12 @@ fn only_who_was_asked_is_heard_and_about_this() {
         |right| Declare { inquiry: AskId { incarnation: Incarnation(9), ..right.inquiry }, ..right },
         |right| Declare { key: Key::new("other").unwrap(), ..right },
         |right| Declare { from: Incarnation(4), ..right },
-        |right| Declare { stands: Arc::from(*b"nonsense"), ..right },
-        |right| Declare { stands: Arc::default(), ..right },
-        |right| Declare { stands: encode_all(&[Stand::default(), Stand::default()]).into(), ..right },
+        |right| Declare { declarations: Arc::from(*b"nonsense"), ..right },
+        |right| Declare { declarations: Arc::default(), ..right },
+        |right| Declare {
+            declarations: encode_all(&[Declaration::default(), Declaration::default()]).into(),
+            ..right
+        },
     ];
     for (number, wrong) in wrongs.into_iter().enumerate() {
         let mut engine = engine();
@@ -159,7 +162,7 @@ fn who_is_silent_is_unknown_after_a_while() {
     assert_eq!(engine.next_deadline(), Some(Time(0) + PATIENCE));
     engine.handle(Time(0) + PATIENCE, Input::Tick);
     let (_, surveys) = effects(&mut engine);
-    let known: Vec<&Incarnation> = surveys[0].stands[&key()].keys().collect();
+    let known: Vec<&Incarnation> = surveys[0].declarations[&key()].keys().collect();
     assert_eq!(known, [&ME, &asked[0].to]);
     assert_eq!(hear(&mut engine, declare(&asked[1])), None, "too late");
 }
@@ -174,7 +177,7 @@ fn a_look_too_many_inquires_nothing() {
     engine.inquire_around(Time(0), 2, look, vec![key()]);
     let (ops, surveys) = effects(&mut engine);
     assert!(ops.is_empty(), "{ops:?}");
-    assert_eq!((surveys.len(), surveys[0].stands[&key()].len(), surveys[0].records.len()), (1, 1, 1));
+    assert_eq!((surveys.len(), surveys[0].declarations[&key()].len(), surveys[0].records.len()), (1, 1, 1));
 }
 
 #[test]
@@ -187,7 +190,8 @@ fn many_keys_are_asked_about_in_one_question_to_each_sidecar() {
     engine.handle(Time(1), Input::Pushed(Push::Declared(Box::new(declare(&asked[1])))));
     engine.handle(Time(1), Input::Pushed(Push::Declared(Box::new(declare(&asked[0])))));
     let (_, surveys) = effects(&mut engine);
-    let said = |key: String| surveys[0].stands[&Key::new(&key).unwrap()].keys().map(|one| one.0).collect();
+    let said =
+        |key: String| surveys[0].declarations[&Key::new(&key).unwrap()].keys().map(|one| one.0).collect();
     for key in keys() {
         let said: Vec<u128> = said(key);
         assert_eq!(said, [1, 2, 3]);
@@ -216,7 +220,7 @@ fn a_question_has_so_many_keys_and_bytes_and_a_listing_so_many_questions() {
     }
     engine.handle(Time(0) + PATIENCE, Input::Tick);
     let (_, surveys) = effects(&mut engine);
-    let known = surveys[0].stands.values().filter(|said| said.contains_key(&Incarnation(2))).count();
+    let known = surveys[0].declarations.values().filter(|said| said.contains_key(&Incarnation(2))).count();
     assert_eq!(known, 1000 - KEYS_ASKED_MAX, "what was not answered is unknown, the rest is not");
 }
 

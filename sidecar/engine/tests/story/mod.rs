@@ -124,11 +124,11 @@ impl World {
                         survey.boards.values().flat_map(|board| &board.lines).map(|line| line.waits.len());
                     let (waits, edges) = (waits.sum::<usize>(), survey.edges.len());
                     self.say(format!("{}: {waits} wait, {edges} edges", self.sidecars[sidecar].name));
-                    let several = survey.stands.len() > 1;
-                    for (key, said) in &survey.stands {
+                    let several = survey.declarations.len() > 1;
+                    for (key, said) in &survey.declarations {
                         let of = if several { format!(" ({key})") } else { String::new() };
-                        for (other, stand) in said {
-                            self.say(format!("at {}: {}{of}", { other.0 }, words::stand(stand)));
+                        for (other, declaration) in said {
+                            self.say(format!("at {}: {}{of}", { other.0 }, words::declaration(declaration)));
                         }
                     }
                 }

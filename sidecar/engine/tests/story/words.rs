@@ -1,7 +1,7 @@
 //! The words of the scenario files: how what is done is read, and what followed is written.
 
 use super::{STORE_EPOCH, World, registers};
-use sidelock_engine::stand::{Party, Stand, decode_all};
+use sidelock_engine::declaration::{Declaration, Party, decode_all};
 use sidelock_engine::store::{Call, Op, Order, Outcome, Push, Reply as StoreReply, Success};
 use sidelock_engine::survey::Around;
 use sidelock_engine::{
@@ -364,9 +364,9 @@ pub(super) fn call(name: &str, call: &Call) -> String {
             format!("ask {} how it stands{more}", { inquire.to.0 })
         }
         Op::Declare(declare) => {
-            let stands = decode_all(&declare.stands).unwrap();
-            let stands: Vec<String> = stands.iter().map(stand).collect();
-            format!("declare to {}: {}", { declare.inquiry.incarnation.0 }, stands.join("; "))
+            let declarations = decode_all(&declare.declarations).unwrap();
+            let declarations: Vec<String> = declarations.iter().map(declaration).collect();
+            format!("declare to {}: {}", { declare.inquiry.incarnation.0 }, declarations.join("; "))
         }
         Op::Force(force) => format!("force, because {}", force.order.reason),
         Op::ReadRegister(_) | Op::WriteRegister(_) => registers::call(&call.op),
@@ -410,21 +410,26 @@ pub(super) fn answer(name: &str, outcome: &Outcome) -> String {
 }
 
 /// Who holds and who waits.
-pub(super) fn stand(stand: &Stand) -> String {
+pub(super) fn declaration(declaration: &Declaration) -> String {
     let party = |who: &Party| {
         let owner = who.owner.as_ref().map_or(String::new(), |owner| format!(" for {}", owner.0));
         let since = who.since.0.saturating_sub(STORE_EPOCH + 1_000_000) as f64 / 1e3;
-        format!("{}{owner} ({}, uid {}, since {since:.1}ms)", who.app, stand.mode(who.units).name(), who.uid)
+        format!(
+            "{}{owner} ({}, uid {}, since {since:.1}ms)",
+            who.app,
+            declaration.mode(who.units).name(),
+            who.uid
+        )
     };
-    let holders = stand.holders.iter().map(|holder| {
+    let holders = declaration.holders.iter().map(|holder| {
         let reserved = if holder.reserved { ", reserved" } else { "" };
         format!("{} holds{reserved}", party(&holder.who))
     });
-    let waiters = stand.waiters.iter().map(|waiter| {
+    let waiters = declaration.waiters.iter().map(|waiter| {
         let what = if waiter.upgrades { "upgrades" } else { "waits" };
         format!("{} {what}", party(&waiter.who))
     });
-    let kept = if stand.idle { Some("kept".to_owned()) } else { None };
+    let kept = if declaration.idle { Some("kept".to_owned()) } else { None };
     let all: Vec<String> = kept.into_iter().chain(holders).chain(waiters).collect();
     if all.is_empty() { "nobody".into() } else { all.join(", ") }
 }

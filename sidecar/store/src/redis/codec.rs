@@ -92,7 +92,7 @@ pub(super) fn argument(op: &Op) -> Vec<u8> {
         Op::Declare(declare) => {
             begin(&mut out, 15, &declare.inquiry);
             out.extend_from_slice(&declare.from.0.to_be_bytes());
-            out.extend_from_slice(&declare.stands);
+            out.extend_from_slice(&declare.declarations);
         }
         Op::ReadRegister(read) => put_read(&mut out, read),
         Op::WriteRegister(write) => put_write(&mut out, write),
@@ -283,9 +283,8 @@ pub(super) fn push(message: &[u8]) -> Option<Push> {
         5 => Some(Push::Forced { key, tenure: ask }),
         4 => Some(Push::Changed { key }),
         INQUIRED => Some(Push::Inquired { key, more, inquiry: ask }),
-        DECLARED => {
-            declares.map(|from| Push::Declared(Box::new(Declare { key, inquiry: ask, from, stands: more })))
-        }
+        DECLARED => declares
+            .map(|from| Push::Declared(Box::new(Declare { key, inquiry: ask, from, declarations: more }))),
         _ => None,
     }
 }
@@ -382,7 +381,7 @@ mod tests {
         assert_eq!(push(&busy(0)[..33]), None, "cut before its key");
         let declared = [&message(DECLARED, "")[..25], &8u128.to_be_bytes(), b"\x02\0SSla%3Ab"].concat();
         let (inquiry, from) = (ask, Incarnation(8));
-        let declare = Declare { key: key.clone(), inquiry, from, stands: Arc::from(*b"SS") };
+        let declare = Declare { key: key.clone(), inquiry, from, declarations: Arc::from(*b"SS") };
         assert_eq!(push(&declared), Some(Push::Declared(Box::new(declare))));
         for cut in 0..=declared.len() - b"a%3Ab".len() {
             assert_eq!(push(&declared[..cut]), None, "cut after {cut} bytes");

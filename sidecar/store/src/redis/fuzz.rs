@@ -5,9 +5,9 @@
 //! instants. No release has the feature that compiles this.
 
 use super::codec::{self, Answer};
+use super::pipeline::Pipeline;
 use super::script::{STRICT_TURN, TURN};
 use super::strict;
-use super::turn::Turn;
 use crate::strict::Terms;
 use redis::Parser;
 use sidelock_engine::StoreTime;
@@ -76,9 +76,10 @@ pub struct Answers {
 
 /// Reads the answers to a pipeline of these calls. Nothing if `stream` does not have one, as RESP, for each request of it.
 pub fn answers(calls: &[Call], again: bool, mut stream: &[u8]) -> Option<Answers> {
-    let turn = Turn { calls: calls.into(), again, ..Turn::default() };
+    let pipeline = Pipeline { calls: calls.into(), again, ..Pipeline::default() };
     let mut parser = Parser::new();
-    let values = (0..turn.requests()).map(|_| parser.parse_value(&mut stream).ok()).collect::<Option<_>>()?;
-    let answered = turn.read(values);
+    let values =
+        (0..pipeline.requests()).map(|_| parser.parse_value(&mut stream).ok()).collect::<Option<_>>()?;
+    let answered = pipeline.read(values);
     Some(Answers { outcomes: answered.outcomes, again: answered.again })
 }

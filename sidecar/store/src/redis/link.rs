@@ -8,7 +8,7 @@ use super::connect::{Connection, Connector, News, Replaced, reason};
 use super::dial::Access;
 use super::outbox::{Load, Outbox};
 use super::outlet::{Heard, Outlet};
-use super::turn::{Answered, Turn};
+use super::pipeline::{Answered, Pipeline};
 use super::{RedisConfig, Request, StoreEvent, listing};
 use sidelock_engine::store::{Call, CallId, Fault, Outcome};
 use std::collections::VecDeque;
@@ -168,15 +168,20 @@ impl Link {
         }
         let (mut outbox, mut flight, mut open) = (Outbox::default(), Flight::default(), true);
         let reason = loop {
-            while flight.turns.len() < IN_FLIGHT_MAX && !outbox.is_empty() {
+            while flight.pipelines.len() < IN_FLIGHT_MAX && !outbox.is_empty() {
                 let Load { calls, asking, messages } = outbox.load();
-                let turn = Turn { calls: calls.into(), asking, messages: messages.into(), ..Turn::default() };
-                flight.launch(&connection, turn);
+                let pipeline = Pipeline {
+                    calls: calls.into(),
+                    asking,
+                    messages: messages.into(),
+                    ..Pipeline::default()
+                };
+                flight.launch(&connection, pipeline);
             }
-            if !open && flight.turns.is_empty() {
+            if !open && flight.pipelines.is_empty() {
                 return ControlFlow::Break(());
             }
-            let (quiet, ping_at) = (flight.turns.is_empty(), flight.heard + self.ping_interval);
+            let (quiet, ping_at) = (flight.pipelines.is_empty(), flight.heard + self.ping_interval);
             tokio::select! {
                 biased;
                 (sent, answered) = flight.landed(), if !quiet => {
@@ -206,15 +211,17 @@ impl Link {
                     }
                 }
                 () = tokio::time::sleep_until(ping_at), if quiet => {
-                    flight.launch(&connection, Turn::default());
+                    flight.launch(&connection, Pipeline::default());
                 }
             }
         };
         // Down first: the engine must not answer an outcome with another call to this connection.
         self.down(reason).await?;
         let unknown = |call: &Call| (call.id, Outcome::Unknown(Fault::Down));
-        self.answer(flight.turns.iter().flat_map(|sent| sent.turn.calls.iter().map(unknown)).collect())
-            .await?;
+        self.answer(
+            flight.pipelines.iter().flat_map(|sent| sent.pipeline.calls.iter().map(unknown)).collect(),
+        )
+        .await?;
         let refused = |call: Call| (call.id, Outcome::NotApplied(Fault::Down));
         self.answer(outbox.take_all().map(refused).collect()).await
     }
@@ -250,7 +257,7 @@ impl Link {
         });
     }
 
-    /// A turn is answered. Why the connection is lost, if it is.
+    /// A pipeline is answered. Why the connection is lost, if it is.
     async fn land(
         &mut self,
         connection: &Connection,
@@ -260,7 +267,7 @@ impl Link {
     ) -> ControlFlow<(), Option<String>> {
         let Answered { mut outcomes, again, reload, lost, unfit, messages, astray } = answered;
         if lost.is_some() {
-            flight.turns.push_front(sent);
+            flight.pipelines.push_front(sent);
             return ControlFlow::Continue(lost);
         }
         let (again, overtaken): (Vec<_>, Vec<_>) =
@@ -269,11 +276,11 @@ impl Link {
         let refused = |call: Call| (call.id, Outcome::NotApplied(Fault::Unready("NOSCRIPT".into())));
         outcomes.extend(overtaken.into_iter().map(refused));
         if !again.is_empty() {
-            let (calls, asking) = (again.into(), sent.turn.asking);
-            flight.launch(connection, Turn { calls, reload, again: true, asking, ..Turn::default() });
+            let (calls, asking) = (again.into(), sent.pipeline.asking);
+            flight.launch(connection, Pipeline { calls, reload, again: true, asking, ..Pipeline::default() });
         }
-        if !sent.turn.calls.is_empty() {
-            let (calls, requests) = (sent.turn.calls.len(), sent.turn.requests());
+        if !sent.pipeline.calls.is_empty() {
+            let (calls, requests) = (sent.pipeline.calls.len(), sent.pipeline.requests());
             self.tell(StoreEvent::Pipeline { calls, requests, took: sent.at.elapsed() }).await?;
         }
         if !connection.sharded {
@@ -291,9 +298,9 @@ impl Link {
     }
 }
 
-/// Turns under way, in the order in which they were sent. Dropped, it gives them up.
+/// Pipelines under way, in the order in which they were sent. Dropped, it gives them up.
 struct Flight {
-    turns: VecDeque<Sent>,
+    pipelines: VecDeque<Sent>,
     next: u64,
     /// When Redis last gave a sign of life.
     heard: Instant,
@@ -302,37 +309,40 @@ struct Flight {
 struct Sent {
     number: u64,
     at: Instant,
-    turn: Turn,
+    pipeline: Pipeline,
     answered: Pin<Box<dyn Future<Output = Answered> + Send>>,
 }
 
 impl Default for Flight {
     fn default() -> Flight {
-        Flight { turns: VecDeque::new(), next: 0, heard: Instant::now() }
+        Flight { pipelines: VecDeque::new(), next: 0, heard: Instant::now() }
     }
 }
 
 impl Flight {
-    fn launch(&mut self, connection: &Connection, turn: Turn) {
-        let turn = Turn { sharded: connection.sharded, ..turn };
-        let answered =
-            turn.clone().send(connection.wire.clone(), connection.names.clone(), connection.scripts.clone());
-        self.turns.push_back(Sent {
+    fn launch(&mut self, connection: &Connection, pipeline: Pipeline) {
+        let pipeline = Pipeline { sharded: connection.sharded, ..pipeline };
+        let answered = pipeline.clone().send(
+            connection.wire.clone(),
+            connection.names.clone(),
+            connection.scripts.clone(),
+        );
+        self.pipelines.push_back(Sent {
             number: self.next,
             at: Instant::now(),
-            turn,
+            pipeline,
             answered: Box::pin(answered),
         });
         self.next += 1;
     }
 
-    /// The next turn to be answered. All are polled: the first poll is what sends them.
+    /// The next pipeline to be answered. All are polled: the first poll is what sends them.
     async fn landed(&mut self) -> (Sent, Answered) {
         poll_fn(|cx| {
-            for i in 0..self.turns.len() {
-                if let Poll::Ready(answered) = self.turns[i].answered.as_mut().poll(cx) {
+            for i in 0..self.pipelines.len() {
+                if let Poll::Ready(answered) = self.pipelines[i].answered.as_mut().poll(cx) {
                     self.heard = Instant::now();
-                    let sent = self.turns.remove(i).expect("the place was just looked at");
+                    let sent = self.pipelines.remove(i).expect("the place was just looked at");
                     return Poll::Ready((sent, answered));
                 }
             }
@@ -341,10 +351,10 @@ impl Flight {
         .await
     }
 
-    /// Whether a turn that was sent after turn `number` has a call on the same key.
+    /// Whether a pipeline that was sent after pipeline `number` has a call on the same key.
     fn carries_key_of(&self, call: &Call, number: u64) -> bool {
-        let later = self.turns.iter().filter(|sent| sent.number > number);
-        later.flat_map(|sent| sent.turn.calls.iter()).any(|other| other.op.key() == call.op.key())
+        let later = self.pipelines.iter().filter(|sent| sent.number > number);
+        later.flat_map(|sent| sent.pipeline.calls.iter()).any(|other| other.op.key() == call.op.key())
     }
 }
 
@@ -360,13 +370,13 @@ mod tests {
     }
 
     fn sent(number: u64, key: &str) -> Sent {
-        let turn = Turn { calls: [call(key)].into(), ..Turn::default() };
-        Sent { number, at: Instant::now(), turn, answered: Box::pin(std::future::pending()) }
+        let pipeline = Pipeline { calls: [call(key)].into(), ..Pipeline::default() };
+        Sent { number, at: Instant::now(), pipeline, answered: Box::pin(std::future::pending()) }
     }
 
     #[test]
     fn only_a_later_turn_keeps_a_call_from_being_sent_again() {
-        let flight = Flight { turns: [sent(3, "a"), sent(5, "b")].into(), ..Flight::default() };
+        let flight = Flight { pipelines: [sent(3, "a"), sent(5, "b")].into(), ..Flight::default() };
         assert!(flight.carries_key_of(&call("b"), 4));
         assert!(!flight.carries_key_of(&call("a"), 4), "that one was sent before");
         assert!(!flight.carries_key_of(&call("c"), 4));

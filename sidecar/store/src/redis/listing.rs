@@ -6,7 +6,7 @@
 
 use super::connect::{Connection, reason};
 use super::names::Names;
-use super::turn::Turn;
+use super::pipeline::Pipeline;
 use crate::listing::{Cut, KEYS_LISTED_MAX, Listing, NAMES_SCANNED_MAX};
 use redis::RedisError;
 use sidelock_engine::Key;
@@ -89,13 +89,15 @@ impl Walk {
         let call =
             |(number, key): (u64, &Key)| Call { id: CallId(number), op: Op::Peek { key: key.clone() } };
         let calls: Arc<[Call]> = (0..).zip(&keys).map(call).collect();
-        let send = |turn: Turn| turn.send(self.wire.clone(), self.names.clone(), self.scripts.clone());
-        let turn = Turn { calls, sharded: self.sharded, ..Turn::default() };
-        let mut answered = send(turn).await;
+        let send =
+            |pipeline: Pipeline| pipeline.send(self.wire.clone(), self.names.clone(), self.scripts.clone());
+        let pipeline = Pipeline { calls, sharded: self.sharded, ..Pipeline::default() };
+        let mut answered = send(pipeline).await;
         if !answered.again.is_empty() && answered.lost.is_none() {
             let (calls, reload) = (answered.again.into(), answered.reload);
-            let turn = Turn { calls, reload, again: true, sharded: self.sharded, ..Turn::default() };
-            let mut again = send(turn).await;
+            let pipeline =
+                Pipeline { calls, reload, again: true, sharded: self.sharded, ..Pipeline::default() };
+            let mut again = send(pipeline).await;
             again.outcomes.append(&mut answered.outcomes);
             answered = again;
         }

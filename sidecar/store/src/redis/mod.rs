@@ -24,7 +24,7 @@ mod strict;
 mod fault;
 mod outbox;
 mod plain_read;
-mod turn;
+mod pipeline;
 mod outlet;
 mod link;
 mod listing;
@@ -242,7 +242,7 @@ enum Request {
     /// From a router: calls that say ASKING first.
     Asking(Vec<Call>),
     /// From a router: for inboxes that are heard at this node.
-    Messages(Vec<turn::Message>),
+    Messages(Vec<pipeline::Message>),
     /// From a router: what CLUSTER SLOTS says at this node.
     Slots(oneshot::Sender<Result<redis::Value, String>>),
     List(listing::Wish),

@@ -2,7 +2,7 @@
 //!
 //! Owns which calls go together and in which order (P13). Must not know connections.
 
-use super::turn::Message;
+use super::pipeline::Message;
 use sidelock_engine::store::{Call, Op};
 use std::collections::VecDeque;
 
@@ -13,6 +13,9 @@ const CALLS_MAX: usize = 2048;
 /// Calls in one pipeline that may carry, or be answered with, 64 KiB: 8 MiB. Redis hangs up on a connection with an inbox that
 /// leaves 32 MiB unread.
 const HEAVY_MAX: usize = 128;
+/// … before which renewals go by themselves: where the way to Redis is narrow, so many may take longer than an answer is
+/// awaited, and then leases are to be renewed at least by the connections that come after it.
+const HEAVY_FEW: usize = 8;
 
 /// Messages that wait for a node that is slow. They are hints: what finds no room is not sent, and timers carry on.
 const MESSAGES_MAX: usize = 4 * CALLS_MAX;
@@ -71,14 +74,17 @@ impl Outbox {
         Load { calls: self.take(), asking: false, messages }
     }
 
-    /// The calls of the next pipeline, in their order, and behind them renewals, however many other calls stay: leases end
+    /// The calls of the next pipeline, in their order, and behind them renewals (before them, and alone, if they may be long), however many other calls stay: leases end
     /// without them. That turns the order of a renewal and another call on the same key around, either way: a renewal only
     /// extends what stands, so behind the end of a tenure it finds nothing to do, and before a later tenure nothing of it.
     fn take(&mut self) -> Vec<Call> {
-        let heavy = self.calls.iter().take(CALLS_MAX).enumerate().filter(|(_, call)| is_heavy(&call.op));
-        let too_many = heavy.map(|(place, _)| place).nth(HEAVY_MAX);
-        let calls = too_many.unwrap_or(self.calls.len().min(CALLS_MAX));
         let renewals = self.renewals.len().min(RENEWALS_MAX);
+        let heavy = self.calls.iter().take(CALLS_MAX).enumerate().filter(|(_, call)| is_heavy(&call.op));
+        let mut heavy = heavy.map(|(place, _)| place);
+        if renewals > 0 && heavy.clone().nth(HEAVY_FEW).is_some() {
+            return self.renewals.drain(..renewals).collect();
+        }
+        let calls = heavy.nth(HEAVY_MAX).unwrap_or(self.calls.len().min(CALLS_MAX));
         self.calls.drain(..calls).chain(self.renewals.drain(..renewals)).collect()
     }
 
@@ -183,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pipeline_has_at_most_128_calls_that_may_be_long_and_renewals_do_not_wait_for_the_rest() {
+    fn a_pipeline_has_at_most_128_calls_that_may_be_long_and_renewals_do_not_wait_for_them() {
         let mut outbox = Outbox::default();
         let read = |id| Call {
             id: CallId(id),
@@ -192,8 +198,12 @@ mod tests {
         outbox.extend(vec![tell(0)]);
         outbox.extend((1..=200).map(read).collect());
         outbox.extend(vec![tell(201), renewal(9000)]);
-        assert_eq!(ids(outbox.take()), (0..=128).chain([9000]).collect::<Vec<_>>());
+        assert_eq!(ids(outbox.take()), [9000]);
+        assert_eq!(ids(outbox.take()), (0..=128).collect::<Vec<_>>());
         assert_eq!(ids(outbox.take()), (129..=201).collect::<Vec<_>>());
+        outbox.extend((0..8).map(read).collect());
+        outbox.extend(vec![renewal(9000)]);
+        assert_eq!(ids(outbox.take()), (0..8).chain([9000]).collect::<Vec<_>>(), "a few are soon over");
         assert!(outbox.is_empty());
     }
 }

@@ -4,7 +4,7 @@
 //! router. Must not know what is told.
 
 use super::StoreEvent;
-use super::turn::Message;
+use super::pipeline::Message;
 use std::ops::ControlFlow;
 use tokio::sync::mpsc;
 

@@ -2,7 +2,7 @@
 
 use crate::cases;
 use crate::subject::*;
-use sidelock_engine::stand::ANSWER_BYTES_MAX;
+use sidelock_engine::declaration::ANSWER_BYTES_MAX;
 use sidelock_engine::store::{
     CLOCK_REGRESSION_MAX, Declare, Inquire, KEYS_ASKED_BYTES_MAX, Op, Push, Reply, Tell, Wake,
 };
@@ -162,7 +162,7 @@ fn a_question_reaches_who_is_asked_and_the_answer_who_asked(store: &mut dyn Subj
         done.wakes(&[Wake { to: B, push: Push::Inquired { key: key(), more, inquiry } }]);
     }
     for stands in [0, 1, ANSWER_BYTES_MAX].map(bytes) {
-        let declare = Box::new(Declare { key: key(), inquiry, from: B, stands });
+        let declare = Box::new(Declare { key: key(), inquiry, from: B, declarations: stands });
         let done = store.apply(&Op::Declare(declare.clone()));
         assert_eq!(done.reply, Reply::Told);
         done.wakes(&[Wake { to: A, push: Push::Declared(declare) }]);

@@ -162,10 +162,23 @@ impl Tale {
     fn asks(&mut self, at: u64, of: Req, key: u32, units: u32, limit: u32) -> &mut Tale {
         let owner = Some(0);
         let wait = Wait::Forever;
-        let (priority, timed, per, turn, watched, upgrades, group) =
-            (0, false, None, false, true, None, None);
-        let acquire =
-            Acquire { key, units, limit, wait, priority, timed, owner, per, turn, watched, upgrades, group };
+        let (priority, timed, per, max_hold, turn, watched, upgrades, group) =
+            (0, false, None, None, false, true, None, None);
+        let acquire = Acquire {
+            key,
+            units,
+            limit,
+            wait,
+            priority,
+            timed,
+            owner,
+            per,
+            max_hold,
+            turn,
+            watched,
+            upgrades,
+            group,
+        };
         self.add(at, Event::Sent { of, what: Sent::Acquire(acquire) }).add(at, Event::Arrived { of })
     }
 

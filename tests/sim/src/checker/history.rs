@@ -115,6 +115,9 @@ pub struct Acquire {
     pub owner: Option<u32>,
     /// Its units come back so long after the grant, not with its end.
     pub per: Option<Duration>,
+    /// The lease is over so long after its grant, whatever renews it.
+    #[serde(default)]
+    pub max_hold: Option<Duration>,
     /// It wants a turn of a once key.
     #[serde(default)]
     pub turn: bool,

@@ -1,16 +1,92 @@
-//! Leases that stay: where nothing goes wrong, none is lost with its tenure.
+//! Leases that stay as long as they are meant to, and no longer.
 //!
-//! Owns what excuses such a loss. That a lease ends by its own terms, or with its session, is no such loss.
+//! Owns what excuses the loss of a lease with its tenure, and that one ends by its own terms and with its holder. That it is
+//! not granted anew before that is with the windows.
 
 use super::book::Book;
-use super::history::{At, Bounds, Event, Req};
+use super::history::{At, Bounds, Event, Req, Sent};
 use super::{Findings, Rule};
+use std::collections::{BTreeMap, BTreeSet};
 
-pub(super) fn see(at: At, event: &Event, book: &Book, bounds: &Bounds, found: &mut Findings) {
-    if let Event::Deprived { lease, forced: false } = *event
-        && !is_excused(at, lease, book, bounds)
-    {
-        found.add(Rule::Kept, || format!("{lease} was lost with its tenure, and nothing had gone wrong"));
+/// Two clocks differ by this much of a time at most (A1).
+const RATES_DIFFER_MAX: f64 = 0.02;
+
+/// The rules on how long leases live.
+#[derive(Default)]
+pub(super) struct Kept {
+    /// Those that sidecars count as live, and when each must be over.
+    live: BTreeMap<Req, At>,
+    /// Sessions whose connection a sidecar closed: their clients may still believe what they were told (P6).
+    cut: BTreeSet<u32>,
+}
+
+impl Kept {
+    pub(super) fn see(&mut self, at: At, event: &Event, book: &Book, bounds: &Bounds, found: &mut Findings) {
+        self.judge(at, book, bounds, found);
+        match *event {
+            Event::Issued { lease, .. } => {
+                let Some((acquire, _)) = book.acquire(lease) else { return };
+                // An upgrade goes on with what is left of the share.
+                let own = acquire.max_hold.filter(|_| acquire.upgrades.is_none());
+                let ends =
+                    own.map_or(At(u64::MAX), |span| at + span.mul_f64(1.0 + RATES_DIFFER_MAX) + bounds.slack);
+                self.live.insert(lease, ends);
+            }
+            Event::Done { lease, .. } => drop(self.live.remove(&lease)),
+            Event::CutOff { session } | Event::EofSeen { session } => drop(self.cut.insert(session)),
+            Event::Resumed { session } => drop(self.cut.remove(&session)),
+            Event::HungUp { session } if !self.cut.contains(&session) => {
+                self.hung_up(at, session, book, bounds)
+            }
+            Event::Crashed { sidecar } => {
+                self.live.retain(|lease, _| book.place_of(*lease).is_some_and(|(of, _)| of != sidecar));
+            }
+            Event::Deprived { lease, forced: false } if !is_excused(at, lease, book, bounds) => {
+                found.add(Rule::Kept, || {
+                    format!("{lease} was lost with its tenure, and nothing had gone wrong")
+                });
+            }
+            _ => {}
+        }
+    }
+
+    /// All leases of a process that is gone are over as soon as its sidecar has heard of that. A timed one is its bearer's, and what
+    /// is on its way to the store under a lease is seen through first.
+    fn hung_up(&mut self, at: At, session: u32, book: &Book, bounds: &Bounds) {
+        let is_open = |request: &super::book::Request| {
+            request.answers == 0 && matches!(request.what, Sent::Register(_) | Sent::Finish { .. })
+        };
+        let requests =
+            book.session(session).into_iter().flat_map(|session| session.requests.iter().flatten());
+        if requests.clone().any(is_open) {
+            return;
+        }
+        let ends = at + bounds.round_trip + bounds.slack;
+        for (lease, over) in &mut self.live {
+            let is_timed = book.acquire(*lease).is_none_or(|(acquire, _)| acquire.timed);
+            if lease.session == session && !is_timed {
+                *over = ends.min(*over);
+            }
+        }
+    }
+
+    /// What is overdue, at sidecars that could have seen to it.
+    fn judge(&mut self, at: At, book: &Book, bounds: &Bounds, found: &mut Findings) {
+        let mut overdue = Vec::new();
+        for (lease, ends) in self.live.iter_mut().filter(|(_, ends)| at > **ends) {
+            let sidecar = book.place_of(*lease).map(|(sidecar, _)| book.sidecar(sidecar));
+            match sidecar {
+                Some(known) if known.froze_at.is_some() => *ends = At(u64::MAX),
+                Some(known) if *ends < known.disturbed_until + bounds.slack => {
+                    *ends = known.disturbed_until + bounds.slack + bounds.slack;
+                }
+                _ => overdue.push(*lease),
+            }
+        }
+        for lease in overdue {
+            let ends = self.live.insert(lease, At(u64::MAX)).unwrap_or_default();
+            found.add(Rule::Outlived, || format!("{lease} lives on, though it was to be over at {ends}"));
+        }
     }
 }
 
@@ -27,20 +103,26 @@ fn is_excused(at: At, lease: Req, book: &Book, bounds: &Bounds) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{Tale, req};
+    use super::super::history::Acquire;
+    use super::super::tests::{Tale, exclusive, req};
     use super::*;
+    use std::time::Duration;
 
     const LOST: Event = Event::Deprived { lease: req(0, 0), forced: false };
 
-    fn held() -> Tale {
+    fn held_by(acquire: Acquire) -> Tale {
         let mut tale = Tale::new();
-        tale.acquire(5, req(0, 0)).issued(10, req(0, 0), 100, 10_000);
+        tale.ask(5, req(0, 0), acquire).issued(10, req(0, 0), 100, 10_000);
         tale
+    }
+
+    fn later(tale: &mut Tale, at: u64) -> &mut Tale {
+        tale.add(at, Event::Learned { sidecar: 0, key: 0, contended: false })
     }
 
     #[test]
     fn a_loss_wants_a_reason() {
-        held().add(30_000, LOST).breaks(Rule::Kept);
+        held_by(exclusive()).add(30_000, LOST).breaks(Rule::Kept);
         for (reason, excused) in [
             (Event::Flushed, true),
             (Event::Disturbed { sidecar: 0, until: At(25_000_000_000) }, true),
@@ -48,9 +130,31 @@ mod tests {
             (Event::Disturbed { sidecar: 1, until: At(25_000_000_000) }, false),
             (Event::Froze { sidecar: 0 }, true),
         ] {
-            let mut tale = held();
+            let mut tale = held_by(exclusive());
             tale.add(14_000, reason).add(30_000, LOST);
             assert_eq!(!tale.rules().contains(&Rule::Kept), excused, "{reason:?}");
         }
+    }
+
+    #[test]
+    fn a_lease_ends_with_its_max_hold() {
+        let held = || held_by(Acquire { max_hold: Some(Duration::from_secs(1)), ..exclusive() });
+        let over = Event::Done { lease: req(0, 0), lost: true };
+        later(&mut held(), 1_100).breaks(Rule::Outlived);
+        later(held().add(1_020, over), 1_100).is_good();
+        later(held().add(500, Event::Crashed { sidecar: 0 }), 1_100).is_good();
+        let stopped = Event::Disturbed { sidecar: 0, until: At(2_000_000_000) };
+        later(held().add(900, stopped), 2_010).is_good();
+        later(later(held().add(900, stopped), 2_010), 2_100).breaks(Rule::Outlived);
+    }
+
+    #[test]
+    fn a_lease_ends_with_its_process() {
+        let gone = Event::HungUp { session: 0 };
+        later(held_by(exclusive()).add(20, gone), 100).breaks(Rule::Outlived);
+        let over = Event::Done { lease: req(0, 0), lost: false };
+        later(held_by(exclusive()).add(20, gone).add(30, over), 100).is_good();
+        later(held_by(Acquire { timed: true, ..exclusive() }).add(20, gone), 100).is_good();
+        later(held_by(exclusive()).add(15, Event::CutOff { session: 0 }).add(20, gone), 100).is_good();
     }
 }

@@ -103,6 +103,8 @@ pub enum Rule {
     Idle,
     /// S8: nobody loses a lease without a reason.
     Kept,
+    /// S8, L3: a lease ends with its `max_hold`, and with the process that holds it.
+    Outlived,
     /// P19: those whose lease an operator took hear that it was forced, and nobody else does.
     Forced,
     /// P18: one success per window, and nobody is granted a turn inside it.
@@ -190,6 +192,7 @@ pub fn judge(history: &History) -> Judgement {
     let mut groups = group::Groups::default();
     let mut fences = fences::Fences::default();
     let mut forced = forced::Forced::default();
+    let mut kept = kept::Kept::default();
     let mut once = once::Once::default();
     let mut truth = store_truth::StoreTruth::default();
     let mut registers = registers::Registers::default();
@@ -210,7 +213,7 @@ pub fn judge(history: &History) -> Judgement {
         rates.see(record.at, &record.event, &book, bounds, &mut found);
         fences.see(record.at, &record.event, &book, bounds, &mut found);
         forced.see(record.at, &record.event, &book, bounds, &mut found);
-        kept::see(record.at, &record.event, &book, bounds, &mut found);
+        kept.see(record.at, &record.event, &book, bounds, &mut found);
         once.see(record.at, &record.event, &book, bounds, &mut found);
         truth.see(record.at, &record.event, &book, bounds, &mut found);
         registers.see(record.at, &record.event, &book, bounds, &mut found);

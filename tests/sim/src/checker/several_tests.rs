@@ -18,6 +18,7 @@ impl Tale {
                 timed: false,
                 owner: Some(0),
                 per: None,
+                max_hold: None,
                 turn: false,
                 watched: true,
                 upgrades: None,

@@ -81,7 +81,7 @@ impl Tale {
 pub(super) fn exclusive() -> Acquire {
     let wait = Wait::Forever;
     let (priority, timed, owner, per, watched, upgrades, group) = (0, false, None, None, true, None, None);
-    let turn = false;
+    let (turn, max_hold) = (false, None);
     Acquire {
         key: 0,
         units: LOCK,
@@ -91,6 +91,7 @@ pub(super) fn exclusive() -> Acquire {
         timed,
         owner,
         per,
+        max_hold,
         turn,
         watched,
         upgrades,

@@ -79,6 +79,7 @@ impl World {
             timed: lease.secret.is_some(),
             owner: None,
             per: None,
+            max_hold: None,
             group: None,
             turn: false,
             watched: true,

@@ -6,7 +6,7 @@
 
 use super::hosts::{From, Mail, number, sidecar_of};
 use super::rare::{Kind, Racer, Rare};
-use super::servers::Stand;
+use super::servers::Declaration;
 use super::truth::Cause;
 use super::{Happening, World};
 use crate::checker::history::{At, Event, Req};
@@ -232,8 +232,8 @@ impl World {
 
     pub(crate) fn at_store(&mut self, mut pipeline: Pipeline) {
         let Pipeline { host, sidecar, connection, server, .. } = pipeline;
-        let stand = self.stand_of(server);
-        if stand == Stand::Gone {
+        let declaration = self.stand_of(server);
+        if declaration == Declaration::Gone {
             return;
         }
         let running = self.is_running(host, sidecar);
@@ -256,7 +256,7 @@ impl World {
         for call in &pipeline.calls {
             let outcome = match pipeline.fate {
                 Fate::Unready => Outcome::NotApplied(Fault::Unready("LOADING".to_owned())),
-                _ if stand == Stand::Refuses => {
+                _ if declaration == Declaration::Refuses => {
                     self.rare.saw(Kind::RefusedByReplaced);
                     Outcome::NotApplied(Fault::Unready("NOREPLICAS".to_owned()))
                 }

@@ -58,7 +58,7 @@ struct Replaced {
 
 /// What a server is to those who speak to it.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Stand {
+pub(crate) enum Declaration {
     /// It takes writes.
     Serves,
     /// It has no replicas, and takes none.
@@ -148,16 +148,16 @@ impl Plan {
 
 impl World {
     /// What a server is now to those who speak to it.
-    pub(crate) fn stand_of(&self, server: u32) -> Stand {
-        let Some(servers) = &self.servers else { return Stand::Serves };
+    pub(crate) fn stand_of(&self, server: u32) -> Declaration {
+        let Some(servers) = &self.servers else { return Declaration::Serves };
         let from = match &servers.replaced {
             _ if server == servers.primary => servers.cut.as_ref().map(|cut| cut.refuses_from),
             Some(replaced) if server == replaced.number => Some(replaced.refuses_from),
-            _ => return Stand::Gone,
+            _ => return Declaration::Gone,
         };
         match from.is_some_and(|from| from <= self.now) {
-            true => Stand::Refuses,
-            false => Stand::Serves,
+            true => Declaration::Refuses,
+            false => Declaration::Serves,
         }
     }
 

@@ -84,6 +84,7 @@ pub(crate) fn asked(acquire: &Acquire, key: usize) -> Asked {
         timed: matches!(acquire.life, Life::Timed { .. }),
         owner: None,
         per: acquire.per,
+        max_hold: acquire.max_hold,
         turn: acquire.once.is_some(),
         watched: acquire.find_deadlocks,
         upgrades: None,

@@ -52,6 +52,26 @@ fn a_listing_is_cut_and_says_so() {
 }
 
 #[test]
+fn of_a_crowd_as_many_are_shown_as_are_wanted() {
+    with_sidecar(|rig| async move {
+        for _ in 0..130 {
+            rig.post("/v1/semaphores/crowd", r#"{"limit":200}"#).await;
+        }
+        let seen = |key: &Value| {
+            (key["holders"].as_array().expect("a list").len(), key["holders_left_out"].as_u64())
+        };
+        assert_eq!(seen(&rig.get("/v1/locks/crowd").await.json()), (130, Some(0)));
+        assert_eq!(seen(&rig.get("/v1/locks/crowd?shown=3").await.json()), (3, Some(127)));
+        let listed = rig.get("/v1/locks").await.json()["keys"][0].clone();
+        assert_eq!(seen(&listed), (128, Some(2)));
+        assert!(listed["why"].as_str().expect("a sentence").contains("and 129 more"), "{listed}");
+        for shown in ["1001", "-1", "x"] {
+            rig.get(&format!("/v1/locks/crowd?shown={shown}")).await.is_refused(400, "bad_request");
+        }
+    });
+}
+
+#[test]
 fn a_key_says_why_it_is_not_free() {
     with_sidecar(|rig| async move {
         let unknown = rig.get("/v1/locks/k").await.json();
@@ -156,11 +176,14 @@ fn turns_several_keys_registers_and_deadlocks_are_counted() {
         rig.ask("PUT", "/v1/registers/r", "{}").await;
         rig.lock("d", r#"{"owner":"o"}"#).await;
         rig.post("/v1/locks/d", r#"{"owner":"o","wait":"5s"}"#).await.is_refused(409, "deadlock");
+        rig.post("/v1/semaphores/s", r#"{"limit":3}"#).await;
+        rig.post("/v1/semaphores/s", r#"{"limit":4}"#).await.is_refused(409, "limit_mismatch");
         let page = rig.get("/metrics").await.body;
         for line in [
             r#"sidelock_requests_total{op="once",mode="exclusive",class="",outcome="granted"} 1"#,
             r#"sidelock_requests_total{op="once",mode="exclusive",class="",outcome="held"} 1"#,
             r#"sidelock_requests_total{op="lock_all",mode="",class="",outcome="granted"} 1"#,
+            r#"sidelock_requests_total{op="acquire",mode="permits",class="",outcome="limit_mismatch"} 1"#,
             r#"sidelock_requests_total{op="register",mode="",class="",outcome="written"} 1"#,
             "sidelock_deadlocks_total 1",
         ] {

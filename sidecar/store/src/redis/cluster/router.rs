@@ -15,7 +15,7 @@ use crate::redis::connect::Connector;
 use crate::redis::dial::Access;
 use crate::redis::names::Names;
 use crate::redis::outlet::{Heard, LinkId, Outlet};
-use crate::redis::turn::Message;
+use crate::redis::pipeline::Message;
 use crate::redis::{RedisConfig, Request, StoreEvent, link};
 use sidelock_engine::store::{Call, Fault, Outcome};
 use sidelock_engine::{Incarnation, StoreTime};

@@ -140,7 +140,7 @@ fn operation() -> impl Strategy<Value = Op> {
     let declare = (prop::sample::select(&KEYS[..]), ask_id(), ask_id(), bytes()).prop_map(
         |(k, inquiry, from, stands)| {
             let (key, from, stands) = (key(k), from.incarnation, stands.into());
-            Op::Declare(Box::new(Declare { key, inquiry, from, stands }))
+            Op::Declare(Box::new(Declare { key, inquiry, from, declarations: stands }))
         },
     );
     let length = prop_oneof![1..2_000u64, Just(3_600_000_000)].prop_map(Duration::from_micros);

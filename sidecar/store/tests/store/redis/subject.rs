@@ -293,7 +293,7 @@ fn wake(info: &PushInfo) -> Option<Wake> {
         6 => Push::Inquired { key, more: more[2..].into(), inquiry: ask },
         7 => {
             let from = Incarnation(u128::from_be_bytes(more[..16].try_into().unwrap()));
-            Push::Declared(Box::new(Declare { key, inquiry: ask, from, stands: more[18..].into() }))
+            Push::Declared(Box::new(Declare { key, inquiry: ask, from, declarations: more[18..].into() }))
         }
         other => panic!("a push of kind {other}"),
     };

@@ -1,6 +1,6 @@
-//! Stands: what a sidecar says of one key to another that inquires (who has it, in which app, since when).
+//! Declarations: what a sidecar says of one key to another that inquires (who has it, in which app, since when).
 //!
-//! Owns the shape, its bytes and its bounds. Must not know who asks, or when. A stand may name fewer than there are,
+//! Owns the shape, its bytes and its bounds. Must not know who asks, or when. A declaration may name fewer than there are,
 //! and then says how many it left out; never anything that was not so when it was composed.
 //!
 //! Its bytes are format 1, little endian, see `packed.rs`:
@@ -10,7 +10,7 @@
 //!   waiter   party flags:1 (1 upgrades) priority:4
 //!   party    app flags:1 (1 owner) [ owner ] uid:4 units:4 since:8
 //! ```
-//! An answer has a stand for each key that was asked about, in their order, each behind its length in two bytes.
+//! An answer has a declaration for each key that was asked about, in their order, each behind its length in two bytes.
 
 use crate::engine::Engine;
 use crate::model::{Fence, Key, Mode, Owner, StoreTime, Time, WHOLE};
@@ -18,21 +18,21 @@ use crate::packed::{Reader, put_text};
 use crate::view::HolderView;
 use std::sync::Arc;
 
-/// Most bytes of a stand.
-pub const STAND_BYTES_MAX: usize = 4096;
+/// Most bytes of a declaration.
+pub const DECLARATION_BYTES_MAX: usize = 4096;
 /// Most bytes of an answer. Of many keys it says less of each: there is room for a holder or two of 128 keys.
 pub const ANSWER_BYTES_MAX: usize = 16 * 1024;
-/// Holders that a stand names at most: the oldest ones.
-pub const STAND_HOLDERS_MAX: usize = 32;
-/// Waiters that a stand names at most: the next to be served.
-pub const STAND_WAITERS_MAX: usize = 32;
+/// Holders that a declaration names at most: the oldest ones.
+pub const DECLARED_HOLDERS_MAX: usize = 32;
+/// Waiters that a declaration names at most: the next to be served.
+pub const DECLARED_WAITERS_MAX: usize = 32;
 
 const FORMAT: u8 = 1;
 const HEADER_BYTES: usize = 32;
 
 /// What a sidecar says of a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Stand {
+pub struct Declaration {
     /// Nobody holds it there: it is kept for the next request.
     pub idle: bool,
     /// Units of rates that no lease stands on and that are not free yet, and when the next of them are.
@@ -40,9 +40,9 @@ pub struct Stand {
     /// Units that the key has; [`WHOLE`] for a lock.
     pub limit: u32,
     /// Who holds it, oldest first.
-    pub holders: Vec<StandHolder>,
+    pub holders: Vec<DeclaredHolder>,
     /// Who waits, in the order of grant.
-    pub waiters: Vec<StandWaiter>,
+    pub waiters: Vec<DeclaredWaiter>,
     /// Holders that there are besides.
     pub holders_left_out: u32,
     /// Waiters behind those.
@@ -66,7 +66,7 @@ pub struct Party {
 
 /// Who holds a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StandHolder {
+pub struct DeclaredHolder {
     /// Who.
     pub who: Party,
     /// It is no lease yet: a request for several keys has this one and waits for others.
@@ -83,7 +83,7 @@ pub struct StandHolder {
 
 /// Who waits for a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StandWaiter {
+pub struct DeclaredWaiter {
     /// Who.
     pub who: Party,
     /// It has a share, keeps it, and wants all.
@@ -93,9 +93,9 @@ pub struct StandWaiter {
 }
 
 /// That of a sidecar where nobody has the key or wants it.
-impl Default for Stand {
-    fn default() -> Stand {
-        Stand {
+impl Default for Declaration {
+    fn default() -> Declaration {
+        Declaration {
             idle: false,
             cooling: None,
             limit: WHOLE,
@@ -107,23 +107,25 @@ impl Default for Stand {
     }
 }
 
-impl Stand {
+impl Declaration {
     /// How much of the key this many units are.
     pub fn mode(&self, units: u32) -> Mode {
         Mode::of(self.limit, units)
     }
 
-    /// The stand as bytes: the holders that fit, then as many of the waiters.
+    /// The declaration as bytes: the holders that fit, then as many of the waiters.
     pub fn encode(&self) -> Vec<u8> {
-        self.encode_within(STAND_BYTES_MAX)
+        self.encode_within(DECLARATION_BYTES_MAX)
     }
 
     /// … into so many bytes, of which there are always enough for the counts.
     fn encode_within(&self, most: usize) -> Vec<u8> {
         let mut parties = Vec::new();
         let room = most.saturating_sub(HEADER_BYTES);
-        let holders = put_first(&mut parties, room, &self.holders, STAND_HOLDERS_MAX, StandHolder::encode);
-        let waiters = put_first(&mut parties, room, &self.waiters, STAND_WAITERS_MAX, StandWaiter::encode);
+        let holders =
+            put_first(&mut parties, room, &self.holders, DECLARED_HOLDERS_MAX, DeclaredHolder::encode);
+        let waiters =
+            put_first(&mut parties, room, &self.waiters, DECLARED_WAITERS_MAX, DeclaredWaiter::encode);
         let left_out = |before: u32, all: usize, put: u16| {
             before.saturating_add(u32::try_from(all - usize::from(put)).unwrap_or(u32::MAX))
         };
@@ -141,31 +143,32 @@ impl Stand {
         out
     }
 
-    /// Reads a stand; nothing if these bytes are none, or too many.
-    pub fn decode(bytes: &[u8]) -> Option<Stand> {
-        let bytes = Some(bytes).filter(|bytes| bytes.len() <= STAND_BYTES_MAX)?;
+    /// Reads a declaration; nothing if these bytes are none, or too many.
+    pub fn decode(bytes: &[u8]) -> Option<Declaration> {
+        let bytes = Some(bytes).filter(|bytes| bytes.len() <= DECLARATION_BYTES_MAX)?;
         let mut from = Reader::new(bytes.strip_prefix(&[b'S', b'S', FORMAT])?);
         let (flags, limit) = (from.u8()?, from.u32()?);
         let (holders_left_out, waiters_left_out) = (from.u32()?, from.u32()?);
         let (holders, waiters) = (usize::from(from.u16()?), usize::from(from.u16()?));
         let cooling = Some((from.u32()?, StoreTime(from.u64()?))).filter(|(units, _)| *units > 0);
-        if holders > STAND_HOLDERS_MAX || waiters > STAND_WAITERS_MAX {
+        if holders > DECLARED_HOLDERS_MAX || waiters > DECLARED_WAITERS_MAX {
             return None;
         }
-        let holders = (0..holders).map(|_| StandHolder::decode(&mut from)).collect::<Option<_>>()?;
-        let waiters = (0..waiters).map(|_| StandWaiter::decode(&mut from)).collect::<Option<_>>()?;
+        let holders = (0..holders).map(|_| DeclaredHolder::decode(&mut from)).collect::<Option<_>>()?;
+        let waiters = (0..waiters).map(|_| DeclaredWaiter::decode(&mut from)).collect::<Option<_>>()?;
         let idle = flags & 1 != 0;
-        let stand = Stand { idle, cooling, limit, holders, waiters, holders_left_out, waiters_left_out };
-        from.is_empty().then_some(stand)
+        let declaration =
+            Declaration { idle, cooling, limit, holders, waiters, holders_left_out, waiters_left_out };
+        from.is_empty().then_some(declaration)
     }
 }
 
-/// An answer about several keys, as bytes. What one stand does not need is there for those after it.
-pub fn encode_all(stands: &[Stand]) -> Vec<u8> {
+/// An answer about several keys, as bytes. What one declaration does not need is there for those after it.
+pub fn encode_all(declarations: &[Declaration]) -> Vec<u8> {
     let mut out = Vec::new();
-    for (place, stand) in stands.iter().enumerate() {
-        let share = (ANSWER_BYTES_MAX - out.len()) / (stands.len() - place);
-        let bytes = stand.encode_within(share.saturating_sub(2).min(STAND_BYTES_MAX));
+    for (place, declaration) in declarations.iter().enumerate() {
+        let share = (ANSWER_BYTES_MAX - out.len()) / (declarations.len() - place);
+        let bytes = declaration.encode_within(share.saturating_sub(2).min(DECLARATION_BYTES_MAX));
         out.extend_from_slice(&(bytes.len() as u16).to_le_bytes());
         out.extend_from_slice(&bytes);
     }
@@ -173,13 +176,13 @@ pub fn encode_all(stands: &[Stand]) -> Vec<u8> {
 }
 
 /// Reads an answer; nothing if these bytes are none, or too many.
-pub fn decode_all(bytes: &[u8]) -> Option<Vec<Stand>> {
+pub fn decode_all(bytes: &[u8]) -> Option<Vec<Declaration>> {
     let mut from = Reader::new(Some(bytes).filter(|bytes| bytes.len() <= ANSWER_BYTES_MAX)?);
-    let mut stands = Vec::new();
+    let mut declarations = Vec::new();
     while !from.is_empty() {
-        stands.push(Stand::decode(from.bytes()?)?);
+        declarations.push(Declaration::decode(from.bytes()?)?);
     }
-    Some(stands)
+    Some(declarations)
 }
 
 /// Writes the first of `all` until `out` has `room` bytes; how many those are.
@@ -203,7 +206,7 @@ fn put_first<T>(
     written
 }
 
-impl StandHolder {
+impl DeclaredHolder {
     fn encode(&self, out: &mut Vec<u8>) {
         self.who.encode(out);
         let flags = [self.reserved, self.reference.is_some(), self.upgrades];
@@ -213,25 +216,25 @@ impl StandHolder {
         out.extend_from_slice(&self.until.0.to_le_bytes());
     }
 
-    fn decode(from: &mut Reader<'_>) -> Option<StandHolder> {
+    fn decode(from: &mut Reader<'_>) -> Option<DeclaredHolder> {
         let (who, flags) = (Party::decode(from)?, from.u8()?);
         let reference = if flags & 2 != 0 { Some(from.u32()?) } else { None };
         let (fence, until) = (from.u64()?, StoreTime(from.u64()?));
         let (reserved, upgrades) = (flags & 1 != 0, flags & 4 != 0);
-        Some(StandHolder { who, reserved, upgrades, reference, fence, until })
+        Some(DeclaredHolder { who, reserved, upgrades, reference, fence, until })
     }
 }
 
-impl StandWaiter {
+impl DeclaredWaiter {
     fn encode(&self, out: &mut Vec<u8>) {
         self.who.encode(out);
         out.push(u8::from(self.upgrades));
         out.extend_from_slice(&self.priority.to_le_bytes());
     }
 
-    fn decode(from: &mut Reader<'_>) -> Option<StandWaiter> {
+    fn decode(from: &mut Reader<'_>) -> Option<DeclaredWaiter> {
         let (who, flags) = (Party::decode(from)?, from.u8()?);
-        Some(StandWaiter { who, upgrades: flags & 1 != 0, priority: from.u32()?.cast_signed() })
+        Some(DeclaredWaiter { who, upgrades: flags & 1 != 0, priority: from.u32()?.cast_signed() })
     }
 }
 
@@ -254,17 +257,17 @@ impl Party {
 
 impl Engine {
     /// What is to say of a key as of now.
-    pub(crate) fn compose_stand(&self, now: Time, key: &Key) -> Stand {
+    pub(crate) fn compose_declaration(&self, now: Time, key: &Key) -> Declaration {
         let Some(r) = self.resource_of(key).map(|resource| &self.resources[resource]) else {
-            return Stand::default();
+            return Declaration::default();
         };
         let oldest = self.oldest(r.live.iter());
-        let holders: Vec<StandHolder> = oldest.into_iter().map(|lease| self.holder(now, lease)).collect();
-        let next = r.queue.iter().take(STAND_WAITERS_MAX);
-        let waiters: Vec<StandWaiter> = next.map(|waiter| self.waiter(now, waiter)).collect();
+        let holders: Vec<DeclaredHolder> = oldest.into_iter().map(|lease| self.holder(now, lease)).collect();
+        let next = r.queue.iter().take(DECLARED_WAITERS_MAX);
+        let waiters: Vec<DeclaredWaiter> = next.map(|waiter| self.waiter(now, waiter)).collect();
         let left_out = |all: usize, named: usize| u32::try_from(all - named).unwrap_or(u32::MAX);
         let cooling = r.cooling().map(|(units, next)| (units, self.store_time_at(now, next)));
-        Stand {
+        Declaration {
             idle: r.tenure.is_some() && r.live.is_empty() && cooling.is_none(),
             cooling,
             limit: r.limit,
@@ -275,18 +278,18 @@ impl Engine {
         }
     }
 
-    /// The oldest of these leases, in their order: as many as a stand names.
+    /// The oldest of these leases, in their order: as many as a declaration names.
     fn oldest(&self, leases: impl Iterator<Item = usize>) -> Vec<usize> {
         let mut leases: Vec<(Time, usize)> = leases.map(|lease| (self.leases[lease].since, lease)).collect();
-        if leases.len() > STAND_HOLDERS_MAX {
-            leases.select_nth_unstable(STAND_HOLDERS_MAX);
-            leases.truncate(STAND_HOLDERS_MAX);
+        if leases.len() > DECLARED_HOLDERS_MAX {
+            leases.select_nth_unstable(DECLARED_HOLDERS_MAX);
+            leases.truncate(DECLARED_HOLDERS_MAX);
         }
         leases.sort_unstable();
         leases.into_iter().map(|(_, lease)| lease).collect()
     }
 
-    fn holder(&self, now: Time, lease: usize) -> StandHolder {
+    fn holder(&self, now: Time, lease: usize) -> DeclaredHolder {
         let view = self.view_lease(lease);
         let who = Party {
             app: view.app.into(),
@@ -298,7 +301,7 @@ impl Engine {
         let HolderView { reserved, reference, fence, deadline, .. } = view;
         let until = self.store_time_at(now, deadline);
         let upgrades = self.is_being_upgraded(self.leases[lease].resource, lease);
-        StandHolder { who, reserved, upgrades, reference, fence, until }
+        DeclaredHolder { who, reserved, upgrades, reference, fence, until }
     }
 
     /// The store's clock, as we would guess it, at an instant that is to come.
@@ -307,9 +310,9 @@ impl Engine {
         StoreTime(self.link.store_time(now).0.saturating_add(left))
     }
 
-    fn waiter(&self, now: Time, waiter: usize) -> StandWaiter {
+    fn waiter(&self, now: Time, waiter: usize) -> DeclaredWaiter {
         let (who, priority) = (self.waiter_party(now, waiter), self.waiters[waiter].priority);
-        StandWaiter { who, upgrades: self.is_upgrade(waiter), priority }
+        DeclaredWaiter { who, upgrades: self.is_upgrade(waiter), priority }
     }
 
     /// Who waits here.
@@ -326,5 +329,5 @@ impl Engine {
 }
 
 #[cfg(test)]
-#[path = "tests/stand.rs"]
+#[path = "tests/declaration.rs"]
 mod tests;

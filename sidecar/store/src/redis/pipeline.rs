@@ -9,7 +9,7 @@ use super::names::Names;
 use super::plain_read;
 use super::script::programs;
 use redis::aio::MultiplexedConnection;
-use redis::{Pipeline, ServerError, Value};
+use redis::{Pipeline as Requests, ServerError, Value};
 use sidelock_engine::Key;
 use sidelock_engine::store::{Call, CallId, Fault, Op, Outcome};
 use std::sync::Arc;
@@ -28,7 +28,7 @@ pub(super) struct Message {
 
 /// Calls that travel together. No calls: a sign of life is asked for.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Turn {
+pub(super) struct Pipeline {
     pub(super) calls: Arc<[Call]>,
     /// The scripts are sent along, because Redis has forgotten them.
     pub(super) reload: bool,
@@ -42,7 +42,7 @@ pub(super) struct Turn {
     pub(super) messages: Arc<[Message]>,
 }
 
-/// What became of a turn.
+/// What became of a pipeline.
 #[derive(Debug, Default)]
 pub(super) struct Answered {
     pub(super) outcomes: Vec<(CallId, Outcome)>,
@@ -56,11 +56,11 @@ pub(super) struct Answered {
     pub(super) unfit: Option<String>,
     /// For inboxes, wherever they are heard.
     pub(super) messages: Vec<Message>,
-    /// Those that were sent with this turn to a node that says that another one has their inbox, and its words.
+    /// Those that were sent with this pipeline to a node that says that another one has their inbox, and its words.
     pub(super) astray: Vec<(Message, String)>,
 }
 
-impl Turn {
+impl Pipeline {
     /// Requests on the wire.
     pub(super) fn requests(&self) -> usize {
         let scripts = self.of_scripts().len();
@@ -79,15 +79,15 @@ impl Turn {
         self.calls.iter().filter(|call| plain_read::plain(&call.op).is_none()).collect()
     }
 
-    /// Sends the turn and waits for its answers.
+    /// Sends the pipeline and waits for its answers.
     pub(super) async fn send(
         self,
         mut wire: MultiplexedConnection,
         names: Names,
         scripts: Arc<Scripts>,
     ) -> Answered {
-        let pipeline = self.pipeline(&names, &scripts);
-        match wire.send_packed_commands(&pipeline, 0, pipeline.len()).await {
+        let requests = self.requested(&names, &scripts);
+        match wire.send_packed_commands(&requests, 0, requests.len()).await {
             Ok(values) => self.read(values),
             Err(error) => {
                 let unknown = |call: &Call| (call.id, Outcome::Unknown(Fault::Down));
@@ -100,50 +100,50 @@ impl Turn {
         }
     }
 
-    fn pipeline(&self, names: &Names, scripts: &Scripts) -> Pipeline {
-        let mut pipeline = redis::pipe();
+    fn requested(&self, names: &Names, scripts: &Scripts) -> Requests {
+        let mut requests = redis::pipe();
         if self.reload {
             for program in programs(self.sharded, scripts.strict.is_some()) {
-                pipeline.cmd("SCRIPT").arg("LOAD").arg(program);
+                requests.cmd("SCRIPT").arg("LOAD").arg(program);
             }
         }
         if self.calls.is_empty() && self.messages.is_empty() {
-            pipeline.cmd("PING");
+            requests.cmd("PING");
         }
         for calls in self.of_scripts().chunks(self.calls_per_script()) {
             if self.asking {
-                pipeline.cmd("ASKING");
+                requests.cmd("ASKING");
             }
             let script =
                 if calls.iter().any(|call| grows(call)) { &scripts.turn } else { &scripts.turn_under_oom };
             let locks: Vec<Key> = calls.iter().filter_map(|call| call.op.bound_to()).collect();
             let strict = scripts.strict.as_ref();
             let keys = calls.len() + locks.len() + usize::from(strict.is_some());
-            pipeline.cmd("EVALSHA").arg(script).arg(keys);
+            requests.cmd("EVALSHA").arg(script).arg(keys);
             for key in calls.iter().map(|call| call.op.key()).chain(&locks) {
-                pipeline.arg(names.record(key));
+                requests.arg(names.record(key));
             }
             if let Some(strict) = strict {
-                pipeline.arg(&strict.marker);
+                requests.arg(&strict.marker);
             }
             for call in calls {
-                pipeline.arg(match strict {
+                requests.arg(match strict {
                     Some(strict) => codec::argument(&strict.terms.bound(&call.op)),
                     None => codec::argument(&call.op),
                 });
             }
             if let Some(strict) = strict {
-                pipeline.arg(&strict.argument);
+                requests.arg(&strict.argument);
             }
         }
-        plain_read::add(&mut pipeline, names, &self.calls, self.asking);
+        plain_read::add(&mut requests, names, &self.calls, self.asking);
         for Message { inbox, push, .. } in self.messages.iter() {
-            pipeline.cmd("SPUBLISH").arg(inbox.as_slice()).arg(push.as_slice());
+            requests.cmd("SPUBLISH").arg(inbox.as_slice()).arg(push.as_slice());
         }
-        pipeline
+        requests
     }
 
-    /// What the answers to the pipeline, one for each of its [`Turn::requests`], say about each call.
+    /// What the answers to the pipeline, one for each of its [`Pipeline::requests`], say about each call.
     pub(super) fn read(&self, mut values: Vec<Value>) -> Answered {
         let published = values.split_off(values.len().saturating_sub(self.messages.len()));
         let mut answered = Answered { astray: self.astray(published), ..Answered::default() };
@@ -278,8 +278,8 @@ mod tests {
         vec![Call { id: CallId(1), op: Op::Ask(ask) }, Call { id: CallId(2), op: tell }]
     }
 
-    fn turn(again: bool) -> Turn {
-        Turn { calls: calls().into(), again, ..Turn::default() }
+    fn pipeline(again: bool) -> Pipeline {
+        Pipeline { calls: calls().into(), again, ..Pipeline::default() }
     }
 
     fn message(inbox: &str, push: &str) -> Message {
@@ -300,9 +300,9 @@ mod tests {
 
     #[test]
     fn what_met_no_script_is_sent_once_more() {
-        let answered = turn(false).read(vec![error("NOSCRIPT No matching script.")]);
+        let answered = pipeline(false).read(vec![error("NOSCRIPT No matching script.")]);
         assert_eq!((answered.again, answered.reload, answered.outcomes.len()), (calls(), true, 0));
-        let answered = turn(true).read(vec![error("NOSCRIPT No matching script.")]);
+        let answered = pipeline(true).read(vec![error("NOSCRIPT No matching script.")]);
         assert!(
             answered.again.is_empty()
                 && refused(&answered, 1, "NOSCRIPT")
@@ -316,7 +316,7 @@ mod tests {
         let script = |answer: u8, handed: Value| {
             Value::Array(vec![Value::Int(5), Value::BulkString(vec![answer]), handed])
         };
-        let sharded = Turn { sharded: true, ..turn(false) };
+        let sharded = Pipeline { sharded: true, ..pipeline(false) };
         assert_eq!(sharded.requests(), 2);
         let handed = Value::Array(vec![bulk("inbox"), bulk("m"), bulk("other"), bulk("n")]);
         let answered = sharded.read(vec![script(4, handed), error("MOVED 7 h:1")]);
@@ -325,7 +325,7 @@ mod tests {
         let applied = Outcome::Applied { at: StoreTime(5), reply: Reply::TooLate };
         let moved = Outcome::NotApplied(Fault::Unready("MOVED 7 h:1".into()));
         assert_eq!(answered.outcomes, [(CallId(1), applied.clone()), (CallId(2), moved)]);
-        let asking = Turn { asking: true, ..sharded };
+        let asking = Pipeline { asking: true, ..sharded };
         assert_eq!(asking.requests(), 4);
         let none = || Value::Array(Vec::new());
         let answered = asking.read(vec![Value::Okay, script(4, none()), Value::Okay, script(11, none())]);
@@ -341,15 +341,15 @@ mod tests {
         let published =
             || vec![Value::Int(1), error("MOVED 7 h:1"), error("CLUSTERDOWN The cluster is down")];
         for (calls, answers) in [(vec![], vec![]), (vec![calls().remove(1)], vec![told()])] {
-            let turn = Turn {
+            let pipeline = Pipeline {
                 sharded: true,
                 calls: calls.into(),
                 messages: messages.clone().into(),
-                ..Turn::default()
+                ..Pipeline::default()
             };
-            assert_eq!(turn.requests(), answers.len() + 3);
+            assert_eq!(pipeline.requests(), answers.len() + 3);
             let outcomes = answers.len();
-            let answered = turn.read([answers, published()].concat());
+            let answered = pipeline.read([answers, published()].concat());
             assert_eq!(answered.astray, [(message("other", "n"), "MOVED 7 h:1".to_owned())]);
             assert_eq!(answered.outcomes.len(), outcomes);
         }
@@ -357,7 +357,7 @@ mod tests {
 
     #[test]
     fn whoever_can_not_keep_locks_as_it_is_is_noticed() {
-        let unfit = |line| turn(false).read(vec![error(line)]).unfit;
+        let unfit = |line| pipeline(false).read(vec![error(line)]).unfit;
         assert!(unfit("READONLY You can't write").unwrap().contains("a replica now"));
         assert_eq!(unfit("LOADING Redis is loading"), None);
         assert_eq!(unfit("NOREPLICAS Not enough good replicas to write."), None);
@@ -369,14 +369,14 @@ mod tests {
 
     #[test]
     fn out_of_memory_is_the_answer_to_asks_alone() {
-        let answered = turn(false).read(vec![error("OOM command not allowed")]);
+        let answered = pipeline(false).read(vec![error("OOM command not allowed")]);
         assert_eq!((answered.again.as_slice(), answered.reload), (&calls()[1..], false));
         assert!(refused(&answered, 1, "OOM"));
     }
 
     #[test]
     fn an_error_in_the_middle_leaves_everything_unknown() {
-        let answered = turn(false).read(vec![error("ERR Error running script")]);
+        let answered = pipeline(false).read(vec![error("ERR Error running script")]);
         assert!(answered.again.is_empty());
         assert!(answered.outcomes.iter().all(|(_, outcome)| matches!(outcome, Outcome::Unknown(_))));
     }
@@ -387,12 +387,12 @@ mod tests {
         let key = Key::of(Space::Register, "r").unwrap();
         let read = ReadRegister { key, known: Known::Nothing, watch: None, bound: None };
         calls.insert(1, Call { id: CallId(3), op: Op::ReadRegister(read) });
-        let turn = Turn { calls: calls.into(), ..Turn::default() };
+        let pipeline = Pipeline { calls: calls.into(), ..Pipeline::default() };
         let script =
             Value::Array(vec![Value::Int(5), Value::BulkString(vec![4]), Value::BulkString(vec![11])]);
         let clock = Value::Array(vec![Value::BulkString(b"0".into()), Value::BulkString(b"7".into())]);
-        assert_eq!(turn.requests(), 3);
-        let outcomes = turn.read(vec![script, clock, Value::Nil]).outcomes;
+        assert_eq!(pipeline.requests(), 3);
+        let outcomes = pipeline.read(vec![script, clock, Value::Nil]).outcomes;
         let applied = |id, at, reply| (CallId(id), Outcome::Applied { at: StoreTime(at), reply });
         let expected =
             [applied(1, 5, Reply::TooLate), applied(2, 5, Reply::Told), applied(3, 7, Reply::Register(None))];
@@ -402,7 +402,7 @@ mod tests {
     #[test]
     fn answers_that_do_not_fit_the_calls_leave_them_unknown() {
         let told = Value::BulkString(vec![11]);
-        let read = |value| turn(false).read(vec![value]).outcomes;
+        let read = |value| pipeline(false).read(vec![value]).outcomes;
         let fitting = read(Value::Array(vec![Value::Int(5), Value::BulkString(vec![4]), told.clone()]));
         let applied = |reply| Outcome::Applied { at: StoreTime(5), reply };
         assert_eq!(fitting, [(CallId(1), applied(Reply::TooLate)), (CallId(2), applied(Reply::Told))]);

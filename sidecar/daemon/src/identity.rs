@@ -10,7 +10,7 @@ use std::sync::{Arc, OnceLock};
 
 /// The facts. Every grant carries scope and guarantee.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct Identity {
     /// This life of this sidecar.
     pub incarnation: Incarnation,
     /// Where tenures live.
@@ -23,16 +23,16 @@ pub struct Place {
     pub namespace: String,
 }
 
-impl Place {
+impl Identity {
     /// A new life over this store. `embedded`: inside a program, for that program alone.
-    pub(crate) fn new(store: StoreKind, namespace: &str, embedded: bool) -> Place {
+    pub(crate) fn new(store: StoreKind, namespace: &str, embedded: bool) -> Identity {
         let scope = match store {
             StoreKind::Memory if embedded => Scope::Process,
             StoreKind::Memory => Scope::Host,
             StoreKind::Redis => Scope::Fleet,
         };
         let (incarnation, namespace) = (Incarnation(draw()), namespace.to_owned());
-        Place { incarnation, store, scope, proven_strict: Arc::default(), namespace }
+        Identity { incarnation, store, scope, proven_strict: Arc::default(), namespace }
     }
 
     /// What holds through a loss of the store's data.

@@ -19,15 +19,15 @@ const ALONE_AFTER: u32 = 10_000;
 
 /// See the module. One for all sessions of a sidecar.
 #[derive(Debug)]
-pub(crate) struct Turns {
+pub(crate) struct Batches {
     last: Cell<SessionId>,
     in_a_row: Cell<u32>,
 }
 
-impl Turns {
+impl Batches {
     /// Nobody was heard yet.
-    pub(crate) fn new() -> Turns {
-        Turns { last: Cell::new(SessionId(0)), in_a_row: Cell::new(0) }
+    pub(crate) fn new() -> Batches {
+        Batches { last: Cell::new(SessionId(0)), in_a_row: Cell::new(0) }
     }
 
     /// The session says something.
@@ -54,10 +54,10 @@ mod tests {
     #[test]
     fn company_makes_batches_small_until_it_was_silent_for_long() {
         let (busy, quiet) = (SessionId(1), SessionId(2));
-        let turns = Turns::new();
+        let batches = Batches::new();
         let say = |session| {
-            turns.heard(session);
-            turns.batch(session)
+            batches.heard(session);
+            batches.batch(session)
         };
         let mut batches = 0;
         while say(busy) == BATCH_IN_COMPANY {
