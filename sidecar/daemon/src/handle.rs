@@ -174,18 +174,18 @@ impl Handle {
         Session { id, handle: self.clone(), ended: false }
     }
 
-    /// Keys that begin with `prefix`, in order, at most `limit`; of each at most `of_each` holders and waiters. `None`: the
+    /// Keys that begin with `prefix`, in order, at most `limit`; of all of them at most `shown` holders, and waiters. `None`: the
     /// sidecar is shutting down.
-    pub(crate) async fn list(&self, prefix: &str, limit: usize, of_each: usize) -> Option<Vec<KeyView>> {
+    pub(crate) async fn list(&self, prefix: &str, limit: usize, shown: usize) -> Option<Vec<KeyView>> {
         let prefix = prefix.to_owned();
-        self.query(move |engine| engine.list(&prefix, limit, of_each)).await
+        self.query(move |engine| engine.list(&prefix, limit, shown)).await
     }
 
-    /// One key, if this sidecar knows it, with at most `of_each` holders and waiters. The outer `None`: the sidecar is shutting
+    /// One key, if this sidecar knows it, with at most `shown` holders, and waiters. The outer `None`: the sidecar is shutting
     /// down.
-    pub(crate) async fn look(&self, key: &Key, of_each: usize) -> Option<Option<KeyView>> {
+    pub(crate) async fn look(&self, key: &Key, shown: usize) -> Option<Option<KeyView>> {
         let key = key.clone();
-        self.query(move |engine| engine.look(&key, of_each)).await
+        self.query(move |engine| engine.look(&key, shown)).await
     }
 
     /// What is known to be done of a once key. The outer `None`: the sidecar is shutting down.

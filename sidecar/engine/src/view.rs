@@ -127,8 +127,8 @@ pub struct Counts {
 }
 
 impl Engine {
-    /// Keys that begin with `prefix`, in order, at most `limit`; of each at most `of_each` holders and waiters.
-    pub fn list(&self, prefix: &str, limit: usize, of_each: usize) -> Vec<KeyView> {
+    /// Keys that begin with `prefix`, in order, at most `limit`; of all of them at most `shown` holders, and waiters.
+    pub fn list(&self, prefix: &str, limit: usize, shown: usize) -> Vec<KeyView> {
         let mut found: Vec<&Resource> = self
             .resources
             .iter()
@@ -137,12 +137,18 @@ impl Engine {
             .collect();
         found.sort_unstable_by(|a, b| a.key.cmp(&b.key));
         found.truncate(limit);
-        found.into_iter().map(|resource| self.view(resource, of_each)).collect()
+        let (mut holders, mut waiters) = (shown, shown);
+        let view = |resource: &Resource| {
+            let view = self.view(resource, holders, waiters);
+            (holders, waiters) = (holders - view.holders.len(), waiters - view.waiters.len());
+            view
+        };
+        found.into_iter().map(view).collect()
     }
 
-    /// One key, if this sidecar knows it, with at most `of_each` holders and waiters.
-    pub fn look(&self, key: &Key, of_each: usize) -> Option<KeyView> {
-        self.resource_of(key).map(|resource| self.view(&self.resources[resource], of_each))
+    /// One key, if this sidecar knows it, with at most `shown` holders, and waiters.
+    pub fn look(&self, key: &Key, shown: usize) -> Option<KeyView> {
+        self.resource_of(key).map(|resource| self.view(&self.resources[resource], shown, shown))
     }
 
     /// Who is in the way of those who wait for a key, as far as it is known here: the first of its holders, or else a sidecar. Unlike
@@ -189,17 +195,17 @@ impl Engine {
         self.waiters.iter().map(|(_, waiter)| waiter.since).min()
     }
 
-    fn view(&self, resource: &Resource, of_each: usize) -> KeyView {
+    fn view(&self, resource: &Resource, holders_max: usize, waiters_max: usize) -> KeyView {
         let mut holders: Vec<usize> = resource.live.iter().collect();
         holders.sort_unstable_by_key(|&lease| self.leases[lease].fence);
-        let waiters = resource.queue.iter().take(of_each);
+        let waiters = resource.queue.iter().take(waiters_max);
         KeyView {
             key: resource.key.clone(),
             limit: resource.limit,
-            holders: holders.iter().take(of_each).map(|&lease| self.view_lease(lease)).collect(),
-            holders_left_out: holders.len().saturating_sub(of_each),
+            holders: holders.iter().take(holders_max).map(|&lease| self.view_lease(lease)).collect(),
+            holders_left_out: holders.len().saturating_sub(holders_max),
             waiters: waiters.map(|waiter| self.view_waiter(waiter)).collect(),
-            waiters_left_out: resource.queue.len().saturating_sub(of_each),
+            waiters_left_out: resource.queue.len().saturating_sub(waiters_max),
             cooling: resource.cooling(),
             tenure: resource.tenure.as_ref().map(|tenure| TenureView {
                 id: self.own(tenure.seq),

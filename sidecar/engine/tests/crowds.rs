@@ -120,6 +120,8 @@ fn who_looks_at_a_crowd_does_not_walk_it() {
             let view = world.engine.look(&key, 16).expect("it is known");
             assert_eq!((view.waiters.len() + view.waiters_left_out) as u64, CROWD - 1);
         }
+        let keys = world.engine.list("", usize::MAX, 16);
+        assert_eq!(keys.iter().map(|key| key.waiters.len()).sum::<usize>(), 16);
     });
     assert!(took < MOMENT, "{took:?}");
 }

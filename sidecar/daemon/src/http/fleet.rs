@@ -7,7 +7,7 @@ use super::call::Caller;
 use super::parties::{Said, permits};
 use super::problem::ProblemDocument;
 use super::response::{Answer, json};
-use super::views::{KeyState, Listing, SHOWN_IN_LIST_MAX};
+use super::views::{KeyState, Listing, SHOWN_MAX};
 use crate::clock::boottime;
 use crate::elsewhere::elsewhere;
 use crate::problem::Problem;
@@ -132,7 +132,7 @@ pub(crate) async fn list(caller: &Caller, prefix: &str) -> Result<Answer, Proble
     let door = &caller.door;
     let _question = door.fleet.begin()?;
     let listed = door.handle.list_fleet(prefix).await;
-    let views = door.handle.list(prefix, KEYS_LISTED_MAX + 1, SHOWN_IN_LIST_MAX).await;
+    let views = door.handle.list(prefix, KEYS_LISTED_MAX + 1, SHOWN_MAX).await;
     let views = views.ok_or_else(ProblemDocument::shutting_down)?;
     let listing = match listed {
         Some(Ok(listing)) => listing,

@@ -71,7 +71,7 @@ const STREAM: (&str, ParameterIn, &str) = (
 const SHOWN: (&str, ParameterIn, &str) = (
     "shown",
     ParameterIn::Query,
-    "So many holders of this sidecar's and waiters at most, 0 to 1000 (the default); others are counted.",
+    "So many holders of this sidecar's and waiters at most, 0 to 10000 (the default); others are counted.",
 );
 const SCOPE: (&str, ParameterIn, &str) = (
     "Sidelock-Require-Scope",

@@ -6,7 +6,7 @@ use super::call::Caller;
 use super::path::{Probe, Query};
 use super::problem::ProblemDocument;
 use super::response::{Answer, json, with_type};
-use super::views::{KeyLook, LIST_MAX, Listing, SHOWN_IN_LIST_MAX, SHOWN_MAX};
+use super::views::{KeyLook, LIST_MAX, Listing, SHOWN_MAX};
 use super::{Door, fleet};
 use crate::clock::boottime;
 use crate::health;
@@ -55,7 +55,7 @@ pub(crate) async fn list(caller: &Caller, query: &Query) -> Result<Answer, Probl
         Some("1") => return fleet::list(caller, prefix).await,
         Some(_) => return Err(ProblemDocument::bad_field("fleet", "is 1, or left out")),
     }
-    let views = caller.door.handle.list(prefix, LIST_MAX + 1, SHOWN_IN_LIST_MAX).await;
+    let views = caller.door.handle.list(prefix, LIST_MAX + 1, SHOWN_MAX).await;
     let views = views.ok_or_else(ProblemDocument::shutting_down)?;
     let me = caller.door.gate.identity().incarnation;
     Ok(json(StatusCode::OK, &Listing::new(me, views, boottime())))

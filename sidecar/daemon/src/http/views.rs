@@ -17,11 +17,9 @@ use utoipa::ToSchema;
 
 /// Keys of one listing at most. More are cut, and the answer says so.
 pub(crate) const LIST_MAX: usize = 1000;
-/// Holders of a key that are shown of this sidecar's at most, and waiters. The rest is counted. All of a crowd may look at the same
+/// Holders of this sidecar's that one answer shows at most, and waiters. The rest is counted. All of a crowd may look at the same
 /// time: who wants fewer says so.
-pub(crate) const SHOWN_MAX: usize = 1000;
-/// … of each key of a listing.
-pub(crate) const SHOWN_IN_LIST_MAX: usize = 128;
+pub(crate) const SHOWN_MAX: usize = 10_000;
 
 /// What `GET /v1/locks` answers.
 #[derive(Serialize, ToSchema)]
@@ -251,6 +249,9 @@ fn why(state: &KeyState, reach: &Reach<'_>) -> String {
         };
         let how = if first.reserved { "reserved for lock_all" } else { "held" };
         return format!("{how} ({mode}) by {}{others} for {span:.1} s{waiting}", name_of(who, reach));
+    }
+    if state.holders_left_out > 0 {
+        return format!("{} hold it{waiting}", state.holders_left_out);
     }
     if let Some(Cooling { permits, next_in }) = state.cooling {
         let limit = state.limit.unwrap_or(permits);
