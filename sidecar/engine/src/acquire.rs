@@ -107,9 +107,7 @@ impl Engine {
     /// It is refused before it was anywhere. Who found no place to wait in is counted by what it hears: a storm of them is to cost
     /// no events.
     pub(crate) fn turn_away(&mut self, acquire: &Acquire, refusal: Refusal) {
-        let no_place =
-            matches!(refusal, Refusal::QueueFull { .. } | Refusal::TooMany { .. } | Refusal::TooDeep { .. });
-        if !no_place {
+        if !matches!(refusal, Refusal::QueueFull { .. } | Refusal::TooMany { .. }) {
             let kind = EventKind::Refused { refusal: refusal.clone(), waited: Duration::ZERO };
             self.event_of(acquire.key.clone(), acquire.mode, acquire.session, acquire.request, kind);
         }

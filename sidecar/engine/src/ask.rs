@@ -139,11 +139,6 @@ impl Engine {
         self.link.floor().max(self.resources[resource].issued)
     }
 
-    /// How the store calls what this sidecar has or does under this number.
-    pub(crate) fn own(&self, seq: u64) -> AskId {
-        AskId { incarnation: self.config.incarnation, seq }
-    }
-
     /// Sends a call about a resource.
     pub(crate) fn send(&mut self, resource: usize, sent: Sent, op: Op) -> CallId {
         self.resources[resource].calls += 1;

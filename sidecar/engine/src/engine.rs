@@ -11,7 +11,7 @@ use crate::input::Input;
 use crate::inquiry::Inquiries;
 use crate::lease::Lease;
 use crate::link::{Link, SentKind};
-use crate::model::{Key, LeaseSecret, Mode, RequestId, SessionId, Time};
+use crate::model::{AskId, Key, LeaseSecret, Mode, RequestId, SessionId, Time};
 use crate::mutant::Mutant;
 use crate::once::Once;
 use crate::owners::Owners;
@@ -295,6 +295,11 @@ impl Engine {
             self.unprove_tenure(now, resource);
             self.look_again(now, resource);
         }
+    }
+
+    /// How the store calls what this sidecar has or does under this number.
+    pub(crate) fn own(&self, seq: u64) -> AskId {
+        AskId { incarnation: self.config.incarnation, seq }
     }
 
     /// Something of this resource became due out of turn.

@@ -7,9 +7,10 @@ use crate::acquire::Waiter;
 use crate::effect::{EventKind, Grant, Path};
 use crate::engine::Engine;
 use crate::input::Life;
-use crate::lease::{Lease, Turn};
+use crate::lease::Lease;
 use crate::model::{Fence, Time};
 use crate::mutant::Mutant;
+use crate::once::Turn;
 use crate::rate::Rate;
 use crate::session::Slot;
 

@@ -7,8 +7,9 @@ use crate::effect::{EventKind, LostReason, Notice, Refusal, Reply};
 use crate::ended::{EndedName, Ending};
 use crate::engine::Engine;
 use crate::input::{LeaseName, Life, Release};
-use crate::model::{Fence, LeaseSecret, Mode, RequestId, SessionId, StoreTime, Time, Window};
+use crate::model::{Fence, LeaseSecret, Mode, RequestId, SessionId, Time};
 use crate::mutant::Mutant;
+use crate::once::Turn;
 use crate::owners::OwnerNo;
 use crate::rate::Rate;
 use crate::reentry::Handle;
@@ -61,16 +62,6 @@ pub(crate) struct Terms {
     turn: Option<Box<Turn>>,
     /// Its handles beyond the first (P16).
     pub(crate) inner: ThinVec<Handle>,
-}
-
-/// A turn of a once key.
-#[derive(Clone, Copy)]
-pub(crate) struct Turn {
-    /// What a success fills.
-    pub(crate) window: Window,
-    /// By the store's clock, as it was heard then: when the turn is over, our clock may have drifted by as much as its body took,
-    /// and across the edge of an aligned window.
-    pub(crate) granted_at: StoreTime,
 }
 
 impl Terms {

@@ -11,9 +11,9 @@ use crate::certainty::deadline;
 use crate::effect::{EventKind, LostReason, Refusal, Reply};
 use crate::engine::Engine;
 use crate::input::{Acquire, Finish};
-use crate::lease::{End, Missing, Turn};
+use crate::lease::{End, Missing};
 use crate::link::Sent;
-use crate::model::{Fence, Key, RequestId, SessionId, Space, StoreTime, Time};
+use crate::model::{Fence, Key, RequestId, SessionId, Space, StoreTime, Time, Window};
 use crate::mutant::Mutant;
 use crate::pin::Pin;
 use crate::store::{Finish as FinishOp, Op, REFUSE_AFTER, Success};
@@ -38,6 +38,16 @@ impl Once {
     pub(crate) fn clock_stepped(&mut self) {
         self.known = Known::default();
     }
+}
+
+/// A turn of a once key.
+#[derive(Clone, Copy)]
+pub(crate) struct Turn {
+    /// What a success fills.
+    pub(crate) window: Window,
+    /// By the store's clock, as it was heard then: when the turn is over, our clock may have drifted by as much as its body took,
+    /// and across the edge of an aligned window.
+    pub(crate) granted_at: StoreTime,
 }
 
 /// Names one turn of this incarnation: resource, tenure, fence.

@@ -44,6 +44,16 @@ fn hold(world: &mut World, acquire: Acquire, units: u32) {
     world.answer(&ask, granted(units));
 }
 
+/// One holds the key, and all others wait for it.
+fn waited_for() -> World {
+    let mut world = World::new(crowded());
+    hold(&mut world, Acquire { owner: None, ..acquire(0, "k") }, WHOLE);
+    for number in 1..CROWD {
+        world.input(Input::Acquire(Acquire { owner: None, ..acquire(number, "k") }));
+    }
+    world
+}
+
 /// Everybody waits for the holder, who begins to wait: whether for one of them, is to be found out.
 #[test]
 fn a_holder_that_begins_to_wait_walks_its_crowd_once() {
@@ -76,11 +86,7 @@ fn an_owner_of_many_leases_takes_and_returns_each_in_no_time() {
 /// The patient are many, and those who only try come one after the other.
 #[test]
 fn a_try_does_not_walk_those_who_wait() {
-    let mut world = World::new(crowded());
-    hold(&mut world, Acquire { owner: None, ..acquire(0, "k") }, WHOLE);
-    for number in 1..CROWD {
-        world.input(Input::Acquire(Acquire { owner: None, ..acquire(number, "k") }));
-    }
+    let mut world = waited_for();
     world.replies.clear();
     let took = took(|| {
         for number in CROWD..CROWD + 2_000 {
@@ -95,11 +101,7 @@ fn a_try_does_not_walk_those_who_wait() {
 /// Policies are asked about each of those who come, each of those who wait asks why, and the log names who is in the way.
 #[test]
 fn who_looks_at_a_crowd_does_not_walk_it() {
-    let mut world = World::new(crowded());
-    hold(&mut world, Acquire { owner: None, ..acquire(0, "k") }, WHOLE);
-    for number in 1..CROWD {
-        world.input(Input::Acquire(Acquire { owner: None, ..acquire(number, "k") }));
-    }
+    let mut world = waited_for();
     world.now = world.now + Duration::from_secs(1);
     let asking = SessionId(2);
     world.input(Input::SessionOpened(SessionOpened {

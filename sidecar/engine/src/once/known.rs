@@ -30,7 +30,7 @@ struct Entry {
 }
 
 impl Known {
-    /// The same, for who only looks.
+    /// As [`Known::get`], for who only looks.
     pub(crate) fn peek(&self, now: Time, key: &Key) -> Option<&Success> {
         self.by_key.get(key).filter(|entry| now < entry.until).map(|entry| &entry.success)
     }

@@ -3,6 +3,7 @@
 //! Owns reconnecting, natural batching, the sign of life, and that every call gets exactly one outcome. Must not know
 //! what calls mean.
 
+use super::cluster::slots::redirect_of;
 use super::cluster::topology;
 use super::connect::{Connection, Connector, News, Replaced, reason};
 use super::dial::Access;
@@ -227,19 +228,17 @@ impl Link {
     }
 
     /// Clients hear that the store is away; why it is, in spite of its connection, somebody has to be told.
-    async fn tell_refusal(&mut self, outcomes: &[(CallId, Outcome)]) -> ControlFlow<()> {
-        let said = outcomes.iter().find_map(|(_, outcome)| match outcome {
-            Outcome::NotApplied(Fault::Unready(text) | Fault::Corrupt(text)) => Some(text),
-            _ => None,
-        });
-        let Some(text) = said else { return ControlFlow::Continue(()) };
-        let code = text.split(' ').next().unwrap_or_default();
-        let is_told = |(told, at): &(String, Instant)| told == code && at.elapsed() < REFUSALS_TOLD_EVERY;
+    async fn tell_refusal(&mut self, calls: &[Call], outcomes: &[(CallId, Outcome)]) -> ControlFlow<()> {
+        let Some((code, text)) = outcomes.iter().find_map(|(id, outcome)| why_refused(calls, *id, outcome))
+        else {
+            return ControlFlow::Continue(());
+        };
+        let is_told = |(told, at): &(String, Instant)| *told == code && at.elapsed() < REFUSALS_TOLD_EVERY;
         if self.refusal.as_ref().is_some_and(is_told) {
             return ControlFlow::Continue(());
         }
-        self.refusal = Some((code.to_owned(), Instant::now()));
-        self.tell(StoreEvent::Warning(format!("Redis refuses calls: {text}"))).await
+        self.refusal = Some((code, Instant::now()));
+        self.tell(StoreEvent::Warning(text)).await
     }
 
     /// Takes a new access, and says the password of it on this connection, beside all else that it does.
@@ -283,9 +282,7 @@ impl Link {
             let (calls, requests) = (sent.pipeline.calls.len(), sent.pipeline.requests());
             self.tell(StoreEvent::Pipeline { calls, requests, took: sent.at.elapsed() }).await?;
         }
-        if !connection.sharded {
-            self.tell_refusal(&outcomes).await?;
-        }
+        self.tell_refusal(&sent.pipeline.calls, &outcomes).await?;
         if !messages.is_empty() {
             self.events.pass_on(Heard::Messages(messages)).await?;
         }
@@ -295,6 +292,21 @@ impl Link {
         self.answer(outcomes).await?;
         // In a cluster, the other nodes say who is in its place.
         ControlFlow::Continue(unfit.filter(|_| !connection.sharded))
+    }
+}
+
+/// Why a call was refused, and that for people. That another node of a cluster has its slot now is no reason to tell anybody.
+fn why_refused(calls: &[Call], id: CallId, outcome: &Outcome) -> Option<(String, String)> {
+    match outcome {
+        Outcome::NotApplied(Fault::Unready(text)) if redirect_of(text).is_none() => {
+            let code = text.split(' ').next().unwrap_or_default();
+            Some((code.to_owned(), format!("Redis refuses calls: {text}")))
+        }
+        Outcome::NotApplied(Fault::Corrupt(what)) => {
+            let key = calls.iter().find(|call| call.id == id)?.op.key();
+            Some(("corrupt".to_owned(), format!("what Redis has of {key:?} can not be used: {what}")))
+        }
+        _ => None,
     }
 }
 

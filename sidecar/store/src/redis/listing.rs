@@ -4,6 +4,7 @@
 //! the next is only asked for when it is answered, and what others send goes between. Must not know what is shown of it.
 //! Walks one server; a cluster has one of each primary.
 
+use super::cluster::slots::redirect_of;
 use super::connect::{Connection, reason};
 use super::names::Names;
 use super::pipeline::Pipeline;
@@ -109,7 +110,7 @@ impl Walk {
             let record = match outcome {
                 Outcome::Applied { reply: Reply::Record(record), .. } => record,
                 // Its slot has moved: who has it now lists it, or nobody does for a moment.
-                Outcome::NotApplied(Fault::Unready(_)) if self.sharded => continue,
+                Outcome::NotApplied(Fault::Unready(why)) if redirect_of(&why).is_some() => continue,
                 // Who holds a key is not known then, which is not that nobody does.
                 Outcome::NotApplied(Fault::Unready(why)) => return Err(why),
                 // A record that can not be read is nobody's: what reads it to use it says so.

@@ -2,14 +2,10 @@
 
 use super::history::*;
 use super::knot::{Hold, Order, Picture, Set, Wait as Blocked};
+use super::tests::exclusive;
+pub(super) use super::tests::{LOCK, req};
 use super::{Rule, judge};
 use std::time::Duration;
-
-pub(super) const LOCK: u32 = u32::MAX;
-
-pub(super) fn req(session: u32, request: u32) -> Req {
-    Req { session, request }
-}
 
 /// A picture in the making: owners are numbered as they are added.
 #[derive(Default)]
@@ -160,25 +156,7 @@ impl Tale {
 
     /// An owner begins to wait for units of a key.
     fn asks(&mut self, at: u64, of: Req, key: u32, units: u32, limit: u32) -> &mut Tale {
-        let owner = Some(0);
-        let wait = Wait::Forever;
-        let (priority, timed, per, max_hold, turn, watched, upgrades, group) =
-            (0, false, None, None, false, true, None, None);
-        let acquire = Acquire {
-            key,
-            units,
-            limit,
-            wait,
-            priority,
-            timed,
-            owner,
-            per,
-            max_hold,
-            turn,
-            watched,
-            upgrades,
-            group,
-        };
+        let acquire = Acquire { key, units, limit, owner: Some(0), ..exclusive() };
         self.add(at, Event::Sent { of, what: Sent::Acquire(acquire) }).add(at, Event::Arrived { of })
     }
 

@@ -101,7 +101,7 @@ impl World {
         if let Some(terms) = self.plan.strict {
             config.tenure_ttl_max = terms.longest;
         }
-        if self.plan.alone {
+        if self.plan.is_alone() {
             config.contact_every = None;
         }
         config.mutant = self.mutant;

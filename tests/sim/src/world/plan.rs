@@ -147,8 +147,6 @@ pub(crate) enum Trouble {
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
     pub(crate) hosts: usize,
-    /// The store serves one sidecar and no other, as the one inside a sidecar does.
-    pub(crate) alone: bool,
     pub(crate) clients: usize,
     pub(crate) keys: Vec<KeyKind>,
     pub(crate) habits: Habits,
@@ -177,12 +175,11 @@ pub(crate) struct Plan {
 impl Plan {
     pub(crate) fn draw(dice: &mut Dice) -> Plan {
         let hosts = dice.one_of(&[1, 2, 2, 2, 3, 3, 4, 5]);
-        let alone = hosts == 1;
         let clients = hosts * dice.one_of(&[2, 2, 3, 3, 4, 6, 8]);
         let count = dice.one_of(&[1, 1, 2, 2, 3, 4, 6, 8]);
         let mut keys: Vec<KeyKind> =
             (0..count).map(|_| key(dice, PERS / u32::try_from(clients).expect("few"))).collect();
-        if alone {
+        if hosts == 1 {
             // Rates are counted by one clock there, and here the store has its own.
             keys.iter_mut().for_each(KeyKind::forget_rate);
         }
@@ -196,7 +193,6 @@ impl Plan {
         let push_faults = dice.chance(0.6);
         let mut plan = Plan {
             hosts,
-            alone,
             clients,
             keys,
             habits,
@@ -234,6 +230,11 @@ impl Plan {
         let waits = number(self.clients * TASKS);
         let queue = slowest.map(|per| (per.mul_f64(1.03) + UNHEARD_MAX) * waits).unwrap_or_default();
         At(0) + self.faulty + self.healed + PROGRESS_MAX + quarantine + queue
+    }
+
+    /// The store serves one sidecar and no other, as the one inside a sidecar does.
+    pub(crate) fn is_alone(&self) -> bool {
+        self.hosts == 1 && self.tangle.is_none() && self.strict.is_none()
     }
 
     pub(crate) fn stormy(&self, at: At) -> bool {

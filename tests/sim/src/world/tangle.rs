@@ -68,7 +68,6 @@ impl Plan {
         let calm = dice.chance(0.5);
         let mut plan = Plan {
             hosts,
-            alone: false,
             clients,
             keys,
             habits: habits(dice),

@@ -3,7 +3,7 @@
 //! Owns the nodes that the settings name, and how all of them are reached. What there is of links stands in `router.rs`, where a
 //! call goes in `routes.rs`; what a link does, it does here as on a single server. Must not know what calls mean.
 
-mod slots;
+pub(super) mod slots;
 mod routes;
 pub(super) mod topology;
 mod inbox;
