@@ -91,7 +91,7 @@ pub(crate) fn seeds() -> Vec<Vec<u8>> {
     ]
 }
 
-/// A push with a stand.
+/// A push with a declaration.
 fn declared() -> Vec<u8> {
     let who = Party {
         app: "billing".into(),

@@ -41,7 +41,7 @@ fn replies() {
         "Withdrawn",
         "push 1",
         "push 6",
-        "a stand of 1 and 1",
+        "a declaration of 1 and 1",
         "sent again",
     ];
     let refusals = ["not applied: OOM", "not applied: MISCONF", "not applied: Corrupt", "unknown: ERR"];
