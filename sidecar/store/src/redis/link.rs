@@ -12,7 +12,7 @@ use super::outlet::{Heard, Outlet};
 use super::pipeline::{Answered, Pipeline};
 use super::{RedisConfig, Request, StoreEvent, listing};
 use sidelock_engine::store::{Call, CallId, Fault, Outcome};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::future::poll_fn;
 use std::ops::ControlFlow;
 use std::pin::Pin;
@@ -44,7 +44,7 @@ pub(super) async fn run(
         requests,
         events,
         last_reason: None,
-        refusal: None,
+        refusals: BTreeMap::new(),
         promised_strict: false,
     };
     let mut backoff = BACKOFF_MIN;
@@ -78,8 +78,8 @@ struct Link {
     events: Outlet,
     /// Why it is down, as last told.
     last_reason: Option<String>,
-    /// The code with which Redis refused a call, and when that was told.
-    refusal: Option<(String, Instant)>,
+    /// The codes with which Redis refused calls, and when that was told.
+    refusals: BTreeMap<String, Instant>,
     /// What was granted is strict, and stays so.
     promised_strict: bool,
 }
@@ -233,11 +233,11 @@ impl Link {
         else {
             return ControlFlow::Continue(());
         };
-        let is_told = |(told, at): &(String, Instant)| *told == code && at.elapsed() < REFUSALS_TOLD_EVERY;
-        if self.refusal.as_ref().is_some_and(is_told) {
+        self.refusals.retain(|_, at| at.elapsed() < REFUSALS_TOLD_EVERY);
+        if self.refusals.contains_key(&code) {
             return ControlFlow::Continue(());
         }
-        self.refusal = Some((code, Instant::now()));
+        self.refusals.insert(code, Instant::now());
         self.tell(StoreEvent::Warning(text)).await
     }
 

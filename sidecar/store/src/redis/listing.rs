@@ -17,6 +17,8 @@ use tokio::sync::oneshot;
 
 /// Names that one step looks through: Redis does nothing else for about 0.1 ms.
 const NAMES_PER_STEP: usize = 500;
+/// Keys looked at in one pipeline: a crowd's answer has 16 KiB, and locks' calls wait behind it on the same line.
+const PEEKED_AT_ONCE: usize = 64;
 
 /// A question, and where its answer goes: the listing, or why there is none.
 #[derive(Debug)]
@@ -60,7 +62,9 @@ impl Walk {
             // A name may be found twice.
             let keys: Vec<Key> =
                 found.iter().filter_map(key).filter(|key| !listing.keys.contains_key(key)).collect();
-            listing.keys.extend(self.peek(keys).await?);
+            for few in keys.chunks(PEEKED_AT_ONCE) {
+                listing.keys.extend(self.peek(few).await?);
+            }
             if listing.keys.len() > KEYS_LISTED_MAX {
                 while listing.keys.len() > KEYS_LISTED_MAX {
                     listing.keys.pop_last();
@@ -83,13 +87,10 @@ impl Walk {
     }
 
     /// Those of the keys that somebody holds or waits for.
-    async fn peek(&self, keys: Vec<Key>) -> Result<Vec<(Key, Peeked)>, String> {
-        if keys.is_empty() {
-            return Ok(Vec::new());
-        }
+    async fn peek(&self, keys: &[Key]) -> Result<Vec<(Key, Peeked)>, String> {
         let call =
             |(number, key): (u64, &Key)| Call { id: CallId(number), op: Op::Peek { key: key.clone() } };
-        let calls: Arc<[Call]> = (0..).zip(&keys).map(call).collect();
+        let calls: Arc<[Call]> = (0..).zip(keys).map(call).collect();
         let send =
             |pipeline: Pipeline| pipeline.send(self.wire.clone(), self.names.clone(), self.scripts.clone());
         let pipeline = Pipeline { calls, sharded: self.sharded, ..Pipeline::default() };
@@ -120,6 +121,6 @@ impl Walk {
                 *slot = Some(record).filter(|record| !record.tenures.is_empty() || !record.queue.is_empty());
             }
         }
-        Ok(keys.into_iter().zip(seen).filter_map(|(key, record)| Some((key, record?))).collect())
+        Ok(keys.iter().zip(seen).filter_map(|(key, record)| Some((key.clone(), record?))).collect())
     }
 }

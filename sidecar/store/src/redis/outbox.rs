@@ -28,6 +28,8 @@ pub(super) struct Outbox {
     /// Calls that say ASKING first: in a pipeline of their own.
     asking: Vec<Call>,
     messages: Vec<Message>,
+    /// The last pipeline had renewals alone: now it is the others' turn.
+    had_renewals_alone: bool,
 }
 
 /// What leaves as one pipeline.
@@ -74,14 +76,17 @@ impl Outbox {
         Load { calls: self.take(), asking: false, messages }
     }
 
-    /// The calls of the next pipeline, in their order, and behind them renewals (before them, and alone, if they may be long), however many other calls stay: leases end
-    /// without them. That turns the order of a renewal and another call on the same key around, either way: a renewal only
+    /// The calls of the next pipeline, in their order, and behind them renewals, however many other calls stay: leases end without
+    /// them. Where calls may be long renewals go before them, and alone, but never twice in a row: an ask does not wait for a
+    /// fleet's renewals. That turns the order of a renewal and another call on the same key around, either way: a renewal only
     /// extends what stands, so behind the end of a tenure it finds nothing to do, and before a later tenure nothing of it.
     fn take(&mut self) -> Vec<Call> {
         let renewals = self.renewals.len().min(RENEWALS_MAX);
         let heavy = self.calls.iter().take(CALLS_MAX).enumerate().filter(|(_, call)| is_heavy(&call.op));
         let mut heavy = heavy.map(|(place, _)| place);
-        if renewals > 0 && heavy.clone().nth(HEAVY_FEW).is_some() {
+        let alone = renewals > 0 && !self.had_renewals_alone && heavy.clone().nth(HEAVY_FEW).is_some();
+        self.had_renewals_alone = alone;
+        if alone {
             return self.renewals.drain(..renewals).collect();
         }
         let calls = heavy.nth(HEAVY_MAX).unwrap_or(self.calls.len().min(CALLS_MAX));
@@ -128,6 +133,12 @@ mod tests {
         let key = Key::new("k").unwrap();
         let renew = Renew { key, tenure: ID, ttl: Duration::from_secs(10), floor: 0, top_up: false };
         Call { id: CallId(id), op: Op::Renew(renew) }
+    }
+
+    /// It may be answered with much.
+    fn read(id: u64) -> Call {
+        let board = Key::new("b").unwrap().in_space(Space::Board);
+        Call { id: CallId(id), op: Op::ReadBoard { board } }
     }
 
     fn ids(calls: Vec<Call>) -> Vec<u64> {
@@ -189,12 +200,19 @@ mod tests {
     }
 
     #[test]
+    fn renewals_that_never_end_keep_no_call_from_leaving() {
+        let mut outbox = Outbox::default();
+        outbox.extend((0..20).map(read).collect());
+        for turn in 0..4 {
+            outbox.extend((1_000..1_300).map(renewal).collect());
+            let taken = ids(outbox.take());
+            assert_eq!(taken[0] < 1_000, turn == 1, "{taken:?}");
+        }
+    }
+
+    #[test]
     fn a_pipeline_has_at_most_128_calls_that_may_be_long_and_renewals_do_not_wait_for_them() {
         let mut outbox = Outbox::default();
-        let read = |id| Call {
-            id: CallId(id),
-            op: Op::ReadBoard { board: Key::new("b").unwrap().in_space(Space::Board) },
-        };
         outbox.extend(vec![tell(0)]);
         outbox.extend((1..=200).map(read).collect());
         outbox.extend(vec![tell(201), renewal(9000)]);
