@@ -251,7 +251,8 @@ impl Driver {
             return;
         }
         let counts = self.engine.counts();
-        if counts.leases == 0 && counts.waiters == 0 && counts.calls == 0 && self.desk.is_empty() {
+        let is_idle = counts.leases == 0 && counts.waiters == 0 && counts.calls == 0;
+        if is_idle && self.desk.is_empty() && !self.engine.owes() {
             for done in self.draining.drain(..) {
                 // Who no longer waits needs no answer.
                 let _ = done.send(());

@@ -143,7 +143,6 @@ impl Gate {
     pub(crate) fn rename(&self, ask: &mut engine::Acquire, key: Key) {
         let rules = self.in_force.now();
         let class = rules.class_of(key.as_str());
-        ask.max_hold = [ask.max_hold, class.and_then(|class| class.max_hold)].into_iter().flatten().min();
         ask.find_deadlocks = class.is_none_or(|class| class.deadlock == Deadlock::Detect);
         if let (engine::Mode::Permits { permits, limit }, Some(of_class)) =
             (&mut ask.mode, class.and_then(|class| class.limit))
@@ -152,6 +151,14 @@ impl Gate {
             *permits = (*permits).min(of_class);
         }
         ask.key = key;
+    }
+
+    /// Makes a longest hold one that the key's class allows.
+    #[cfg(feature = "policy")]
+    pub(crate) fn bound_hold(&self, max_hold: &mut Option<Duration>, key: &Key) {
+        let rules = self.in_force.now();
+        let of_class = rules.class_of(key.as_str()).and_then(|class| class.max_hold);
+        *max_hold = [*max_hold, of_class].into_iter().flatten().min();
     }
 
     /// A request for leases of several keys, all or nothing: each as [`Gate::acquire`] would take it, in the order of

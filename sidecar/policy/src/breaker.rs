@@ -8,13 +8,15 @@ use std::time::{Duration, Instant};
 
 /// Failures in a row before a rest.
 pub(crate) const FAILURES_MAX: u32 = 8;
-/// The first rest, and the longest.
+/// The first rest, and the longest. Where calls may take long, a rest is longer than one: a trial would never end before the next.
 const REST_MIN: Duration = Duration::from_millis(100);
 const REST_MAX: Duration = Duration::from_secs(30);
+const REST_DEADLINES: u32 = 2;
 
 /// See the module.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Breaker {
+    rest_min: Duration,
     failures: u32,
     rest: Option<Rest>,
 }
@@ -35,6 +37,11 @@ struct Rest {
 }
 
 impl Breaker {
+    /// Of a policy whose calls may take so long.
+    pub(crate) fn of_calls(deadline: Duration) -> Breaker {
+        Breaker { rest_min: REST_MIN.max(deadline * REST_DEADLINES), failures: 0, rest: None }
+    }
+
     /// Whether the policy may be asked now. If it was at rest, the one that is told yes is the only one until its answer is in,
     /// or until another rest is over: that answer may never come.
     pub(crate) fn may_ask(&mut self, now: Instant) -> Option<Leave> {
@@ -55,7 +62,7 @@ impl Breaker {
 
     /// It answered.
     pub(crate) fn answered(&mut self) {
-        *self = Breaker::default();
+        (self.failures, self.rest) = (0, None);
     }
 
     /// It failed. True if it rests from now on, and did not before.
@@ -64,7 +71,8 @@ impl Breaker {
         if self.failures < FAILURES_MAX {
             return false;
         }
-        let length = self.rest.as_ref().map_or(REST_MIN, |rest| (rest.length * 2).min(REST_MAX));
+        let longer = |rest: &Rest| (rest.length * 2).min(REST_MAX.max(self.rest_min));
+        let length = self.rest.as_ref().map_or(self.rest_min, longer);
         self.rest.replace(Rest { until: now + length, length }).is_none()
     }
 
@@ -85,7 +93,7 @@ mod tests {
 
     #[test]
     fn failures_in_a_row_bring_rests_that_grow_and_an_answer_ends_them() {
-        let mut breaker = Breaker::default();
+        let mut breaker = Breaker::of_calls(Duration::from_millis(2));
         let mut now = Instant::now();
         for _ in 1..FAILURES_MAX {
             assert!(breaker.may_ask(now).is_some() && !breaker.failed(now));
@@ -114,12 +122,24 @@ mod tests {
 
     #[test]
     fn a_trial_whose_end_is_never_told_is_followed_by_another() {
-        let mut breaker = Breaker::default();
+        let mut breaker = Breaker::of_calls(Duration::from_millis(2));
         let now = Instant::now();
         for _ in 0..FAILURES_MAX {
             breaker.failed(now);
         }
         assert!(breaker.may_ask(now + REST_MIN).is_some() && breaker.may_ask(now + REST_MIN).is_none());
         assert!(breaker.may_ask(now + REST_MIN * 2).is_some());
+    }
+
+    #[test]
+    fn a_rest_is_longer_than_the_longest_call() {
+        let deadline = Duration::from_secs(10);
+        let mut breaker = Breaker::of_calls(deadline);
+        let now = Instant::now();
+        assert!((0..FAILURES_MAX).any(|_| breaker.failed(now)));
+        assert!(breaker.rests(now + deadline) && breaker.may_ask(now + deadline).is_none());
+        let trial = now + deadline * REST_DEADLINES;
+        assert_eq!(breaker.may_ask(trial), Some(Leave::Trial));
+        assert_eq!(breaker.may_ask(trial + deadline), None, "the trial may still be on its way");
     }
 }

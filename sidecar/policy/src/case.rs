@@ -18,6 +18,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
+/// How often a policy is asked about one request while others change what it counts: each time another one was admitted.
+const QUESTIONS_MAX: usize = 64;
+
 /// See the module.
 pub(crate) struct Case {
     chain: Arc<Chain>,
@@ -100,10 +103,8 @@ impl Case {
         let keys = self.request.keys.iter().map(|key| &**key);
         if policy.applies(self.request.operation, keys) {
             let since = *self.since.get_or_insert_with(Instant::now);
-            let given = self.alone.as_ref().map(|alone| &*alone.given);
-            policy.prepare(&mut self.request, given);
             let span = policy.span(&self.request).entered();
-            let ruled = policy.rule(&self.request, place, &mut self.leave)?;
+            let ruled = self.ask(policy, place)?;
             self.take(policy, ruled, since.elapsed());
             span.record("verdict", self.steps.last().map(Step::verdict));
         }
@@ -111,14 +112,34 @@ impl Case {
         Ok(())
     }
 
+    /// Asks a policy, and counts what it wants counted: right away, for where the next policy is slow others are asked about before
+    /// this request is decided. It may be asked on two threads at a time; what one of them counted the other has to see. A policy
+    /// that can not count can not decide.
+    fn ask(&mut self, policy: &Policy, place: Place) -> Result<Ruled, NotHere> {
+        let counts = self.alone.as_ref().is_none_or(|alone| alone.counts);
+        for _ in 0..QUESTIONS_MAX {
+            let given = self.alone.as_ref().map(|alone| &*alone.given);
+            policy.prepare(&mut self.request, given);
+            let mut ruled = policy.rule(&self.request, place, &mut self.leave)?;
+            let denies = matches!(ruled.ruling, Ok(Verdict::Deny(_)));
+            if !counts || denies || ruled.counted.is_empty() {
+                return Ok(ruled);
+            }
+            match policy.counters.add(&mut ruled.counted, self.unix_ms) {
+                Ok(0) => {
+                    self.counted.push((self.next, std::mem::take(&mut ruled.counted)));
+                    return Ok(ruled);
+                }
+                Ok(_) => {}
+                Err(fault) => return Ok(Ruled { lines: ruled.lines, ..Ruled::fault(fault) }),
+            }
+        }
+        Ok(Ruled::fault(Fault::Busy(QUESTIONS_MAX)))
+    }
+
     /// Does what the policy's answer says.
     fn take(&mut self, policy: &Policy, ruled: Ruled, took: Duration) {
-        let Ruled { mut ruling, counted, repeated, mut lines } = ruled;
-        if !matches!(ruling, Ok(Verdict::Deny(_)))
-            && let Err(fault) = self.count(policy, counted)
-        {
-            ruling = Err(fault);
-        }
+        let Ruled { ruling, repeated, mut lines, .. } = ruled;
         let effect = match policy.enforces() {
             true => effect(&ruling, policy.settings.on_error),
             false => Effect::Watched,
@@ -160,17 +181,6 @@ impl Case {
         let Case { mut request, max_waiters, steps, denied, .. } = self;
         request.counters.clear();
         Outcome { request, max_waiters, denied, steps }
-    }
-
-    /// Counts right away: where the next policy is slow, others are asked about before this request is decided. A policy that
-    /// can not count can not decide.
-    fn count(&mut self, policy: &Policy, mut counted: Vec<Counted>) -> Result<(), Fault> {
-        let counts = self.alone.as_ref().is_none_or(|alone| alone.counts);
-        if counts && !counted.is_empty() {
-            policy.counters.add(&mut counted, self.unix_ms)?;
-            self.counted.push((self.next, counted));
-        }
-        Ok(())
     }
 
     /// The policy that has to be asked next can not be: too many wait for it.

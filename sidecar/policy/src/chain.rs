@@ -139,6 +139,7 @@ impl Chain {
         if self.settings().any(|other| other.name == settings.name) {
             return Err(Why::Settings("there are two of this name".into()));
         }
+        Settings::have_room(self.settings().chain([&settings])).map_err(Why::Settings)?;
         let code = before.code(host, &settings)?;
         match code.world {
             World::Policy => {

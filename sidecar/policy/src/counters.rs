@@ -26,14 +26,9 @@ const WINDOW_MS_DEFAULT: u64 = 60_000;
 pub(crate) struct Wanted {
     /// As the policy writes it, without the window.
     name: Arc<str>,
-    pieces: Vec<Piece>,
+    /// Those in it.
+    placeholders: Vec<Placeholder>,
     window_ms: u64,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Piece {
-    Text(Box<str>),
-    Of(Placeholder),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,27 +83,27 @@ impl Wanted {
                 shown(text)
             ));
         }
-        Ok(Wanted { name: name.into(), pieces: pieces(name)?, window_ms })
+        Ok(Wanted { name: name.into(), placeholders: placeholders(name)?, window_ms })
     }
 
-    /// The name for this request.
+    /// What its value for this request is kept under. Clients choose their texts: so each stands with its length behind the name as
+    /// the policy writes it, and none can be taken for a part of another, or for another counter's.
     fn of(&self, request: &Request) -> String {
-        let mut name = String::with_capacity(self.name.len() + 16);
-        for piece in &self.pieces {
-            let none: Arc<str> = Arc::from("");
-            // A string takes all that is written to it.
-            let _ = match piece {
-                Piece::Text(text) => write!(name, "{text}"),
-                Piece::Of(Placeholder::Uid) => write!(name, "{}", request.peer.uid),
-                Piece::Of(Placeholder::Gid) => write!(name, "{}", request.peer.gid),
-                Piece::Of(Placeholder::App) => write!(name, "{}", request.peer.app),
-                Piece::Of(Placeholder::Session) => write!(name, "{}", request.peer.session),
-                Piece::Of(Placeholder::Owner) => write!(name, "{}", request.owner.as_ref().unwrap_or(&none)),
-                Piece::Of(Placeholder::Key) => write!(name, "{}", request.keys.first().unwrap_or(&none)),
+        let mut name = String::with_capacity(self.name.len() + 32);
+        // The same name in windows of different lengths is not the same counter. A string takes all that is written to it.
+        let _ = write!(name, "{}\0{}", self.name, self.window_ms);
+        for placeholder in &self.placeholders {
+            let text = |text: Option<&Arc<str>>| text.map_or(String::new(), ToString::to_string);
+            let value = match placeholder {
+                Placeholder::Uid => request.peer.uid.to_string(),
+                Placeholder::Gid => request.peer.gid.to_string(),
+                Placeholder::App => request.peer.app.to_string(),
+                Placeholder::Session => request.peer.session.to_string(),
+                Placeholder::Owner => text(request.owner.as_ref()),
+                Placeholder::Key => text(request.keys.first()),
             };
+            let _ = write!(name, "\0{}:{value}", value.len());
         }
-        // The same name in windows of different lengths is not the same counter.
-        let _ = write!(name, "\0{}", self.window_ms);
         name
     }
 }
@@ -118,29 +113,32 @@ impl Wanted {
 pub(crate) struct Counted {
     name: String,
     window_ms: u64,
+    /// What the policy saw in it.
+    seen: Option<u64>,
     /// The end of the window in which it was added.
     added_until: u64,
 }
 
-fn pieces(name: &str) -> Result<Vec<Piece>, String> {
-    let mut pieces = Vec::new();
+impl Counted {
+    /// It counts whatever others do meanwhile.
+    pub(crate) fn forget_seen(&mut self) {
+        self.seen = None;
+    }
+}
+
+fn placeholders(name: &str) -> Result<Vec<Placeholder>, String> {
+    let mut found = Vec::new();
     let mut rest = name;
-    while let Some((before, after)) = rest.split_once('{') {
+    while let Some((_, after)) = rest.split_once('{') {
         let known = || PLACEHOLDERS.map(|(name, _)| format!("{{{name}}}")).join(" ");
         let wrong = || format!("counter `{}`: braces stand for one of {}", shown(name), known());
         let (placeholder, after) = after.split_once('}').ok_or_else(wrong)?;
         let (_, placeholder) =
             PLACEHOLDERS.iter().find(|(name, _)| *name == placeholder).ok_or_else(wrong)?;
-        if !before.is_empty() {
-            pieces.push(Piece::Text(before.into()));
-        }
-        pieces.push(Piece::Of(*placeholder));
+        found.push(*placeholder);
         rest = after;
     }
-    if !rest.is_empty() {
-        pieces.push(Piece::Text(rest.into()));
-    }
-    Ok(pieces)
+    Ok(found)
 }
 
 /// The values of one policy's counters: they outlive a reload.
@@ -151,11 +149,13 @@ pub(crate) struct Counters(Mutex<Values>);
 struct Values {
     of: HashMap<String, Value>,
     tidy_at: usize,
+    /// It is full, and no window in it is over before.
+    full_until: u64,
 }
 
 impl Default for Values {
     fn default() -> Values {
-        Values { of: HashMap::new(), tidy_at: TIDY_FROM }
+        Values { of: HashMap::new(), tidy_at: TIDY_FROM, full_until: 0 }
     }
 }
 
@@ -165,6 +165,19 @@ struct Value {
     ends_ms: u64,
 }
 
+impl Value {
+    /// The value at this instant, if its window is not over. A clock that stepped back changes no count; but it is over with the
+    /// next window at the latest, or a clock that was hours ahead would have a full quota stay full for hours.
+    fn at(&mut self, now: u64, window_ms: u64) -> Option<Value> {
+        self.ends_ms = self.ends_ms.min(end_of_window(now, window_ms).saturating_add(window_ms));
+        (now < self.ends_ms).then_some(*self)
+    }
+}
+
+fn end_of_window(now: u64, window_ms: u64) -> u64 {
+    (now / window_ms).saturating_add(1).saturating_mul(window_ms)
+}
+
 impl Counters {
     /// The values before this request.
     pub(crate) fn read(&self, wanted: &[Wanted], request: &Request) -> Vec<Counter> {
@@ -172,9 +185,10 @@ impl Counters {
             return Vec::new();
         }
         let now = request.clock.unix_ms;
-        let values = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut values = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let read = |wanted: &Wanted| {
-            let value = values.of.get(&wanted.of(request)).filter(|value| now < value.ends_ms);
+            let value = values.of.get_mut(&wanted.of(request));
+            let value = value.and_then(|value| value.at(now, wanted.window_ms));
             Counter {
                 name: wanted.name.clone(),
                 value: value.map_or(0, |value| value.count),
@@ -195,6 +209,7 @@ impl Counters {
             let found = found.map(|wanted| Counted {
                 name: wanted.of(request),
                 window_ms: wanted.window_ms,
+                seen: request.counters.iter().find(|seen| seen.name == wanted.name).map(|seen| seen.value),
                 added_until: 0,
             });
             found.ok_or_else(|| {
@@ -204,23 +219,27 @@ impl Counters {
         names.iter().map(find).collect()
     }
 
-    /// Adds 1 to each, or to none.
-    pub(crate) fn add(&self, counted: &mut [Counted], now: u64) -> Result<(), Fault> {
+    /// Adds 1 to each, or to none; the number of those that others have changed since the policy saw them.
+    pub(crate) fn add(&self, counted: &mut [Counted], now: u64) -> Result<usize, Fault> {
         let mut values = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let stale = counted.iter().filter(|counted| values.has_changed(counted, now)).count();
+        if stale > 0 {
+            return Ok(stale);
+        }
         let new = counted.iter().filter(|counted| !values.of.contains_key(&counted.name)).count();
         if new > 0 {
             values.make_room(new, now)?;
         }
-        for Counted { name, window_ms, added_until } in counted {
-            let ends_ms = (now / *window_ms).saturating_add(1).saturating_mul(*window_ms);
-            let value = values.of.entry(name.clone()).or_insert(Value { count: 0, ends_ms });
-            if now >= value.ends_ms {
-                *value = Value { count: 0, ends_ms };
+        for Counted { name, window_ms, added_until, .. } in counted {
+            let anew = Value { count: 0, ends_ms: end_of_window(now, *window_ms) };
+            let value = values.of.entry(name.clone()).or_insert(anew);
+            if value.at(now, *window_ms).is_none() {
+                *value = anew;
             }
             value.count = value.count.saturating_add(1);
             *added_until = value.ends_ms;
         }
-        Ok(())
+        Ok(0)
     }
 
     /// What was added for a request that was denied in the end.
@@ -244,12 +263,21 @@ impl Counters {
 }
 
 impl Values {
-    /// Whoever finds it full looks for windows that are over; the next look is when it has doubled, so that it costs each
-    /// name once.
+    /// Whether the policy that counts here decided by another value than this.
+    fn has_changed(&mut self, counted: &Counted, now: u64) -> bool {
+        let value = self.of.get_mut(&counted.name).and_then(|value| value.at(now, counted.window_ms));
+        counted.seen.is_some_and(|seen| seen != value.map_or(0, |value| value.count))
+    }
+
+    /// Whoever finds it full looks for windows that are over; the next look is when it has doubled, or when one of them is, so
+    /// that it costs each name once.
     fn make_room(&mut self, more: usize, now: u64) -> Result<(), Fault> {
-        if self.of.len() + more > self.tidy_at {
+        if self.of.len() + more > self.tidy_at && now >= self.full_until {
             self.of.retain(|_, value| now < value.ends_ms);
             self.tidy_at = (self.of.len() * 2).clamp(TIDY_FROM, NAMES_MAX);
+            if self.of.len() + more > NAMES_MAX {
+                self.full_until = self.of.values().map(|value| value.ends_ms).min().unwrap_or_default();
+            }
         }
         match self.of.len() + more > NAMES_MAX {
             true => Err(Fault::Counters(NAMES_MAX)),

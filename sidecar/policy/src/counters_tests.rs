@@ -14,7 +14,9 @@ fn request(uid: u32, key: &str, unix_ms: u64) -> Request {
 
 fn add(counters: &Counters, wanted: &[Wanted], request: &Request) -> Result<(), Fault> {
     let names: Vec<_> = wanted.iter().map(|wanted| wanted.name.to_string()).collect();
-    counters.add(&mut Counters::counted(wanted, &names, request)?, request.clock.unix_ms)
+    let changed = counters.add(&mut Counters::counted(wanted, &names, request)?, request.clock.unix_ms)?;
+    assert_eq!(changed, 0, "it has seen none");
+    Ok(())
 }
 
 #[test]
@@ -57,6 +59,50 @@ fn a_counter_counts_within_its_window() {
     // The clock steps back: what was counted stands.
     add(&counters, &wanted[..1], &request(1, "k", 10)).unwrap();
     assert_eq!(values(&counters, &wanted[..1], &request(1, "k", 10)), [(2, 119_990)]);
+    // It had been hours ahead.
+    let (counters, minute) = (Counters::default(), &wanted[..1]);
+    add(&counters, minute, &request(1, "k", 7_200_000)).unwrap();
+    assert_eq!(values(&counters, minute, &request(1, "k", 10)), [(1, 119_990)]);
+    assert_eq!(values(&counters, minute, &request(1, "k", 120_000)), [(0, 0)]);
+}
+
+/// Whoever chooses its own name could otherwise use up what another may have.
+#[test]
+fn what_a_client_is_called_is_not_taken_for_anything_else() {
+    let counters = Counters::default();
+    let all = wanted(&["requests:{uid}", "requests:{app}", "{app}:{owner}", "{owner}:{app}"]);
+    let of = |uid, app: &str, owner: &str| {
+        let mut request = request(uid, "k", 0);
+        (request.peer.app, request.owner) = (app.into(), Some(owner.into()));
+        request
+    };
+    add(&counters, &all, &of(2000, "1000", "a:b")).unwrap();
+    for other in [
+        of(1000, "shop", "x"),
+        of(1, "1000:a", "b"),
+        of(1, "2000", "a"),
+        of(1, "0:", "1000"),
+        of(1, "a:b", "1000"),
+    ] {
+        let values = values(&counters, &all, &other);
+        assert!(values.iter().all(|(value, _)| *value == 0), "{values:?}");
+    }
+    assert_eq!(values(&counters, &all, &of(2000, "1000", "a:b"))[..2], [(1, 60_000), (1, 60_000)]);
+}
+
+#[test]
+fn what_others_counted_since_it_was_seen_is_told() {
+    let (counters, wanted) = (Counters::default(), wanted(&["all", "own {uid}"]));
+    let mut first = request(1, "k", 0);
+    first.counters = counters.read(&wanted, &first);
+    let names = ["all".to_owned(), "own {uid}".to_owned()];
+    let mut counted = Counters::counted(&wanted, &names, &first).unwrap();
+    let mut repeated = counted.clone();
+    assert_eq!(counters.add(&mut counted, 0), Ok(0));
+    assert_eq!(counters.add(&mut repeated, 0), Ok(2));
+    assert_eq!(values(&counters, &wanted, &first), [(1, 60_000), (1, 60_000)], "nothing was added");
+    repeated.iter_mut().for_each(Counted::forget_seen);
+    assert_eq!(counters.add(&mut repeated, 0), Ok(0));
 }
 
 #[test]

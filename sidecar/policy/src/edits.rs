@@ -1,9 +1,11 @@
 //! What a policy may change, and what it may answer.
 //!
-//! Owns the rules for answers: an edit has to leave a request that a client could have made, a denial has to be fit to be
-//! printed. What breaks them is a fault of the policy, and is told as one. Must not know which policy answered.
+//! Owns the rules for answers: an edit has to leave a request that a client could have made, a denial has to have a reason that
+//! programs can read. What breaks them is a fault of the policy, and is told as one. Only a message is made fit to be printed:
+//! clients write keys into it, and a no stays one. Must not know which policy answered.
 
 use crate::fault::Fault;
+use crate::inside::one_line;
 use crate::model::{Decision, Denial, Edits, Operation, Request, Verdict};
 
 /// Bytes of a reason code, and of a message.
@@ -32,8 +34,8 @@ impl Default for Bounds {
     }
 }
 
-/// Whether this is an answer to that request.
-pub(crate) fn check(decision: &Decision, request: &Request, bounds: &Bounds) -> Result<(), Fault> {
+/// Takes this for an answer to that request, if it is one.
+pub(crate) fn accept(mut decision: Decision, request: &Request, bounds: &Bounds) -> Result<Decision, Fault> {
     if decision.count.len() > COUNT_MAX {
         return Err(Fault::Answer(format!("counts {} names; at most {COUNT_MAX}", decision.count.len())));
     }
@@ -42,7 +44,10 @@ pub(crate) fn check(decision: &Decision, request: &Request, bounds: &Bounds) -> 
         Verdict::Edit(edits) => wrong_edit(edits, request, bounds),
         Verdict::Deny(denial) => wrong_denial(denial),
     };
-    wrong.map_or(Ok(()), |wrong| Err(Fault::Answer(wrong)))
+    if let Verdict::Deny(denial) = &mut decision.verdict {
+        denial.message = one_line(std::mem::take(&mut denial.message), MESSAGE_BYTES_MAX);
+    }
+    wrong.map_or(Ok(decision), |wrong| Err(Fault::Answer(wrong)))
 }
 
 fn wrong_edit(edits: &Edits, request: &Request, bounds: &Bounds) -> Option<String> {
@@ -84,17 +89,9 @@ fn wrong_edit(edits: &Edits, request: &Request, bounds: &Bounds) -> Option<Strin
 fn wrong_denial(denial: &Denial) -> Option<String> {
     let code = &denial.reason_code;
     let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_-.".contains(&byte);
-    if code.is_empty() || code.len() > REASON_CODE_BYTES_MAX || !code.bytes().all(plain) {
-        return Some(format!(
-            "the reason code `{}`; 1 to {REASON_CODE_BYTES_MAX} of a-z 0-9 _ - .",
-            shown(code)
-        ));
-    }
-    let message = &denial.message;
-    if message.len() > MESSAGE_BYTES_MAX {
-        return Some(format!("a message of {} bytes; at most {MESSAGE_BYTES_MAX}", message.len()));
-    }
-    message.contains(char::is_control).then(|| "a message with control characters in it".into())
+    let fits = (1..=REASON_CODE_BYTES_MAX).contains(&code.len()) && code.bytes().all(plain);
+    (!fits)
+        .then(|| format!("the reason code `{}`; 1 to {REASON_CODE_BYTES_MAX} of a-z 0-9 _ - .", shown(code)))
 }
 
 /// The beginning of a text of unknown length.
@@ -129,7 +126,7 @@ mod tests {
 
     fn fault(verdict: Verdict, request: &Request) -> Option<String> {
         let decision = Decision { verdict, count: Vec::new(), cache_ms: 0 };
-        check(&decision, request, &Bounds::default()).err().map(|fault| fault.to_string())
+        accept(decision, request, &Bounds::default()).err().map(|fault| fault.to_string())
     }
 
     #[test]
@@ -174,18 +171,25 @@ mod tests {
     }
 
     #[test]
-    fn a_denial_can_be_printed() {
+    fn a_denial_can_be_printed_and_is_one_whatever_a_client_wrote_into_its_message() {
         let any = request(Operation::Acquire, &["k"], None);
         let deny = |reason_code: &str, message: &str| {
-            let denial =
-                Denial { reason_code: reason_code.into(), message: message.into(), retry_after_ms: None };
-            fault(Verdict::Deny(denial), &any)
+            Verdict::Deny(Denial {
+                reason_code: reason_code.into(),
+                message: message.into(),
+                retry_after_ms: None,
+            })
         };
-        assert_eq!(deny("over-quota.v2_x", "no"), None);
+        assert_eq!(fault(deny("over-quota.v2_x", "no"), &any), None);
         for code in ["", "Over", "over quota", "é", &"x".repeat(65), "a\nb"] {
-            assert!(deny(code, "no").unwrap().contains("a-z 0-9"), "{code}");
+            assert!(fault(deny(code, "no"), &any).unwrap().contains("a-z 0-9"), "{code}");
         }
-        assert!(deny("x", &"m".repeat(1025)).is_some() && deny("x", "two\nlines").is_some());
+        let long = "é".repeat(MESSAGE_BYTES_MAX);
+        for (message, printed) in [("two\nli\u{9b}nes", "two li nes"), (&long, &long[..MESSAGE_BYTES_MAX])] {
+            let decision = Decision { verdict: deny("x", message), count: Vec::new(), cache_ms: 0 };
+            let accepted = accept(decision, &any, &Bounds::default()).unwrap();
+            assert_eq!(accepted.verdict, deny("x", printed));
+        }
     }
 
     #[test]

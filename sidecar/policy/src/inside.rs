@@ -26,6 +26,9 @@ const EMITTED_BYTES_MAX: usize = 8192;
 const EMITTED_TOTAL_MAX: usize = 4 << 20;
 /// Ticks before a call is looked at for the first time, and from one look to the next.
 const LOOK_TICKS: u64 = 1;
+/// Looks without which no call is ended for its deadline, the machine's time being on the thread's account too: a page that the
+/// host of a virtual machine fetches, an interrupt. A guest that computed all the while was looked at more often.
+const LOOKS_MIN: u32 = 4;
 /// What a guest may use of a tick before it counts as one that is not done in a moment: the rest of the tick the machine may
 /// have given to others.
 const OF_A_TICK: Duration = Duration::from_micros(TICK.as_micros() as u64 / 2);
@@ -85,6 +88,21 @@ pub(crate) struct Inside {
     span: Span,
     /// What its thread had used of the processor when the call began; for a [`Span::Slice`], when it was first looked at.
     began: Option<Duration>,
+    /// How often it was looked at.
+    looks: u32,
+}
+
+impl Span {
+    /// Whether a call is over that used so much when it was looked at so often.
+    fn is_over(self, used: Duration, looks: u32) -> Option<Stop> {
+        match self {
+            Span::Slice if used >= OF_A_TICK => Some(Stop::SliceOver),
+            Span::Whole(span) if used >= span && looks >= LOOKS_MIN => {
+                Some(Stop::Fault(Fault::Deadline(span)))
+            }
+            _ => None,
+        }
+    }
 }
 
 impl Inside {
@@ -100,6 +118,7 @@ impl Inside {
             emitted_bytes: 0,
             span: Span::Slice,
             began: None,
+            looks: 0,
         };
         let mut store = Store::new(engine, inside);
         store.limiter(|inside| inside);
@@ -112,7 +131,7 @@ impl Inside {
     pub(crate) fn begin(store: &mut Store<Inside>, span: Span) {
         store.set_epoch_deadline(LOOK_TICKS);
         let inside = store.data_mut();
-        inside.span = span;
+        (inside.span, inside.looks) = (span, 0);
         // A call that is done in a moment is spared the question.
         inside.began = matches!(span, Span::Whole(_)).then(processor_time);
     }
@@ -150,12 +169,12 @@ fn look(mut store: StoreContextMut<'_, Inside>) -> wasmtime::Result<UpdateDeadli
     let inside = store.data_mut();
     let now = processor_time();
     let used = now.saturating_sub(*inside.began.get_or_insert(now));
-    inside.stopped = match inside.span {
-        Span::Slice if used >= OF_A_TICK => Some(Stop::SliceOver),
-        Span::Whole(span) if used >= span => Some(Stop::Fault(Fault::Deadline(span))),
-        _ => return Ok(UpdateDeadline::Continue(LOOK_TICKS)),
-    };
-    Ok(UpdateDeadline::Interrupt)
+    inside.looks += 1;
+    inside.stopped = inside.span.is_over(used, inside.looks);
+    Ok(match inside.stopped {
+        Some(_) => UpdateDeadline::Interrupt,
+        None => UpdateDeadline::Continue(LOOK_TICKS),
+    })
 }
 
 /// What this thread has used of the processor.
@@ -219,4 +238,19 @@ pub(crate) fn one_line(mut text: String, bytes_max: usize) -> String {
         text = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_that_the_machine_held_up_once_is_not_over() {
+        let (span, more) = (Duration::from_millis(2), Duration::from_millis(9));
+        let whole = Span::Whole(span);
+        assert_eq!(whole.is_over(more, LOOKS_MIN - 1), None);
+        assert_eq!(whole.is_over(more, LOOKS_MIN), Some(Stop::Fault(Fault::Deadline(span))));
+        assert_eq!(whole.is_over(Duration::from_millis(1), LOOKS_MIN), None);
+        assert_eq!(Span::Slice.is_over(OF_A_TICK, 2), Some(Stop::SliceOver), "it goes on elsewhere");
+    }
 }

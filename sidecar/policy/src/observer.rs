@@ -65,7 +65,8 @@ impl Observer {
             mould,
             settings: settings.clone(),
             counts: counts.clone(),
-            breaker: Breaker::default(),
+            // One thread asks, and not while it rests.
+            breaker: Breaker::of_calls(Duration::ZERO),
             voice: Voice::default(),
         };
         let named = thread::Builder::new().name(format!("observer {}", settings.name));

@@ -13,7 +13,7 @@ use crate::instance::{Asked, Instance, Mould};
 use crate::lane::Lane;
 use crate::model::{Decision, Request};
 use crate::pace::Pace;
-use crate::settings::{DEADLINE, MEMORY_BYTES, MEMORY_BYTES_MAX, Settings};
+use crate::settings::{DEADLINE, MEMORY_BYTES, MEMORY_BYTES_MAX, PREPARED, PREPARED_CHEAP, Settings};
 use crate::stock::Stock;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -22,10 +22,6 @@ use std::time::{Duration, Instant};
 pub(crate) const LOADING: Span = Span::Whole(Duration::from_secs(2));
 /// An instance that takes longer to make than this is not made on a thread on which others wait, unless none is to be prepared.
 const DEAR: Duration = Duration::from_micros(30);
-/// Instances prepared ahead, of those that are dear: a burst of more waits for its policy's lane.
-const PREPARED: u32 = 8;
-/// … of the others, which spares most requests the making: a burst of more has them made on its way.
-const PREPARED_CHEAP: u32 = 4;
 /// How many instances are made to measure one: the fastest counts, since a busy machine makes none faster.
 pub(crate) const MEASURED: usize = 5;
 
@@ -201,6 +197,11 @@ impl Plugin {
             return None;
         }
         Some(asked)
+    }
+
+    /// Processor time that a call may take.
+    pub(crate) fn deadline(&self) -> Duration {
+        self.deadline
     }
 
     /// Instances that are prepared when none is in use, and those that are now.

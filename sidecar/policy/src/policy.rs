@@ -58,7 +58,8 @@ impl Policy {
         counters: Arc<Counters>,
         bounds: Bounds,
     ) -> Policy {
-        let (answers, breaker, voice) = Default::default();
+        let (answers, voice) = Default::default();
+        let breaker = Mutex::new(Breaker::of_calls(plugin.deadline()));
         Policy { settings, plugin, counters, zone, bounds, answers, breaker, voice }
     }
 
@@ -132,7 +133,8 @@ impl Policy {
             Err(Stop::SliceOver) => return Err(NotHere),
         };
         if !alone {
-            self.remember(&judged, now);
+            // What failed has taken its time.
+            self.remember(&judged, Instant::now());
         }
         let (ruling, counted) = match judged {
             Ok((verdict, counted)) => (Ok(verdict), counted),
@@ -149,8 +151,12 @@ impl Policy {
         alone: bool,
         now: Instant,
     ) -> Result<(Verdict, Vec<Counted>), Fault> {
-        edits::check(&decision, request, &self.bounds)?;
-        let counted = Counters::counted(&self.plugin.wanted, &decision.count, request)?;
+        let decision = edits::accept(decision, request, &self.bounds)?;
+        let mut counted = Counters::counted(&self.plugin.wanted, &decision.count, request)?;
+        if alone {
+            // It may have been shown others than there are.
+            counted.iter_mut().for_each(Counted::forget_seen);
+        }
         if decision.cache_ms > 0 && self.plugin.wanted.is_empty() && !alone {
             self.answers.put(request, &decision.verdict, decision.cache_ms, now);
         }

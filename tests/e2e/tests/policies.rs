@@ -131,13 +131,17 @@ fn what_a_policy_changes_is_what_is_granted() {
     let policies = Policies::new()
         .with("lane", &Guest::new().edits_key("real"), "match = [\"alias\"]")
         .with("patience", &Guest::new().edits_wait(0), "match = [\"hot\"]")
-        .with("crowd", &Guest::new().edits_max_waiters(1), "match = [\"short\"]")
+        .with("crowd", &Guest::new().edits_max_waiters(1), "match = [\"short\", \"short/*\"]")
         .with("watcher", &frozen(), "match = [\"real\"]\nmode = \"monitor\"");
     let sidecar = policies.sidecar();
     let lease = sidecar.lock("alias", "{}");
     assert_eq!(lease["key"], "real");
     let held = sidecar.request("POST", "/v1/locks/real", "");
     assert_eq!(held.code(), "held", "two names, one lock");
+    for keys in [r#"["alias"]"#, r#"["alias","alias"]"#] {
+        let only = sidecar.request("POST", "/v1/locks", &format!(r#"{{"keys":{keys}}}"#));
+        assert_eq!(only.code(), "held", "several keys that are one: {only:?}");
+    }
     let (_, why) = sidecar.verb(["why", "alias"]);
     assert!(why.contains("lane") && why.contains("changed"), "{why}");
 
@@ -151,6 +155,11 @@ fn what_a_policy_changes_is_what_is_granted() {
     peer.say(&ToSidecar::Acquire(Acquire { wait: None, notify_queued: true, ..try_lock(2, "short") }));
     assert!(peer.hears("that it waits", |told| matches!(told, ToClient::Queued { request: 2, .. })));
     assert_eq!(peer.acquires(Acquire { wait: None, ..try_lock(3, "short") }), "queue_full");
+    let mine = |request| Acquire { owner: Some("o"), reentrant: true, ..try_lock(request, "short/mine") };
+    assert_eq!(peer.acquires(mine(4)), "granted");
+    peer.say(&ToSidecar::Acquire(Acquire { wait: None, notify_queued: true, ..try_lock(5, "short/mine") }));
+    assert!(peer.hears("that it waits", |told| matches!(told, ToClient::Queued { request: 5, .. })));
+    assert_eq!(peer.acquires(mine(6)), "granted", "who enters its own lock again does not queue");
     let metrics = sidecar.get("/metrics").body;
     for verdict in [
         r#"policy="lane",verdict="edit",mode="enforce"} 1"#,

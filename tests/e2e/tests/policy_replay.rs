@@ -177,6 +177,11 @@ fn a_request_on_record_is_decided_alike_in_the_sidecar_in_run_and_in_replay() {
         json(policy(["replay", text(&open), text(&log), "--instead-of", "stranger", "-o", "json"]));
     assert_eq!(said["denied_by_another"].as_u64(), Some(denied), "{said}");
     assert_eq!(said["newly"]["admitted"], 0, "who was denied by another stays so: {said}");
+    let broken = place.policy("broken", &Guest::new().admit("unreachable"));
+    let as_then = ["--on-error", "abstain", "--instead-of", "stranger"];
+    let (_, said) =
+        json(policy([&["replay", text(&broken), text(&log), "-o", "json"], &as_then[..]].concat()));
+    assert_eq!(said["newly"]["denied"], 0, "what can not decide abstains: {said}");
 }
 
 /// First the record, then the policy: all that policies can be asked about is there, with no policy at all.

@@ -87,6 +87,15 @@ impl AskedArgs {
         // No TOML begins so, and every line of a record does.
         let is_recorded = text.trim_start().starts_with('{');
         let recorded = is_recorded.then(|| Recorded::parse(&text)).transpose().map_err(wrong)?;
+        if let Some(recorded) = &recorded
+            && recorded.step(&settings.name).is_none()
+            && let Some(other) = recorded.steps.first()
+        {
+            let (own, other) = (&settings.name, &other.policy);
+            return Err(wrong(format!(
+                "no policy `{own}` was asked then: say which one it stands in for, as in --instead-of {other}"
+            )));
+        }
         let recorded = recorded.map(|recorded| recorded.question_to(&settings.name));
         let mut asked = match &recorded {
             Some(recorded) => Asked::from(recorded),

@@ -27,9 +27,6 @@ pub(crate) struct ReplayArgs {
     /// Files that a sidecar wrote (`policy_log`); - is standard input
     #[arg(value_name = "LOG.ndjson", required = true)]
     files: Vec<PathBuf>,
-    /// It stands in the place of the policy of this name [default: its own, which is that of its file]
-    #[arg(long, value_name = "NAME")]
-    instead_of: Option<String>,
     /// Patterns over keys that it is asked about, as `match` in the settings [default: all keys]
     #[arg(long = "match", value_name = "PATTERN")]
     matches: Vec<String>,
@@ -94,9 +91,6 @@ pub(crate) fn replay(args: &ReplayArgs) -> Result<u8, Failure> {
     let mut settings = args.subject.settings()?;
     settings.operations.clone_from(&args.ops);
     settings.matches.clone_from(&args.matches);
-    if let Some(name) = &args.instead_of {
-        settings.name = name.as_str().into();
-    }
     let policy = settings.name.clone();
     let counting = match args.counters {
         Counters::Anew => Counting::Anew,

@@ -6,7 +6,7 @@ use super::read_text;
 use crate::failure::Failure;
 use clap::Args;
 use sidelock_policy::cases::Subject;
-use sidelock_policy::{Host, Settings};
+use sidelock_policy::{Host, OnError, Settings};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -25,6 +25,20 @@ pub(crate) struct SubjectArgs {
     /// Processor time that a call may take
     #[arg(long, value_parser = crate::span::span, value_name = "SPAN")]
     deadline: Option<Duration>,
+    /// What a policy that can not decide means
+    #[arg(long, default_value = "deny", value_parser = on_error, value_name = "deny|abstain")]
+    on_error: OnError,
+    /// It stands in the place of the policy of this name, on a recorded line [default: its own, which is that of its file]
+    #[arg(long, value_name = "NAME")]
+    instead_of: Option<String>,
+}
+
+fn on_error(text: &str) -> Result<OnError, &'static str> {
+    match text {
+        "deny" => Ok(OnError::Deny),
+        "abstain" => Ok(OnError::Abstain),
+        _ => Err("deny or abstain"),
+    }
 }
 
 impl SubjectArgs {
@@ -37,6 +51,10 @@ impl SubjectArgs {
         };
         settings.timezone.clone_from(&self.timezone);
         settings.deadline = self.deadline;
+        settings.on_error = self.on_error;
+        if let Some(name) = &self.instead_of {
+            settings.name = name.as_str().into();
+        }
         Ok(settings)
     }
 

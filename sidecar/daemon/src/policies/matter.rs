@@ -6,8 +6,8 @@ use crate::gate::Gate;
 use crate::identity::Identity;
 use sidelock_engine::circumstances::Circumstances;
 use sidelock_engine::{
-    Acquire, Client, Engine, Event, EventKind, Input, Key, Life, Mode, NewMode, Owner, Refusal, RegisterAct,
-    RequestId, SessionId, Space,
+    Acquire, AcquireAll, Client, Engine, Event, EventKind, Input, Key, Life, Mode, NewMode, Owner, Refusal,
+    RegisterAct, RequestId, SessionId, Space,
 };
 use sidelock_policy::model::{self, Load, Operation, Peer, Request};
 use std::sync::Arc;
@@ -174,11 +174,26 @@ pub(super) fn apply(
     if let Some(wish) = wish_mut(&mut input) {
         change(wish, asked, said);
     }
-    if let Input::Acquire(ask) = &mut input
-        && said.keys != asked.keys
-    {
-        let key = Key::from_bytes(ask.key.space(), said.keys.first()?.as_bytes()).ok()?;
-        gate.rename(ask, key);
+    if said.keys != asked.keys {
+        let [key] = &said.keys[..] else { return None };
+        match &mut input {
+            Input::Acquire(ask) => gate.rename(ask, Key::from_bytes(ask.key.space(), key.as_bytes()).ok()?),
+            Input::AcquireAll(AcquireAll { wish, keys, .. }) => {
+                let [(_, only)] = &mut keys[..] else { return None };
+                gate.rename(wish, Key::from_bytes(only.space(), key.as_bytes()).ok()?);
+                only.clone_from(&wish.key);
+            }
+            // A lease that is to be more than it is has its key.
+            _ => {}
+        }
+    }
+    // Whatever a policy says, nobody holds for longer than the classes of its keys do.
+    match &mut input {
+        Input::Acquire(ask) => gate.bound_hold(&mut ask.max_hold, &ask.key),
+        Input::AcquireAll(AcquireAll { wish, keys, .. }) => {
+            keys.iter().for_each(|(_, key)| gate.bound_hold(&mut wish.max_hold, key));
+        }
+        _ => {}
     }
     if matches!(input, Input::Change(_))
         && let Some(wait) = wait_mut(&mut input).filter(|_| said.wait_ms != asked.wait_ms)
@@ -205,6 +220,16 @@ fn change(wish: &mut Acquire, asked: &Request, said: &Request) {
         wish.wait = said.wait_ms.map(Duration::from_millis);
     }
     wish.priority = said.priority;
+}
+
+/// Whether it stands in a queue if it has to wait: who enters its own lock again does not wait, and who wants all of what it has a
+/// share of goes before everybody who does.
+pub(super) fn may_queue(input: &Input, said: &Request) -> bool {
+    match input {
+        Input::Acquire(ask) => !(ask.reentrant && said.held.contains(&said.keys[0])),
+        Input::Change(_) => false,
+        _ => true,
+    }
 }
 
 /// A request that would have to wait behind others does not.

@@ -32,13 +32,16 @@ let configured;
 
 const place = (key) => configured.order.findIndex((prefix) => key.startsWith(prefix));
 
+// A sentence is about two keys, and has 1024 bytes.
+const shown = (key) => JSON.stringify(key.length > 100 ? `${key.slice(0, 100)}…` : key);
+
 // Why `key` must not be taken while `held` is held.
 function against(key, held) {
     const [asked, has] = [place(key), place(held)];
     if (0 <= asked && asked < has)
-        return `${JSON.stringify(key)} comes before ${JSON.stringify(held)}, which is held: take it first, or both at once`;
+        return `${shown(key)} comes before ${shown(held)}, which is held: take it first, or both at once`;
     if (configured.never.some((rule) => key.startsWith(rule.take) && held.startsWith(rule.while)))
-        return `${JSON.stringify(key)} must not be taken while ${JSON.stringify(held)} is held`;
+        return `${shown(key)} must not be taken while ${shown(held)} is held`;
 }
 
 export const settings = {

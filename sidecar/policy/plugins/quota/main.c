@@ -64,7 +64,7 @@ static policy_string_t sentence(const char *who, const char *does, uint64_t numb
 }
 
 static bool holds_too_much(policy_denial_t *denial, const char *who, uint64_t held, uint64_t more, uint64_t max) {
-    if (!max || held + more <= max) return false;
+    if (!max || !more || held + more <= max) return false;
     policy_string_dup(&denial->reason_code, "held");
     denial->message = sentence(who, " holds ", held, " leases, and may hold ", max);
     return true;
@@ -82,6 +82,23 @@ static bool asked_too_much(policy_denial_t *denial, const char *who, policy_list
     return false;
 }
 
+static bool is_held(policy_request_t *r, policy_string_t key) {
+    for (size_t i = 0; i < r->held.len; i++) {
+        policy_string_t held = r->held.ptr[i];
+        if (held.len == key.len && memcmp(held.ptr, key.ptr, key.len) == 0) return true;
+    }
+    return false;
+}
+
+// Leases that it would hold beside those that it has. Who wants all of what it has a lease of enters it again, or has it made
+// exclusive, or waits until it is given back: none more. Shares and permits stand beside each other.
+static uint64_t leases_more(policy_request_t *r) {
+    if (r->mode != POLICY_MODE_EXCLUSIVE) return r->keys.len;
+    uint64_t more = 0;
+    for (size_t i = 0; i < r->keys.len; i++) more += !is_held(r, r->keys.ptr[i]);
+    return more;
+}
+
 static void count(policy_list_string_t *names, const char *name) { policy_string_dup(&names->ptr[names->len++], name); }
 
 void exports_admission_admit(policy_request_t *r, policy_decision_t *answer) {
@@ -89,8 +106,9 @@ void exports_admission_admit(policy_request_t *r, policy_decision_t *answer) {
     if (r->operation != POLICY_OPERATION_ACQUIRE && r->operation != POLICY_OPERATION_ONCE) return;
 
     policy_denial_t *denial = &answer->verdict.val.deny;
-    if (holds_too_much(denial, "this session", r->load.held_by_session, r->keys.len, held_per_session) ||
-        holds_too_much(denial, "this user", r->load.held_by_uid, r->keys.len, held_per_uid) ||
+    uint64_t more = leases_more(r);
+    if (holds_too_much(denial, "this session", r->load.held_by_session, more, held_per_session) ||
+        holds_too_much(denial, "this user", r->load.held_by_uid, more, held_per_uid) ||
         asked_too_much(denial, "this user", r->counters, PER_UID, requests_per_uid) ||
         asked_too_much(denial, "this app", r->counters, PER_APP, requests_per_app)) {
         answer->verdict.tag = POLICY_VERDICT_DENY;

@@ -47,8 +47,8 @@ static policy_option_u64_t ttl_between(policy_option_u64_t ttl) {
 
 void exports_admission_admit(policy_request_t *r, policy_decision_t *answer) {
     policy_edits_t edits = {.ttl_ms = ttl_between(r->ttl_ms)};
-    // Who renews waits for nothing, and how long the lease may be held was settled when it was granted.
-    if (r->operation != POLICY_OPERATION_RENEW) {
+    // Who renews waits for nothing, and how long the lease may be held was settled when it was granted; nothing else asks for one.
+    if (r->operation == POLICY_OPERATION_ACQUIRE || r->operation == POLICY_OPERATION_ONCE) {
         edits.max_hold_ms = at_most(r->max_hold_ms, hold_max);
         edits.wait_ms = at_most(r->wait_ms, wait_max);
     }

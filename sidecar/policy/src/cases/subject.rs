@@ -86,7 +86,7 @@ impl Subject {
         let request = request(suite, case, &wanted).map_err(impossible)?;
         let instance::Asked { answer, lines: log, .. } = instance.ask(&mould, LOADING, (&request,));
         let (decision,) = answer.map_err(stopped)?;
-        edits::check(&decision, &request, &Bounds::default()).map_err(failed)?;
+        let decision = edits::accept(decision, &request, &Bounds::default()).map_err(failed)?;
         Counters::counted(&wanted, &decision.count, &request).map_err(failed)?;
         Ok(Outcome::Decided { decision, counters, log })
     }

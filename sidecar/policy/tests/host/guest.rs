@@ -74,8 +74,13 @@ impl Guest {
 
     /// Admits so many requests in an hour.
     pub(crate) fn quota(of: u32) -> Guest {
+        Guest::quota_by("all", of)
+    }
+
+    /// … counted under this name.
+    pub(crate) fn quota_by(name: &str, of: u32) -> Guest {
         let value = format!("(i64.load offset=8 (i32.load offset={} (local.get $r)))", request::COUNTERS);
-        let mut guest = Guest::new().wants(&["all/1h"]).counts("all");
+        let mut guest = Guest::new().wants(&[&format!("{name}/1h")]).counts(name);
         let (code, len) = guest.text("full");
         let deny = store8(0, 2) + &store(8, code) + &store(12, len);
         guest.admit(&format!("(if (i64.ge_u {value} (i64.const {of})) (then {deny}))"))

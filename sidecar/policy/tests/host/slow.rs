@@ -98,6 +98,32 @@ fn a_quota_holds_before_a_slow_policy() {
     assert_eq!(admitted, 5);
 }
 
+/// Who asked for it of a slow policy before goes on, on that one's thread, while the calling thread asks for others.
+#[test]
+fn a_quota_holds_behind_a_slow_policy_and_beside_it() {
+    const OF: u32 = 40;
+    let shelf = Shelf::new();
+    let slow = Settings {
+        deadline: Some(Duration::from_secs(10)),
+        matches: vec!["slow".into()],
+        ..shelf.put("slow", &busy(200_000).policy())
+    };
+    let chain = load(vec![slow, shelf.put("quota", &Guest::quota_by("{uid}", OF).policy())]).unwrap();
+    let asked = |key, uid| {
+        let mut request = request(key);
+        request.peer.uid = uid;
+        chain.decide(request)
+    };
+    for uid in 0..500 {
+        let behind: Vec<_> = (0..4).map(|_| asked("slow", uid)).collect();
+        let beside: Vec<_> = (0..OF * 4).map(|_| asked("quick", uid)).collect();
+        let all = behind.into_iter().chain(beside);
+        let admitted =
+            all.filter_map(|decided| decided.wait().unwrap().denied.is_none().then_some(())).count();
+        assert_eq!(admitted, OF as usize, "of user {uid}");
+    }
+}
+
 #[test]
 fn prepared_instances_are_used_once_and_made_anew() {
     let chain = alone(&dear(200_000), |settings| settings.prepared = Some(3));
