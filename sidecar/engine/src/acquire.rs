@@ -8,9 +8,11 @@ use crate::engine::Engine;
 use crate::input::{Acquire, Life};
 use crate::lease::End;
 use crate::model::{Mode, RequestId, SessionId, Time, Window};
+use crate::mutant::Mutant;
 use crate::owners::{OwnerId, OwnerNo, Wait};
 use crate::queue::Place;
 use crate::resource::Resource;
+use crate::serve::Verdict;
 use crate::session::Slot;
 use crate::store::Success;
 use crate::timers::Timer;
@@ -192,7 +194,8 @@ impl Engine {
     /// Whether the session may wait for one more lease.
     pub(crate) fn admit_request(&self, session: SessionId, request: RequestId) -> Result<(), Refusal> {
         self.admit_number(session, request)?;
-        if self.draining { Err(Refusal::Draining) } else { Ok(()) }
+        let refuses = self.draining && !Mutant::DrainIgnored.is(self.config.mutant);
+        if refuses { Err(Refusal::Draining) } else { Ok(()) }
     }
 
     /// Whether the session may have one more request, of whatever kind, under this number.
@@ -280,7 +283,8 @@ impl Engine {
         let Waiter { resource, session, request, place, wait, since, .. } = waiter;
         // A try is bounded once it is known whom it waits for.
         let is_try = waiter.is_try();
-        waiter.until = wait.filter(|_| !is_try).map_or(Time::MAX, |wait| since + wait);
+        let times = if Mutant::PatienceIgnored.is(self.config.mutant) { 2 } else { 1 };
+        waiter.until = wait.filter(|_| !is_try).map_or(Time::MAX, |wait| since + wait * times);
         let until = waiter.until;
         let is_member = waiter.group().is_some();
         let waiter = self.waiters.insert(waiter);
@@ -315,9 +319,17 @@ impl Engine {
         let r = &self.resources[resource];
         // A wait may be shorter than a round trip: only a store that has been silent for longer is away.
         let is_silent = |ask: &Ask| ask.queued.is_none() && now.since(ask.since) >= self.grace();
-        let unheard = r.tenure.is_none() && r.ask.as_deref().is_none_or(is_silent);
+        let verdict = (r.queue.first() == Some(index)).then(|| self.judge_head(now, resource));
+        let unheard = match (verdict, r.ask.as_deref()) {
+            (Some(Verdict::Renew), _) => {
+                r.tenure.as_ref().is_some_and(|tenure| tenure.is_unheard(now, self.grace()))
+            }
+            (Some(Verdict::Ask(_)), Some(ask)) => is_silent(ask),
+            (_, ask) => r.tenure.is_none() && ask.is_none_or(is_silent),
+        };
         let refusal = match () {
             () if !self.link.is_up() || unheard => Refusal::StoreUnavailable,
+            () if Mutant::StoreBlamed.is(self.config.mutant) => Refusal::StoreUnavailable,
             () => match r.ask.as_ref().and_then(|ask| ask.quarantine(now)) {
                 Some(left) => Refusal::Quarantined { left },
                 None => self.refusal_of_taken(now, waiter),
@@ -354,7 +366,12 @@ impl Engine {
                 None
             }
             None => {
-                self.cancel_register(now, session, request);
+                // The lease that it names was lost before the cancel came: those that were granted with it were not.
+                let others = self.sessions.get_mut(&session).and_then(|session| session.left_by(request));
+                match others {
+                    Some(others) => self.end_granted_together(now, session, others),
+                    None => self.cancel_register(now, session, request),
+                }
                 None
             }
         };
@@ -362,6 +379,7 @@ impl Engine {
         if let Some(resource) = resource {
             self.serve(now, resource);
         }
+        self.forget_if_over(session);
     }
 
     /// Refuses a waiter. The caller serves the resource.

@@ -303,6 +303,8 @@ impl Engine {
             return;
         };
         let first_word = ask.queued.replace(queued).is_none();
+        // Who has a place agrees with all others on the limit, whoever was in the way before.
+        ask.mismatched = None;
         ask.again_at = next_refresh(now, queued.ahead);
         ask.quarantined_until = Time::ZERO;
         // The head also asks when the one in its way is due.

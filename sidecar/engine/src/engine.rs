@@ -204,8 +204,10 @@ impl Engine {
                 self.release(now, release);
             }
             Input::Change(change) => {
-                self.session_seen(now, change.session);
+                let session = change.session;
+                self.session_seen(now, session);
                 self.change(now, change);
+                self.arm_session(session);
             }
             Input::Force(force) => self.force(now, force),
             Input::Register(asked) => {
@@ -267,6 +269,7 @@ impl Engine {
 
     fn disconnected(&mut self, now: Time) {
         self.link.went_down();
+        self.registers.forget_looks();
         for resource in self.all_resources() {
             self.refuse_renewals(resource);
             self.refuse_tries(now, resource, true);

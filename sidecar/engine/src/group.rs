@@ -156,7 +156,10 @@ impl Engine {
         let mut numbers: Vec<RequestId> = keys.iter().map(|(number, _)| *number).collect();
         numbers.sort_unstable();
         let twice = numbers.windows(2).any(|pair| pair[0] == pair[1]);
-        let taken = |number: &RequestId| *number == RequestId::NOBODY || session.slot(*number).is_some();
+        let in_use = |number: RequestId| {
+            session.slot(number).is_some() || self.registers.find(wish.session, number).is_some()
+        };
+        let taken = |number: &RequestId| *number == RequestId::NOBODY || in_use(*number);
         if twice || numbers.iter().any(taken) {
             return Err(Refusal::BadRequest(
                 "a number of this request is in use: each of its keys takes one of its own",
@@ -216,7 +219,7 @@ impl Engine {
         let member = self.groups.all[group].member(reserved.len());
         self.note(member.session, member.request, Reserving::Next);
         // Beginning again, it may find its owner waiting for something else.
-        let admitted = self.owner_of(&member).and_then(|_| self.admit_to_key(now, owner.as_ref(), &member));
+        let admitted = self.idle_owner(&member).and_then(|_| self.admit_to_key(now, owner.as_ref(), &member));
         let resource = match admitted {
             Ok(resource) => resource,
             Err(refusal) => return self.refuse_group(now, group, refusal),
@@ -324,7 +327,12 @@ impl Engine {
         let due =
             self.groups.all.get(group).is_some_and(|group| group.waiter.is_none() && group.until <= now);
         if due {
-            let refusal = if self.link.is_up() { Refusal::WaitTimeout } else { Refusal::StoreUnavailable };
+            // It has all that it asked for, but not the store's word; and a try has no wait that could be over.
+            let is_try = self.groups.all[group].wish.wait == Some(Duration::ZERO);
+            let refusal = match self.link.is_up() && !is_try {
+                true => Refusal::WaitTimeout,
+                false => Refusal::StoreUnavailable,
+            };
             self.refuse_group(now, group, refusal);
         }
     }
@@ -420,14 +428,24 @@ impl Engine {
     /// A lease is cancelled: with it go those that were granted with it.
     pub(crate) fn cancel_others(&mut self, now: Time, index: usize) {
         let lease = &mut self.leases[index];
-        let session = lease.session;
-        for number in lease.take_others() {
+        let (session, others) = (lease.session, lease.take_others());
+        self.end_granted_together(now, session, others);
+    }
+
+    pub(crate) fn end_granted_together(&mut self, now: Time, session: SessionId, others: Vec<RequestId>) {
+        for number in others {
             let slot = self.sessions.get(&session).and_then(|session| session.slot(number));
             if let Some(Slot::Held(other) | Slot::Timed(other)) = slot {
                 let resource = self.end_lease(now, other, End::Released);
                 self.serve(now, resource);
             }
         }
+    }
+
+    /// Whether this owner's request for several keys has them all, and waits for the store to say so.
+    pub(crate) fn has_reserved_all(&self, owner: &OwnerId) -> bool {
+        let mut ready = self.groups.ready.iter();
+        ready.any(|&group| self.groups.all[group].owner.as_ref() == Some(owner))
     }
 
     /// The group that this session's number belongs to, if it still stands for one.

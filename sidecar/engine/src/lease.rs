@@ -213,9 +213,11 @@ impl Engine {
         match self.find_lease(session, lease) {
             Ok(index) if self.drop_handle(index, session, lease) => self.released(session, request, None),
             Ok(index) => {
+                let holder = self.leases[index].session;
                 let resource = self.end_lease(now, index, End::Released);
                 self.released(session, request, Some(index));
                 self.serve(now, resource);
+                self.forget_if_over(holder);
             }
             Err(Missing::Released) => self.released(session, request, None),
             Err(Missing::Refused(refusal)) => self.reply(session, request, Reply::Refused(refusal)),
@@ -300,6 +302,12 @@ impl Engine {
         let lost = if let End::Lost(reason) = end { Some(reason) } else { None };
         let ending = Ending { uid: lease.uid, lost };
         let (first, inner) = (lease.handle(), lease.take_inner_handles());
+        let others = lease.take_others();
+        if let Some(session) =
+            self.sessions.get_mut(&session).filter(|_| lost.is_some() && !others.is_empty())
+        {
+            session.loses_first(request, others);
+        }
         self.forget_handle(first, ending);
         inner.iter().for_each(|&handle| self.forget_handle(handle, ending));
         self.spend(now, index);

@@ -72,6 +72,12 @@ pub enum Mutant {
     MaxHoldIgnored,
     /// L3, engine: the end of its process frees nothing before the deadline told.
     DeathIgnored,
+    /// S7, engine: who waits does so for twice as long as it wanted to.
+    PatienceIgnored,
+    /// S7, engine: a wait that is over ends with the store's being away, whatever it waited for.
+    StoreBlamed,
+    /// H26, engine: a sidecar that goes takes newcomers in.
+    DrainIgnored,
     /// H9, engine: a wall clock that ran ahead of boottime casts no doubt on deadlines.
     ClockStepTrusted,
     /// P19, store: what a sidecar asks for is given to it before it has shown to know what was taken from it.
@@ -122,7 +128,7 @@ pub enum Mutant {
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Mutant; 56] = [
+    pub const ALL: [Mutant; 59] = [
         Mutant::FenceFromClock,
         Mutant::HandoffRepeatsFence,
         Mutant::HalfWrite,
@@ -156,6 +162,9 @@ impl Mutant {
         Mutant::RenewalsNotResumed,
         Mutant::MaxHoldIgnored,
         Mutant::DeathIgnored,
+        Mutant::PatienceIgnored,
+        Mutant::StoreBlamed,
+        Mutant::DrainIgnored,
         Mutant::ClockStepTrusted,
         Mutant::ForceForgetsVictims,
         Mutant::ForceUntold,

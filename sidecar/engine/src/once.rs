@@ -15,6 +15,7 @@ use crate::lease::{End, Missing};
 use crate::link::Sent;
 use crate::model::{Fence, Key, RequestId, SessionId, Space, StoreTime, Time, Window};
 use crate::mutant::Mutant;
+use crate::owners::Wait;
 use crate::pin::Pin;
 use crate::store::{Finish as FinishOp, Op, REFUSE_AFTER, Success};
 use std::collections::BTreeMap;
@@ -208,6 +209,17 @@ impl Engine {
         self.answer_finish(now, resource, finish, |outcome_unknown| {
             Reply::Refused(if outcome_unknown { Refusal::OutcomeUnknown } else { Refusal::StoreUnavailable })
         });
+        self.binds_again(now, resource, finish.fence);
+    }
+
+    /// A turn that was on its way out is its owner's again, and what others wait for: its owner may wait for them by now.
+    fn binds_again(&mut self, now: Time, resource: usize, fence: Fence) {
+        let Some(r) = self.resources.get(resource) else { return };
+        let turn = r.live.iter().find(|&lease| self.leases[lease].fence == fence);
+        let owner = turn.and_then(|lease| self.leases[lease].owner());
+        if let Some(Wait::Request(waiter)) = owner.and_then(|owner| self.owners.get(owner).wait) {
+            self.break_deadlocks(now, waiter);
+        }
     }
 
     /// Whether the tenure of the finished turn is still the one we have.

@@ -245,6 +245,16 @@ impl Engine {
 
     /// On whose behalf a request comes, if it says so. One that waits already can not ask for more.
     pub(crate) fn owner_of(&self, acquire: &Acquire) -> Result<Option<OwnerId>, Refusal> {
+        let id = self.idle_owner(acquire)?;
+        // It has all that it asked for at once but the store's word: it waits for that.
+        match id.as_ref().is_some_and(|id| self.has_reserved_all(id)) {
+            true => Err(it_waits()),
+            false => Ok(id),
+        }
+    }
+
+    /// … as far as it stands in no queue.
+    pub(crate) fn idle_owner(&self, acquire: &Acquire) -> Result<Option<OwnerId>, Refusal> {
         let Some(name) = acquire.owner.clone() else { return Ok(None) };
         let session = self.sessions.get(&acquire.session);
         let id = match session {
@@ -252,12 +262,16 @@ impl Engine {
             None => OwnerId::Session(acquire.session, name),
         };
         match self.owners.find(&id).map(|owner| self.owners.get(owner)) {
-            Some(actor) if actor.wait.is_some() => Err(Refusal::BadRequest(
-                "`owner`: it waits already, and an owner does one thing after another: let it, or name another owner",
-            )),
+            Some(actor) if actor.wait.is_some() => Err(it_waits()),
             _ => Ok(Some(id)),
         }
     }
+}
+
+fn it_waits() -> Refusal {
+    Refusal::BadRequest(
+        "`owner`: it waits already, and an owner does one thing after another: let it, or name another owner",
+    )
 }
 
 #[cfg(test)]

@@ -54,7 +54,8 @@ impl Engine {
     /// An acquire that may be nested: whether its owner holds the key, and so got a handle. If not, it is an acquire like
     /// any other.
     pub(crate) fn reenter(&mut self, now: Time, acquire: &Acquire) -> Result<bool, Refusal> {
-        self.admit_request(acquire.session, acquire.request)?;
+        // Also where a sidecar is going: it lets holders finish what they do, and this takes nothing more.
+        self.admit_number(acquire.session, acquire.request)?;
         if acquire.key.space() != Space::Lock {
             return Err(Refusal::BadRequest("`reentrant`: only a lock is held more than once by one owner"));
         }

@@ -8,7 +8,7 @@ use crate::effect::{Refusal, Reply};
 use crate::engine::Engine;
 use crate::link::{Sent, SentKind};
 use crate::model::{Key, Time};
-use crate::register::{Act, REGISTER_RETRY};
+use crate::register::{Act, REGISTER_RETRY, Registers};
 use crate::store::{self, Known, Op, Outcome, ReadRegister, Watch};
 use crate::timers::Timer;
 use std::collections::{BTreeMap, HashMap};
@@ -41,6 +41,17 @@ impl Watcher {
         match self.has_looked && store_is_up {
             true => Reply::Unchanged,
             false => Reply::Refused(Refusal::StoreUnavailable),
+        }
+    }
+}
+
+impl Registers {
+    /// The store is away: what was seen says nothing of what is written meanwhile.
+    pub(crate) fn forget_looks(&mut self) {
+        for operation in self.operations.values_mut() {
+            if let Act::Watch(watcher) = &mut operation.act {
+                watcher.has_looked = false;
+            }
         }
     }
 }

@@ -43,6 +43,10 @@ impl Resources {
         self.all.remove(resource)
     }
 
+    pub(crate) fn get(&self, resource: usize) -> Option<&Resource> {
+        self.all.get(resource)
+    }
+
     pub(crate) fn get_mut(&mut self, resource: usize) -> Option<&mut Resource> {
         self.all.get_mut(resource)
     }

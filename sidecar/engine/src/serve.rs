@@ -14,7 +14,7 @@ use std::time::Duration;
 
 /// What stands between the head of the queue and its lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Verdict {
+pub(crate) enum Verdict {
     /// Nothing.
     Grant,
     /// There is no head.
@@ -73,7 +73,7 @@ impl Engine {
         }
     }
 
-    fn judge_head(&self, now: Time, resource: usize) -> Verdict {
+    pub(crate) fn judge_head(&self, now: Time, resource: usize) -> Verdict {
         let r = &self.resources[resource];
         let Some(head) = r.queue.first() else {
             return Verdict::Nobody;

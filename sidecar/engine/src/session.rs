@@ -15,6 +15,7 @@ use crate::timers::Timer;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
+use thin_vec::ThinVec;
 
 /// Leases that a notice of an extension excepts at most: what it is written into has room for twice as many.
 const EXCEPT_MAX: usize = 8_000;
@@ -48,6 +49,8 @@ pub(crate) struct Session {
     newest: Option<RequestId>,
     cut: bool,
     pub(crate) lost_while_cut: Vec<(RequestId, LostReason)>,
+    /// Leases that were lost, by whose numbers others were granted that live: a cancel on its way names those.
+    lost_firsts: ThinVec<(RequestId, Vec<RequestId>)>,
     /// When its leases' new deadlines are to be told; `MAX` if there is no news.
     extend_at: Time,
     extended: Time,
@@ -93,6 +96,22 @@ impl Session {
     pub(crate) fn enter(&mut self, request: RequestId, slot: Slot) {
         self.newest = self.newest.max(Some(request));
         self.settle(request, Some(slot));
+    }
+
+    /// The lease with the number under which these were granted, too, is lost.
+    pub(crate) fn loses_first(&mut self, request: RequestId, others: Vec<RequestId>) {
+        let slots = &self.slots;
+        let lives = |number: &RequestId| slots.contains_key(number);
+        self.lost_firsts.retain(|(_, others)| others.iter().any(lives));
+        if others.iter().any(lives) {
+            self.lost_firsts.push((request, others));
+        }
+    }
+
+    /// Those that were granted under the number of a lease that is lost.
+    pub(crate) fn left_by(&mut self, request: RequestId) -> Option<Vec<RequestId>> {
+        let place = self.lost_firsts.iter().position(|(first, _)| *first == request)?;
+        Some(self.lost_firsts.swap_remove(place).1)
     }
 
     /// Nothing would change for anybody if it ended.
@@ -177,6 +196,7 @@ impl Engine {
             newest: None,
             cut: false,
             lost_while_cut: Vec::new(),
+            lost_firsts: ThinVec::new(),
             extend_at: Time::MAX,
             extended: Time::ZERO,
             held_short: false,
@@ -257,6 +277,9 @@ impl Engine {
         }
         for (request, reason) in lost {
             self.notice(id, Notice::Lost { request, reason });
+        }
+        if self.draining {
+            self.notice(id, Notice::Draining);
         }
         self.freeze_leases(id, false);
         self.arm_session(id);

@@ -70,6 +70,11 @@ impl Tenure {
         now.since(self.contacted)
     }
 
+    /// The store has refused renewals since it took one, or has been silent about one for this long.
+    pub(crate) fn is_unheard(&self, now: Time, grace: Duration) -> bool {
+        self.retry_at > self.confirmed || self.renewing && self.silence(now) >= grace
+    }
+
     /// A renewal, or what stands for one, leaves now.
     pub(crate) fn sends(&mut self, now: Time) {
         self.renewing = true;

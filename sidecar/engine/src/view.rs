@@ -190,6 +190,12 @@ impl Engine {
         }
     }
 
+    /// Whether something is still to be said to the store that others wait for: what was given back, and what clients are to be
+    /// answered of their registers. Looks at every key there is.
+    pub fn owes(&self) -> bool {
+        self.registers.len() > 0 || self.resources.iter().any(|(_, resource)| !resource.debts.is_empty())
+    }
+
     /// Since when the oldest waiter waits. Looks at every waiter there is.
     pub fn oldest_waiter(&self) -> Option<Time> {
         self.waiters.iter().map(|(_, waiter)| waiter.since).min()

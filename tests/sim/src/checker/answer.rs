@@ -53,6 +53,12 @@ pub enum Refused {
     Deadlock,
     /// Not the speaker's lease, no such lease, or gone.
     NotYours,
+    /// The store is away.
+    Unavailable,
+    /// The store lost its data, and waits until what was granted before is over.
+    Quarantined,
+    /// The sidecar is going.
+    Draining,
     /// It may have run, or not.
     Unknown,
     /// Anything else.

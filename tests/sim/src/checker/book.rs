@@ -4,6 +4,7 @@
 
 use super::history::{Acquire, Answer, At, Bounds, Event, Req, Sent, Wait};
 use super::{Findings, Rule, slot};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A session.
 #[derive(Clone, Debug, Default)]
@@ -26,7 +27,8 @@ pub(super) struct Request {
     pub(super) cancels_answered: u32,
     /// Of an acquire: the sidecar decided to grant it then.
     pub(super) issued_at: Option<At>,
-    pub(super) arrived: bool,
+    /// It reached its sidecar then.
+    pub(super) arrived_at: Option<At>,
     /// Its connection is gone: nobody will read an answer.
     pub(super) void: bool,
 }
@@ -49,6 +51,9 @@ pub(super) struct Book {
     pub(super) disturbed_until: At,
     /// The store lost its data then, last.
     pub(super) flushed_at: Option<At>,
+    /// The lowest fence of each key that was reserved since, if one was, and for whom some were.
+    remembered: BTreeMap<u32, u64>,
+    seated: BTreeSet<(u32, u32)>,
     /// Tenures taken by order.
     pub(super) forces: Vec<Force>,
 }
@@ -105,6 +110,16 @@ impl Book {
     /// (S6). Not where the store is strict.
     pub(super) fn has_amnesia(&self, at: At, bounds: &Bounds) -> bool {
         !bounds.strict && self.flushed_at.is_some_and(|flushed| at <= flushed + bounds.longest)
+    }
+
+    /// Whether the store still knows the tenure that this fence of the key was granted under: it lost no data since.
+    pub(super) fn remembers(&self, key: u32, fence: u64) -> bool {
+        self.flushed_at.is_none() || self.remembered.get(&key).is_some_and(|first| fence >= *first)
+    }
+
+    /// Whether the store knows some tenure of this sidecar for the key, the one of before its loss or another (D37).
+    pub(super) fn has_seated(&self, sidecar: u32, key: u32) -> bool {
+        self.flushed_at.is_none() || self.seated.contains(&(sidecar, key))
     }
 
     /// What the store knew to be over it may have forgotten with its data.
@@ -174,7 +189,7 @@ impl Book {
             }
             Event::Resumed { session } => slot(&mut self.sessions, session).closed = false,
             Event::Arrived { of } => match self.request_mut(of) {
-                Some(request) => request.arrived = true,
+                Some(request) => request.arrived_at = Some(at),
                 None => found.add(Rule::Recording, || format!("{of} arrived but was never sent")),
             },
             Event::Issued { lease, .. } => match self.request_mut(lease) {
@@ -190,6 +205,8 @@ impl Book {
             }
             Event::Flushed => {
                 self.flushed_at = Some(at);
+                self.remembered.clear();
+                self.seated.clear();
                 self.forces.iter_mut().for_each(|force| force.forgotten = true);
             }
             Event::Forced { sidecar, key, last } => {
@@ -198,6 +215,8 @@ impl Book {
             // Where the store's clock went back and a key was forgotten tokens come again; that they may not otherwise is another
             // rule. From now on they stand for this.
             Event::Reserved { sidecar, key, first, .. } => {
+                self.remembered.entry(key).or_insert(first);
+                self.seated.insert((sidecar, key));
                 self.forces
                     .retain(|force| (force.sidecar, force.key) != (sidecar, key) || first > force.last);
             }
@@ -222,7 +241,7 @@ impl Book {
                     cancels: 0,
                     cancels_answered: 0,
                     issued_at: None,
-                    arrived: false,
+                    arrived_at: None,
                     void: false,
                 });
             }

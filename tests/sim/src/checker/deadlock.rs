@@ -17,7 +17,7 @@
 use super::book::Book;
 use super::census::Census;
 use super::fleet::Fleet;
-use super::history::{At, Bounds, Event, Req};
+use super::history::{At, Bounds, Event, Refused, Req};
 use super::knot::{Order, Picture, Set, Wait};
 use super::{Findings, Rule};
 use std::collections::VecDeque;
@@ -62,7 +62,7 @@ impl Deadlocks {
         if self.alarm.is_some_and(|alarm| at > alarm) {
             self.look_for_missed(at, book, bounds, found);
         }
-        if let Event::Aborted { of } = *event {
+        if let Event::Declined { of, why: Refused::Deadlock } = *event {
             match self.fleet.waiting(of, book) {
                 Some(wait) => self.judge_victim(at, wait, found),
                 None => found.add(Rule::FalseVictim, || format!("{of} was aborted, but does not wait")),

@@ -189,7 +189,7 @@ impl Tale {
     }
 
     pub(super) fn aborts(&mut self, at: u64, of: Req) -> &mut Tale {
-        self.add(at, Event::Aborted { of }).add(at, Event::Dropped { of })
+        self.add(at, Event::Declined { of, why: Refused::Deadlock }).add(at, Event::Dropped { of })
     }
 
     pub(super) fn releases(&mut self, at: u64, lease: Req) -> &mut Tale {
@@ -300,7 +300,8 @@ fn a_victim_without_a_deadlock_is_false() {
 #[test]
 fn who_has_its_answer_already_is_no_victim() {
     let mut tale = Tale::two_in_a_circle();
-    tale.add(900, Event::Dropped { of: req(4, 1) }).add(1_000, Event::Aborted { of: req(4, 1) });
+    tale.add(900, Event::Dropped { of: req(4, 1) })
+        .add(1_000, Event::Declined { of: req(4, 1), why: Refused::Deadlock });
     assert_eq!(tale.rules(), [Rule::FalseVictim]);
 }
 

@@ -259,10 +259,17 @@ pub enum Event {
         /// The acquire.
         of: Req,
     },
-    /// A sidecar decided that the owner of a waiter stands in a deadlock and is the victim. `Dropped` follows.
-    Aborted {
-        /// The acquire.
+    /// A sidecar decided to refuse something. If it waited, `Dropped` follows.
+    Declined {
+        /// What.
         of: Req,
+        /// Why.
+        why: Refused,
+    },
+    /// A sidecar drains: it refuses whoever wants to hold from now on.
+    Drains {
+        /// The sidecar.
+        sidecar: u32,
     },
     /// A sidecar ended a lease.
     Done {

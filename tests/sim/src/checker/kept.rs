@@ -14,10 +14,27 @@ const RATES_DIFFER_MAX: f64 = 0.02;
 /// The rules on how long leases live.
 #[derive(Default)]
 pub(super) struct Kept {
-    /// Those that sidecars count as live, and when each must be over.
-    live: BTreeMap<Req, At>,
+    /// Those that sidecars count as live.
+    live: BTreeMap<Req, Ends>,
     /// Sessions whose connection a sidecar closed: their clients may still believe what they were told (P6).
     cut: BTreeSet<u32>,
+}
+
+/// When a lease must be over.
+#[derive(Clone, Copy)]
+struct Ends {
+    /// By its own terms, or with its process.
+    own: At,
+    /// The store has forgotten its tenure.
+    unconfirmed: At,
+}
+
+impl Ends {
+    const NEVER: Ends = Ends { own: At(u64::MAX), unconfirmed: At(u64::MAX) };
+
+    fn by(self) -> At {
+        self.own.min(self.unconfirmed)
+    }
 }
 
 impl Kept {
@@ -25,12 +42,24 @@ impl Kept {
         self.judge(at, book, bounds, found);
         match *event {
             Event::Issued { lease, .. } => {
-                let Some((acquire, _)) = book.acquire(lease) else { return };
+                let Some((acquire, sidecar)) = book.acquire(lease) else { return };
                 // An upgrade goes on with what is left of the share.
                 let own = acquire.max_hold.filter(|_| acquire.upgrades.is_none());
-                let ends =
+                let own =
                     own.map_or(At(u64::MAX), |span| at + span.mul_f64(1.0 + RATES_DIFFER_MAX) + bounds.slack);
-                self.live.insert(lease, ends);
+                let forgotten_at = book.flushed_at.filter(|_| !book.has_seated(sidecar, acquire.key));
+                let unconfirmed = forgotten_at.map_or(At(u64::MAX), |at| unconfirmed_by(at, bounds));
+                self.live.insert(lease, Ends { own, unconfirmed });
+            }
+            Event::Flushed => {
+                let by = unconfirmed_by(at, bounds);
+                self.live.values_mut().for_each(|ends| ends.unconfirmed = by.min(ends.unconfirmed));
+            }
+            // What its sidecar holds for it is confirmed anew with what it asked for besides (D37).
+            Event::Reserved { sidecar, key, .. } => {
+                let beside =
+                    self.live.iter_mut().filter(|(of, _)| book.place_of(**of) == Some((sidecar, key)));
+                beside.for_each(|(_, ends)| ends.unconfirmed = At(u64::MAX));
             }
             Event::Done { lease, .. } => drop(self.live.remove(&lease)),
             Event::CutOff { session } | Event::EofSeen { session } => drop(self.cut.insert(session)),
@@ -61,11 +90,11 @@ impl Kept {
         if requests.clone().any(is_open) {
             return;
         }
-        let ends = at + bounds.round_trip + bounds.slack;
-        for (lease, over) in &mut self.live {
+        let by = at + bounds.round_trip + bounds.slack;
+        for (lease, ends) in &mut self.live {
             let is_timed = book.acquire(*lease).is_none_or(|(acquire, _)| acquire.timed);
             if lease.session == session && !is_timed {
-                *over = ends.min(*over);
+                ends.own = by.min(ends.own);
             }
         }
     }
@@ -73,20 +102,29 @@ impl Kept {
     /// What is overdue, at sidecars that could have seen to it.
     fn judge(&mut self, at: At, book: &Book, bounds: &Bounds, found: &mut Findings) {
         let mut overdue = Vec::new();
-        for (lease, ends) in self.live.iter_mut().filter(|(_, ends)| at > **ends) {
+        for (lease, ends) in self.live.iter_mut().filter(|(_, ends)| at > ends.by()) {
             let sidecar = book.place_of(*lease).map(|(sidecar, _)| book.sidecar(sidecar));
             match sidecar {
-                Some(known) if known.froze_at.is_some() => *ends = At(u64::MAX),
-                Some(known) if *ends < known.disturbed_until + bounds.slack => {
-                    *ends = known.disturbed_until + bounds.slack + bounds.slack;
+                Some(known) if known.froze_at.is_some() => *ends = Ends::NEVER,
+                Some(known) if ends.by() < known.disturbed_until + bounds.slack => {
+                    let later = known.disturbed_until + bounds.slack + bounds.slack;
+                    *ends = Ends { own: ends.own.max(later), unconfirmed: ends.unconfirmed.max(later) };
                 }
                 _ => overdue.push(*lease),
             }
         }
         for lease in overdue {
-            let ends = self.live.insert(lease, At(u64::MAX)).unwrap_or_default();
-            found.add(Rule::Outlived, || format!("{lease} lives on, though it was to be over at {ends}"));
+            let by = self.live.insert(lease, Ends::NEVER).map_or(At(0), Ends::by);
+            found.add(Rule::Outlived, || format!("{lease} lives on, though it was to be over at {by}"));
         }
+    }
+}
+
+/// Nothing that the store has forgotten is confirmed again: so it is over by then (S6). Where the store is strict it is put back.
+fn unconfirmed_by(flushed: At, bounds: &Bounds) -> At {
+    match bounds.strict {
+        true => At(u64::MAX),
+        false => flushed + bounds.longest.mul_f64(1.0 + RATES_DIFFER_MAX) + bounds.round_trip + bounds.slack,
     }
 }
 
@@ -146,6 +184,15 @@ mod tests {
         let stopped = Event::Disturbed { sidecar: 0, until: At(2_000_000_000) };
         later(held().add(900, stopped), 2_010).is_good();
         later(later(held().add(900, stopped), 2_010), 2_100).breaks(Rule::Outlived);
+    }
+
+    #[test]
+    fn a_lease_whose_tenure_the_store_forgot_ends_with_the_time_that_it_had_said() {
+        later(held_by(exclusive()).add(20, Event::Flushed), 10_000).is_good();
+        later(held_by(exclusive()).add(20, Event::Flushed), 10_300).breaks(Rule::Outlived);
+        let again = |sidecar| Event::Reserved { sidecar, key: 0, first: 200, last: 300 };
+        later(held_by(exclusive()).add(20, Event::Flushed).add(30, again(0)), 10_300).is_good();
+        later(held_by(exclusive()).add(20, Event::Flushed).add(30, again(1)), 10_300).breaks(Rule::Outlived);
     }
 
     #[test]

@@ -23,6 +23,7 @@ mod order;
 mod overtaking;
 mod progress;
 mod rate;
+mod refusals;
 mod registers;
 mod rest;
 mod revived;
@@ -81,6 +82,8 @@ pub enum Rule {
     StaleRead,
     /// Every request is answered exactly once.
     OneAnswer,
+    /// S7, L5: who is refused is refused in time, for a reason that is so, and not granted after all.
+    Refusal,
     /// L5: no grant after an acknowledged cancel.
     GrantAfterCancel,
     /// S4: only the holder, or the bearer with the same uid, renews and releases.
@@ -195,6 +198,7 @@ pub fn judge(history: &History) -> Judgement {
     let mut kept = kept::Kept::default();
     let mut once = once::Once::default();
     let mut truth = store_truth::StoreTruth::default();
+    let mut refusals = refusals::Refusals::default();
     let mut registers = registers::Registers::default();
     let mut order = order::Order::default();
     let mut overtaking = overtaking::Overtaking::default();
@@ -216,6 +220,7 @@ pub fn judge(history: &History) -> Judgement {
         kept.see(record.at, &record.event, &book, bounds, &mut found);
         once.see(record.at, &record.event, &book, bounds, &mut found);
         truth.see(record.at, &record.event, &book, bounds, &mut found);
+        refusals.see(record.at, &record.event, &book, bounds, &mut found);
         registers.see(record.at, &record.event, &book, bounds, &mut found);
         order.see(record.at, &record.event, &book, bounds, &mut found);
         overtaking.see(record.at, &record.event, &book, bounds, &mut found);

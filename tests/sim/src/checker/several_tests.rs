@@ -64,12 +64,12 @@ fn what_is_reserved_is_held() {
 #[test]
 fn a_request_for_several_is_the_victim_by_the_number_that_it_is_answered_under() {
     let mut tale = Tale::half_of_both();
-    tale.add(1_000, Event::Aborted { of: req(0, 0) });
+    tale.add(1_000, Event::Declined { of: req(0, 0), why: Refused::Deadlock });
     tale.add(1_000, Event::Dropped { of: req(0, 0) }).add(1_000, Event::Dropped { of: req(0, 1) });
     tale.gives_back(1_000, req(0, 0)).until(9_000);
     assert_eq!(tale.rules(), []);
     // It waits no more.
-    tale.add(9_001, Event::Aborted { of: req(0, 0) });
+    tale.add(9_001, Event::Declined { of: req(0, 0), why: Refused::Deadlock });
     assert_eq!(tale.rules(), [Rule::FalseVictim]);
 }
 

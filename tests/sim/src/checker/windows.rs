@@ -191,15 +191,17 @@ impl Windows {
     ) {
         let windows = slot(&mut self.open, key);
         windows.retain(|window| window.deadline > at);
+        // What stood when the store lost its data, on both sides, is judged no more: all that came after excludes each other.
         let amnesia = book.has_amnesia(at, bounds);
+        let forgotten = |window: &Window| amnesia && !book.remembers(key, window.fence);
         // Those may overlap too those that an operator took from a holder who has not heard (P19).
         let forced = |window: &Window| book.was_forced(window.lease, window.fence);
-        if amnesia || !bounds.clocks_agree || forced(new) {
+        if forgotten(new) || !bounds.clocks_agree || forced(new) {
             return;
         }
-        let rivals = windows
-            .iter()
-            .filter(|window| !window.asleep && !book.predates_freeze(window.lease) && !forced(window));
+        let rivals = windows.iter().filter(|window| {
+            !window.asleep && !book.predates_freeze(window.lease) && !forced(window) && !forgotten(window)
+        });
         let taken: u64 = rivals.clone().map(|window| u64::from(window.units)).sum();
         let other_limit = rivals.clone().any(|window| window.limit != new.limit);
         if taken + u64::from(new.units) > u64::from(new.limit) || other_limit {
@@ -268,6 +270,33 @@ mod tests {
             .into_iter()
             .map(|violation| violation.rule)
             .collect()
+    }
+
+    /// As [`twice`], the store having lost its data before: it knows of the tenures of which fences are reserved.
+    fn after_a_loss(reserved: [bool; 2]) -> Vec<Rule> {
+        let acquire = Acquire { watched: false, ..exclusive() };
+        let mut records = Vec::new();
+        let mut add = |ms: u64, event| records.push(Record { at: At(ms * 1_000_000), event });
+        add(0, Event::Flushed);
+        for (session, at) in [(0, 10), (1, 20)] {
+            let of = Req { session, request: 0 };
+            let (fence, deadline) = (100 + at, At(9_000_000_000));
+            add(at, Event::Opened { session, sidecar: session, uid: 1 });
+            add(at, Event::Sent { of, what: Sent::Acquire(acquire) });
+            if reserved[session as usize] {
+                add(at, Event::Reserved { sidecar: session, key: 0, first: fence, last: fence + 5 });
+            }
+            add(at + 1, Event::Answered { of, answer: Answer::Granted { fence, deadline } });
+        }
+        let found = super::super::check(&History { bounds: Bounds::default(), records });
+        found.into_iter().map(|violation| violation.rule).filter(|rule| *rule == Rule::Exclusion).collect()
+    }
+
+    #[test]
+    fn a_loss_of_data_excuses_what_stood_then_and_nothing_that_came_after() {
+        assert_eq!(after_a_loss([false, true]), []);
+        assert_eq!(after_a_loss([false, false]), []);
+        assert_eq!(after_a_loss([true, true]), [Rule::Exclusion]);
     }
 
     #[test]

@@ -335,14 +335,7 @@ impl World {
             Reply::Register(_) | Reply::Unchanged | Reply::Written(_) | Reply::Deleted => {
                 Answer::Told(counters::told(&reply).expect("nobody watches"))
             }
-            Reply::Refused(refusal) => Answer::Refused(match refusal {
-                Refusal::Held | Refusal::UsedUp { waited: false, .. } => Refused::Held,
-                Refusal::WaitTimeout | Refusal::UsedUp { waited: true, .. } => Refused::WaitTimeout,
-                Refusal::Deadlock(_) => Refused::Deadlock,
-                Refusal::NotHeld | Refusal::NotFound | Refusal::LeaseLost(_) => Refused::NotYours,
-                Refusal::OutcomeUnknown => Refused::Unknown,
-                _ => Refused::Other,
-            }),
+            Reply::Refused(refusal) => Answer::Refused(why(refusal)),
         };
         for of in self.groups.members(of) {
             self.log.record(Event::Answered { of, answer });
@@ -460,5 +453,20 @@ impl World {
             let delay = self.dice.span(Duration::ZERO, 4 * (self.plan.one_way + self.plan.jitter));
             self.agenda.put(self.now + delay, Happening::Mail { host, sidecar, mail });
         }
+    }
+}
+
+/// Why something was refused, as far as rules care.
+pub(crate) fn why(refusal: &Refusal) -> Refused {
+    match refusal {
+        Refusal::Held | Refusal::UsedUp { waited: false, .. } => Refused::Held,
+        Refusal::WaitTimeout | Refusal::UsedUp { waited: true, .. } => Refused::WaitTimeout,
+        Refusal::Deadlock(_) => Refused::Deadlock,
+        Refusal::NotHeld | Refusal::NotFound | Refusal::LeaseLost(_) => Refused::NotYours,
+        Refusal::OutcomeUnknown => Refused::Unknown,
+        Refusal::StoreUnavailable => Refused::Unavailable,
+        Refusal::Quarantined { .. } => Refused::Quarantined,
+        Refusal::Draining => Refused::Draining,
+        _ => Refused::Other,
     }
 }

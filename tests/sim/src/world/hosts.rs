@@ -2,7 +2,7 @@
 //!
 //! Owns the mailbox of a stopped process, the engine's timer, and the translation of effects into messages and records.
 
-use super::clients::ClientMail;
+use super::clients::{self, ClientMail};
 use super::clock::HostClock;
 use super::dice::Dice;
 use super::network::Link;
@@ -11,8 +11,8 @@ use super::{Happening, World, reentry};
 use crate::checker::history::{At, Event, Req};
 use sidelock_engine::store::{Call, Push};
 use sidelock_engine::{
-    Change, Config, Effect, Engine, EventKind, Grant, Incarnation, Input, LostReason, NewMode, Path, Refusal,
-    Reply, RequestId, Reserving, SessionId, Time,
+    Change, Config, Effect, Engine, EventKind, Grant, Incarnation, Input, LostReason, NewMode, Path, Reply,
+    RequestId, Reserving, SessionId, Time,
 };
 use std::time::Duration;
 
@@ -357,9 +357,7 @@ impl World {
                 self.log.record(Event::Renewed { of, deadline: clock.when(*deadline) });
             }
             Reply::Refused(refusal) => {
-                if matches!(refusal, Refusal::Deadlock(_)) {
-                    self.log.record(Event::Aborted { of });
-                }
+                self.log.record(Event::Declined { of, why: clients::why(refusal) });
                 self.totals.refused += 1;
                 self.dropped(host, of);
             }

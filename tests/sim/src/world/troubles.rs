@@ -70,6 +70,7 @@ impl World {
             return;
         }
         self.hosts[host].draining = true;
+        self.log.record(Event::Drains { sidecar });
         self.feed(host, Input::Drain);
         let grace = self.dice.span(Duration::ZERO, Duration::from_secs(3));
         self.disturb(host, grace);
