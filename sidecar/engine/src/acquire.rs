@@ -317,8 +317,11 @@ impl Engine {
         }
         let resource = waiter.resource;
         let r = &self.resources[resource];
-        // A wait may be shorter than a round trip: only a store that has been silent for longer is away.
-        let is_silent = |ask: &Ask| ask.queued.is_none() && now.since(ask.since) >= self.grace();
+        // A wait may be shorter than a round trip: only a store that has been silent for longer is away. To say that there is another
+        // limit, which those who have nothing any more may be about to give up, is no silence.
+        let is_silent = |ask: &Ask| {
+            ask.queued.is_none() && ask.mismatched.is_none() && now.since(ask.since) >= self.grace()
+        };
         let verdict = (r.queue.first() == Some(index)).then(|| self.judge_head(now, resource));
         let unheard = match (verdict, r.ask.as_deref()) {
             (Some(Verdict::Renew), _) => {

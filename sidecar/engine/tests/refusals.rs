@@ -133,6 +133,20 @@ fn a_store_that_answers_is_not_away() {
     assert_eq!(world.replies, [Reply::Refused(Refusal::WaitTimeout)]);
 }
 
+/// It has said that the key is in use with another limit; who has had it so may be about to go.
+#[test]
+fn a_store_that_says_another_limit_is_not_away() {
+    let mut world = world();
+    world.input(Input::Acquire(Acquire { wait: Some(MOMENT * 15), ..permit(1) }));
+    let first = ask(&mut world);
+    world.answer(&first, Answer::LimitMismatch { limit: 9 });
+    for _ in 0..15 {
+        world.now = world.now + MOMENT;
+        world.input(Input::Tick);
+    }
+    assert_eq!(world.replies, [Reply::Refused(Refusal::WaitTimeout)]);
+}
+
 /// What was seen before an outage says nothing of what was written in it.
 #[test]
 fn a_watch_that_has_not_looked_since_an_outage_does_not_say_that_nothing_changed() {

@@ -159,6 +159,11 @@ impl Memory {
         }
     }
 
+    /// Forgets a key, as a Redis does that evicts (A4).
+    pub fn evict(&mut self, key: &Key) {
+        self.forget(key);
+    }
+
     /// Forgets everything, as FLUSHALL does.
     pub fn flush(&mut self) {
         self.records.clear();

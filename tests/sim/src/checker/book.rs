@@ -39,6 +39,8 @@ pub(super) struct Sidecar {
     pub(super) crashed: bool,
     /// Bounds on time do not hold before.
     pub(super) disturbed_until: At,
+    /// … nor do tenures: they may go unrenewed.
+    pub(super) unsure_until: At,
     pub(super) froze_at: Option<At>,
 }
 
@@ -198,9 +200,12 @@ impl Book {
             },
             Event::Crashed { sidecar } => slot(&mut self.sidecars, sidecar).crashed = true,
             Event::Froze { sidecar } => slot(&mut self.sidecars, sidecar).froze_at = Some(at),
-            Event::Disturbed { sidecar, until } => {
+            Event::Disturbed { sidecar, until } | Event::AsksRefused { sidecar, until } => {
                 let entry = slot(&mut self.sidecars, sidecar);
                 entry.disturbed_until = entry.disturbed_until.max(until);
+                if matches!(event, Event::Disturbed { .. }) {
+                    entry.unsure_until = entry.unsure_until.max(until);
+                }
                 self.disturbed_until = self.disturbed_until.max(until);
             }
             Event::Flushed => {
@@ -208,6 +213,13 @@ impl Book {
                 self.remembered.clear();
                 self.seated.clear();
                 self.forces.iter_mut().for_each(|force| force.forgotten = true);
+            }
+            // What that excuses is excused for all keys.
+            Event::Evicted { key } => {
+                self.flushed_at = Some(at);
+                self.remembered.remove(&key);
+                self.seated.retain(|(_, of)| *of != key);
+                self.forces.iter_mut().for_each(|force| force.forgotten |= force.key == key);
             }
             Event::Forced { sidecar, key, last } => {
                 self.forces.push(Force { sidecar, key, last, forgotten: false });

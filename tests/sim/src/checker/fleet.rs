@@ -59,6 +59,7 @@ impl Fleet {
             }
             Event::Crashed { sidecar } => self.keys.iter_mut().for_each(|line| line.crashed(sidecar)),
             Event::Flushed => self.keys.iter_mut().for_each(Line::flushed),
+            Event::Evicted { key } => self.line(key).flushed(),
             Event::Entered { sidecar, key, ask, upgrade, .. } => {
                 return self.line(key).entered(sidecar, ask, upgrade);
             }

@@ -6,6 +6,7 @@
 //!
 //! As text a history is JSON lines: the [`Bounds`] first, then one [`Record`] a line.
 
+pub use super::acquire::{Acquire, Wait};
 pub use super::answer::{Answer, Refused};
 pub use super::bounds::Bounds;
 pub use super::rest::Rest;
@@ -94,51 +95,6 @@ pub enum Sent {
     Register(value::Asked),
     /// No lease after all, under the number of the acquire.
     Cancel,
-}
-
-/// An acquire.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Acquire {
-    /// Of which key. Keys are numbered densely from 0 by the recorder.
-    pub key: u32,
-    /// Units wanted.
-    pub units: u32,
-    /// Units that exist. A lock has `u32::MAX`, exclusive takes all, shared takes one.
-    pub limit: u32,
-    /// How long the client is ready to wait.
-    pub wait: Wait,
-    /// Ahead of lower ones; one point is worth a second.
-    pub priority: i32,
-    /// The lease belongs to a bearer and outlives its connection.
-    pub timed: bool,
-    /// On whose behalf: an owner of the session, numbered from 0, who does one thing after another. `None`: nobody says.
-    pub owner: Option<u32>,
-    /// Its units come back so long after the grant, not with its end.
-    pub per: Option<Duration>,
-    /// The lease is over so long after its grant, whatever renews it.
-    #[serde(default)]
-    pub max_hold: Option<Duration>,
-    /// It wants a turn of a once key.
-    #[serde(default)]
-    pub turn: bool,
-    /// Its wait counts where deadlocks are looked for.
-    pub watched: bool,
-    /// It takes the place of this shared lease, which its holder keeps until then.
-    pub upgrades: Option<Req>,
-    /// One of several keys that are asked for at once: all those of the session with this number.
-    pub group: Option<u32>,
-}
-
-/// How long an acquire waits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Wait {
-    /// Not at all.
-    Try,
-    /// At most so long.
-    AtMost(Duration),
-    /// Until it is served.
-    Forever,
 }
 
 /// What can happen. The first group is seen by clients and suffices; the others sharpen the rules where they can be seen.
@@ -323,6 +279,13 @@ pub enum Event {
         /// Until when.
         until: At,
     },
+    /// The same, because its store refuses whatever it would need memory for; what stands goes on.
+    AsksRefused {
+        /// The sidecar.
+        sidecar: u32,
+        /// Until when.
+        until: At,
+    },
     /// A host's clock stopped while time went on, which breaks assumption A1 for what was granted before.
     Froze {
         /// The host's sidecar.
@@ -456,6 +419,11 @@ pub enum Event {
     },
     /// The store lost its data.
     Flushed,
+    /// The store lost what it knew of a key, of its leases and of who waits for them.
+    Evicted {
+        /// The key.
+        key: u32,
+    },
     // ── the end ──
     /// Everything was healed, every client is gone, the longest tenure has run out: what is left over. The run is over.
     Rest(Rest),

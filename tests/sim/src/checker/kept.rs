@@ -51,9 +51,9 @@ impl Kept {
                 let unconfirmed = forgotten_at.map_or(At(u64::MAX), |at| unconfirmed_by(at, bounds));
                 self.live.insert(lease, Ends { own, unconfirmed });
             }
-            Event::Flushed => {
-                let by = unconfirmed_by(at, bounds);
-                self.live.values_mut().for_each(|ends| ends.unconfirmed = by.min(ends.unconfirmed));
+            Event::Flushed => self.forgotten(at, bounds, |_| true),
+            Event::Evicted { key } => {
+                self.forgotten(at, bounds, |lease| book.place_of(lease).is_some_and(|(_, of)| of == key));
             }
             // What its sidecar holds for it is confirmed anew with what it asked for besides (D37).
             Event::Reserved { sidecar, key, .. } => {
@@ -99,6 +99,14 @@ impl Kept {
         }
     }
 
+    /// The store has forgotten the tenures of these.
+    fn forgotten(&mut self, at: At, bounds: &Bounds, which: impl Fn(Req) -> bool) {
+        let by = unconfirmed_by(at, bounds);
+        for (_, ends) in self.live.iter_mut().filter(|(lease, _)| which(**lease)) {
+            ends.unconfirmed = by.min(ends.unconfirmed);
+        }
+    }
+
     /// What is overdue, at sidecars that could have seen to it.
     fn judge(&mut self, at: At, book: &Book, bounds: &Bounds, found: &mut Findings) {
         let mut overdue = Vec::new();
@@ -133,7 +141,7 @@ fn unconfirmed_by(flushed: At, bounds: &Bounds) -> At {
 fn is_excused(at: At, lease: Req, book: &Book, bounds: &Bounds) -> bool {
     let Some((sidecar, key)) = book.place_of(lease) else { return true };
     let known = book.sidecar(sidecar);
-    let disturbed = known.disturbed_until > At(0) && at <= known.disturbed_until + bounds.tenure_ttl;
+    let disturbed = known.unsure_until > At(0) && at <= known.unsure_until + bounds.tenure_ttl;
     let forgotten = book.flushed_at.is_some_and(|flushed| at <= flushed + bounds.longest + bounds.tenure_ttl);
     let forced = book.forces.iter().any(|force| (force.sidecar, force.key) == (sidecar, key));
     disturbed || forgotten || forced || known.froze_at.is_some() || !bounds.clocks_agree
@@ -166,6 +174,7 @@ mod tests {
             (Event::Disturbed { sidecar: 0, until: At(25_000_000_000) }, true),
             (Event::Disturbed { sidecar: 0, until: At(15_000_000_000) }, false),
             (Event::Disturbed { sidecar: 1, until: At(25_000_000_000) }, false),
+            (Event::AsksRefused { sidecar: 0, until: At(25_000_000_000) }, false),
             (Event::Froze { sidecar: 0 }, true),
         ] {
             let mut tale = held_by(exclusive());

@@ -7,6 +7,7 @@ pub mod history;
 pub mod census;
 pub mod value;
 mod bounds;
+mod acquire;
 mod answer;
 mod answers;
 mod book;

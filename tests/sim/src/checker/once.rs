@@ -40,6 +40,14 @@ struct KeyState {
     last_issued: Option<(Req, u64)>,
 }
 
+impl KeyState {
+    /// The store has forgotten it.
+    fn forget(&mut self) {
+        self.tenures.clear();
+        self.closed = None;
+    }
+}
+
 /// The rules on once keys.
 #[derive(Default)]
 pub(super) struct Once {
@@ -64,10 +72,8 @@ impl Once {
                     tenures.remove(index);
                 }
             }
-            Event::Flushed => self.keys.iter_mut().for_each(|state| {
-                state.tenures.clear();
-                state.closed = None;
-            }),
+            Event::Flushed => self.keys.iter_mut().for_each(KeyState::forget),
+            Event::Evicted { key } => slot(&mut self.keys, key).forget(),
             Event::Succeeded { sidecar, key, fence, by, until } => {
                 let success = Success { by, at, until };
                 if bounds.clocks_agree {

@@ -84,6 +84,7 @@ impl Order {
                 slot(&mut self.entries, key).retain(|entry| entry.sidecar != sidecar);
             }
             Event::Flushed => self.entries.clear(),
+            Event::Evicted { key } => slot(&mut self.entries, key).clear(),
             _ => {}
         }
     }

@@ -76,6 +76,7 @@ impl Overtaking {
                 holder.learned = contended.then(|| holder.learned.unwrap_or(at));
             }
             Event::Flushed => self.keys.iter_mut().for_each(|queue| queue.entries.clear()),
+            Event::Evicted { key } => slot(&mut self.keys, key).entries.clear(),
             Event::Issued { lease, .. } => self.granted(at, lease, book, bounds, found),
             _ => {}
         }

@@ -106,6 +106,7 @@ impl Progress {
                 state.recovered = state.recovered.max(recovered_by(at, bounds));
             }
             Event::Flushed => self.keys.iter_mut().for_each(|state| state.offers.clear()),
+            Event::Evicted { key } => slot(&mut self.keys, key).offers.clear(),
             Event::Rest(_) => {
                 for key in 0..self.keys.len() {
                     self.idle(at, key, book, bounds, found);

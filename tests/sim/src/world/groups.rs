@@ -8,8 +8,9 @@ use super::World;
 use super::hosts::{number, req};
 use super::owners::{Held, State as OwnerState, Want};
 use super::plan::KeyKind;
+use super::rare::Kind;
 use super::tangle::Tangle;
-use super::tasks::{State, asked};
+use super::tasks::{State, asked, secret_of};
 use crate::checker::history::{Acquire as Asked, Req, Sent};
 use sidelock_engine::{Acquire, AcquireAll, Grant, Input, LeaseName, Life, Mode, RequestId};
 use std::collections::BTreeMap;
@@ -42,13 +43,10 @@ impl World {
         }
         let Some((first, members)) = self.number_members(client, locks.len()) else { return false };
         let mut wish = self.draw_acquire(first, locks[0], false);
-        if let Life::Timed { ttl, .. } = wish.life {
-            wish.life = Life::Session { ttl: Some(ttl) };
-        }
         wish.mode = if self.dice.chance(0.2) { Mode::Shared } else { Mode::Exclusive };
         self.clients[client].tasks[task].ttl = match wish.life {
             Life::Session { ttl } => ttl,
-            Life::Timed { .. } => None,
+            Life::Timed { ttl, .. } => Some(ttl),
         };
         self.set(client, task, State::Waiting { of: first, cancelled: false });
         let each = asked(&wish, locks[0]);
@@ -80,8 +78,12 @@ impl World {
         let numbered = members.iter().zip(locks);
         let keys =
             numbered.map(|(of, &key)| (RequestId(of.request.into()), self.keys[key].clone())).collect();
+        let secrets = match wish.life {
+            Life::Timed { .. } => members.iter().copied().map(secret_of).collect(),
+            Life::Session { .. } => Vec::new(),
+        };
         self.groups.0.insert(first, members);
-        self.post(client, Input::AcquireAll(AcquireAll { wish, keys, secrets: Vec::new() }));
+        self.post(client, Input::AcquireAll(AcquireAll { wish, keys, secrets }));
     }
 
     /// An owner asks for several locks at once, whatever it holds.
@@ -119,11 +121,17 @@ impl World {
         first: Req,
         grants: &[(RequestId, Grant)],
     ) {
+        if grants.iter().any(|(_, grant)| grant.secret.is_some()) {
+            self.rare.saw(Kind::TimedGroup);
+        }
         for (request, grant) in grants {
             let of = Req { request: u32::try_from(request.0).expect("numbered from 0"), ..first };
             match of == first {
                 true => self.granted(client, task, of, grant),
-                false => drop(self.send_release(client, of, LeaseName::Session(*request))),
+                false => {
+                    let name = grant.secret.map_or(LeaseName::Session(*request), LeaseName::Timed);
+                    self.send_release(client, of, name);
+                }
             }
         }
     }

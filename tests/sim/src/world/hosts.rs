@@ -11,8 +11,8 @@ use super::{Happening, World, reentry};
 use crate::checker::history::{At, Event, Req};
 use sidelock_engine::store::{Call, Push};
 use sidelock_engine::{
-    Change, Config, Effect, Engine, EventKind, Grant, Incarnation, Input, LostReason, NewMode, Path, Reply,
-    RequestId, Reserving, SessionId, Time,
+    Change, Config, Effect, Engine, EventKind, Grant, Incarnation, Input, LostReason, NewMode, Path, Refusal,
+    Reply, RequestId, Reserving, SessionId, Time,
 };
 use std::time::Duration;
 
@@ -115,6 +115,7 @@ impl World {
         running.link = Link::default();
         self.log.say(|| format!("host {host} starts sidecar {sidecar}"));
         self.disturb_newcomer(host);
+        self.refuse_asks(host);
         let delay = self.dice.span(Duration::from_millis(1), Duration::from_millis(30));
         self.reconnect(host, delay);
         for client in 0..self.clients.len() {
@@ -357,6 +358,9 @@ impl World {
                 self.log.record(Event::Renewed { of, deadline: clock.when(*deadline) });
             }
             Reply::Refused(refusal) => {
+                if matches!(refusal, Refusal::LimitMismatch { .. }) {
+                    self.rare.saw(Kind::OtherLimit);
+                }
                 self.log.record(Event::Declined { of, why: clients::why(refusal) });
                 self.totals.refused += 1;
                 self.dropped(host, of);

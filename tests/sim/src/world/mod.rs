@@ -3,7 +3,7 @@
 //! Owns the world's state and the order in which it moves. One number, the seed, decides it all: [`run`] twice gives the
 //! same history twice. Must not judge: it writes down what happens, and the checker reads that.
 //!
-//! Read on in `plan` (what a seed draws), `hosts` (sidecars), `network` (the way to the store), `truth` (what the store
+//! Read on in `plan` (what a seed draws), `hosts` (sidecars), `network` and `fates` (the way to the store), `truth` (what the store
 //! decided), `clients` and `tasks` (who asks), `counters` (who uses registers), `turns` (who does a thing once),
 //! `servers` (the store of a strict fleet), `tangle`, `owners`, `sharers`, `runners` and `reentry` (who asks for more while it holds, or for the same again), `troubles` (what goes wrong),
 //! `rare` (what must not stay untested).
@@ -13,6 +13,7 @@ mod clients;
 mod clock;
 mod counters;
 mod dice;
+mod fates;
 mod ghosts;
 mod groups;
 mod holding;
@@ -138,6 +139,8 @@ enum Happening {
     AtStore(Pipeline),
     /// Answers reach a sidecar.
     Answers { host: usize, sidecar: u32, connection: u32, answers: Vec<(CallId, Outcome)> },
+    /// A connection to the store breaks.
+    Breaks { host: usize, sidecar: u32, connection: u32 },
     /// A sidecar stops waiting for answers.
     GivesUp { host: usize, sidecar: u32, calls: Vec<CallId> },
     /// Something reaches a client.
@@ -183,6 +186,8 @@ pub(crate) struct World {
     store: Memory,
     store_clock: StoreClock,
     store_away_until: Option<At>,
+    /// Until then the store takes nothing that it would need memory for.
+    full_until: At,
     /// Where the store is strict.
     servers: Option<Servers>,
     truth: Truth,
@@ -239,6 +244,7 @@ impl World {
             store: Memory::with_mutant(mutant),
             store_clock: StoreClock::new(&mut dice),
             store_away_until: None,
+            full_until: At(0),
             servers: plan.strict.map(Servers::new),
             truth: Truth::new(plan.keys.len()),
             log: Log::new(plan.bounds, trace),
@@ -296,6 +302,7 @@ impl World {
             Happening::Answers { host, sidecar, connection, answers } => {
                 self.answers(host, sidecar, connection, answers)
             }
+            Happening::Breaks { host, sidecar, connection } => self.breaks(host, sidecar, connection),
             Happening::GivesUp { host, sidecar, calls } => self.gives_up(host, sidecar, &calls),
             Happening::ToClient { client, mail } => self.reaches_client(client, mail),
             Happening::ClientContinues { client } => self.client_continues(client),

@@ -1,12 +1,12 @@
 //! The way between a sidecar and the store, with everything that can happen on it.
 //!
-//! Owns pipelines and their fates, connections, pushes, and what is in flight. A pipeline's calls run in order; those of
+//! Owns pipelines (what becomes of them is `fates.rs`), connections, pushes, and what is in flight. A pipeline's calls run in order; those of
 //! one connection arrive in order; those of a broken one may still arrive, late. Must not know what the calls mean, except
 //! to count rare things.
 
+use super::fates::Fate;
 use super::hosts::{From, Mail, number, sidecar_of};
 use super::rare::{Kind, Racer, Rare};
-use super::servers::Declaration;
 use super::truth::Cause;
 use super::{Happening, World};
 use crate::checker::history::{At, Event, Req};
@@ -39,10 +39,10 @@ pub(crate) struct Link {
     pub(crate) server: u32,
     /// The inbox is not heard.
     pub(crate) deaf: bool,
-    connection: u32,
+    pub(super) connection: u32,
     /// Nothing on this connection arrives before.
     last_there: At,
-    last_back: At,
+    pub(super) last_back: At,
     flights: Vec<Flight>,
     claimants: Vec<Claimant>,
     /// Recalls under way, per key.
@@ -51,23 +51,12 @@ pub(crate) struct Link {
 
 /// Calls on their way to the store.
 pub(crate) struct Pipeline {
-    host: usize,
-    sidecar: u32,
-    connection: u32,
-    server: u32,
-    calls: Vec<Call>,
-    fate: Fate,
-}
-
-/// What becomes of a pipeline.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Fate {
-    /// It runs, and the answer comes.
-    Good,
-    /// It runs, and the answer is lost.
-    Unheard,
-    /// The store says that it can not.
-    Unready,
+    pub(super) host: usize,
+    pub(super) sidecar: u32,
+    pub(super) connection: u32,
+    pub(super) server: u32,
+    pub(super) calls: Vec<Call>,
+    pub(super) fate: Fate,
 }
 
 impl Link {
@@ -146,7 +135,7 @@ impl Link {
 }
 
 impl World {
-    fn one_way(&mut self) -> Duration {
+    pub(super) fn one_way(&mut self) -> Duration {
         self.plan.one_way + self.dice.span(Duration::ZERO, self.plan.jitter)
     }
 
@@ -185,97 +174,7 @@ impl World {
         }
     }
 
-    fn send_in_storm(&mut self, there: At, mut pipeline: Pipeline) {
-        let faults = self.plan.calls.clone();
-        let host = pipeline.host;
-        let calls: Vec<CallId> = pipeline.calls.iter().map(|call| call.id).collect();
-        let late = self.dice.about(Duration::from_millis(700)).min(Duration::from_secs(6));
-        if self.dice.chance(faults.unready) {
-            pipeline.fate = Fate::Unready;
-            self.disturb(host, Duration::from_millis(200));
-            return self.agenda.put(there, Happening::AtStore(pipeline));
-        }
-        // An ask, or a write, that runs again after its answer was heard is outside the model: connections do not repeat themselves,
-        // senders do, and a sender that heard no answer knows that it did not (P7).
-        let asks = pipeline.calls.iter().any(|call| matches!(call.op, Op::Ask(_) | Op::WriteRegister(_)));
-        let twice = self.dice.chance(faults.twice);
-        if twice {
-            let again = Pipeline { calls: pipeline.calls.clone(), fate: Fate::Unheard, ..pipeline };
-            self.disturb(host, late);
-            self.agenda.put(self.now + late, Happening::AtStore(again));
-            if !asks {
-                return self.agenda.put(there, Happening::AtStore(pipeline));
-            }
-        }
-        pipeline.fate = Fate::Unheard;
-        let timeout = self.plan.call_timeout;
-        if self.dice.chance(faults.request_lost) {
-            self.log.say(|| format!("the pipeline {calls:?} is lost"));
-        } else if self.dice.chance(faults.late) {
-            self.log.say(|| format!("the pipeline {calls:?} is late by {late:?}"));
-            self.agenda.put(there + late, Happening::AtStore(pipeline));
-        } else if self.dice.chance(faults.reply_lost) || (twice && asks) {
-            self.log.say(|| format!("the answer to {calls:?} will be lost"));
-            self.agenda.put(there, Happening::AtStore(pipeline));
-        } else {
-            pipeline.fate = Fate::Good;
-            return self.agenda.put(there, Happening::AtStore(pipeline));
-        }
-        self.disturb(host, late.max(timeout) + Duration::from_millis(50));
-        if self.dice.chance(faults.breaks_connection) {
-            self.disconnect(host);
-        } else {
-            let sidecar = self.hosts[host].sidecar;
-            self.agenda.put(self.now + timeout, Happening::GivesUp { host, sidecar, calls });
-        }
-    }
-
-    pub(crate) fn at_store(&mut self, mut pipeline: Pipeline) {
-        let Pipeline { host, sidecar, connection, server, .. } = pipeline;
-        let declaration = self.stand_of(server);
-        if declaration == Declaration::Gone {
-            return;
-        }
-        let running = self.is_running(host, sidecar);
-        let stale = !running || self.hosts[host].link.connection != connection;
-        if stale && pipeline.fate == Fate::Good {
-            // What was under way on a connection that broke may be lost, may arrive, may arrive much later.
-            pipeline.fate = Fate::Unheard;
-            if self.dice.chance(0.4) {
-                return;
-            }
-            if self.dice.chance(0.4) {
-                let late = self.dice.about(Duration::from_millis(700)).min(Duration::from_secs(5));
-                if running {
-                    self.disturb(host, late);
-                }
-                return self.agenda.put(self.now + late, Happening::AtStore(pipeline));
-            }
-        }
-        let mut answers = Vec::with_capacity(pipeline.calls.len());
-        for call in &pipeline.calls {
-            let outcome = match pipeline.fate {
-                Fate::Unready => Outcome::NotApplied(Fault::Unready("LOADING".to_owned())),
-                _ if declaration == Declaration::Refuses => {
-                    self.rare.saw(Kind::RefusedByReplaced);
-                    Outcome::NotApplied(Fault::Unready("NOREPLICAS".to_owned()))
-                }
-                _ => self.apply_at(server, call),
-            };
-            answers.push((call.id, outcome));
-        }
-        if !running {
-            // The death of a sidecar counts from its last word.
-            self.log.record(Event::Crashed { sidecar });
-        } else if pipeline.fate == Fate::Unheard && server == self.primary() {
-            self.look_for_ghosts(host, &pipeline.calls, &answers);
-        } else if pipeline.fate != Fate::Unheard {
-            let delay = self.one_way();
-            self.answer(host, self.now + delay, answers);
-        }
-    }
-
-    fn answer(&mut self, host: usize, at: At, answers: Vec<(CallId, Outcome)>) {
+    pub(super) fn answer(&mut self, host: usize, at: At, answers: Vec<(CallId, Outcome)>) {
         let (sidecar, link) = (self.hosts[host].sidecar, &mut self.hosts[host].link);
         link.last_back = link.last_back.max(at);
         let (at, connection) = (link.last_back, link.connection);

@@ -81,6 +81,8 @@ pub(crate) struct Habits {
     pub(crate) timed: f64,
     pub(crate) ttl: f64,
     pub(crate) max_hold: f64,
+    /// Says another limit of a semaphore than others do.
+    pub(crate) other_limit: f64,
     pub(crate) priority: f64,
     pub(crate) overstays: f64,
     pub(crate) renews: f64,
@@ -102,6 +104,8 @@ pub(crate) struct CallFaults {
     pub(crate) late: f64,
     pub(crate) twice: f64,
     pub(crate) unready: f64,
+    /// The connection breaks in the middle of it.
+    pub(crate) cut: f64,
     /// A faulty pipeline takes its whole connection with it.
     pub(crate) breaks_connection: f64,
 }
@@ -129,6 +133,10 @@ pub(crate) enum Trouble {
     CutOff,
     /// The store is away for a while, for everybody.
     StoreAway,
+    /// The store has no memory left for a while.
+    Full,
+    /// The store forgets a key.
+    Evict,
     /// The store forgets everything.
     Flush,
     /// The store's clock jumps ahead.
@@ -265,6 +273,7 @@ fn habits(dice: &mut Dice, clients: usize) -> Habits {
         timed: often(dice, 0.4, 0.3),
         ttl: often(dice, 0.3, 0.4),
         max_hold: often(dice, 0.3, 0.3),
+        other_limit: often(dice, 0.2, 0.1),
         priority: often(dice, 0.4, 0.4),
         overstays: often(dice, 0.5, 0.05),
         renews: 0.6,
@@ -286,6 +295,7 @@ fn call_faults(dice: &mut Dice) -> CallFaults {
         late: some(dice),
         twice: some(dice),
         unready: some(dice),
+        cut: some(dice),
         breaks_connection: dice.one_of(&[0.0, 0.3, 1.0]),
     }
 }
@@ -303,6 +313,8 @@ fn troubles(dice: &mut Dice) -> Vec<(At, Trouble)> {
         (Trouble::ClientPause, 0.3, 6),
         (Trouble::CutOff, 0.3, 6),
         (Trouble::StoreAway, 0.2, 2),
+        (Trouble::Full, 0.15, 2),
+        (Trouble::Evict, 0.1, 4),
         (Trouble::Flush, 0.25, 3),
         (Trouble::StoreClockAhead, 0.05, 2),
         (Trouble::StoreClockBack, 0.04, 1),

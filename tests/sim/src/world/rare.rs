@@ -6,7 +6,7 @@ use crate::checker::history::{At, Req};
 use std::time::Duration;
 
 /// The names, in the order of the counters.
-pub const NAMES: [&str; 19] = [
+pub const NAMES: [&str; 23] = [
     "handoff while a recall is in flight",
     "claim reply after cancel",
     "expiry during yield",
@@ -26,6 +26,10 @@ pub const NAMES: [&str; 19] = [
     "a write that ran before",
     "a fenced write that came too late",
     "a write whose condition no longer held",
+    "a connection that broke within a pipeline",
+    "a call refused by a store without memory",
+    "several keys at once, for a time of their own",
+    "another limit than the one in use",
 ];
 
 /// Those of a strict store.
@@ -55,13 +59,17 @@ pub(crate) enum Kind {
     RepeatedWrite = 16,
     LateFencedWrite = 17,
     WriteConflict = 18,
-    PutBack = 19,
-    NotPutBack = 20,
-    AskInQuarantine = 21,
-    RenewalTooSoon = 22,
-    GrantByReplaced = 23,
-    RenewalByReplaced = 24,
-    RefusedByReplaced = 25,
+    CutPipeline = 19,
+    RefusedByFull = 20,
+    TimedGroup = 21,
+    OtherLimit = 22,
+    PutBack = 23,
+    NotPutBack = 24,
+    AskInQuarantine = 25,
+    RenewalTooSoon = 26,
+    GrantByReplaced = 27,
+    RenewalByReplaced = 28,
+    RefusedByReplaced = 29,
 }
 
 /// One of the three things that race for an acquire.

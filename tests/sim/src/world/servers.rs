@@ -112,7 +112,8 @@ impl Plan {
         }
         // Which server's clock is right when they differ is another question.
         let clocks = [Trouble::StoreClockAhead, Trouble::StoreClockBack];
-        plan.troubles.retain(|(_, trouble)| !clocks.contains(trouble));
+        // A store that evicts is none.
+        plan.troubles.retain(|(_, trouble)| !clocks.contains(trouble) && *trouble != Trouble::Evict);
         plan.bounds.clocks_agree = true;
         plan.bounds.store_clock_monotone = true;
         plan.bounds.strict = true;

@@ -38,6 +38,8 @@ pub(crate) struct Tangle {
     pub(crate) enters: f64,
     /// It wants all of what it has a share of.
     pub(crate) upgrades: f64,
+    /// What it gets ends by itself.
+    pub(crate) ends: f64,
     pub(crate) anonymous: f64,
     /// It does not want to hear of deadlocks.
     pub(crate) unwatched: f64,
@@ -135,6 +137,7 @@ fn tangle(dice: &mut Dice, owners: usize, ring: Option<usize>) -> Tangle {
         again: often(dice, spoil, 0.1),
         enters: often(dice, 0.4, 0.5),
         upgrades: often(dice, 0.5, 0.5),
+        ends: dice.one_of(&[0.0, 0.0, 0.0, 0.3]),
         anonymous: often(dice, spoil, 0.2),
         unwatched: often(dice, spoil, 0.1),
         tries: often(dice, spoil, 0.1),
@@ -158,6 +161,7 @@ fn habits(dice: &mut Dice) -> Habits {
         timed: 0.0,
         ttl: 0.0,
         max_hold: 0.0,
+        other_limit: 0.0,
         priority: 0.0,
         overstays: 0.0,
         renews: 0.0,
@@ -179,6 +183,7 @@ fn call_faults(dice: &mut Dice) -> CallFaults {
         late: some(dice),
         twice: some(dice),
         unready: some(dice),
+        cut: some(dice),
         breaks_connection: dice.one_of(&[0.0, 0.3, 1.0]),
     }
 }

@@ -69,6 +69,11 @@ pub(crate) struct Secret {
     sidecar: u32,
 }
 
+/// The name of a timed lease.
+pub(crate) fn secret_of(of: Req) -> LeaseSecret {
+    LeaseSecret(u128::from(of.session) << 64 | u128::from(of.request))
+}
+
 /// An acquire as the history has it, if it names no owner and is for one key.
 pub(crate) fn asked(acquire: &Acquire, key: usize) -> Asked {
     Asked {
@@ -206,6 +211,8 @@ impl World {
             KeyKind::Lock { .. } | KeyKind::Once(_) => Mode::Exclusive,
             KeyKind::Semaphore { limit, per } => {
                 let most = if per.is_some() { limit.div_ceil(2) } else { limit };
+                let other = per.is_none() && self.dice.chance(habits.other_limit);
+                let limit = limit + u32::from(other);
                 Mode::Permits { permits: 1 + number(self.dice.below(most as usize)), limit }
             }
         };
@@ -229,10 +236,7 @@ impl World {
         let ttl = self.dice.span(Duration::from_millis(200), longest);
         let life = match () {
             () if hot => Life::Session { ttl: None },
-            () if self.dice.chance(habits.timed) => Life::Timed {
-                secret: LeaseSecret(u128::from(of.session) << 64 | u128::from(of.request)),
-                ttl,
-            },
+            () if self.dice.chance(habits.timed) => Life::Timed { secret: secret_of(of), ttl },
             () => Life::Session { ttl: self.dice.chance(habits.ttl).then_some(ttl) },
         };
         let max_hold = self.dice.chance(habits.max_hold).then(|| self.dice.about(Duration::from_millis(800)));

@@ -41,6 +41,8 @@ impl World {
             }
             Trouble::CutOff => self.cut_off(),
             Trouble::StoreAway => self.store_away(),
+            Trouble::Full => self.store_fills(),
+            Trouble::Evict => self.evict(),
             Trouble::Flush => self.flush(),
             Trouble::Failover => self.failover(),
             Trouble::StoreClockAhead => {
@@ -86,16 +88,20 @@ impl World {
         }
     }
 
+    fn mostly_held(&mut self) -> usize {
+        let held = self.truth.held_keys();
+        match held.is_empty() {
+            true => self.dice.below(self.keys.len()),
+            false => self.dice.one_of(&held),
+        }
+    }
+
     /// Mostly a key that somebody holds: another one would teach nothing.
     fn force(&mut self, host: usize) {
         if self.hosts[host].engine.is_none() || self.hosts[host].stopped {
             return;
         }
-        let held = self.truth.held_keys();
-        let key = match held.is_empty() {
-            true => self.dice.below(self.keys.len()),
-            false => self.dice.one_of(&held),
-        };
+        let key = self.mostly_held();
         let key = self.keys[key].clone();
         self.force_unheard();
         let order = Order { by: 0, reason: "simulated".into() };
@@ -169,13 +175,44 @@ impl World {
         }
     }
 
+    /// Who asks for more gets nothing for a while; what stands goes on.
+    fn store_fills(&mut self) {
+        let span = self.dice.span(Duration::from_millis(200), Duration::from_secs(8));
+        self.full_until = self.full_until.max(self.now + span);
+        (0..self.hosts.len()).for_each(|host| self.refuse_asks(host));
+    }
+
+    pub(crate) fn is_full(&self) -> bool {
+        self.now < self.full_until && !self.healed
+    }
+
+    /// Bounds on time do not hold for who wants something, and for half a second after: it asks again.
+    pub(crate) fn refuse_asks(&mut self, host: usize) {
+        let sidecar = self.hosts[host].sidecar;
+        if sidecar != u32::MAX && self.is_full() {
+            let until = self.full_until + Duration::from_millis(500);
+            self.log.record(Event::AsksRefused { sidecar, until });
+        }
+    }
+
     fn flush(&mut self) {
         if self.truth.anybody_queued() {
             self.rare.saw(Kind::FlushWhileQueued);
         }
         self.store.flush();
         self.truth.flush();
-        self.log.record(Event::Flushed);
+        self.data_lost(Event::Flushed);
+    }
+
+    fn evict(&mut self) {
+        let key = self.mostly_held();
+        self.store.evict(&self.keys[key]);
+        self.truth.evict(key);
+        self.data_lost(Event::Evicted { key: number(key) });
+    }
+
+    fn data_lost(&mut self, what: Event) {
+        self.log.record(what);
         // What the store knew to be over is forgotten too: late copies of asks may enter the queue, and lapse there.
         for host in 0..self.hosts.len() {
             self.disturb(host, REFUSE_AFTER + 3 * self.plan.bounds.wake_max);

@@ -45,6 +45,10 @@ impl Truth {
         }
     }
 
+    pub(crate) fn evict(&mut self, key: usize) {
+        self.0[key] = Shadow::default();
+    }
+
     /// Whether anybody waits in any queue.
     pub(crate) fn anybody_queued(&self) -> bool {
         self.0.iter().any(|shadow| !shadow.queue.is_empty())
