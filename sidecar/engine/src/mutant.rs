@@ -76,6 +76,8 @@ pub enum Mutant {
     PatienceIgnored,
     /// S7, engine: a wait that is over ends with the store's being away, whatever it waited for.
     StoreBlamed,
+    /// P17, engine: a watched register is looked at once, and then only when it is pushed to.
+    NoLooks,
     /// H26, engine: a sidecar that goes takes newcomers in.
     DrainIgnored,
     /// H9, engine: a wall clock that ran ahead of boottime casts no doubt on deadlines.
@@ -128,7 +130,7 @@ pub enum Mutant {
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Mutant; 59] = [
+    pub const ALL: [Mutant; 60] = [
         Mutant::FenceFromClock,
         Mutant::HandoffRepeatsFence,
         Mutant::HalfWrite,
@@ -164,6 +166,7 @@ impl Mutant {
         Mutant::DeathIgnored,
         Mutant::PatienceIgnored,
         Mutant::StoreBlamed,
+        Mutant::NoLooks,
         Mutant::DrainIgnored,
         Mutant::ClockStepTrusted,
         Mutant::ForceForgetsVictims,

@@ -360,11 +360,15 @@ impl Engine {
             operation.armed = Time::MAX;
         }
         let is_over = operation.until <= now;
-        match &operation.act {
-            Act::Watch(watcher) if is_over => {
-                let answer = watcher.at_its_end(self.link.is_up());
-                self.finish_operation(now, number, Some(answer));
-            }
+        let void = operation.since + ttl_covering(REFUSE_AFTER);
+        match &mut operation.act {
+            Act::Watch(watcher) if is_over => match watcher.at_its_end(self.link.is_up(), now < void) {
+                Some(answer) => self.finish_operation(now, number, Some(answer)),
+                None => {
+                    operation.until = void;
+                    self.arm_operation(number);
+                }
+            },
             _ if is_over => self.give_up(now, number),
             _ if operation.again_at <= now => {
                 self.send_operation(now, number);

@@ -8,6 +8,7 @@ use crate::effect::{Refusal, Reply};
 use crate::engine::Engine;
 use crate::link::{Sent, SentKind};
 use crate::model::{Key, Time};
+use crate::mutant::Mutant;
 use crate::register::{Act, REGISTER_RETRY, Registers};
 use crate::store::{self, Known, Op, Outcome, ReadRegister, Watch};
 use crate::timers::Timer;
@@ -29,19 +30,27 @@ pub(crate) struct Watcher {
     is_asked: bool,
     /// A look that began after it came was answered: nothing had changed.
     has_looked: bool,
+    /// No look that began after it came was answered, or failed.
+    is_new: bool,
 }
 
 impl Watcher {
     pub(crate) fn new(known: Known, wait: Option<Duration>) -> Watcher {
-        Watcher { known, looks_once: wait == Some(Duration::ZERO), is_asked: false, has_looked: false }
+        let looks_once = wait == Some(Duration::ZERO);
+        Watcher { known, looks_once, is_asked: false, has_looked: false, is_new: true }
     }
 
-    /// The answer when its wait is over.
-    pub(crate) fn at_its_end(&self, store_is_up: bool) -> Reply {
-        match self.has_looked && store_is_up {
+    /// The answer when its wait is over. None yet: a wait may be shorter than a round trip, and a store that was asked a moment ago
+    /// is not away. `may_answer`: that is so.
+    pub(crate) fn at_its_end(&mut self, store_is_up: bool, may_answer: bool) -> Option<Reply> {
+        if self.is_new && store_is_up && may_answer {
+            self.looks_once = true;
+            return None;
+        }
+        Some(match self.has_looked && store_is_up {
             true => Reply::Unchanged,
             false => Reply::Refused(Refusal::StoreUnavailable),
-        }
+        })
     }
 }
 
@@ -207,6 +216,9 @@ impl Engine {
         // All looks of a sidecar fall on the same instants, so that they leave as one pipeline.
         let every = LOOK_EVERY.as_nanos() as u64;
         watched.next = if answered { Time((now.0 / every + 1) * every) } else { now + REGISTER_RETRY };
+        if answered && Mutant::NoLooks.is(self.config.mutant) {
+            watched.next = Time::MAX;
+        }
         self.arm_watch(number);
         if !answered {
             // Whether it is still as it was is not known now.
@@ -215,6 +227,7 @@ impl Engine {
                     self.registers.operations.get_mut(&operation).map(|operation| &mut operation.act)
                 {
                     watcher.has_looked &= !watcher.is_asked;
+                    watcher.is_new &= !watcher.is_asked;
                 }
             }
         }
@@ -228,7 +241,7 @@ impl Engine {
             if !std::mem::take(&mut watcher.is_asked) {
                 continue;
             }
-            watcher.has_looked = true;
+            (watcher.has_looked, watcher.is_new) = (true, false);
             let nothing_new = watcher.looks_once.then_some(Reply::Unchanged);
             if let Some(answer) = news(watcher.known).or(nothing_new) {
                 self.finish_operation(now, number, Some(answer));

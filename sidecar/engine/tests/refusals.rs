@@ -147,6 +147,27 @@ fn a_store_that_says_another_limit_is_not_away() {
     assert_eq!(world.replies, [Reply::Refused(Refusal::WaitTimeout)]);
 }
 
+/// A wait may be shorter than a round trip, and a store that is slow is not away.
+#[test]
+fn a_short_watch_waits_for_its_first_look() {
+    for (answered, told) in [(true, Reply::Unchanged), (false, Reply::Refused(Refusal::StoreUnavailable))] {
+        let mut world = world();
+        let (request, key) = (RequestId(1), key("r").in_space(Space::Register));
+        let act = RegisterAct::Watch { known: Known::Absent, wait: Some(MOMENT) };
+        world.input(Input::Register(RegisterRequest { session: SESSION, request, key, lease: None, act }));
+        let look = next(&mut world, |op| matches!(op, Op::ReadRegister(_)));
+        world.now = world.now + MOMENT * 2;
+        world.input(Input::Tick);
+        assert_eq!(world.replies, [], "the store was asked a moment ago");
+        if answered {
+            world.answer(&look, Answer::Unchanged);
+        }
+        world.now = world.now + Duration::from_secs(3);
+        world.input(Input::Tick);
+        assert_eq!(world.replies, [told]);
+    }
+}
+
 /// What was seen before an outage says nothing of what was written in it.
 #[test]
 fn a_watch_that_has_not_looked_since_an_outage_does_not_say_that_nothing_changed() {

@@ -53,6 +53,8 @@ pub enum Refused {
     Deadlock,
     /// Not the speaker's lease, no such lease, or gone.
     NotYours,
+    /// The register has no value.
+    Absent,
     /// The store is away.
     Unavailable,
     /// The store lost its data, and waits until what was granted before is over.

@@ -73,6 +73,10 @@ fn fits(what: Sent, answer: Answer) -> bool {
                 Answer::Told(Told::Read { .. }) | Answer::Refused(_)
             )
             | (
+                Sent::Register(Asked { act: Act::Watch { .. }, .. }),
+                Answer::Told(Told::Read { .. } | Told::Nothing | Told::Unchanged) | Answer::Refused(_)
+            )
+            | (
                 Sent::Register(Asked { act: Act::Put { .. }, .. }),
                 Answer::Told(Told::Written(_)) | Answer::Refused(_)
             )

@@ -210,6 +210,13 @@ pub enum Event {
         /// The deadline told.
         deadline: At,
     },
+    /// A sidecar decided to answer a watch, other than by a refusal: with what is there, or that nothing changed.
+    Watched {
+        /// The watch.
+        of: Req,
+        /// Nothing changed.
+        unchanged: bool,
+    },
     /// A sidecar took a waiter out of its queue without a grant.
     Dropped {
         /// The acquire.

@@ -29,6 +29,7 @@ mod registers;
 mod rest;
 mod revived;
 mod store_truth;
+mod watches;
 mod windows;
 #[cfg(test)]
 mod deadlock_tests;
@@ -79,6 +80,8 @@ pub enum Rule {
     WroteTwice,
     /// P17: a client is told that its write ran if it did, and only then.
     WriteOutcome,
+    /// A change of a register is told to who watches it, soon, and nobody is told that there was none.
+    Unheard,
     /// A read of a register shows what was there after it was asked for.
     StaleRead,
     /// Every request is answered exactly once.
@@ -201,6 +204,7 @@ pub fn judge(history: &History) -> Judgement {
     let mut truth = store_truth::StoreTruth::default();
     let mut refusals = refusals::Refusals::default();
     let mut registers = registers::Registers::default();
+    let mut watches = watches::Watches::default();
     let mut order = order::Order::default();
     let mut overtaking = overtaking::Overtaking::default();
     let mut progress = progress::Progress::default();
@@ -223,6 +227,7 @@ pub fn judge(history: &History) -> Judgement {
         truth.see(record.at, &record.event, &book, bounds, &mut found);
         refusals.see(record.at, &record.event, &book, bounds, &mut found);
         registers.see(record.at, &record.event, &book, bounds, &mut found);
+        watches.see(record.at, &record.event, &book, bounds, &mut found);
         order.see(record.at, &record.event, &book, bounds, &mut found);
         overtaking.see(record.at, &record.event, &book, bounds, &mut found);
         progress.see(record.at, &record.event, &book, bounds, &mut found);

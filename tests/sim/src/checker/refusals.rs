@@ -57,7 +57,9 @@ impl Refusals {
             Refused::Unavailable => book.sidecar(session.sidecar).disturbed_until >= since,
             Refused::Quarantined => bounds.strict,
             Refused::Draining => self.draining.contains(&session.sidecar),
-            Refused::Deadlock | Refused::NotYours | Refused::Unknown | Refused::Other => true,
+            Refused::Deadlock | Refused::NotYours | Refused::Absent | Refused::Unknown | Refused::Other => {
+                true
+            }
         };
         if !is_so {
             found.add(Rule::Refusal, || {

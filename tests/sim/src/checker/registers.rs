@@ -188,7 +188,7 @@ impl Registers {
     fn answered(&mut self, of: Req, answer: Answer, book: &Book, found: &mut Findings) {
         let Some(Asked { register, act, .. }) = asked(of, book) else { return };
         match (act, answer) {
-            (Act::Get, Answer::Told(Told::Read { version, value })) => {
+            (Act::Get | Act::Watch { .. }, Answer::Told(Told::Read { version, value })) => {
                 let sent_at = book.request(of).map(|request| request.sent_at).unwrap_or_default();
                 let past = self.past.get(&version);
                 let past = past.filter(|past| past.register == register && past.value == value);

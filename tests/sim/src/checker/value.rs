@@ -39,6 +39,11 @@ pub enum Act {
         /// What it had read; `None`: that nothing was there.
         base: Option<Version>,
     },
+    /// Waits until something else is there than this.
+    Watch {
+        /// What it knows; `None`: that nothing is there.
+        known: Option<Version>,
+    },
     /// Deletes what it had read, if that is still there.
     Delete {
         /// What it had read.
@@ -83,4 +88,8 @@ pub enum Told {
     Written(Version),
     /// To delete: it is not there any more.
     Deleted,
+    /// To watch: nothing is there.
+    Nothing,
+    /// To watch: what is there is what it knows.
+    Unchanged,
 }

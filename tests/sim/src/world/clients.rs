@@ -34,7 +34,7 @@ pub(crate) struct Client {
     pub(crate) tasks: [Task; TASKS],
     /// In a world of owners.
     pub(crate) owners: Vec<Actor>,
-    pub(crate) counters: [Counter; 2],
+    pub(crate) counters: [Counter; 3],
     stopped: bool,
     mailbox: Vec<Waiting>,
     /// Only the youngest plan to connect counts.
@@ -333,7 +333,7 @@ impl World {
             Reply::Done(success) => Answer::Done { by: turn_of(&success.result) },
             Reply::Cancelled => Answer::Cancelled,
             Reply::Register(_) | Reply::Unchanged | Reply::Written(_) | Reply::Deleted => {
-                Answer::Told(counters::told(&reply).expect("nobody watches"))
+                Answer::Told(counters::told(&reply).expect("one of a register"))
             }
             Reply::Refused(refusal) => Answer::Refused(why(refusal)),
         };
@@ -464,6 +464,7 @@ pub(crate) fn why(refusal: &Refusal) -> Refused {
         Refusal::Deadlock(_) => Refused::Deadlock,
         Refusal::NotHeld | Refusal::NotFound | Refusal::LeaseLost(_) => Refused::NotYours,
         Refusal::OutcomeUnknown => Refused::Unknown,
+        Refusal::Absent => Refused::Absent,
         Refusal::StoreUnavailable => Refused::Unavailable,
         Refusal::Quarantined { .. } => Refused::Quarantined,
         Refusal::Draining => Refused::Draining,

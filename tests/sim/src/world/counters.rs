@@ -10,16 +10,19 @@ use super::rare::Kind;
 use super::{Happening, World};
 use crate::checker::history::{Event, Req, Sent};
 use crate::checker::value::{Act, Asked, Stored, Told, Value, Version};
-use sidelock_engine::store::{Call, Condition, Op, Outcome, Reply as StoreReply};
+use sidelock_engine::store::{Call, Condition, Known, Op, Outcome, Reply as StoreReply};
 use sidelock_engine::{
     AskId, Etag, Input, Key, LeaseName, RegisterAct, RegisterRequest, Reply, RequestId, SessionId, Space,
 };
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Every client counts by versions here, and here while it holds a lease.
+/// Every client counts by versions here, here while it holds a lease, and here it watches how others count.
 const BY_VERSION: usize = 0;
 const UNDER_LEASE: usize = 1;
+const WATCHER: usize = 2;
+/// So long a watch waits for a change at most.
+const WATCH_MAX: Duration = Duration::from_secs(4);
 /// Registers that are counted in by version have names of their own, behind the digit that says which key they go with.
 const BY_VERSION_MARK: &str = "v";
 /// So many of them are deleted, not counted on.
@@ -49,6 +52,11 @@ enum State {
     Writing {
         of: Req,
     },
+    Watching {
+        of: Req,
+        key: usize,
+        known: Option<Etag>,
+    },
 }
 
 /// In which register, and under which lease.
@@ -63,6 +71,8 @@ struct Count {
 pub(crate) enum Turn {
     Read,
     Write,
+    /// The version of the register with this number that it knows.
+    Watch(usize, Option<Etag>),
 }
 
 impl Count {
@@ -76,6 +86,14 @@ impl World {
     pub(crate) fn counters_begin(&mut self, client: usize) {
         if self.plan.habits.counts > 0.0 {
             self.count_later(client);
+            self.watch_later(client, 0, None);
+        }
+    }
+
+    fn watch_later(&mut self, client: usize, key: usize, known: Option<Etag>) {
+        if !self.closing {
+            let delay = self.dice.about(self.plan.habits.think);
+            self.plan_turn(client, WATCHER, delay, Turn::Watch(key, known));
         }
     }
 
@@ -110,6 +128,39 @@ impl World {
         for counter in [BY_VERSION, UNDER_LEASE] {
             self.counter_rests(client, counter);
         }
+        self.watcher_rests(client, 0, None);
+    }
+
+    fn watcher_rests(&mut self, client: usize, key: usize, known: Option<Etag>) {
+        self.counter_becomes(client, WATCHER, State::Idle);
+        if self.plan.habits.counts > 0.0 {
+            self.watch_later(client, key, known);
+        }
+    }
+
+    fn watch(&mut self, client: usize, key: usize, known: Option<Etag>) {
+        let wait = Some(self.dice.span(Duration::ZERO, WATCH_MAX));
+        let act = RegisterAct::Watch { known: known.map_or(Known::Absent, Known::Version), wait };
+        let told = Act::Watch { known: known.map(version) };
+        match self.ask_register(client, Count { key, lease: None }, told, act) {
+            Some(of) => self.counter_becomes(client, WATCHER, State::Watching { of, key, known }),
+            None => self.watcher_rests(client, key, known),
+        }
+    }
+
+    /// It goes on with what it was told, sometimes with the other register.
+    fn watch_answered(&mut self, client: usize, key: usize, known: Option<Etag>, reply: &Reply) {
+        let known = match reply {
+            Reply::Register(there) => there.as_ref().map(|there| there.etag),
+            _ => known,
+        };
+        match self.dice.chance(0.2) {
+            true => {
+                let other = self.dice.below(self.plan.keys.len().min(2));
+                self.watcher_rests(client, other, known.filter(|_| other == key));
+            }
+            false => self.watcher_rests(client, key, known),
+        }
     }
 
     pub(crate) fn counts(&mut self, client: usize, counter: usize, generation: u32, turn: Turn) {
@@ -123,6 +174,7 @@ impl World {
                 self.read_count(client, counter, Count { key, lease: None });
             }
             Turn::Write => self.write_count(client, counter),
+            Turn::Watch(key, known) => self.watch(client, key, known),
         }
     }
 
@@ -199,12 +251,15 @@ impl World {
 
     /// An answer to a request of one of a client's counters.
     pub(crate) fn counter_answered(&mut self, client: usize, of: Req, reply: &Reply) {
-        for counter in [BY_VERSION, UNDER_LEASE] {
+        for counter in [BY_VERSION, UNDER_LEASE, WATCHER] {
             match self.clients[client].counters[counter].state {
                 State::Reading { of: mine, count } if mine == of => {
                     self.count_read(client, counter, count, reply);
                 }
                 State::Writing { of: mine } if mine == of => self.counter_rests(client, counter),
+                State::Watching { of: mine, key, known } if mine == of => {
+                    self.watch_answered(client, key, known, reply);
+                }
                 _ => {}
             }
         }
@@ -278,6 +333,8 @@ pub(crate) fn told(reply: &Reply) -> Option<Told> {
         }
         Reply::Written(etag) => Some(Told::Written(version(*etag))),
         Reply::Deleted => Some(Told::Deleted),
+        Reply::Register(None) => Some(Told::Nothing),
+        Reply::Unchanged => Some(Told::Unchanged),
         _ => None,
     }
 }

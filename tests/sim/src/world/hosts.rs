@@ -370,13 +370,14 @@ impl World {
                 self.hosts[host].link.settled(of);
                 self.log.record(Event::Dropped { of });
             }
+            Reply::Register(_) | Reply::Unchanged => {
+                self.log.record(Event::Watched { of, unchanged: matches!(reply, Reply::Unchanged) });
+            }
             Reply::Downgraded { .. }
             | Reply::Released
             | Reply::Cancelled
             | Reply::Finished(_)
             | Reply::Unlocked(_)
-            | Reply::Register(_)
-            | Reply::Unchanged
             | Reply::Written(_)
             | Reply::Deleted => {}
         }

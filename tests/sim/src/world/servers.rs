@@ -247,7 +247,7 @@ impl World {
 
     /// Nobody hears that a key was taken by force, before the store forgets it too.
     pub(crate) fn force_unheard(&mut self) {
-        if self.servers.is_some() && self.dice.chance(0.6) {
+        if self.servers.is_some() && self.dice.chance(0.9) {
             (0..self.hosts.len()).for_each(|host| self.deafen(host));
             self.flush_within(Duration::from_millis(900), Duration::from_millis(2_500));
         }

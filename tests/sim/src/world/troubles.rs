@@ -88,15 +88,24 @@ impl World {
         }
     }
 
+    /// Mostly a key that somebody holds, and beside whom others wait: another one would teach little.
     fn mostly_held(&mut self) -> usize {
         let held = self.truth.held_keys();
-        match held.is_empty() {
-            true => self.dice.below(self.keys.len()),
-            false => self.dice.one_of(&held),
+        let waited_for: Vec<usize> = held.iter().copied().filter(|&key| self.is_waited_for(key)).collect();
+        match (held.is_empty(), waited_for.is_empty()) {
+            (true, _) => self.dice.below(self.keys.len()),
+            (false, false) if self.dice.chance(0.7) => self.dice.one_of(&waited_for),
+            _ => self.dice.one_of(&held),
         }
     }
 
-    /// Mostly a key that somebody holds: another one would teach nothing.
+    /// Whether somebody waits at the sidecar that has it.
+    fn is_waited_for(&self, key: usize) -> bool {
+        let engines = self.hosts.iter().filter_map(|host| host.engine.as_ref());
+        let mut views = engines.filter_map(|engine| engine.look(&self.keys[key], 1));
+        views.any(|view| view.tenure.is_some() && !view.waiters.is_empty())
+    }
+
     fn force(&mut self, host: usize) {
         if self.hosts[host].engine.is_none() || self.hosts[host].stopped {
             return;
