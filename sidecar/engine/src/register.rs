@@ -355,20 +355,23 @@ impl Engine {
 
     /// An operation's timer fired.
     pub(crate) fn operation_due(&mut self, now: Time, number: u64) {
+        let grace = self.grace();
         let Some(operation) = self.registers.operations.get_mut(&number) else { return };
         if operation.armed <= now {
             operation.armed = Time::MAX;
         }
         let is_over = operation.until <= now;
-        let void = operation.since + ttl_covering(REFUSE_AFTER);
+        let silent_from = operation.since + grace;
         match &mut operation.act {
-            Act::Watch(watcher) if is_over => match watcher.at_its_end(self.link.is_up(), now < void) {
-                Some(answer) => self.finish_operation(now, number, Some(answer)),
-                None => {
-                    operation.until = void;
-                    self.arm_operation(number);
+            Act::Watch(watcher) if is_over => {
+                match watcher.at_its_end(self.link.is_up(), now < silent_from) {
+                    Some(answer) => self.finish_operation(now, number, Some(answer)),
+                    None => {
+                        operation.until = silent_from;
+                        self.arm_operation(number);
+                    }
                 }
-            },
+            }
             _ if is_over => self.give_up(now, number),
             _ if operation.again_at <= now => {
                 self.send_operation(now, number);

@@ -22,6 +22,8 @@ const KEYS: usize = 10_000;
 const TASKS: usize = 16;
 /// How long slots move.
 const MOVING: Duration = Duration::from_secs(4);
+/// More than so many do.
+const SLOTS_MOVED_MIN: u32 = 50;
 
 fn connected_to(cluster: &Cluster) -> Sidecar {
     connected(&cluster.flags())
@@ -167,7 +169,8 @@ fn slots_that_move_under_load_cost_no_wrong_grant_and_no_error() {
             owners[usize::from(first)..=usize::from(last)].fill(*number);
         }
     }
-    while begun.elapsed() < MOVING {
+    // A slow machine moves fewer in the same time.
+    while begun.elapsed() < MOVING || moved <= SLOTS_MOVED_MIN && begun.elapsed() < MOVING * 12 {
         let slot = dice.u16(..SLOTS);
         let from = owners[usize::from(slot)];
         let others: Vec<_> = primaries.iter().copied().filter(|number| *number != from).collect();
@@ -181,7 +184,7 @@ fn slots_that_move_under_load_cost_no_wrong_grant_and_no_error() {
     let grants = tally.grants.load(SeqCst);
     println!("measured: {grants} grants while {moved} slots moved");
     assert_eq!((errors, tally.wrong.load(SeqCst)), (Vec::<String>::new(), 0));
-    assert!(grants > 1_000 && moved > 50, "{grants} grants, {moved} slots");
+    assert!(grants > 1_000 && moved > SLOTS_MOVED_MIN, "{grants} grants, {moved} slots");
 }
 
 #[test]
