@@ -162,8 +162,8 @@ fn what_a_policy_changes_is_what_is_granted() {
     assert_eq!(peer.acquires(mine(6)), "granted", "who enters its own lock again does not queue");
     let metrics = sidecar.get("/metrics").body;
     for verdict in [
-        r#"policy="lane",verdict="edit",mode="enforce"} 1"#,
-        r#"policy="watcher",verdict="deny",mode="monitor"} 2"#,
+        r#"policy="lane",verdict="edit",mode="enforce"} 3"#,
+        r#"policy="watcher",verdict="deny",mode="monitor"} 4"#,
     ] {
         assert!(metrics.contains(verdict), "{verdict} is missing in {metrics}");
     }
