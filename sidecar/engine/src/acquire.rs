@@ -331,6 +331,7 @@ impl Engine {
             (_, ask) => r.tenure.is_none() && ask.is_none_or(is_silent),
         };
         let refusal = match () {
+            () if Mutant::StoreNeverBlamed.is(self.config.mutant) => self.refusal_of_taken(now, waiter),
             () if !self.link.is_up() || unheard => Refusal::StoreUnavailable,
             () if Mutant::StoreBlamed.is(self.config.mutant) => Refusal::StoreUnavailable,
             () => match r.ask.as_ref().and_then(|ask| ask.quarantine(now)) {

@@ -327,14 +327,23 @@ impl Engine {
         let due =
             self.groups.all.get(group).is_some_and(|group| group.waiter.is_none() && group.until <= now);
         if due {
-            // It has all that it asked for, but not the store's word; and a try has no wait that could be over.
-            let is_try = self.groups.all[group].wish.wait == Some(Duration::ZERO);
-            let refusal = match self.link.is_up() && !is_try {
+            let refusal = match self.link.is_up() && !self.is_unheard(now, group) {
                 true => Refusal::WaitTimeout,
                 false => Refusal::StoreUnavailable,
             };
             self.refuse_group(now, group, refusal);
         }
+    }
+
+    /// Whether a group that has all its keys waits for a store that refuses to confirm one, or is silent. A try has no other wait.
+    fn is_unheard(&self, now: Time, group: usize) -> bool {
+        let Group { wish, reserved, .. } = &self.groups.all[group];
+        let refused = |reserved: &Reserved| {
+            let tenure = self.resources[reserved.waiter.resource].tenure.as_ref();
+            !self.can_grant(now, &reserved.waiter)
+                && tenure.is_some_and(|tenure| tenure.is_unheard(now, self.grace()))
+        };
+        wish.wait == Some(Duration::ZERO) || reserved.iter().any(refused)
     }
 
     /// Refuses a group, and gives back what it has.

@@ -76,6 +76,10 @@ pub enum Mutant {
     PatienceIgnored,
     /// S7, engine: a wait that is over ends with the store's being away, whatever it waited for.
     StoreBlamed,
+    /// S7, engine: a wait that is over is told so though the store is away.
+    StoreNeverBlamed,
+    /// P17, engine: that nothing changed is said by who has not looked.
+    UnseenUnchanged,
     /// P17, engine: a watched register is looked at once, and then only when it is pushed to.
     NoLooks,
     /// H26, engine: a sidecar that goes takes newcomers in.
@@ -130,7 +134,7 @@ pub enum Mutant {
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Mutant; 60] = [
+    pub const ALL: [Mutant; 62] = [
         Mutant::FenceFromClock,
         Mutant::HandoffRepeatsFence,
         Mutant::HalfWrite,
@@ -166,6 +170,8 @@ impl Mutant {
         Mutant::DeathIgnored,
         Mutant::PatienceIgnored,
         Mutant::StoreBlamed,
+        Mutant::StoreNeverBlamed,
+        Mutant::UnseenUnchanged,
         Mutant::NoLooks,
         Mutant::DrainIgnored,
         Mutant::ClockStepTrusted,

@@ -71,6 +71,12 @@ impl Engine {
         Ok(true)
     }
 
+    /// Whether this acquire would be one more handle of a lease that its owner has.
+    pub fn reenters(&self, acquire: &Acquire) -> bool {
+        let owner = self.owner_of(acquire).ok().flatten().filter(|_| acquire.reentrant);
+        owner.is_some_and(|owner| self.lease_to_reenter(&owner, acquire).is_some())
+    }
+
     /// The lease of the key that the owner has: the oldest, should it have several shares. Permits add up, they are not
     /// entered again.
     fn lease_to_reenter(&self, owner: &OwnerId, acquire: &Acquire) -> Option<usize> {

@@ -10,6 +10,7 @@ use crate::engine::Engine;
 use crate::input::{LeaseName, RegisterAct, RegisterRequest};
 use crate::link::{Sent, SentKind};
 use crate::model::{Key, Mode, RequestId, SessionId, Space, StoreTime, Time};
+use crate::mutant::Mutant;
 use crate::pin::Pin;
 use crate::register_watch::{Watcher, Watches};
 use crate::store::{
@@ -364,6 +365,9 @@ impl Engine {
         let silent_from = operation.since + grace;
         match &mut operation.act {
             Act::Watch(watcher) if is_over => {
+                if Mutant::UnseenUnchanged.is(self.config.mutant) {
+                    return self.finish_operation(now, number, Some(Reply::Unchanged));
+                }
                 match watcher.at_its_end(self.link.is_up(), now < silent_from) {
                     Some(answer) => self.finish_operation(now, number, Some(answer)),
                     None => {

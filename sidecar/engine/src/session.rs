@@ -257,7 +257,7 @@ impl Engine {
     /// The client came back: it hears what it missed, and its leases live on.
     pub(crate) fn session_resumed(&mut self, now: Time, opened: SessionOpened, held: &[RequestId]) {
         let id = opened.session;
-        let mut lost = Vec::new();
+        let (mut lost, mut is_going) = (Vec::new(), false);
         match self.sessions.get_mut(&id) {
             None => self.session_opened(now, opened),
             Some(session) => {
@@ -265,6 +265,7 @@ impl Engine {
                 session.seen = now;
                 session.extend_at = now;
                 lost = std::mem::take(&mut session.lost_while_cut);
+                is_going = self.draining;
             }
         }
         // Lost since the door looked, perhaps with all that is known of the session.
@@ -278,7 +279,7 @@ impl Engine {
         for (request, reason) in lost {
             self.notice(id, Notice::Lost { request, reason });
         }
-        if self.draining {
+        if is_going {
             self.notice(id, Notice::Draining);
         }
         self.freeze_leases(id, false);

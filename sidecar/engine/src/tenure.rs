@@ -39,6 +39,8 @@ pub(crate) struct Tenure {
     topping_up: bool,
     /// Not before this: the last renewal failed, and trying at once again would be trying without end.
     retry_at: Time,
+    /// The last renewal failed.
+    refused: bool,
     /// Boottime of the sending of the last confirmed ask or renewal.
     confirmed: Time,
     /// Last time anything was sent about it.
@@ -72,7 +74,7 @@ impl Tenure {
 
     /// The store has refused renewals since it took one, or has been silent about one for this long.
     pub(crate) fn is_unheard(&self, now: Time, grace: Duration) -> bool {
-        self.retry_at > self.confirmed || self.renewing && self.silence(now) >= grace
+        self.refused || self.renewing && self.silence(now) >= grace
     }
 
     /// A renewal, or what stands for one, leaves now.
@@ -85,6 +87,7 @@ impl Tenure {
     pub(crate) fn retry_after(&mut self, now: Time, pause: Duration) {
         self.retry_at = now + pause;
         self.renew_at = self.retry_at;
+        self.refused = true;
     }
 
     /// Whether it was surely over before the store granted what has this fence: a tenure that grew was not, and where units of a
@@ -143,6 +146,7 @@ impl Engine {
             renewing: false,
             topping_up: false,
             retry_at: Time::ZERO,
+            refused: false,
             confirmed: sent,
             contacted: now,
             contact_at: Time::MAX,
@@ -335,6 +339,7 @@ impl Engine {
                 }
                 tenure.unproven &= !self.link.is_proof(sent.at);
                 tenure.confirmed = sent.at;
+                tenure.refused = false;
                 tenure.over_by = over_by(&self.link, remaining);
                 r.ask.iter_mut().for_each(|ask| ask.note_stands());
                 if !contended {

@@ -173,7 +173,11 @@ impl Engine {
             }
         }
         self.admit_request(session, request)?;
-        if lease.owner().is_some_and(|owner| self.owners.get(owner).wait.is_some()) {
+        let waits = |owner| {
+            let actor = self.owners.get(owner);
+            actor.wait.is_some() || self.has_reserved_all(&actor.id)
+        };
+        if lease.owner().is_some_and(waits) {
             return Err(Refusal::BadRequest("its owner waits for something else already"));
         }
         match self.upgrades.get(&lease.resource) {

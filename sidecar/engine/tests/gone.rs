@@ -1,7 +1,9 @@
 //! A tenure that the store does not know any more, while an ask for more stands beside it: did it grow, or end?
 
+mod calls;
 mod world;
 
+use calls::{ask, next};
 use sidelock_engine::store::{
     Call, FENCE_LEAD_MAX_US, Fault, Op, Outcome, Push, Queued, REFUSE_AFTER, Reply as Answer, Tenancy,
 };
@@ -15,20 +17,6 @@ use world::{SESSION, World, acquire, granted, key};
 const LATER: Duration = Duration::from_secs(4);
 /// When the share's tenure is granted.
 const FIRST_GRANT: StoreTime = StoreTime(1_000_001_000_000);
-
-/// The call of this kind that it sends next; others are left out.
-fn next(world: &mut World, is_it: fn(&Op) -> bool) -> Call {
-    loop {
-        let call = world.calls.pop_front().expect("there is such a call");
-        if is_it(&call.op) {
-            return call;
-        }
-    }
-}
-
-fn ask(world: &mut World) -> Call {
-    next(world, |op| matches!(op, Op::Ask(_)))
-}
 
 fn queued() -> Answer {
     Answer::Queued(Queued { ahead: 0, retry: LATER * 2, holder: Some(Incarnation(2)) })

@@ -1,8 +1,10 @@
 //! What is said to who gets nothing: the reason that stands, where the store refuses, is silent, or said something else before.
 
+mod calls;
 mod world;
 
-use sidelock_engine::store::{Call, Fault, Known, Op, Outcome, Push, Queued, Reply as Answer, Tenancy};
+use calls::{ask, next};
+use sidelock_engine::store::{Fault, Known, Op, Outcome, Push, Queued, Reply as Answer, Tenancy};
 use sidelock_engine::{
     Acquire, AcquireAll, Config, FenceRange, Incarnation, Input, LeaseName, LeaseSecret, Life, Mode, Refusal,
     RegisterAct, RegisterRequest, Release, Reply, RequestId, Space, WHOLE,
@@ -15,19 +17,6 @@ const SECRET: LeaseSecret = LeaseSecret(7);
 
 fn world() -> World {
     World::new(Config::new(Incarnation(1)))
-}
-
-fn next(world: &mut World, is_it: fn(&Op) -> bool) -> Call {
-    loop {
-        let call = world.calls.pop_front().expect("there is such a call");
-        if is_it(&call.op) {
-            return call;
-        }
-    }
-}
-
-fn ask(world: &mut World) -> Call {
-    next(world, |op| matches!(op, Op::Ask(_)))
 }
 
 /// The store refuses everything until somebody is told something.
@@ -108,11 +97,36 @@ fn a_store_that_refuses_more_time_is_away() {
     refuses_until_told(&mut world);
     assert_eq!(world.replies, [Reply::Refused(Refusal::StoreUnavailable)]);
 
-    let mut world = retained();
-    let keys = vec![(RequestId(3), key("k"))];
-    world.input(Input::AcquireAll(AcquireAll { wish: for_a_minute(3), keys, secrets: vec![SECRET] }));
-    refuses_until_told(&mut world);
-    assert_eq!(world.replies, [Reply::Refused(Refusal::StoreUnavailable)], "of several keys");
+    for wait in [Duration::ZERO, Duration::from_secs(3)] {
+        let mut world = retained();
+        let (wish, keys) = (Acquire { wait: Some(wait), ..for_a_minute(3) }, vec![(RequestId(3), key("k"))]);
+        world.input(Input::AcquireAll(AcquireAll { wish, keys, secrets: vec![SECRET] }));
+        refuses_until_told(&mut world);
+        assert_eq!(world.replies, [Reply::Refused(Refusal::StoreUnavailable)], "of several keys, {wait:?}");
+    }
+}
+
+/// A connection that came back long ago is no refusal: what is waited for is somebody's lease.
+#[test]
+fn a_store_that_was_away_is_not() {
+    let mut world = world();
+    world.input(Input::Acquire(for_a_minute(1)));
+    let all = ask(&mut world);
+    let (range, remaining) = (FenceRange { first: 5, last: 5 }, Duration::from_secs(61));
+    world.answer(&all, Answer::Granted(Tenancy { units: WHOLE, remaining, range, contended: false }));
+    world.input(Input::StoreDown);
+    world.now = world.now + MOMENT;
+    world.input(Input::StoreUp { at: world.store_time() });
+    world.now = world.now + Duration::from_secs(20);
+    world.replies.clear();
+    let life = Life::Timed { secret: LeaseSecret(8), ttl: Duration::from_secs(60) };
+    world.input(Input::Acquire(Acquire { life, wait: Some(MOMENT * 50), ..acquire(2, "k") }));
+    world.now = world.now + MOMENT * 49;
+    let lease = LeaseName::Timed(SECRET);
+    world.input(Input::Release(Release { session: SESSION, request: RequestId(3), lease }));
+    world.now = world.now + MOMENT;
+    world.input(Input::Tick);
+    assert_eq!(world.replies[..], [Reply::Released, Reply::Refused(Refusal::WaitTimeout)]);
 }
 
 /// The store has all that it needs to answer, and others hold: whoever waits is told that, however short the wait.

@@ -153,9 +153,18 @@ fn who_comes_back_to_a_sidecar_that_is_going_is_told() {
     serve(&mut world);
     world.input(Input::SessionEnded { session: OTHER, by: EndedBy::Sidecar });
     world.input(Input::Drain);
-    world.engine.handle(world.now, Input::SessionResumed { session: opened(None), held: vec![RequestId(1)] });
-    let mut told = std::iter::from_fn(|| world.engine.poll_effect());
-    assert!(told.any(|effect| matches!(effect, Effect::Notice { session: OTHER, notice: Notice::Draining })));
+    let told = |world: &mut World| {
+        let resumed = Input::SessionResumed { session: opened(None), held: vec![RequestId(1)] };
+        world.engine.handle(world.now, resumed);
+        let effects = std::iter::from_fn(|| world.engine.poll_effect());
+        let is_told = |effect: &Effect| matches!(effect, Effect::Notice { notice: Notice::Draining, .. });
+        effects.filter(is_told).count()
+    };
+    assert_eq!(told(&mut world), 1);
+    let lease = LeaseName::Session(RequestId(1));
+    world.input(Input::SessionEnded { session: OTHER, by: EndedBy::Sidecar });
+    world.input(Input::Release(Release { session: OTHER, request: RequestId(2), lease }));
+    assert_eq!(told(&mut world), 1, "though nothing was known of it any more");
 }
 
 #[test]
@@ -172,6 +181,8 @@ fn a_number_of_several_keys_is_nothing_else_at_the_same_time() {
 #[test]
 fn who_waits_for_the_store_to_confirm_several_keys_asks_for_nothing_else() {
     let mut world = world();
+    world.input(Input::Acquire(Acquire { mode: Mode::Shared, ..acquire(9, "share") }));
+    serve(&mut world);
     world.input(Input::Acquire(anonymous(1, "a")));
     let ask = world.calls.pop_front().expect("the engine asks");
     world.answer(&ask, granted(WHOLE));
@@ -183,7 +194,10 @@ fn who_waits_for_the_store_to_confirm_several_keys_asks_for_nothing_else() {
     world.input(Input::AcquireAll(AcquireAll { wish, keys, secrets: vec![secret] }));
     world.replies.clear();
     world.input(Input::Acquire(acquire(4, "c")));
-    assert!(matches!(world.replies[..], [Reply::Refused(Refusal::BadRequest(_))]), "{:?}", world.replies);
+    let (lease, to) = (LeaseName::Session(RequestId(9)), NewMode::Exclusive { wait: None, secret });
+    world.input(Input::Change(Change { session: SESSION, request: RequestId(5), lease, to }));
+    let refused = |reply: &Reply| matches!(reply, Reply::Refused(Refusal::BadRequest(_)));
+    assert!(world.replies.len() == 2 && world.replies.iter().all(refused), "{:?}", world.replies);
 }
 
 fn by(owner: &str, number: u64, on: Key, ttl: u32) -> Acquire {

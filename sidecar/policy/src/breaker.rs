@@ -11,7 +11,7 @@ pub(crate) const FAILURES_MAX: u32 = 8;
 /// The first rest, and the longest. Where calls may take long, a rest is longer than one: a trial would never end before the next.
 const REST_MIN: Duration = Duration::from_millis(100);
 const REST_MAX: Duration = Duration::from_secs(30);
-const REST_DEADLINES: u32 = 2;
+const REST_CALLS: u32 = 2;
 
 /// See the module.
 #[derive(Debug)]
@@ -38,8 +38,8 @@ struct Rest {
 
 impl Breaker {
     /// Of a policy whose calls may take so long.
-    pub(crate) fn of_calls(deadline: Duration) -> Breaker {
-        Breaker { rest_min: REST_MIN.max(deadline * REST_DEADLINES), failures: 0, rest: None }
+    pub(crate) fn of_calls(longest: Duration) -> Breaker {
+        Breaker { rest_min: REST_MIN.max(longest * REST_CALLS), failures: 0, rest: None }
     }
 
     /// Whether the policy may be asked now. If it was at rest, the one that is told yes is the only one until its answer is in,
@@ -138,7 +138,7 @@ mod tests {
         let now = Instant::now();
         assert!((0..FAILURES_MAX).any(|_| breaker.failed(now)));
         assert!(breaker.rests(now + deadline) && breaker.may_ask(now + deadline).is_none());
-        let trial = now + deadline * REST_DEADLINES;
+        let trial = now + deadline * REST_CALLS;
         assert_eq!(breaker.may_ask(trial), Some(Leave::Trial));
         assert_eq!(breaker.may_ask(trial + deadline), None, "the trial may still be on its way");
     }

@@ -134,7 +134,7 @@ impl Case {
                 Err(fault) => return Ok(Ruled { lines: ruled.lines, ..Ruled::fault(fault) }),
             }
         }
-        Ok(Ruled::fault(Fault::Busy(QUESTIONS_MAX)))
+        Ok(Ruled::fault(Fault::Contended(QUESTIONS_MAX)))
     }
 
     /// Does what the policy's answer says.

@@ -15,7 +15,7 @@ use crate::observer::Observer;
 use crate::outcome::Outcome;
 use crate::plugin::{Place, Plugin, Unfit};
 use crate::policy::Policy;
-use crate::settings::{POLICIES_MAX, Settings};
+use crate::settings::{POLICIES_MAX, PREPARED_OF_ALL_MAX, Settings};
 use crate::zone::Zone;
 use std::sync::Arc;
 use std::time::Duration;
@@ -139,7 +139,6 @@ impl Chain {
         if self.settings().any(|other| other.name == settings.name) {
             return Err(Why::Settings("there are two of this name".into()));
         }
-        Settings::have_room(self.settings().chain([&settings])).map_err(Why::Settings)?;
         let code = before.code(host, &settings)?;
         match code.world {
             World::Policy => {
@@ -152,6 +151,8 @@ impl Chain {
                         Arc::new(Policy::new(settings, zone, plugin, counters, bounds))
                     }
                 });
+                let prepared = self.policies.iter().map(|policy| policy.plugin.prepared().0).sum();
+                have_room_for(prepared).map_err(Why::Settings)?;
             }
             World::Observer => {
                 let same = before.observers.iter().find(|observer| observer.is(&settings, &code));
@@ -245,5 +246,15 @@ impl Chain {
                 Ok(code)
             }
         }
+    }
+}
+
+/// Whether so many instances can be prepared, beside those of the version before.
+fn have_room_for(prepared: usize) -> Result<(), String> {
+    match prepared > PREPARED_OF_ALL_MAX {
+        true => Err(format!(
+            "`prepared`: {prepared} with those of the policies before it; at most {PREPARED_OF_ALL_MAX} of all together"
+        )),
+        false => Ok(()),
     }
 }

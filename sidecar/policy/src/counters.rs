@@ -6,7 +6,9 @@
 
 use crate::edits::shown;
 use crate::fault::Fault;
+use crate::lane::JOBS_MAX;
 use crate::model::{Counter, Request};
+use crate::settings::DEADLINE_MAX;
 use sidelock_notation::parse_duration;
 use std::collections::HashMap;
 use std::fmt::Write;
@@ -20,6 +22,10 @@ pub(crate) const NAMES_MAX: usize = 65_536;
 /// Names before those whose window is over are looked for.
 const TIDY_FROM: usize = 1_024;
 const WINDOW_MS_DEFAULT: u64 = 60_000;
+/// A request may be asked about so long after the time that it says: when all that wait for a lane take as long as they may.
+const LATE_MS_MAX: u64 = JOBS_MAX as u64 * DEADLINE_MAX.as_millis() as u64;
+/// Who finds the names in use up looks for windows that are over this often at most.
+const TIDY_MS: u64 = 1_000;
 
 /// A counter that a policy wants.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -149,13 +155,13 @@ pub(crate) struct Counters(Mutex<Values>);
 struct Values {
     of: HashMap<String, Value>,
     tidy_at: usize,
-    /// It is full, and no window in it is over before.
-    full_until: u64,
+    /// It was full when windows that are over were looked for last, then.
+    full_at: Option<u64>,
 }
 
 impl Default for Values {
     fn default() -> Values {
-        Values { of: HashMap::new(), tidy_at: TIDY_FROM, full_until: 0 }
+        Values { of: HashMap::new(), tidy_at: TIDY_FROM, full_at: None }
     }
 }
 
@@ -163,13 +169,24 @@ impl Default for Values {
 struct Value {
     count: u64,
     ends_ms: u64,
+    window_ms: u64,
 }
 
 impl Value {
-    /// The value at this instant, if its window is not over. A clock that stepped back changes no count; but it is over with the
-    /// next window at the latest, or a clock that was hours ahead would have a full quota stay full for hours.
-    fn at(&mut self, now: u64, window_ms: u64) -> Option<Value> {
-        self.ends_ms = self.ends_ms.min(end_of_window(now, window_ms).saturating_add(window_ms));
+    fn new(now: u64, window_ms: u64) -> Value {
+        Value { count: 0, ends_ms: end_of_window(now, window_ms), window_ms }
+    }
+
+    /// When its window ends, as seen at this instant. A clock that stepped back changes no count, nor does a request that is asked
+    /// about late; but a clock that was days ahead does not keep a quota full for days.
+    fn ends(self, now: u64) -> u64 {
+        let late = self.window_ms.saturating_add(LATE_MS_MAX);
+        self.ends_ms.min(end_of_window(now, self.window_ms).saturating_add(late))
+    }
+
+    /// The value at this instant, if its window is not over.
+    fn at(&mut self, now: u64) -> Option<Value> {
+        self.ends_ms = self.ends(now);
         (now < self.ends_ms).then_some(*self)
     }
 }
@@ -188,7 +205,7 @@ impl Counters {
         let mut values = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let read = |wanted: &Wanted| {
             let value = values.of.get_mut(&wanted.of(request));
-            let value = value.and_then(|value| value.at(now, wanted.window_ms));
+            let value = value.and_then(|value| value.at(now));
             Counter {
                 name: wanted.name.clone(),
                 value: value.map_or(0, |value| value.count),
@@ -231,10 +248,9 @@ impl Counters {
             values.make_room(new, now)?;
         }
         for Counted { name, window_ms, added_until, .. } in counted {
-            let anew = Value { count: 0, ends_ms: end_of_window(now, *window_ms) };
-            let value = values.of.entry(name.clone()).or_insert(anew);
-            if value.at(now, *window_ms).is_none() {
-                *value = anew;
+            let value = values.of.entry(name.clone()).or_insert(Value::new(now, *window_ms));
+            if value.at(now).is_none() {
+                *value = Value::new(now, *window_ms);
             }
             value.count = value.count.saturating_add(1);
             *added_until = value.ends_ms;
@@ -265,19 +281,18 @@ impl Counters {
 impl Values {
     /// Whether the policy that counts here decided by another value than this.
     fn has_changed(&mut self, counted: &Counted, now: u64) -> bool {
-        let value = self.of.get_mut(&counted.name).and_then(|value| value.at(now, counted.window_ms));
+        let value = self.of.get_mut(&counted.name).and_then(|value| value.at(now));
         counted.seen.is_some_and(|seen| seen != value.map_or(0, |value| value.count))
     }
 
-    /// Whoever finds it full looks for windows that are over; the next look is when it has doubled, or when one of them is, so
-    /// that it costs each name once.
+    /// Whoever finds it full looks for windows that are over; the next look is when it has doubled, or a moment later, so that it
+    /// costs each name little.
     fn make_room(&mut self, more: usize, now: u64) -> Result<(), Fault> {
-        if self.of.len() + more > self.tidy_at && now >= self.full_until {
-            self.of.retain(|_, value| now < value.ends_ms);
+        let looked = self.full_at.is_some_and(|at| now.abs_diff(at) < TIDY_MS);
+        if self.of.len() + more > self.tidy_at && !looked {
+            self.of.retain(|_, value| now < value.ends(now));
             self.tidy_at = (self.of.len() * 2).clamp(TIDY_FROM, NAMES_MAX);
-            if self.of.len() + more > NAMES_MAX {
-                self.full_until = self.of.values().map(|value| value.ends_ms).min().unwrap_or_default();
-            }
+            self.full_at = (self.of.len() + more > NAMES_MAX).then_some(now);
         }
         match self.of.len() + more > NAMES_MAX {
             true => Err(Fault::Counters(NAMES_MAX)),

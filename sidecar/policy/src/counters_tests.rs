@@ -59,11 +59,36 @@ fn a_counter_counts_within_its_window() {
     // The clock steps back: what was counted stands.
     add(&counters, &wanted[..1], &request(1, "k", 10)).unwrap();
     assert_eq!(values(&counters, &wanted[..1], &request(1, "k", 10)), [(2, 119_990)]);
-    // It had been hours ahead.
+    // It had been a day ahead.
     let (counters, minute) = (Counters::default(), &wanted[..1]);
-    add(&counters, minute, &request(1, "k", 7_200_000)).unwrap();
-    assert_eq!(values(&counters, minute, &request(1, "k", 10)), [(1, 119_990)]);
-    assert_eq!(values(&counters, minute, &request(1, "k", 120_000)), [(0, 0)]);
+    add(&counters, minute, &request(1, "k", 86_400_000)).unwrap();
+    let ends = 2 * 60_000 + LATE_MS_MAX;
+    assert_eq!(values(&counters, minute, &request(1, "k", 10)), [(1, ends - 10)]);
+    assert_eq!(values(&counters, minute, &request(1, "k", ends)), [(0, 0)]);
+}
+
+/// It waited for a slow policy before this one.
+#[test]
+fn who_is_asked_about_late_changes_no_window() {
+    let (counters, second) = (Counters::default(), wanted(&["all/1s"]));
+    add(&counters, &second, &request(1, "k", 10_000)).unwrap();
+    assert_eq!(values(&counters, &second, &request(2, "k", 0)), [(1, 11_000)], "it came ten seconds ago");
+    assert_eq!(values(&counters, &second, &request(1, "k", 10_500)), [(1, 500)]);
+}
+
+/// Each of them would have it looked through otherwise, and the next window would find it full.
+#[test]
+fn a_full_table_has_room_again_when_windows_are_over() {
+    let (counters, by_key) = (Counters::default(), wanted(&["{key}/1m", "{key}/2m"]));
+    let (minute, two) = (&by_key[..1], &by_key[1..]);
+    for name in 0..NAMES_MAX - 1 {
+        add(&counters, two, &request(1, &name.to_string(), 0)).unwrap();
+    }
+    let add_at = |name: &str, now| add(&counters, minute, &request(1, name, now));
+    add_at("a", 0).unwrap();
+    assert_eq!(add_at("b", 59_990), Err(Fault::Counters(NAMES_MAX)));
+    assert_eq!(add_at("b", 60_989), Err(Fault::Counters(NAMES_MAX)), "it was looked through a moment ago");
+    assert_eq!(add_at("b", 60_990), Ok(()), "the window of one is over");
 }
 
 /// Whoever chooses its own name could otherwise use up what another may have.

@@ -51,6 +51,9 @@ pub enum Fault {
     /// More names are being counted than a policy may have.
     #[error("counts more than {0} names at a time")]
     Counters(usize),
+    /// Others were admitted each time that it was asked, and what it decides by was not so any more.
+    #[error("decides by what it counts, and that changed {0} times while it was asked")]
+    Contended(usize),
     /// There is no room for another instance.
     #[error("no room for another instance: {0}")]
     Room(String),
@@ -76,6 +79,7 @@ impl Fault {
             Fault::Settings(_) => "settings",
             Fault::Answer(_) => "answer",
             Fault::Counters(_) => "counters",
+            Fault::Contended(_) => "contended",
             Fault::Room(_) => "room",
             Fault::Busy(_) => "busy",
             Fault::Resting(_) => "resting",
@@ -84,6 +88,7 @@ impl Fault {
 
     /// Whether the guest is to blame: only that counts towards its rest.
     pub(crate) fn of_guest(&self) -> bool {
-        !matches!(self, Fault::Room(_) | Fault::Busy(_) | Fault::Resting(_) | Fault::Counters(_))
+        let of_others = matches!(self, Fault::Contended(_) | Fault::Room(_) | Fault::Busy(_));
+        !of_others && !matches!(self, Fault::Resting(_) | Fault::Counters(_))
     }
 }

@@ -199,9 +199,9 @@ impl Plugin {
         Some(asked)
     }
 
-    /// Processor time that a call may take.
-    pub(crate) fn deadline(&self) -> Duration {
-        self.deadline
+    /// How long a call takes at most, and the instance that it may have to begin with.
+    pub(crate) fn longest_call(&self) -> Duration {
+        self.measured.fresh + self.deadline
     }
 
     /// Instances that are prepared when none is in use, and those that are now.

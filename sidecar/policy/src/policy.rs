@@ -59,7 +59,7 @@ impl Policy {
         bounds: Bounds,
     ) -> Policy {
         let (answers, voice) = Default::default();
-        let breaker = Mutex::new(Breaker::of_calls(plugin.deadline()));
+        let breaker = Mutex::new(Breaker::of_calls(plugin.longest_call()));
         Policy { settings, plugin, counters, zone, bounds, answers, breaker, voice }
     }
 

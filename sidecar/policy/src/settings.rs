@@ -21,7 +21,7 @@ pub const DEADLINE: Duration = Duration::from_millis(2);
 pub const DEADLINE_OF_OBSERVER: Duration = Duration::from_millis(100);
 /// Instances that may be prepared ahead, and those of all policies together: there is room for as many of their next version.
 pub(crate) const PREPARED_MAX: u32 = 128;
-const PREPARED_OF_ALL_MAX: u32 = 240;
+pub(crate) const PREPARED_OF_ALL_MAX: usize = 240;
 /// Instances prepared ahead where nothing is said of them, of a guest that takes long to begin: a burst of more waits for its
 /// policy's lane.
 pub(crate) const PREPARED: u32 = 8;
@@ -87,18 +87,6 @@ impl Settings {
         }
     }
 
-    /// Whether all of these can have their instances prepared, beside those of the version before.
-    pub(crate) fn have_room<'a>(all: impl Iterator<Item = &'a Settings>) -> Result<(), String> {
-        let together: u32 = all.map(|settings| settings.prepared.unwrap_or(PREPARED_CHEAP)).sum();
-        match together > PREPARED_OF_ALL_MAX {
-            true => Err(format!(
-                "`prepared`: {together} with those of the policies before it (where it is not said {PREPARED_CHEAP}); at most \
-                 {PREPARED_OF_ALL_MAX} of all together"
-            )),
-            false => Ok(()),
-        }
-    }
-
     /// Whether what is said here can be.
     pub(crate) fn check(&self) -> Result<(), String> {
         if self.name.is_empty() || self.name.len() > 64 || self.name.contains(char::is_control) {
@@ -154,14 +142,5 @@ mod tests {
         assert_eq!(said(|settings| settings.prepared = Some(PREPARED_MAX)), Ok(()));
         let error = said(|settings| settings.prepared = Some(PREPARED_MAX + 1));
         assert_eq!(error, Err("`prepared`: at most 128".into()));
-        let of = |prepared| Settings { prepared, ..Settings::at("p.wasm") };
-        let room =
-            |all: &[Option<u32>]| Settings::have_room(all.iter().copied().map(of).collect::<Vec<_>>().iter());
-        assert_eq!(room(&[Some(128), Some(108), None]), Ok(()));
-        assert!(
-            room(&[Some(128), Some(109), None])
-                .unwrap_err()
-                .contains("241 with those of the policies before")
-        );
     }
 }

@@ -220,10 +220,12 @@ impl Desk {
         let Some(mut input) = matter::apply(input, &asked, &outcome.request, &self.gate, told) else {
             return refused(&matter, Refusal::Denied(Box::new(nobody_asked())));
         };
-        if let Some(limit) = outcome.max_waiters.filter(|_| matter::may_queue(&input, &outcome.request)) {
+        if let Some(limit) = outcome.max_waiters {
             match self.waiters(now, engine, &input) {
                 _ if limit == 0 => matter::try_only(&mut input),
-                waiters if waiters >= limit => return refused(&matter, Refusal::QueueFull { limit }),
+                waiters if waiters >= limit && matter::queues(&input, engine) => {
+                    return refused(&matter, Refusal::QueueFull { limit });
+                }
                 _ => {}
             }
         }

@@ -4,7 +4,7 @@
 
 use crate::gate::Gate;
 use crate::identity::Identity;
-use sidelock_engine::circumstances::Circumstances;
+use sidelock_engine::circumstances::{Circumstances, HELD_KEYS_MAX};
 use sidelock_engine::{
     Acquire, AcquireAll, Client, Engine, Event, EventKind, Input, Key, Life, Mode, NewMode, Owner, Refusal,
     RegisterAct, RequestId, SessionId, Space,
@@ -150,9 +150,25 @@ impl Matter {
                 held_by_session: load.held_by_session,
                 held_by_uid: load.held_by_uid,
             },
-            held: around.held.iter().map(text).collect(),
+            held: self.held(input, &around.held),
             counters: Vec::new(),
         }
+    }
+
+    /// What policies hear of as held. A lock and a turn of the same name are two keys, and policies know keys by name: of such two
+    /// they hear of the one that is asked for. Who upgrades holds the lease, whichever session speaks for it.
+    fn held(&self, input: &Input, held: &[Key]) -> Vec<Arc<str>> {
+        let is_another = |held: &Key| {
+            self.keys.iter().any(|key| key.as_str() == held.as_str() && key.space() != held.space())
+        };
+        let mut told: Vec<Arc<str>> = held.iter().filter(|held| !is_another(held)).map(text).collect();
+        if let (Input::Change(_), [own]) = (input, &self.keys[..])
+            && !held.contains(own)
+        {
+            told.truncate(HELD_KEYS_MAX - 1);
+            told.push(text(own));
+        }
+        told
     }
 }
 
@@ -222,11 +238,11 @@ fn change(wish: &mut Acquire, asked: &Request, said: &Request) {
     wish.priority = said.priority;
 }
 
-/// Whether it stands in a queue if it has to wait: who enters its own lock again does not wait, and who wants all of what it has a
-/// share of goes before everybody who does.
-pub(super) fn may_queue(input: &Input, said: &Request) -> bool {
+/// Whether it stands behind others if it has to wait: who enters its own lock again does not wait, and who wants all of what it has
+/// a share of goes before everybody who does.
+pub(super) fn queues(input: &Input, engine: &Engine) -> bool {
     match input {
-        Input::Acquire(ask) => !(ask.reentrant && said.held.contains(&said.keys[0])),
+        Input::Acquire(ask) => !engine.reenters(ask),
         Input::Change(_) => false,
         _ => true,
     }
@@ -338,12 +354,31 @@ mod tests {
         }
     }
 
-    #[test]
-    fn an_upgrade_that_may_not_queue_is_a_try_as_well() {
+    fn upgrade() -> Input {
         let to = NewMode::Exclusive { wait: None, secret: LeaseSecret(1) };
         let lease = LeaseName::Session(RequestId(1));
-        let change = Change { session: SessionId(1), request: RequestId(2), lease, to };
-        for mut input in [Input::Acquire(acquire(None)), Input::Change(change)] {
+        Input::Change(Change { session: SessionId(1), request: RequestId(2), lease, to })
+    }
+
+    #[test]
+    fn what_is_held_is_what_is_asked_for_or_has_another_name() {
+        let key = |space, text| Key::of(space, text).expect("a short text is a key");
+        let (lock, turn, other) = (key(Space::Lock, "k"), key(Space::Once, "k"), key(Space::Once, "other"));
+        let told = |input: &Input, held: &[Key]| {
+            let matter = Matter::acquire(&acquire(None), vec![lock.clone()]);
+            matter.held(input, held).iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        let asked = Input::Acquire(acquire(None));
+        assert_eq!(told(&asked, &[turn.clone(), other.clone()]), ["other"], "a turn is no lock");
+        assert_eq!(told(&asked, &[lock.clone(), other.clone()]), ["k", "other"]);
+        assert_eq!(told(&upgrade(), &[other]), ["other", "k"], "another session got it");
+        assert_eq!(told(&upgrade(), &[lock.clone()]), ["k"]);
+        assert_eq!(told(&upgrade(), &vec![turn; 300]), ["k"]);
+    }
+
+    #[test]
+    fn an_upgrade_that_may_not_queue_is_a_try_as_well() {
+        for mut input in [Input::Acquire(acquire(None)), upgrade()] {
             try_only(&mut input);
             assert_eq!(wait(&input), Some(Duration::ZERO));
         }

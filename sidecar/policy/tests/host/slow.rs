@@ -124,6 +124,29 @@ fn a_quota_holds_behind_a_slow_policy_and_beside_it() {
     }
 }
 
+/// A slow one and a quick one share their counters: the quick one counts all the time.
+#[test]
+fn a_policy_whose_counters_change_whenever_it_is_asked_can_not_decide() {
+    let shelf = Shelf::new();
+    let counting = |guest: Guest| guest.wants(&["all/1h"]).counts("all").policy();
+    let quick = load(vec![shelf.put("p", &counting(Guest::new()))]).unwrap();
+    let slow =
+        Settings { deadline: Some(Duration::from_secs(10)), ..shelf.put("p", &counting(busy(1_000_000))) };
+    let slow = Chain::load(host(), vec![slow], Bounds::default(), Some(&quick)).unwrap();
+    let over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !over.load(SeqCst) {
+                assert_eq!(decide(&quick, request("k")).denied, None);
+            }
+        });
+        let told = decide(&slow, request("k"));
+        over.store(true, SeqCst);
+        assert_eq!(fault(&told), Fault::Contended(64));
+    });
+    assert_eq!(decide(&slow, request("k")).denied, None, "nobody else counts now");
+}
+
 #[test]
 fn prepared_instances_are_used_once_and_made_anew() {
     let chain = alone(&dear(200_000), |settings| settings.prepared = Some(3));

@@ -53,6 +53,8 @@ pub enum Refused {
     Deadlock,
     /// Not the speaker's lease, no such lease, or gone.
     NotYours,
+    /// The key is in use with another limit.
+    OtherLimit,
     /// The register has no value.
     Absent,
     /// The store is away.

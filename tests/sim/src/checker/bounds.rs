@@ -5,6 +5,9 @@
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
+/// Two clocks differ by this much of a time at most (A1).
+pub(super) const RATES_DIFFER_MAX: f64 = 0.02;
+
 /// What the rules may assume about a run, and the numbers they judge by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Bounds {

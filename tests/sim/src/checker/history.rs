@@ -293,6 +293,16 @@ pub enum Event {
         /// Until when.
         until: At,
     },
+    /// A sidecar heard that its connection to the store is gone.
+    StoreLost {
+        /// The sidecar.
+        sidecar: u32,
+    },
+    /// … that it has one again.
+    StoreFound {
+        /// The sidecar.
+        sidecar: u32,
+    },
     /// A host's clock stopped while time went on, which breaks assumption A1 for what was granted before.
     Froze {
         /// The host's sidecar.

@@ -4,12 +4,10 @@
 //! not granted anew before that is with the windows.
 
 use super::book::Book;
+use super::bounds::RATES_DIFFER_MAX;
 use super::history::{At, Bounds, Event, Req, Sent};
 use super::{Findings, Rule};
 use std::collections::{BTreeMap, BTreeSet};
-
-/// Two clocks differ by this much of a time at most (A1).
-const RATES_DIFFER_MAX: f64 = 0.02;
 
 /// The rules on how long leases live.
 #[derive(Default)]

@@ -3,15 +3,13 @@
 //! Owns P18, by what the store counted and what clients were told. That turns exclude each other is S2, as for any key.
 
 use super::book::Book;
+use super::bounds::RATES_DIFFER_MAX;
 use super::history::{Answer, At, Bounds, Event, Req, Sent};
 use super::{Findings, Rule, slot};
 use std::time::Duration;
 
 /// Instants of the store are rounded when a recorder turns them into true time.
 const ROUNDING: Duration = Duration::from_micros(2);
-
-/// Two clocks differ by this much of a time at most (A1).
-const RATES_DIFFER_MAX: f64 = 0.02;
 
 /// A success, as the store counted it.
 #[derive(Clone, Copy)]

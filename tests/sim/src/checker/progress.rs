@@ -4,13 +4,11 @@
 //! disturbed, nor for [`Bounds::settle`] after.
 
 use super::book::Book;
+use super::bounds::RATES_DIFFER_MAX;
 use super::history::{Answer, At, Bounds, Event, Refused, Req, Sent};
 use super::value::Asked;
 use super::{Findings, Rule, slot};
 use std::time::Duration;
-
-/// Units of a rate stay bound for this much of its time: what clocks may differ, on both sides (A1).
-const COOLING_MAX: f64 = 1.02;
 
 /// An operation on a register, or the finish of a turn, is resolved so long after it was sent, whoever waits for it.
 const UNRESOLVED_MAX: Duration = Duration::from_millis(2100);
@@ -138,7 +136,7 @@ impl Progress {
         state.present.retain(|(of, ..)| *of != lease);
         state.live.push((lease, sidecar));
         if let Some(per) = acquire.per {
-            state.cooled = state.cooled.max(at + per.mul_f64(COOLING_MAX));
+            state.cooled = state.cooled.max(at + per.mul_f64(1.0 + RATES_DIFFER_MAX));
         }
     }
 

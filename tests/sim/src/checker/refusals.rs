@@ -4,13 +4,11 @@
 //! it is not granted after all (L5). Whether a try, or the victim of a deadlock, had to be refused is judged elsewhere.
 
 use super::book::Book;
-use super::history::{Acquire, At, Bounds, Event, Refused, Req, Wait};
+use super::bounds::RATES_DIFFER_MAX;
+use super::history::{Acquire, At, Bounds, Event, Refused, Req, Sent, Wait};
 use super::{Findings, Rule};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
-
-/// Two clocks differ by this much of a time at most (A1).
-const RATES_DIFFER_MAX: f64 = 0.02;
 
 /// A try that hears nothing of the store has its answer after this.
 const TRY_MAX: Duration = Duration::from_secs(5);
@@ -20,12 +18,21 @@ const TRY_MAX: Duration = Duration::from_secs(5);
 pub(super) struct Refusals {
     declined: BTreeSet<Req>,
     draining: BTreeSet<u32>,
+    /// Sidecars that know that they have no connection to the store, and since when: what was due in that instant came first (P8).
+    cut_off: BTreeMap<u32, At>,
+    /// Limits with which anybody has asked for a key.
+    limits: BTreeSet<(u32, u32)>,
 }
 
 impl Refusals {
     pub(super) fn see(&mut self, at: At, event: &Event, book: &Book, bounds: &Bounds, found: &mut Findings) {
         match *event {
             Event::Drains { sidecar } => drop(self.draining.insert(sidecar)),
+            Event::StoreLost { sidecar } => drop(self.cut_off.insert(sidecar, at)),
+            Event::StoreFound { sidecar } => drop(self.cut_off.remove(&sidecar)),
+            Event::Sent { what: Sent::Acquire(acquire), .. } => {
+                self.limits.insert((acquire.key, acquire.limit));
+            }
             Event::Declined { of, why } => {
                 self.declined.insert(of);
                 self.has_reason(at, of, why, book, bounds, found);
@@ -51,10 +58,20 @@ impl Refusals {
         let is_so = match why {
             Refused::Held => request.is_try() || acquire.is_some_and(|acquire| acquire.upgrades.is_some()),
             Refused::WaitTimeout => acquire.is_some_and(|acquire| match acquire.wait {
-                Wait::AtMost(wait) => at + bounds.slack >= since + wait.mul_f64(1.0 - RATES_DIFFER_MAX),
+                Wait::AtMost(wait) => {
+                    let is_over = at + bounds.slack >= since + wait.mul_f64(1.0 - RATES_DIFFER_MAX);
+                    is_over && self.cut_off.get(&session.sidecar).is_none_or(|lost| at <= *lost)
+                }
                 Wait::Try | Wait::Forever => false,
             }),
-            Refused::Unavailable => book.sidecar(session.sidecar).disturbed_until >= since,
+            Refused::Unavailable => {
+                let disturbed = book.sidecar(session.sidecar).disturbed_until;
+                disturbed >= since && at <= disturbed + bounds.settle
+            }
+            Refused::OtherLimit => acquire.is_some_and(|acquire| {
+                let of_key = self.limits.range((acquire.key, 0)..=(acquire.key, u32::MAX));
+                of_key.count() > 1
+            }),
             Refused::Quarantined => bounds.strict,
             Refused::Draining => self.draining.contains(&session.sidecar),
             Refused::Deadlock | Refused::NotYours | Refused::Absent | Refused::Unknown | Refused::Other => {
@@ -133,6 +150,13 @@ mod tests {
         let away = |sidecar, until: u64| Event::Disturbed { sidecar, until: At(until * 1_000_000) };
         assert!(!declined(&mut waits(SECOND), 500, Refused::Unavailable));
         assert!(declined(waits(SECOND).add(20, away(0, 400)), 500, Refused::Unavailable));
+        let patient = || waits(Wait::AtMost(Duration::from_secs(60)));
+        assert!(!declined(patient().add(20, away(0, 400)), 30_000, Refused::Unavailable), "long ago");
+        let lost = Event::StoreLost { sidecar: 0 };
+        assert!(!declined(waits(SECOND).add(900, lost), 1_010, Refused::WaitTimeout), "it is away");
+        let found = Event::StoreFound { sidecar: 0 };
+        assert!(declined(waits(SECOND).add(900, lost).add(950, found), 1_010, Refused::WaitTimeout));
+        assert!(!declined(&mut waits(SECOND), 20, Refused::OtherLimit), "everybody agrees");
         assert!(!declined(waits(SECOND).add(20, away(1, 400)), 500, Refused::Unavailable));
         assert!(declined(&mut waits(Wait::Try), 20, Refused::Held));
         assert!(!declined(&mut waits(SECOND), 20, Refused::Held));

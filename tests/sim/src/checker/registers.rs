@@ -16,6 +16,8 @@ struct Register {
     current: Option<(Version, Req)>,
     /// What the store lost, as long as nothing was written since.
     lost: Option<(Version, Req)>,
+    /// Nothing was there until then.
+    absent_until: At,
     /// The greatest number that any version had.
     last: u64,
     /// The greatest token under which it was read or written.
@@ -128,6 +130,9 @@ impl Registers {
         known.last = known.last.max(version.number);
         let replaced = Replaced { current: known.current, lost: known.lost.take() };
         known.current = value.map(|value| (version, value.by));
+        if replaced.current.is_none() {
+            known.absent_until = at;
+        }
         if value.is_none() {
             known.is_absent(bounds);
         }
@@ -199,6 +204,13 @@ impl Registers {
                     found.add(Rule::StaleRead, || {
                         format!("{of} read {version:?}, replaced before it was sent")
                     });
+                }
+            }
+            (Act::Watch { .. }, Answer::Told(Told::Nothing)) => {
+                let sent_at = book.request(of).map(|request| request.sent_at).unwrap_or_default();
+                let known = slot(&mut self.registers, register);
+                if known.current.is_some() && known.absent_until < sent_at {
+                    found.add(Rule::StaleRead, || format!("{of} was told that nothing is there"));
                 }
             }
             (Act::Put { .. }, Answer::Told(Told::Written(version)))

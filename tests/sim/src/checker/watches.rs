@@ -93,7 +93,9 @@ impl Register {
         let Some(place) = self.open.iter().position(|(open, _)| *open == of) else { return };
         self.judge(at, Some(of), book, bounds, found);
         let (_, known) = self.open.swap_remove(place);
-        if unchanged && known != self.current && at > self.told_by(of, book, bounds) {
+        let sent_at = book.request(of).map(|request| request.sent_at).unwrap_or_default();
+        // Whoever looked since it came saw that, whatever went wrong.
+        if unchanged && known != self.current && self.changed_at <= sent_at {
             found.add(Rule::Unheard, || {
                 format!(
                     "{of} knew {known:?} and was told that nothing changed, but {:?} is there",
@@ -171,6 +173,13 @@ mod tests {
     #[test]
     fn nobody_is_told_that_nothing_changed_who_should_have_seen_it() {
         assert!(!told(900, true) && told(1_300, true));
+        // Before it came: no disturbance excuses that.
+        let mut tale = watched();
+        tale.add(110, Event::Disturbed { sidecar: 0, until: At(60_000_000_000) });
+        let act = Act::Watch { known: Some(version(1)) };
+        let late = Sent::Register(Asked { register: 0, under: None, act });
+        tale.add(120, Event::Sent { of: req(0, 1), what: late });
+        tale.add(130, Event::Watched { of: req(0, 1), unchanged: true }).breaks(Rule::Unheard);
     }
 
     #[test]

@@ -464,6 +464,7 @@ pub(crate) fn why(refusal: &Refusal) -> Refused {
         Refusal::Deadlock(_) => Refused::Deadlock,
         Refusal::NotHeld | Refusal::NotFound | Refusal::LeaseLost(_) => Refused::NotYours,
         Refusal::OutcomeUnknown => Refused::Unknown,
+        Refusal::LimitMismatch { .. } => Refused::OtherLimit,
         Refusal::Absent => Refused::Absent,
         Refusal::StoreUnavailable => Refused::Unavailable,
         Refusal::Quarantined { .. } => Refused::Quarantined,

@@ -114,6 +114,7 @@ impl World {
         running.armed = At(u64::MAX);
         running.link = Link::default();
         self.log.say(|| format!("host {host} starts sidecar {sidecar}"));
+        self.log.record(Event::StoreLost { sidecar });
         self.disturb_newcomer(host);
         self.refuse_asks(host);
         let delay = self.dice.span(Duration::from_millis(1), Duration::from_millis(30));
@@ -436,6 +437,8 @@ impl World {
                 link.session_over(index(*session), now, &mut self.rare);
             }
             Input::Store { call, outcome } => self.notice_outcome(host, *call, outcome),
+            Input::StoreDown => self.log.record(Event::StoreLost { sidecar: self.hosts[host].sidecar }),
+            Input::StoreUp { .. } => self.log.record(Event::StoreFound { sidecar: self.hosts[host].sidecar }),
             Input::Pushed(Push::Recall { key, .. }) => {
                 let (sidecar, key) = (self.hosts[host].sidecar, number(self.key_index(key)));
                 self.log.record(Event::Learned { sidecar, key, contended: true });
