@@ -3,18 +3,14 @@
 //! Owns asks, re-asks (P12) and withdrawals. Must not know who is granted what, nor repeat what was given up: that is a
 //! debt.
 
-use crate::certainty::reserved_after;
 use crate::copies::Copies;
-use crate::effect::LostReason;
 use crate::engine::Engine;
 use crate::link::{Sent, SentKind};
-use crate::model::{AskId, Fence, StoreTime, Time};
+use crate::model::{AskId, Time};
 use crate::mutant::Mutant;
-use crate::resource::Resource;
 use crate::store::{
     Ask as AskOp, CallId, Fault, GiveBack, Op, Outcome, Queued, REFUSE_AFTER, Reply, Withdraw,
 };
-use crate::tenure::Tenure;
 use std::time::Duration;
 
 /// Re-ask interval of the first places; deeper ones ask less often (P12).
@@ -51,8 +47,6 @@ pub(crate) struct Ask {
     /// Time brings back units of a rate that another sidecar has: the first of them then.
     pub(crate) free_at: Option<Time>,
     pub(crate) copies: Copies,
-    /// The tenure beside it that the store did not know, and the latest store time at which that may have been said.
-    gone: Option<(u64, StoreTime)>,
     /// What goes back in the same step, until an ask that carried it was applied; and the first call that did.
     give_back: Option<(GiveBack, CallId)>,
 }
@@ -79,7 +73,6 @@ impl Ask {
             mismatched: None,
             free_at: None,
             copies: Copies::default(),
-            gone: None,
             give_back: None,
         }
     }
@@ -103,23 +96,6 @@ impl Ask {
     pub(crate) fn quarantine(&self, now: Time) -> Option<Duration> {
         (self.quarantined_until > now).then(|| self.quarantined_until.since(now))
     }
-
-    /// The store does not know this tenure any more, which stands beside it. That was no later than `by`.
-    pub(crate) fn note_gone(&mut self, tenure: u64, by: StoreTime) {
-        if self.gone.is_none_or(|(noted, _)| noted != tenure) {
-            self.gone = Some((tenure, by));
-        }
-    }
-
-    /// The store knows the tenure beside it, whatever it said before: it lost data, and has them again.
-    pub(crate) fn note_stands(&mut self) {
-        self.gone = None;
-    }
-
-    /// Whether what it was granted began after this tenure was gone: then that did not grow, but ended.
-    fn came_after(&self, tenure: u64, first: Fence) -> bool {
-        self.gone.is_some_and(|(gone, by)| gone == tenure && reserved_after(first, by))
-    }
 }
 
 fn reask_interval(ahead: u32) -> Duration {
@@ -136,7 +112,10 @@ pub(crate) fn next_refresh(now: Time, ahead: u32) -> Time {
 impl Engine {
     /// Every fence of this key must be above this (P1).
     pub(crate) fn floor(&self, resource: usize) -> u64 {
-        self.link.floor().max(self.resources[resource].issued)
+        let r = &self.resources[resource];
+        // What takes the place of a tenure that ended is known by its origin (D37).
+        let origin = r.tenure.as_ref().map_or(0, |tenure| tenure.origin);
+        self.link.floor().max(r.issued).max(origin)
     }
 
     /// Sends a call about a resource.
@@ -216,8 +195,8 @@ impl Engine {
     /// The answer to an ask.
     pub(crate) fn ask_answered(&mut self, now: Time, call: CallId, sent: Sent, outcome: Outcome) {
         let resource = sent.resource;
-        let Resource { ask, tenure: beside, .. } = &mut self.resources[resource];
-        let Some(ask) = ask.as_mut().filter(|ask| ask.seq == sent.seq) else {
+        let ask = self.resources[resource].ask.as_mut();
+        let Some(ask) = ask.filter(|ask| ask.seq == sent.seq) else {
             return self.ask_repeated(now, sent, outcome);
         };
         ask.copies.answered(call);
@@ -249,17 +228,12 @@ impl Engine {
             Reply::Granted(mut tenancy) => {
                 let (seq, copies_until) = (ask.seq, ask.copies.may_run_until());
                 tenancy.contended |= ask.recalled;
-                let came_after = |tenure: &Tenure| ask.came_after(tenure.seq, tenancy.range.first);
-                let ended = beside.as_ref().is_some_and(came_after);
                 let r = &mut self.resources[resource];
                 r.ask = None;
                 r.copies_until = match Mutant::TombstoneOnTenure.is(self.config.mutant) {
                     true => copies_until.unwrap_or_default(),
                     false => r.copies_until.max(copies_until.unwrap_or_default()),
                 };
-                if ended && !Mutant::EndedGrew.is(self.config.mutant) {
-                    self.kill_tenure(now, resource, LostReason::Store);
-                }
                 self.install(now, resource, seq, sent.at, tenancy);
             }
             Reply::Queued(queued) => self.ask_queued(now, resource, queued),
@@ -286,13 +260,14 @@ impl Engine {
     }
 
     /// The answer to an ask that is over. One that was given up has left a debt, which settles the matter, and one that was
-    /// granted stands; but the answer may know of a waiter elsewhere, of whom our tenure has not heard.
+    /// granted stands; but the answer may know that our tenure had ended, or of a waiter elsewhere, of whom it has not heard.
     fn ask_repeated(&mut self, now: Time, sent: Sent, outcome: Outcome) {
+        let Outcome::Applied { reply: Reply::Granted(tenancy), .. } = outcome else {
+            return;
+        };
+        self.ended_before(now, sent.resource, tenancy.origin);
         let tenure = self.resources[sent.resource].tenure.as_ref();
-        if let Outcome::Applied { reply: Reply::Granted(tenancy), .. } = outcome
-            && tenancy.contended
-            && tenure.is_some_and(|tenure| tenure.seq <= sent.seq)
-        {
+        if tenancy.contended && tenure.is_some_and(|tenure| tenure.seq <= sent.seq) {
             self.learn_interest(now, sent.resource);
         }
     }

@@ -1,30 +1,16 @@
-//! What an answer of the store proves: how long something stands, by our clock and by the store's.
+//! What an answer of the store proves: how long something stands, by our clock.
 //!
-//! Owns the margins between the two (P4, A1). Must not know tenures, nor what is done when one is over.
+//! Owns the margins between it and the store's (P4, A1). Must not know tenures, nor what is done when one is over.
 
-use crate::link::Link;
-use crate::model::{Fence, StoreTime, Time};
-use crate::store::FENCE_LEAD_MAX_US;
+use crate::model::Time;
 use std::time::Duration;
 
 /// What the host's clock may lose on the store's, besides one percent (A1).
 const CLOCK_MARGIN: Duration = Duration::from_millis(6);
-/// Times left are said in milliseconds, rounded down.
-const REMAINING_PRECISION: Duration = Duration::from_millis(1);
 
 /// The deadline that an answer proves: from before the request was sent, less what the clocks may differ (P4).
 pub(crate) fn deadline(sent: Time, remaining: Duration) -> Time {
     sent + (remaining - remaining / 100).saturating_sub(CLOCK_MARGIN)
-}
-
-/// When what stands for so long is over, by the store's time: it was no later than what we have seen when it said so.
-pub(crate) fn over_by(link: &Link, remaining: Duration) -> Option<StoreTime> {
-    Some(link.seen() + remaining + REMAINING_PRECISION)
-}
-
-/// Whether this fence was reserved after that, by the store's time: fences are reserved ahead of it, but not by more than this.
-pub(crate) fn reserved_after(first: Fence, then: StoreTime) -> bool {
-    first > then.0 + FENCE_LEAD_MAX_US + 2
 }
 
 /// The time to live to ask for, so that [`deadline`] comes out at least `span` later.

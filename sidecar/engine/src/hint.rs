@@ -89,6 +89,7 @@ impl Engine {
         let tenancy = Tenancy {
             units: self.resources[resource].ask.as_ref().map_or(0, |ask| ask.units),
             remaining: self.tenure_ttl(),
+            origin: first,
             range: FenceRange { first, last: first + FENCE_RANGE_MAX - 1 },
             contended: false,
         };

@@ -164,11 +164,6 @@ impl Link {
         }
     }
 
-    /// The highest store time seen.
-    pub(crate) fn seen(&self) -> StoreTime {
-        self.seen
-    }
-
     pub(crate) fn floor(&self) -> u64 {
         self.floor
     }

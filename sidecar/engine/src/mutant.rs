@@ -32,7 +32,7 @@ pub enum Mutant {
     InputBeforeExpiry,
     /// P8, engine: a tenure still serves after its return was sent.
     ClosedTenureServes,
-    /// P8, engine: what is granted beside a tenure that ended is taken for its growth.
+    /// P8, engine: what is granted, or renewed, in the place of a tenure that ended is taken for its growth.
     EndedGrew,
     /// P9, store: an ask takes free units though another entry is ahead.
     AskJumpsQueue,

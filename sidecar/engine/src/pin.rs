@@ -92,7 +92,8 @@ impl Engine {
         }
     }
 
-    /// The tenure under the lease is gone: nothing that is bound to it can run any more.
+    /// The tenure under the lease is gone: nothing that is bound to it can run any more. (Or it came again under its own name, until
+    /// its return is applied: then what runs bears a fence that nobody after it accepts.)
     pub(crate) fn drop_pins(&mut self, lease: usize) {
         if let Some(pinned) = self.pins.by_lease.remove(&lease) {
             self.answer_releases(pinned);

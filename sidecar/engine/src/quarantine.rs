@@ -48,6 +48,7 @@ impl Engine {
             tenure: AskId { incarnation, seq },
             units: tenure.units,
             limit: r.limit,
+            origin: tenure.origin,
             range: tenure.fences.range(),
             ttl,
             refuse_after,

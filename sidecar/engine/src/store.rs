@@ -22,7 +22,7 @@ pub(crate) use push::{keys_of, put_keys};
 pub use register::{ABSENT_TTL, Bound, Condition, Known, ReadRegister, Version, Watch, WriteRegister};
 pub use strict::Reassert;
 
-use crate::model::{AskId, Etag, FenceRange, Incarnation, Key, Space, StoreTime};
+use crate::model::{AskId, Etag, Fence, FenceRange, Incarnation, Key, Space, StoreTime};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -327,6 +327,8 @@ pub enum Reply {
     Renewed {
         /// Time left, rounded down.
         remaining: Duration,
+        /// As in [`Tenancy`].
+        origin: Fence,
         /// The new range, if one was asked for, and reserved.
         range: Option<FenceRange>,
         /// Others wait for this key and do not fit.
@@ -419,6 +421,9 @@ pub struct Tenancy {
     pub units: u32,
     /// Time left, rounded down to milliseconds (P4: an idempotent repeat gets the *remaining* time).
     pub remaining: Duration,
+    /// The first fence of what it has been since without a break: where this rises, what stood before had ended, and others
+    /// may have had the key in between. It stays where a tenure grows or gets more fences.
+    pub origin: Fence,
     /// Reserved fences.
     pub range: FenceRange,
     /// Others wait for this key.

@@ -3,13 +3,13 @@
 //! Owns deadlines (P4), renewal, retention (P10, P11), the closing and the death of tenures (P8). Must not know how a
 //! tenure was won (`ask`) or who is served under it (`serve`).
 
-use crate::certainty::{deadline, over_by, reserved_after};
+use crate::certainty::deadline;
 use crate::effect::{Effect, LostReason, Notice};
 use crate::engine::Engine;
 use crate::fence::Fences;
 use crate::interest::Interest;
 use crate::link::{Sent, SentKind};
-use crate::model::{AskId, Fence, StoreTime, Time};
+use crate::model::{AskId, Fence, FenceRange, Time};
 use crate::mutant::Mutant;
 use crate::store::{CallId, Fault, GiveBack, Op, Outcome, Renew, Reply, Tenancy};
 use std::time::Duration;
@@ -25,8 +25,8 @@ pub(crate) struct Tenure {
     pub(crate) units: u32,
     /// Past this it is dead, whatever the store says later.
     pub(crate) deadline: Time,
-    /// By the store's time it stands no longer than this; unknown after a renewal that may have been applied.
-    over_by: Option<StoreTime>,
+    /// Since which fence it stands without a break.
+    pub(crate) origin: Fence,
     pub(crate) fences: Fences,
     /// Another sidecar waits.
     pub(crate) interest: Option<Box<Interest>>,
@@ -46,7 +46,7 @@ pub(crate) struct Tenure {
     /// Last time anything was sent about it.
     contacted: Time,
     /// When the store is to be contacted, only to learn whether others wait; `MAX` if nobody used it since the last time.
-    contact_at: Time,
+    pub(crate) contact_at: Time,
     /// When an idle tenure goes back; `MAX` in use.
     idle_until: Time,
     /// When its leases hear that they are at risk; `MAX` once they did.
@@ -90,12 +90,6 @@ impl Tenure {
         self.refused = true;
     }
 
-    /// Whether it was surely over before the store granted what has this fence: a tenure that grew was not, and where units of a
-    /// rate still cool under it, taking it for over would free them.
-    fn ended_before(&self, first: Fence) -> bool {
-        self.over_by.is_some_and(|over| reserved_after(first, over))
-    }
-
     pub(crate) fn is_idle(&self) -> bool {
         self.idle_until < Time::MAX
     }
@@ -118,12 +112,7 @@ impl Engine {
 
     /// The store says that this tenure stands. Takes the place of an older one of this resource (growth).
     pub(crate) fn install(&mut self, now: Time, resource: usize, seq: u64, sent: Time, tenancy: Tenancy) {
-        let beside = self.resources[resource].tenure.as_ref().filter(|older| older.seq != seq);
-        let ended = beside.is_some_and(|older| older.ended_before(tenancy.range.first));
-        if ended && !Mutant::EndedGrew.is(self.config.mutant) {
-            self.kill_tenure(now, resource, LostReason::Store);
-        }
-        let over_by = over_by(&self.link, tenancy.remaining);
+        self.ended_before(now, resource, tenancy.origin);
         let deadline = self.proven_deadline(now, sent, tenancy.remaining);
         let unproven = !self.link.is_proof(sent);
         let renew_at = if unproven { now } else { self.renewal_due(resource, sent, deadline) };
@@ -133,12 +122,14 @@ impl Engine {
             Some(older) if !older.unproven => deadline.max(older.deadline),
             _ => deadline,
         };
+        // A store that lost data may have an earlier one again.
+        let origin = r.tenure.as_ref().map_or(tenancy.origin, |older| older.origin.max(tenancy.origin));
         let at_risk_at = deadline - self.config.tenure_ttl / 3;
         let tenure = Tenure {
             seq,
             units: tenancy.units,
             deadline,
-            over_by,
+            origin,
             fences: Fences::new(tenancy.range, r.issued),
             interest: None,
             served: 0,
@@ -173,8 +164,8 @@ impl Engine {
         sent: Time,
         tenancy: Tenancy,
     ) {
+        self.ended_before(now, resource, tenancy.origin);
         let older = self.resources[resource].tenure.as_mut();
-        let older = older.filter(|older| !older.ended_before(tenancy.range.first));
         let budget = older.map(|older| (older.served, older.interest.take()));
         self.install(now, resource, seq, sent, tenancy);
         if let (Some((served, interest)), Some(tenure)) = (budget, &mut self.resources[resource].tenure) {
@@ -330,25 +321,9 @@ impl Engine {
         };
         tenure.renewing = false;
         match outcome {
-            Outcome::Applied { reply: Reply::Renewed { remaining, range, contended }, .. } => {
-                match range {
-                    Some(range) => tenure.fences.top_up(range),
-                    // It reserves none in a quarantine.
-                    None if tenure.topping_up => tenure.retry_at = now + RENEW_RETRY,
-                    None => {}
-                }
-                tenure.unproven &= !self.link.is_proof(sent.at);
-                tenure.confirmed = sent.at;
-                tenure.refused = false;
-                tenure.over_by = over_by(&self.link, remaining);
-                r.ask.iter_mut().for_each(|ask| ask.note_stands());
-                if !contended {
-                    tenure.interest = None;
-                }
-                let proven = self.proven_deadline(now, sent.at, remaining);
-                self.extend_tenure(now, resource, proven);
-                if contended {
-                    self.learn_interest(now, resource);
+            Outcome::Applied { reply: Reply::Renewed { remaining, origin, range, contended }, .. } => {
+                if !self.ended_before(now, resource, origin) {
+                    self.renewed(now, resource, sent.at, remaining, range, contended);
                 }
             }
             Outcome::Applied { reply: Reply::Gone, .. } => self.tenure_gone(now, resource, sent.seq, call),
@@ -364,11 +339,41 @@ impl Engine {
                 self.alarm_clock(resource);
             }
             Outcome::NotApplied(Fault::Corrupt(_)) => tenure.retry_after(now, RENEW_RETRY * 10),
-            Outcome::Applied { .. } | Outcome::NotApplied(_) => tenure.retry_after(now, RENEW_RETRY),
-            Outcome::Unknown(_) => {
-                tenure.retry_after(now, RENEW_RETRY);
-                tenure.over_by = None;
+            Outcome::Applied { .. } | Outcome::NotApplied(_) | Outcome::Unknown(_) => {
+                tenure.retry_after(now, RENEW_RETRY)
             }
+        }
+    }
+
+    /// The store has extended the tenure, as was asked then.
+    fn renewed(
+        &mut self,
+        now: Time,
+        resource: usize,
+        sent: Time,
+        remaining: Duration,
+        range: Option<FenceRange>,
+        contended: bool,
+    ) {
+        let Some(tenure) = &mut self.resources[resource].tenure else {
+            return;
+        };
+        match range {
+            Some(range) => tenure.fences.top_up(range),
+            // It reserves none in a quarantine.
+            None if tenure.topping_up => tenure.retry_at = now + RENEW_RETRY,
+            None => {}
+        }
+        tenure.unproven &= !self.link.is_proof(sent);
+        tenure.confirmed = sent;
+        tenure.refused = false;
+        if !contended {
+            tenure.interest = None;
+        }
+        let proven = self.proven_deadline(now, sent, remaining);
+        self.extend_tenure(now, resource, proven);
+        if contended {
+            self.learn_interest(now, resource);
         }
     }
 

@@ -101,7 +101,7 @@ fn a_clients_renewal_is_asked_for_until_the_store_takes_it() {
     let [again] = renewals(&sent)[..] else { panic!("once more: {sent:?}") };
     assert_eq!(world.replies, []);
     let remaining = Duration::from_secs(30);
-    world.answer(again, Answer::Renewed { remaining, range: None, contended: false });
+    world.answer(again, Answer::Renewed { remaining, origin: 5, range: None, contended: false });
     assert!(matches!(world.replies[..], [Reply::Renewed { .. }]), "{:?}", world.replies);
 }
 
@@ -151,7 +151,16 @@ fn a_tenure_is_renewed_in_its_own_time() {
         let ask = world.calls.pop_front().expect("the engine asks");
         let range = FenceRange { first: 5, last: 4_000 };
         let remaining = Duration::from_secs(40);
-        world.answer(&ask, Answer::Granted(Tenancy { units: WHOLE, remaining, range, contended: false }));
+        world.answer(
+            &ask,
+            Answer::Granted(Tenancy {
+                units: WHOLE,
+                remaining,
+                origin: range.first,
+                range,
+                contended: false,
+            }),
+        );
     }
     world.answer(&early, granted(WHOLE));
     world.calls.clear();

@@ -55,13 +55,17 @@ fn the_answer_to_an_ask_that_was_given_up_tells_of_others() {
         let withdrawal = world.calls.pop_front().expect("it gives that up");
         assert!(matches!(withdrawal.op, Op::Withdraw(_)));
         let (range, remaining) = (FenceRange { first: 5_000, last: 9_000 }, Duration::from_secs(10));
-        world.answer(&more, Answer::Granted(Tenancy { units: WHOLE, remaining, range, contended }));
+        world
+            .answer(&more, Answer::Granted(Tenancy { units: WHOLE, remaining, origin: 5, range, contended }));
         world.replies.clear();
         world.input(Input::Acquire(share(3)));
         let served = matches!(world.replies[..], [Reply::Granted(_)]);
         assert_eq!(served, !contended, "{:?}", world.replies);
         // The share goes on under another name, which is no turn of ours.
-        world.answer(&withdrawal, Answer::Granted(Tenancy { units: 1, remaining, range, contended }));
+        world.answer(
+            &withdrawal,
+            Answer::Granted(Tenancy { units: 1, remaining, origin: 5, range, contended }),
+        );
         world.input(Input::Acquire(share(4)));
         assert_eq!(world.replies.len(), if contended { 0 } else { 2 }, "{:?}", world.replies);
     }
@@ -83,7 +87,10 @@ fn what_was_asked_twice_leaves_a_tombstone_until_no_copy_can_have_a_place() {
         let again = world.calls.pop_front().expect("and again");
         let Op::Ask(Ask { refuse_after, .. }) = again.op else { panic!("{again:?}") };
         let (range, remaining) = (FenceRange { first: 5, last: 4_000 }, place_max * 4);
-        world.answer(&again, Answer::Granted(Tenancy { units: WHOLE, remaining, range, contended: true }));
+        world.answer(
+            &again,
+            Answer::Granted(Tenancy { units: WHOLE, remaining, origin: range.first, range, contended: true }),
+        );
         let until = refuse_after.0 - world.store_time().0;
         world.now = world.now + Duration::from_micros(until) + after;
         let lease = LeaseName::Session(RequestId(1));

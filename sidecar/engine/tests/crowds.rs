@@ -171,5 +171,11 @@ fn granted_for_hours(units: u32) -> sidelock_engine::store::Reply {
     use sidelock_engine::FenceRange;
     use sidelock_engine::store::{Reply, Tenancy};
     let range = FenceRange { first: 5, last: 4_000_000 };
-    Reply::Granted(Tenancy { units, remaining: Duration::from_secs(8_000), range, contended: false })
+    Reply::Granted(Tenancy {
+        units,
+        remaining: Duration::from_secs(8_000),
+        origin: range.first,
+        range,
+        contended: false,
+    })
 }

@@ -5,27 +5,27 @@ mod world;
 
 use calls::{ask, next};
 use sidelock_engine::store::{
-    Call, FENCE_LEAD_MAX_US, Fault, Op, Outcome, Push, Queued, REFUSE_AFTER, Reply as Answer, Tenancy,
+    Call, Fault, Op, Outcome, Push, Queued, REFUSE_AFTER, Reply as Answer, Tenancy,
 };
 use sidelock_engine::{
-    Acquire, AskId, Config, Fence, FenceRange, Incarnation, Input, LeaseName, LostReason, Mode, Refusal,
-    Release, Reply, RequestId, StoreTime, WHOLE,
+    Acquire, AskId, Config, Fence, FenceRange, Incarnation, Input, LeaseName, LeaseSecret, Life, LostReason,
+    Mode, Refusal, Release, Reply, RequestId, WHOLE,
 };
 use std::time::Duration;
 use world::{SESSION, World, acquire, granted, key};
 
 const LATER: Duration = Duration::from_secs(4);
-/// When the share's tenure is granted.
-const FIRST_GRANT: StoreTime = StoreTime(1_000_001_000_000);
+/// The first fence of the share's tenure.
+const ORIGIN: Fence = 5;
 
 fn queued() -> Answer {
     Answer::Queued(Queued { ahead: 0, retry: LATER * 2, holder: Some(Incarnation(2)) })
 }
 
-/// All of the key is granted, with fences from this on.
-fn all_of_it(first: Fence) -> Answer {
-    let (range, remaining) = (FenceRange { first, last: first + 4_000 }, Duration::from_secs(10));
-    Answer::Granted(Tenancy { units: WHOLE, remaining, range, contended: false })
+/// All of the key is granted, to what stands since then.
+fn all_of_it(origin: Fence) -> Answer {
+    let (range, remaining) = (FenceRange { first: 5_000, last: 9_000 }, Duration::from_secs(10));
+    Answer::Granted(Tenancy { units: WHOLE, remaining, origin, range, contended: false })
 }
 
 /// A share is held, somebody waits for all of the key, and both have been told to the store anew: the renewal and the ask.
@@ -79,52 +79,54 @@ fn beside_an_ask_that_left_after_the_renewal_it_ended() {
     assert!(!stands(&mut world));
 }
 
-/// Its answer was lost: it may have been granted. Between the tenure's end and a grant others may have held the key: what began
-/// surely after it was gone is another one.
+/// Its answer was lost: it may have been granted. The next answer tells, by the fence since which it stands.
 #[test]
 fn beside_an_ask_whose_answer_was_lost_the_grant_tells() {
-    let lead = FENCE_LEAD_MAX_US + 2;
-    for (reserved_after, grew) in [(0, true), (lead, true), (lead + 1, false)] {
+    for (origin, grew) in [(ORIGIN, true), (ORIGIN + 1, false)] {
         let (mut world, renewal, again) = held_and_wanted();
-        let gone_at = world.store_time();
         world.input(Input::Store { call: again.id, outcome: Outcome::Unknown(Fault::Down) });
         world.answer(&renewal, Answer::Gone);
         world.now = world.now + LATER / 4;
         world.input(Input::Tick);
         let more = ask(&mut world);
-        world.answer(&more, all_of_it(gone_at.0 + reserved_after));
-        assert_eq!(stands(&mut world), grew, "reserved {reserved_after} us after");
+        world.answer(&more, all_of_it(origin));
+        assert_eq!(stands(&mut world), grew, "since {origin}");
     }
 }
 
-/// Its machine's clock stood still: the ask is granted before any renewal is told that it is gone.
+/// The ask is granted before any renewal is told that it is gone, as where a machine's clock stood still, or a store lost its data.
 #[test]
 fn what_was_granted_after_the_store_ended_it_is_another_one() {
-    let lead = FENCE_LEAD_MAX_US + 2;
-    let (no, perhaps) = (false, true);
-    let cases = [
-        (0, no, "awake", true),
-        (lead, no, "awake", true),
-        (lead + 1, no, "awake", false),
-        (lead + 1, no, "slept", false),
-        (lead + 1, perhaps, "awake", true),
-        // Nobody is told that it is over, nor are units of a rate freed, while it may stand.
-        (lead + 1, perhaps, "slept", true),
-    ];
-    for (late, extended, host, grew) in cases {
-        let (mut world, renewal, again) = held_and_wanted();
-        let over = FIRST_GRANT + Duration::from_millis(10_001);
-        if host == "slept" {
-            world.input(Input::ClockStepped);
+    for (origin, grew) in [(ORIGIN, true), (ORIGIN + 1, false)] {
+        for extended in [false, true] {
+            let (mut world, renewal, again) = held_and_wanted();
+            if extended {
+                world.input(Input::Store { call: renewal.id, outcome: Outcome::Unknown(Fault::Down) });
+            }
+            world.answer(&again, all_of_it(origin));
+            assert_eq!(stands(&mut world), grew, "since {origin}, extended: {extended}");
         }
-        if extended {
-            world.input(Input::Store { call: renewal.id, outcome: Outcome::Unknown(Fault::Down) });
-        }
-        let first = over.0 + late;
-        let outcome = Outcome::Applied { at: StoreTime(first), reply: all_of_it(first) };
-        world.input(Input::Store { call: again.id, outcome });
-        assert_eq!(stands(&mut world), grew, "{late} us after, extended: {extended}, {host}");
     }
+}
+
+/// The store forgot it, and a copy of its own ask made it again: others may have had the key in between.
+#[test]
+fn what_has_its_name_but_stands_since_later_is_another_one() {
+    for (origin, stood) in [(ORIGIN, true), (ORIGIN + 1, false)] {
+        let (mut world, renewal, _) = held_and_wanted();
+        world.answer(&renewal, Answer::Renewed { remaining: LATER, origin, range: None, contended: false });
+        assert_eq!(stands(&mut world), stood, "since {origin}");
+    }
+}
+
+/// … it is given back, so that nobody waits for it.
+#[test]
+fn what_is_another_one_goes_back() {
+    let (mut world, renewal, _) = held_and_wanted();
+    let origin = ORIGIN + 1;
+    world.answer(&renewal, Answer::Renewed { remaining: LATER, origin, range: None, contended: false });
+    let back = next(&mut world, |op| matches!(op, Op::Return(_)));
+    assert!(matches!(&back.op, Op::Return(back) if back.keep == 0));
 }
 
 /// Copies of which nothing was heard can not run any more, and it waits.
@@ -151,12 +153,11 @@ fn what_is_renewed_again_was_not_gone() {
     let renewal = next(&mut world, |op| matches!(op, Op::Renew(_)));
     world.input(Input::Tick);
     let remaining = Duration::from_secs(10);
-    world.answer(&renewal, Answer::Renewed { remaining, range: None, contended: false });
+    world.answer(&renewal, Answer::Renewed { remaining, origin: 5, range: None, contended: false });
     world.now = world.now + LATER / 4;
     world.input(Input::Tick);
     let more = ask(&mut world);
-    let first = world.store_time().0;
-    world.answer(&more, all_of_it(first));
+    world.answer(&more, all_of_it(ORIGIN));
     assert!(stands(&mut world));
 }
 
@@ -221,4 +222,63 @@ fn beside_a_withdrawal_a_return_that_finds_nothing_tells_nothing() {
     next(&mut world, |op| matches!(op, Op::Withdraw(_)));
     world.answer(&back, Answer::Gone);
     assert!(stands(&mut world));
+}
+
+/// A lease with a time of its own needs no renewal; but what became of its tenure is asked for all the same.
+#[test]
+fn what_a_debt_does_not_tell_the_next_renewal_does() {
+    let mut world = World::new(Config::new(Incarnation(1)));
+    let secret = LeaseSecret(7);
+    let timed = |number, permits| Acquire {
+        life: Life::Timed { secret: LeaseSecret(u128::from(number)), ttl: LATER },
+        ..some_of_it(number, permits)
+    };
+    world.input(Input::Acquire(timed(7, 1)));
+    let one = ask(&mut world);
+    world.answer(&one, granted(1));
+    world.input(Input::Acquire(timed(8, 2)));
+    let all = ask(&mut world);
+    world.answer(&all, granted(3));
+    let (session, request) = (SESSION, RequestId(9));
+    world.input(Input::Release(Release { session, request, lease: LeaseName::Timed(LeaseSecret(8)) }));
+    world.input(Input::Acquire(some_of_it(10, 4)));
+    world.input(Input::Cancel { session, request: RequestId(10) });
+    let back = given_back(&mut world);
+    let withdrawal = next(&mut world, |op| matches!(op, Op::Withdraw(_)));
+    world.answer(&back, Answer::Gone);
+    world.answer(&withdrawal, Answer::Withdrawn);
+    world.now = world.now + LATER / 4;
+    world.input(Input::Tick);
+    let renewal = next(&mut world, |op| matches!(op, Op::Renew(_)));
+    world.answer(&renewal, Answer::Gone);
+    world.replies.clear();
+    let lease = LeaseName::Timed(secret);
+    world.input(Input::Release(Release { session, request: RequestId(11), lease }));
+    assert_eq!(world.replies[..], [Reply::Refused(Refusal::LeaseLost(LostReason::Store))]);
+}
+
+/// A second copy of its ask found nothing, and made another one.
+#[test]
+fn what_a_repeated_answer_tells_is_heard() {
+    for (origin, stood) in [(ORIGIN, true), (ORIGIN + 1, false)] {
+        let mut world = World::new(Config::new(Incarnation(1)));
+        world.input(Input::Acquire(Acquire { owner: None, ..acquire(1, "k") }));
+        let first = ask(&mut world);
+        world.answer(&first, queued());
+        world.now = world.now + LATER / 2;
+        world.input(Input::Tick);
+        let again = ask(&mut world);
+        world.input(Input::Pushed(Push::Offer { key: key("k"), ask: asked(&again) }));
+        let offered = ask(&mut world);
+        world.answer(&again, granted(WHOLE));
+        world.answer(&offered, all_of_it(origin));
+        assert_eq!(stands(&mut world), stood, "since {origin}");
+    }
+}
+
+fn asked(call: &Call) -> AskId {
+    match &call.op {
+        Op::Ask(ask) => ask.id,
+        other => panic!("{other:?}"),
+    }
 }

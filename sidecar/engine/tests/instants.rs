@@ -87,7 +87,12 @@ fn a_turn_counts_for_the_window_in_which_it_was_granted() {
         world.input(Input::Tick);
         while let Some(call) = world.calls.pop_front() {
             let at = StoreTime(world.store_time().0 - 200_000);
-            let reply = Answer::Renewed { remaining: Duration::from_secs(10), range: None, contended: false };
+            let reply = Answer::Renewed {
+                remaining: Duration::from_secs(10),
+                origin: 5,
+                range: None,
+                contended: false,
+            };
             world.input(Input::Store { call: call.id, outcome: Outcome::Applied { at, reply } });
         }
     }

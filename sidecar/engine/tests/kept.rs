@@ -27,7 +27,7 @@ fn live(world: &mut World, span: Duration) {
         while let Some(call) = world.calls.pop_front() {
             let Op::Renew(renew) = &call.op else { continue };
             let remaining = renew.ttl;
-            world.answer(&call, Answer::Renewed { remaining, range: None, contended: false });
+            world.answer(&call, Answer::Renewed { remaining, origin: 5, range: None, contended: false });
         }
     }
 }
@@ -45,7 +45,10 @@ fn who_follows_a_timed_lease_outlives_its_time() {
         let ask = world.calls.pop_front().expect("the engine asks");
         let (units, remaining) = (mode.units(), 61 * SECOND);
         let range = FenceRange { first: 5, last: 4_000 };
-        world.answer(&ask, Answer::Granted(Tenancy { units, remaining, range, contended: false }));
+        world.answer(
+            &ask,
+            Answer::Granted(Tenancy { units, remaining, origin: range.first, range, contended: false }),
+        );
         live(&mut world, 30 * SECOND);
         world.input(Input::Acquire(Acquire { mode, owner: None, ..acquire(2, "k") }));
         if mode == Mode::Exclusive {
@@ -67,7 +70,8 @@ fn a_reservation_outlives_the_timed_lease_before_it() {
     world.input(Input::Acquire(timed(1, 60 * SECOND)));
     let ask = world.calls.pop_front().expect("the engine asks");
     let range = FenceRange { first: 5, last: 4_000 };
-    let tenancy = Tenancy { units: WHOLE, remaining: 61 * SECOND, range, contended: false };
+    let tenancy =
+        Tenancy { units: WHOLE, remaining: 61 * SECOND, origin: range.first, range, contended: false };
     world.answer(&ask, Answer::Granted(tenancy));
     live(&mut world, 30 * SECOND);
     let keys = vec![(RequestId(2), key("k")), (RequestId(3), key("l"))];
@@ -80,7 +84,7 @@ fn a_reservation_outlives_the_timed_lease_before_it() {
     world.calls.retain(|call| matches!(call.op, Op::Renew(_)));
     for call in std::mem::take(&mut world.calls) {
         let remaining = 30 * SECOND;
-        world.answer(&call, Answer::Renewed { remaining, range: None, contended: false });
+        world.answer(&call, Answer::Renewed { remaining, origin: 5, range: None, contended: false });
     }
     live(&mut world, 60 * SECOND);
     let reserved = world.engine.look(&key("k"), usize::MAX).map(|key| key.holders.len());

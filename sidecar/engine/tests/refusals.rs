@@ -113,7 +113,10 @@ fn a_store_that_was_away_is_not() {
     world.input(Input::Acquire(for_a_minute(1)));
     let all = ask(&mut world);
     let (range, remaining) = (FenceRange { first: 5, last: 5 }, Duration::from_secs(61));
-    world.answer(&all, Answer::Granted(Tenancy { units: WHOLE, remaining, range, contended: false }));
+    world.answer(
+        &all,
+        Answer::Granted(Tenancy { units: WHOLE, remaining, origin: range.first, range, contended: false }),
+    );
     world.input(Input::StoreDown);
     world.now = world.now + MOMENT;
     world.input(Input::StoreUp { at: world.store_time() });
@@ -136,7 +139,10 @@ fn a_store_that_answers_is_not_away() {
     world.input(Input::Acquire(permit(1)));
     let share = ask(&mut world);
     let (range, remaining) = (FenceRange { first: 5, last: 4_000 }, Duration::from_secs(10));
-    world.answer(&share, Answer::Granted(Tenancy { units: 1, remaining, range, contended: false }));
+    world.answer(
+        &share,
+        Answer::Granted(Tenancy { units: 1, remaining, origin: range.first, range, contended: false }),
+    );
     world.replies.clear();
     world.input(Input::Acquire(Acquire { wait: Some(MOMENT * 20), ..permit(2) }));
     let more = ask(&mut world);

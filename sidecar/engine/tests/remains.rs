@@ -24,7 +24,7 @@ fn anonymous(number: u64, text: &str) -> Acquire {
 
 fn tenancy(units: u32) -> Answer {
     let range = FenceRange { first: 5, last: 4_000 };
-    Answer::Granted(Tenancy { units, remaining: 120 * SECOND, range, contended: false })
+    Answer::Granted(Tenancy { units, remaining: 120 * SECOND, origin: range.first, range, contended: false })
 }
 
 /// All that is asked is granted, all that is renewed stands, and what is given back is back.
@@ -34,7 +34,7 @@ fn serve(world: &mut World) {
             Op::Ask(ask) => world.answer(&call, tenancy(ask.units)),
             Op::Renew(renew) => {
                 let remaining = renew.ttl;
-                world.answer(&call, Answer::Renewed { remaining, range: None, contended: false });
+                world.answer(&call, Answer::Renewed { remaining, origin: 5, range: None, contended: false });
             }
             Op::Return(_) => world.answer(&call, Answer::Returned),
             _ => {}

@@ -53,7 +53,7 @@ local function take_up(record, entry, place, ttl, floor)
     local first, last = reserve(record.last, floor)
     record.last = last
     local older = of(record.tenures, entry.inc)
-    local tenure = older or {}
+    local tenure = older or { origin = first }
     tenure.due = math.max(now + ttl, older and older.due or 0)
     tenure.inc, tenure.seq, tenure.units, tenure.first, tenure.last = entry.inc, entry.seq, entry.units, first, last
     if not older then

@@ -11,9 +11,12 @@
 --   'SL' version:1  next_due:8 last:8 limit:4  tenures:4 queue:4 offers:4 done:4
 --   tenures x [ incarnation:16 seq:8 units:4 due:8 first:8 last:8 ]
 --   queue   x [ incarnation:16 seq:8 units:4 due:8 flags:1 ]    1 offered, as `offers` of them are; 2 upgrade
---   done    x [ incarnation:16 seq:8 due:8 ]
+--   done    x [ incarnation:16 seq:8 due:8 ]      or, of a tenure that grew or got more fences: alias:16 origin:8 due:8
 -- Format 2, in which a record is written from which something was taken by force: the same, and after it
 --   count:4 count x [ incarnation:16 seq:8 due:8 by:4 length:2 reason:length ]            `count` is not 0
+-- The origin of a tenure is its first fence where `done` says nothing else, under the alias of its incarnation: the same with the
+-- first bit flipped. A version that knows no origins keeps that like any tombstone; its `due` is one less than the tenure's, as
+-- that is over at its own, and a tombstone after it.
 -- `next_due` is never later than the first `due`, nor, in a quarantine with somebody in the queue, than its end: before it,
 -- settle has nothing to drop or to offer.
 --
@@ -30,7 +33,7 @@ local TENURE, TENURE_BYTES = '<c16I8I4I8I8I8', 52
 local ENTRY, ENTRY_BYTES = '<c16I8I4I8I1', 37
 local DONE, DONE_BYTES = '<c16I8I8', 32
 local FORCED, FORCED_BYTES = '<c16I8I8I4I2', 38
--- A record with one tenure and nothing else. No other record has its length.
+-- A record with one tenure and nothing else.
 local SINGLE_BYTES = HEADER_BYTES + TENURE_BYTES
 
 -- Flags of an entry.
@@ -86,8 +89,17 @@ local function reserve(last, floor)
     return first, first
 end
 
-local function granted_answer(units, remaining_us, first, last, contended)
-    return GRANTED .. pack('<I4I8I8I8I1', units, math.max(0, math.floor(remaining_us / 1000)), first, last, contended)
+local function alias(inc)
+    return string.char((inc:byte() + 128) % 256) .. inc:sub(2)
+end
+
+local function granted_answer(units, remaining_us, origin, first, last, contended)
+    local remaining = math.max(0, math.floor(remaining_us / 1000))
+    return GRANTED .. pack('<I4I8I8I8I8I1', units, remaining, origin, first, last, contended)
+end
+
+local function renewed_answer(due, origin, contended, range)
+    return RENEWED .. pack('<I8I8I1', math.floor((due - now) / 1000), origin, contended) .. range
 end
 
 -- The short ways: what the rules would do too, for what happens most. Each answers nothing where it does not apply.
@@ -103,17 +115,7 @@ local function ask_unknown(arg)
     local record = pack(HEADER, 'SL', PLAIN, due, last, limit, 1, 0, 0, 0)
         .. pack(TENURE, me, seq, units, due, first, last)
     redis.call('SET', key, record, 'PX', math.ceil(ttl / 1000) + GARBAGE_MS)
-    return granted_answer(units, ttl, first, last, 0)
-end
-
--- The only tenure ends, and nobody needs to remember it.
-local function give_back_single(raw, arg)
-    local keep, _, tombstone = unpack_at('<I4I8I8', arg, 26)
-    if raw:sub(HEADER_BYTES + 1, HEADER_BYTES + 24) ~= arg:sub(2, 25) or keep > 0 or tombstone > 0 then
-        return
-    end
-    redis.call('DEL', key)
-    return RETURNED
+    return granted_answer(units, ttl, first, first, last, 0)
 end
 
 -- Where the item with this id begins, in an array of `count` items of `width` bytes; nothing if bytes elsewhere look like
@@ -125,6 +127,24 @@ local function place(raw, id, from, width, count)
     end
 end
 
+-- Where the origin of an incarnation's tenure stands in `done`, which begins at `from`.
+local function origin_at(raw, inc, from, done)
+    return done > 0 and place(raw, alias(inc), from, DONE_BYTES, done)
+end
+
+-- The only tenure ends, and nobody needs to remember it.
+local function give_back_single(raw, arg, done)
+    local keep, _, tombstone = unpack_at('<I4I8I8', arg, 26)
+    if raw:sub(HEADER_BYTES + 1, HEADER_BYTES + 24) ~= arg:sub(2, 25) or keep > 0 or tombstone > 0 then
+        return
+    end
+    if done > 0 and not origin_at(raw, arg:sub(2, 17), SINGLE_BYTES + 1, done) then
+        return
+    end
+    redis.call('DEL', key)
+    return RETURNED
+end
+
 -- A tenure is renewed while nobody waits.
 local function renew_in_place(raw, arg, next_due, last, limit, tenures, done)
     local ttl, floor, top_up = unpack_at('<I8I8I1', arg, 26)
@@ -133,26 +153,36 @@ local function renew_in_place(raw, arg, next_due, last, limit, tenures, done)
         return
     end
     local me, seq, units, due, first, final, after = unpack_at(TENURE, raw, at)
-    local range = ''
+    local noted = origin_at(raw, me, HEADER_BYTES + 1 + tenures * TENURE_BYTES, done)
+    local origin, range, rest = noted and unpack_at('<I8', raw, noted + 16) or first, '', raw:sub(after)
+    local single = tenures == 1 and done == (noted and 1 or 0)
+    due = math.max(due, now + ttl)
+    if noted then
+        rest = raw:sub(after, noted + 23) .. pack('<I8', due - 1) .. raw:sub(noted + 32)
+    end
     if top_up == 1 then
+        if not noted then
+            if tenures > 1 then
+                return
+            end
+            noted, rest, done = true, rest .. pack(DONE, alias(me), origin, due - 1), done + 1
+        end
         first, final = reserve(last, floor)
         last, range = final, pack('<I8I8', first, final)
     end
-    due = math.max(due, now + ttl)
-    local single = #raw == SINGLE_BYTES
-    next_due = single and due or math.min(next_due, due)
+    next_due = math.min(single and due or next_due, noted and due - 1 or due)
     local record = pack(HEADER, 'SL', PLAIN, next_due, last, limit, tenures, 0, 0, done)
-        .. raw:sub(HEADER_BYTES + 1, at - 1) .. pack(TENURE, me, seq, units, due, first, final) .. raw:sub(after)
+        .. raw:sub(HEADER_BYTES + 1, at - 1) .. pack(TENURE, me, seq, units, due, first, final) .. rest
     if single then
         redis.call('SET', key, record, 'PX', math.ceil((due - now) / 1000) + GARBAGE_MS)
     else
         redis.call('SET', key, record, 'KEEPTTL')
     end
-    return RENEWED .. pack('<I8I1', math.floor((due - now) / 1000), 0) .. range
+    return renewed_answer(due, origin, 0, range)
 end
 
 -- A place in the queue is refreshed, not the first, while nobody is offered anything.
-local function ask_in_place(raw, arg, next_due, last, limit, tenures, queue)
+local function ask_in_place(raw, arg, next_due, last, limit, tenures, queue, done)
     local me, _, units, its_limit, _, entry_ttl, floor, refuse_after, _, back =
         unpack_at('<c16I8I4I4I8I8I8I8I1', arg, 2)
     local from = HEADER_BYTES + 1 + tenures * TENURE_BYTES
@@ -161,7 +191,7 @@ local function ask_in_place(raw, arg, next_due, last, limit, tenures, queue)
         or entry_ttl > IN_PLACE_TTL_MAX or floor > now + CLOCK_REGRESSION_MAX then
         return
     end
-    if unpack_at('<I4', raw, at + 24) ~= units then
+    if unpack_at('<I4', raw, at + 24) ~= units or done > 0 and raw:find(me, from + queue * ENTRY_BYTES, true) then
         return
     end
     local retry, holder
@@ -175,7 +205,7 @@ local function ask_in_place(raw, arg, next_due, last, limit, tenures, queue)
         return
     end
     local due = now + entry_ttl
-    local record = pack(HEADER, 'SL', PLAIN, math.min(next_due, due), last, limit, tenures, queue, 0, 0)
+    local record = pack(HEADER, 'SL', PLAIN, math.min(next_due, due), last, limit, tenures, queue, 0, done)
         .. raw:sub(HEADER_BYTES + 1, at + 27) .. pack('<I8', due) .. raw:sub(at + 36)
     redis.call('SET', key, record, 'KEEPTTL')
     return QUEUED .. pack('<I4I8', ahead, retry - now) .. holder

@@ -1,7 +1,7 @@
 -- reassert: put back a live tenure that the store forgot, or renew it. Only where the store is strict.
 --
--- Argument  '\9' incarnation:16 seq:8 units:4 limit:4 first:8 last:8 ttl:8 refuse_after:8            (times in us)
--- Answers   renewed remaining_ms:8 contended:1 | gone | too_late | quarantined 0:4 left_us:8 | taken (see force)
+-- Argument  '\9' incarnation:16 seq:8 units:4 limit:4 origin:8 first:8 last:8 ttl:8 refuse_after:8   (times in us)
+-- Answers   renewed remaining_ms:8 origin:8 contended:1 | gone | too_late | quarantined 0:4 left_us:8 | taken (see force)
 -- Keeps     nothing that was reserved later is displaced by what was reserved before it; what is over stays so (P7); no
 --           fences are reserved.
 --
@@ -49,7 +49,7 @@ local function put_back(record, tenure, limit)
 end
 
 local function reassert(raw, arg)
-    local me, seq, units, limit, first, last, ttl, refuse_after = unpack_at('<c16I8I4I4I8I8I8I8', arg, 2)
+    local me, seq, units, limit, origin, first, last, ttl, refuse_after = unpack_at('<c16I8I4I4I8I8I8I8I8', arg, 2)
     local record = raw and decode(raw) or blank(limit)
     settle(record)
     if now > refuse_after then
@@ -59,11 +59,11 @@ local function reassert(raw, arg)
     if wait then
         return wait, record
     end
-    local tenure = find(record.tenures, me, seq)
-        or put_back(record, { inc = me, seq = seq, units = units, due = now, first = first, last = last }, limit)
+    local mine = { inc = me, seq = seq, units = units, due = now, origin = origin, first = first, last = last }
+    local tenure = find(record.tenures, me, seq) or put_back(record, mine, limit)
     if not tenure then
         return taken_or_gone(record, me, seq), record
     end
     tenure.units, tenure.due = math.min(tenure.units, units), math.max(tenure.due, now + ttl)
-    return RENEWED .. pack('<I8I1', math.floor((tenure.due - now) / 1000), contended(record, me)), record
+    return renewed_answer(tenure.due, tenure.origin, contended(record, me), ''), record
 end

@@ -42,10 +42,14 @@ local function decode(whole)
         error({ 'corrupt: its length does not match what it says it contains' })
     end
     local record = { last = last, limit = limit, tenures = {}, queue = {}, done = {}, kept = kept }
+    local known = {}
     for i = 1, tenures do
         local inc, seq, units, due, first, final, following = unpack_at(TENURE, raw, at)
-        record.tenures[i] = { inc = inc, seq = seq, units = units, due = due, first = first, last = final }
-        at = following
+        local tenure = { inc = inc, seq = seq, units = units, due = due, origin = first, first = first, last = final }
+        if done > 0 then
+            known[alias(inc)] = tenure
+        end
+        record.tenures[i], at = tenure, following
     end
     for i = 1, queue do
         local inc, seq, units, due, flags, following = unpack_at(ENTRY, raw, at)
@@ -55,7 +59,11 @@ local function decode(whole)
     end
     for i = 1, done do
         local inc, seq, due, following = unpack_at(DONE, raw, at)
-        record.done[i] = { inc = inc, seq = seq, due = due }
+        if known[inc] then
+            known[inc].origin = seq
+        else
+            record.done[#record.done + 1] = { inc = inc, seq = seq, due = due }
+        end
         at = following
     end
     record.forced = version > PLAIN and decode_forced(raw, at) or {}
@@ -64,6 +72,28 @@ end
 
 local function blank(limit)
     return { last = 0, limit = limit, tenures = {}, queue = {}, done = {}, forced = {} }
+end
+
+-- What is over, and the origins that are not the first fences of their tenures.
+local function with_origins(record)
+    local done, known = {}, {}
+    for _, t in ipairs(record.tenures) do
+        if t.origin ~= t.first or #record.done > 0 then
+            known[alias(t.inc)] = t
+        end
+    end
+    for _, d in ipairs(record.done) do
+        -- That of a tenure before, which was ended by a version that knows no origins, is not this one's.
+        if not known[d.inc] then
+            done[#done + 1] = d
+        end
+    end
+    for _, t in ipairs(record.tenures) do
+        if t.origin ~= t.first then
+            done[#done + 1] = { inc = alias(t.inc), seq = t.origin, due = t.due - 1 }
+        end
+    end
+    return done
 end
 
 -- The step's one write, and its last act.
@@ -81,7 +111,8 @@ local function store(record)
         local flags = (e.offered and OFFERED or 0) + (e.upgrade and UPGRADE or 0)
         put(e.due, pack(ENTRY, e.inc, e.seq, e.units, e.due, flags))
     end
-    for _, d in ipairs(record.done) do
+    local done = with_origins(record)
+    for _, d in ipairs(done) do
         put(d.due, pack(DONE, d.inc, d.seq, d.due))
     end
     if #record.forced > 0 then
@@ -107,7 +138,7 @@ local function store(record)
     end
     local version = #record.forced > 0 and VERSION or PLAIN
     parts[1] = (kept and kept_bytes(kept) or '') .. pack(HEADER, 'SL', version, first_due, record.last, record.limit,
-        #record.tenures, #record.queue, offers, #record.done)
+        #record.tenures, #record.queue, offers, #done)
     local only_done = #record.tenures + #record.queue == 0
     local after = only_done and GARBAGE_DONE_MS or GARBAGE_MS
     redis.call('SET', key, table.concat(parts), 'PX', math.ceil((last_due - now) / 1000) + after)
@@ -248,7 +279,7 @@ local function bury(record, inc, seq, due)
 end
 
 local function granted(record, t)
-    return granted_answer(t.units, t.due - now, t.first, t.last, contended(record, t.inc))
+    return granted_answer(t.units, t.due - now, t.origin, t.first, t.last, contended(record, t.inc))
 end
 
 -- What an incarnation is told that has not shown to know of its tenure's end by force (P19).

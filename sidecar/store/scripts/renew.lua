@@ -1,7 +1,7 @@
 -- renew: extend a tenure, and reserve more fences for it if wanted.
 --
 -- Argument  '\2' incarnation:16 seq:8 ttl:8 floor:8 top_up:1                                      (times in us)
--- Answers   renewed remaining_ms:8 contended:1 [ first:8 last:8 ] | gone | clock_regressed | taken (see force)
+-- Answers   renewed remaining_ms:8 origin:8 contended:1 [ first:8 last:8 ] | gone | clock_regressed | taken (see force)
 --           | quarantined 0:4 left_us:8 | forgotten (see strict)
 -- Keeps     only exactly this tenure is extended, never shortened, never created (P7).
 
@@ -31,5 +31,5 @@ local function renew(raw, arg)
         range = pack('<I8I8', tenure.first, tenure.last)
     end
     tenure.due = math.max(tenure.due, now + ttl)
-    return RENEWED .. pack('<I8I1', math.floor((tenure.due - now) / 1000), contended(record, me)) .. range, record
+    return renewed_answer(tenure.due, tenure.origin, contended(record, me), range), record
 end

@@ -34,11 +34,11 @@ local function short_way(verb, raw, arg)
         return
     end
     if verb == GIVE_BACK then
-        return #raw == SINGLE_BYTES and give_back_single(raw, arg)
+        return tenures == 1 and queue == 0 and done <= 1 and give_back_single(raw, arg, done)
     elseif verb == RENEW then
         return queue == 0 and renew_in_place(raw, arg, next_due, last, limit, tenures, done)
     elseif verb == ASK then
-        return queue > 0 and offers + done == 0 and ask_in_place(raw, arg, next_due, last, limit, tenures, queue)
+        return queue > 0 and offers == 0 and ask_in_place(raw, arg, next_due, last, limit, tenures, queue, done)
     end
 end
 

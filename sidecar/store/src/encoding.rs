@@ -2,7 +2,8 @@
 //!
 //! Owns the formats, which `scripts/format.lua` describes and writes too; `tests/golden/` holds them fast. Format 2 is format
 //! 1 and, after it, what was taken by force; a record is written in the oldest format that can say it, so that an older
-//! version stumbles for as long as it must and no longer. Must not know what a record means. Bytes that are no record, or a newer one, are a typed error: whoever reads them must not write.
+//! version stumbles for as long as it must and no longer; origins of tenures stand where one keeps what it does not know (D41). Must
+//! not know what a record means. Bytes that are no record, or a newer one, are a typed error: whoever reads them must not write.
 
 use crate::record::{Done, Entry, Forced, Kept, Record, Tenure};
 use sidelock_engine::store::{Order, Success};
@@ -57,8 +58,22 @@ impl Record {
         out.0
     }
 
+    /// What is over, and the origins that are not the first fences of their tenures.
+    fn with_origins(&self) -> Vec<Done> {
+        // That of a tenure before, which was ended by a version that knows no origins, is not this one's.
+        let of_tenure = |done: &Done| self.tenures.iter().any(|tenure| alias(tenure) == done.incarnation);
+        let over = self.done.iter().copied().filter(|done| !of_tenure(done));
+        let grown = self.tenures.iter().filter(|tenure| tenure.origin != tenure.range.first);
+        let origin = |tenure: &Tenure| {
+            // That is over at its instant, and a tombstone after its own.
+            let until = StoreTime(tenure.until.0.saturating_sub(1));
+            Done { incarnation: alias(tenure), seq: tenure.origin, until }
+        };
+        over.chain(grown.map(origin)).collect()
+    }
+
     fn encode_rest(&self, out: &mut Writer) {
-        let (tenures, queue, done) = (&self.tenures, &self.queue, &self.done);
+        let (tenures, queue, done) = (&self.tenures, &self.queue, &self.with_origins());
         let dues = (tenures.iter().map(|tenure| tenure.until))
             .chain(queue.iter().map(|entry| entry.until))
             .chain(done.iter().map(|done| done.until))
@@ -110,6 +125,18 @@ impl Record {
         Ok(Record { kept: Some(Box::new(kept)), ..Record::decode_rest(rest)? })
     }
 
+    /// Those that stand among what is over.
+    fn take_origins(&mut self) {
+        let tenures = &mut self.tenures;
+        self.done.retain(|done| match tenures.iter_mut().find(|tenure| alias(tenure) == done.incarnation) {
+            Some(tenure) => {
+                tenure.origin = done.seq;
+                false
+            }
+            None => true,
+        });
+    }
+
     fn decode_rest(bytes: &[u8]) -> Result<Record, RecordError> {
         if bytes.len() < HEADER_BYTES || !bytes.starts_with(MAGIC) {
             return Err(RecordError::Corrupt("it does not begin like a record"));
@@ -127,11 +154,10 @@ impl Record {
         if rest.is_none_or(|rest| (rest > 0) != (version > PLAIN)) {
             return Err(RecordError::Corrupt("its length does not match what it says it contains"));
         }
-        let tenure = |from: &mut Reader| Tenure {
-            id: from.id(),
-            units: from.u32(),
-            until: StoreTime(from.u64()),
-            range: FenceRange { first: from.u64(), last: from.u64() },
+        let tenure = |from: &mut Reader| {
+            let (id, units, until) = (from.id(), from.u32(), StoreTime(from.u64()));
+            let range = FenceRange { first: from.u64(), last: from.u64() };
+            Tenure { id, units, until, origin: range.first, range }
         };
         let entry = |from: &mut Reader| {
             let (id, units, until) = (from.id(), from.u32(), StoreTime(from.u64()));
@@ -142,7 +168,7 @@ impl Record {
             let AskId { incarnation, seq } = from.id();
             Done { incarnation, seq, until: StoreTime(from.u64()) }
         };
-        Ok(Record {
+        let mut record = Record {
             last,
             limit,
             tenures: (0..tenures).map(|_| tenure(&mut from)).collect(),
@@ -150,8 +176,15 @@ impl Record {
             done: (0..done).map(|_| over(&mut from)).collect(),
             forced: if version > PLAIN { from.forced()? } else { ThinVec::new() },
             kept: None,
-        })
+        };
+        record.take_origins();
+        Ok(record)
     }
+}
+
+/// The name under which `done` has the origin of a tenure: that of its incarnation, with the first bit flipped.
+fn alias(tenure: &Tenure) -> Incarnation {
+    Incarnation(tenure.id.incarnation.0 ^ (1 << 127))
 }
 
 fn check_version(version: u8, newest: u8) -> Result<(), RecordError> {

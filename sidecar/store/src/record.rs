@@ -54,6 +54,8 @@ pub struct Tenure {
     pub units: u32,
     /// It is over at this instant.
     pub until: StoreTime,
+    /// The first fence of the first of those tenures that it grew out of: it has stood since without a break.
+    pub origin: u64,
     /// The fences it may hand out.
     pub range: FenceRange,
 }
@@ -301,11 +303,13 @@ impl Step<'_> {
     fn take_up(&mut self, place: usize, op: &Ask) -> Reply {
         let entry = self.record.queue.remove(place);
         let range = self.reserve(op.floor);
-        let mut tenure = Tenure { id: entry.id, units: entry.units, until: self.now + op.ttl, range };
+        let until = self.now + op.ttl;
+        let mut tenure = Tenure { id: entry.id, units: entry.units, until, origin: range.first, range };
         let older = self.record.tenures.iter_mut().find(|t| t.id.incarnation == entry.id.incarnation);
         match older {
             Some(older) => {
                 tenure.until = tenure.until.max(older.until);
+                tenure.origin = older.origin;
                 *older = tenure;
             }
             None => self.record.tenures.push(tenure),
@@ -359,6 +363,7 @@ impl Step<'_> {
         Tenancy {
             units: tenure.units,
             remaining: self.remaining(tenure),
+            origin: tenure.origin,
             range: tenure.range,
             contended: self.contended(tenure.id.incarnation),
         }
@@ -395,7 +400,7 @@ impl Step<'_> {
         tenure.range = range.unwrap_or(tenure.range);
         let tenure = *tenure;
         let contended = self.contended(tenure.id.incarnation);
-        Reply::Renewed { remaining: self.remaining(&tenure), range, contended }
+        Reply::Renewed { remaining: self.remaining(&tenure), origin: tenure.origin, range, contended }
     }
 
     pub(crate) fn give_back(&mut self, op: &Return) -> Reply {

@@ -156,7 +156,8 @@ impl Step<'_> {
         tenure.until = tenure.until.max(until);
         let tenure = *tenure;
         let contended = self.contended(tenure.id.incarnation);
-        Reply::Renewed { remaining: self.remaining(&tenure), range: None, contended }
+        let origin = tenure.origin;
+        Reply::Renewed { remaining: self.remaining(&tenure), origin, range: None, contended }
     }
 
     /// Puts a tenure in that the record does not have, if that is for this record to believe. Where it stands.
@@ -181,7 +182,8 @@ impl Step<'_> {
         record.limit = op.limit;
         record.last = record.last.max(op.range.last);
         // Extended by whoever put it in.
-        record.tenures.push(Tenure { id: op.tenure, units: op.units, until: self.now, range: op.range });
+        let Reassert { tenure: id, units, origin, range, .. } = *op;
+        record.tenures.push(Tenure { id, units, until: self.now, origin, range });
         Some(record.tenures.len() - 1)
     }
 }

@@ -10,7 +10,8 @@ use sidelock_store::record::{Done, Entry, Forced, Record, Tenure};
 pub(crate) fn seeds() -> Vec<Vec<u8>> {
     let id = |seq| AskId { incarnation: Incarnation(0x0123_4567_89ab_cdef), seq };
     let until = StoreTime(1_764_000_000_000_000);
-    let tenure = |seq| Tenure { id: id(seq), units: 2, until, range: FenceRange { first: 100, last: 200 } };
+    let range = FenceRange { first: 100, last: 200 };
+    let tenure = |seq| Tenure { id: id(seq), units: 2, until, origin: 100, range };
     let entry = |seq, offered| Entry { id: id(seq), units: 1, offered, upgrade: seq == 4, until };
     let done = |seq| Done { incarnation: Incarnation(7), seq, until };
     let bare = Record { last: 99, limit: u32::MAX, ..Record::default() };
@@ -25,7 +26,12 @@ pub(crate) fn seeds() -> Vec<Vec<u8>> {
     let order = |reason: &str| Order { by: 1000, reason: reason.into() };
     let forced = |seq, reason| Forced { id: id(seq), until, order: order(reason) };
     let taken = Record { forced: [forced(7, "stuck"), forced(8, "")].into(), ..busy.clone() };
-    [bare, held, busy, taken].iter().map(Record::encode).collect()
+    let grown = |record: &Record| Record {
+        tenures: record.tenures.iter().map(|tenure| Tenure { origin: 90, ..*tenure }).collect(),
+        ..record.clone()
+    };
+    let (one, all) = (grown(&held), grown(&taken));
+    [bare, held, busy, taken, one, all].iter().map(Record::encode).collect()
 }
 
 pub(crate) fn check(bytes: &[u8], marks: &mut Marks) {

@@ -372,7 +372,7 @@ mod tests {
         assert_eq!(told(&asked, &[turn.clone(), other.clone()]), ["other"], "a turn is no lock");
         assert_eq!(told(&asked, &[lock.clone(), other.clone()]), ["k", "other"]);
         assert_eq!(told(&upgrade(), &[other]), ["other", "k"], "another session got it");
-        assert_eq!(told(&upgrade(), &[lock.clone()]), ["k"]);
+        assert_eq!(told(&upgrade(), std::slice::from_ref(&lock)), ["k"]);
         assert_eq!(told(&upgrade(), &vec![turn; 300]), ["k"]);
     }
 

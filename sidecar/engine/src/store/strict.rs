@@ -4,7 +4,7 @@
 //! long it grants nothing then: that is the store's business, and a store that is not strict never answers
 //! [`Reply::Quarantined`](super::Reply::Quarantined) or [`Reply::Forgotten`](super::Reply::Forgotten).
 
-use crate::model::{AskId, FenceRange, Key, StoreTime};
+use crate::model::{AskId, Fence, FenceRange, Key, StoreTime};
 use std::time::Duration;
 
 /// A live tenure that the store forgot is put back. The answer to a renewal that was [`Reply::Forgotten`](super::Reply::Forgotten).
@@ -25,6 +25,8 @@ pub struct Reassert {
     pub units: u32,
     /// Units that the key has.
     pub limit: u32,
+    /// What the store said of it, see [`Tenancy`](super::Tenancy).
+    pub origin: Fence,
     /// The fences that it may still hand out. It gets no others before the quarantine is over.
     pub range: FenceRange,
     /// New time to live.

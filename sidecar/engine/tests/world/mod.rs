@@ -80,5 +80,11 @@ pub(crate) fn acquire(number: u64, text: &str) -> Acquire {
 
 pub(crate) fn granted(units: u32) -> Answer {
     let range = FenceRange { first: 5, last: 4_000 };
-    Answer::Granted(Tenancy { units, remaining: Duration::from_secs(10), range, contended: false })
+    Answer::Granted(Tenancy {
+        units,
+        remaining: Duration::from_secs(10),
+        origin: range.first,
+        range,
+        contended: false,
+    })
 }

@@ -52,10 +52,10 @@ pub(super) fn argument(op: &Op) -> Vec<u8> {
             put64(&mut out, &[micros(*ttl), *floor]);
             out.push(u8::from(*top_up));
         }
-        Op::Reassert(Reassert { tenure, units, limit, range, ttl, refuse_after, key: _ }) => {
+        Op::Reassert(Reassert { tenure, units, limit, origin, range, ttl, refuse_after, key: _ }) => {
             begin(&mut out, 9, tenure);
             put32(&mut out, &[*units, *limit]);
-            put64(&mut out, &[range.first, range.last, micros(*ttl), refuse_after.0]);
+            put64(&mut out, &[*origin, range.first, range.last, micros(*ttl), refuse_after.0]);
         }
         Op::Return(Return { tenure, keep, issued, tombstone, key: _ }) => {
             begin(&mut out, 3, tenure);
@@ -196,6 +196,7 @@ pub(super) fn answer(bytes: &[u8]) -> Option<Answer> {
         1 => Reply::Granted(Tenancy {
             units: from.u32()?,
             remaining: Duration::from_millis(from.u64()?),
+            origin: from.u64()?,
             range: FenceRange { first: from.u64()?, last: from.u64()? },
             contended: from.flag()?,
         }),
@@ -210,6 +211,7 @@ pub(super) fn answer(bytes: &[u8]) -> Option<Answer> {
         6 => Reply::ClockRegressed,
         7 => Reply::Renewed {
             remaining: Duration::from_millis(from.u64()?),
+            origin: from.u64()?,
             contended: from.flag()?,
             range: match from.0 {
                 [] => None,

@@ -121,7 +121,8 @@ fn check(record: &Record, now: StoreTime) -> Result<(), TestCaseError> {
     for tenure in &record.tenures {
         let knows = record.forced.iter().all(|forced| forced.id.incarnation != tenure.id.incarnation);
         prop_assert!(knows, "granted to a sidecar that does not know what it lost");
-        prop_assert!(tenure.units > 0 && tenure.range.last <= record.last);
+        prop_assert!(tenure.units > 0 && tenure.origin <= tenure.range.first);
+        prop_assert!(tenure.range.last <= record.last);
     }
     prop_assert!(record.queue.iter().filter(|entry| entry.upgrade).count() <= 1, "two wait for each other");
     let mut again = record.clone();

@@ -8,6 +8,7 @@ mod asks;
 mod queue;
 mod returns;
 mod fences;
+mod origins;
 mod boards;
 mod upgrades;
 mod force;
@@ -22,7 +23,7 @@ use subject::{Case, MemorySubject, Subject};
 
 /// All cases, by name.
 fn cases() -> Vec<Case> {
-    let plain = [asks::CASES, queue::CASES, returns::CASES, fences::CASES];
+    let plain = [asks::CASES, queue::CASES, returns::CASES, fences::CASES, origins::CASES];
     let special = [upgrades::CASES, force::CASES, registers::CASES, once::CASES];
     [&plain.concat()[..], boards::CASES, &special.concat()[..]].concat()
 }

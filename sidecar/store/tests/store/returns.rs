@@ -42,9 +42,9 @@ fn renewed(done: &Done) -> (Duration, bool) {
 fn a_renewal_extends(store: &mut dyn Subject) {
     let mut short = ask(store, A, 1);
     short.ttl = SHORT;
-    store.ask(short);
+    let origin = store.ask(short).granted().origin;
     let done = store.renew(renewal(A, 1));
-    assert_eq!(done.reply, Reply::Renewed { remaining: TTL, range: None, contended: false });
+    assert_eq!(done.reply, Reply::Renewed { remaining: TTL, origin, range: None, contended: false });
     store.wait(AFTER_SHORT);
     assert_eq!(renewed(&store.renew(renewal(A, 1))), (TTL, false));
 }

@@ -96,12 +96,15 @@ fn reassertion(
         tenure: id(incarnation, seq),
         units: WHOLE,
         limit: WHOLE,
+        origin: ORIGIN,
         range,
         ttl: TTL,
         refuse_after,
     }
 }
 
+/// Since then it stands, whoever it is.
+const ORIGIN: u64 = 50;
 const OLD: FenceRange = FenceRange { first: 100, last: 199 };
 const NEW: FenceRange = FenceRange { first: 200, last: 299 };
 
@@ -117,7 +120,8 @@ fn left(done: &Done) -> (u32, Duration) {
 #[track_caller]
 fn renewed(done: &Done) -> Option<FenceRange> {
     match done.reply {
-        Reply::Renewed { range, remaining, .. } => {
+        Reply::Renewed { range, remaining, origin, .. } => {
+            assert!(origin > 0);
             assert!(remaining > TERMS.longest - Duration::from_millis(5) && remaining <= TERMS.longest);
             range
         }

@@ -39,25 +39,19 @@ impl Kept {
     pub(super) fn see(&mut self, at: At, event: &Event, book: &Book, bounds: &Bounds, found: &mut Findings) {
         self.judge(at, book, bounds, found);
         match *event {
-            Event::Issued { lease, .. } => {
-                let Some((acquire, sidecar)) = book.acquire(lease) else { return };
+            Event::Issued { lease, fence, .. } => {
+                let Some((acquire, _)) = book.acquire(lease) else { return };
                 // An upgrade goes on with what is left of the share.
                 let own = acquire.max_hold.filter(|_| acquire.upgrades.is_none());
                 let own =
                     own.map_or(At(u64::MAX), |span| at + span.mul_f64(1.0 + RATES_DIFFER_MAX) + bounds.slack);
-                let forgotten_at = book.flushed_at.filter(|_| !book.has_seated(sidecar, acquire.key));
+                let forgotten_at = book.flushed_at.filter(|_| !book.remembers(acquire.key, fence));
                 let unconfirmed = forgotten_at.map_or(At(u64::MAX), |at| unconfirmed_by(at, bounds));
                 self.live.insert(lease, Ends { own, unconfirmed });
             }
             Event::Flushed => self.forgotten(at, bounds, |_| true),
             Event::Evicted { key } => {
                 self.forgotten(at, bounds, |lease| book.place_of(lease).is_some_and(|(_, of)| of == key));
-            }
-            // What its sidecar holds for it is confirmed anew with what it asked for besides (D37).
-            Event::Reserved { sidecar, key, .. } => {
-                let beside =
-                    self.live.iter_mut().filter(|(of, _)| book.place_of(**of) == Some((sidecar, key)));
-                beside.for_each(|(_, ends)| ends.unconfirmed = At(u64::MAX));
             }
             Event::Done { lease, .. } => drop(self.live.remove(&lease)),
             Event::CutOff { session } | Event::EofSeen { session } => drop(self.cut.insert(session)),
@@ -198,8 +192,10 @@ mod tests {
         later(held_by(exclusive()).add(20, Event::Flushed), 10_000).is_good();
         later(held_by(exclusive()).add(20, Event::Flushed), 10_300).breaks(Rule::Outlived);
         let again = |sidecar| Event::Reserved { sidecar, key: 0, first: 200, last: 300 };
-        later(held_by(exclusive()).add(20, Event::Flushed).add(30, again(0)), 10_300).is_good();
-        later(held_by(exclusive()).add(20, Event::Flushed).add(30, again(1)), 10_300).breaks(Rule::Outlived);
+        for sidecar in [0, 1] {
+            let mut tale = held_by(exclusive());
+            later(tale.add(20, Event::Flushed).add(30, again(sidecar)), 10_300).breaks(Rule::Outlived);
+        }
     }
 
     #[test]

@@ -1,14 +1,11 @@
 //! A sidecar that is served anew, after others had the key, has ended what it had handed out before.
 //!
-//! Owns that, whatever any clock showed, but for what D37 leaves open: the order of tokens alone says who came after whom. That
+//! Owns that, whatever any clock showed (D37): the order of tokens alone says who came after whom. That
 //! nobody is granted beside another while clocks agree is with the windows, and what an operator took with the forced unlocks.
 
 use super::book::Book;
 use super::history::{At, Bounds, Event, Req};
 use super::{Findings, Rule, slot};
-
-/// What was reserved so soon after others were granted, in microseconds, may pass for growth of what had just ended (D37).
-const GROWTH_MAX_US: u64 = 105_000;
 
 /// A lease that its sidecar counts as live.
 #[derive(Clone, Copy, Debug)]
@@ -20,8 +17,6 @@ struct Live {
     limit: u32,
     /// The first token of one that conflicts with it, came after it, and that another sidecar granted.
     overtaken: Option<u64>,
-    /// Its tenure may have grown, for all that its sidecar could know.
-    excused: bool,
 }
 
 /// The rule.
@@ -36,12 +31,6 @@ impl Revived {
         match *event {
             Event::Issued { lease, fence, .. } if bounds.store_clock_monotone => {
                 self.issued(at, (lease, fence), book, bounds, found);
-            }
-            Event::Reserved { sidecar, key, first, .. } => {
-                let passes = |between: u64| between < first && first <= between + GROWTH_MAX_US;
-                for old in slot(&mut self.live, key).iter_mut().filter(|old| old.sidecar == sidecar) {
-                    old.excused |= old.overtaken.is_some_and(passes);
-                }
             }
             Event::Shared { lease } => self.each_of(lease, book, |live| {
                 live.units = 1;
@@ -71,9 +60,9 @@ impl Revived {
             return;
         };
         let (units, limit) = (acquire.units, acquire.limit);
-        let new = Live { lease, sidecar, fence, units, limit, overtaken: None, excused: false };
+        let new = Live { lease, sidecar, fence, units, limit, overtaken: None };
         let live = slot(&mut self.live, acquire.key);
-        for old in live.iter_mut().filter(|old| !old.excused && !book.was_forced(old.lease, old.fence)) {
+        for old in live.iter_mut().filter(|old| !book.was_forced(old.lease, old.fence)) {
             match old.overtaken {
                 Some(between) if old.sidecar == sidecar && between < fence => {
                     let old = old.lease;
@@ -148,18 +137,6 @@ mod tests {
         assert!(!breaks(1, false, &[first, between, done(BETWEEN), next]), "shares stand beside each other");
         assert!(!breaks(ALL, false, &[first, next, between]), "a sidecar may not have heard yet");
         assert!(breaks(ALL, false, &[first, between, issued(NEXT, 103)]), "whether that is over or not");
-    }
-
-    #[test]
-    fn what_was_reserved_within_a_moment_may_have_grown() {
-        let (first, between) = (issued(FIRST, 100), issued(BETWEEN, 101));
-        let tale = |soon: bool| {
-            let reserved = |first| Event::Reserved { sidecar: 0, key: 0, first, last: first + 400_000 };
-            let (growth, later) = (101 + GROWTH_MAX_US + u64::from(!soon), 300_000);
-            let next = issued(NEXT, later + 1);
-            breaks(ALL, false, &[first, between, reserved(growth), reserved(later), next])
-        };
-        assert!(!tale(true) && tale(false));
     }
 
     #[test]

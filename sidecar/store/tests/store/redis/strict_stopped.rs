@@ -179,7 +179,8 @@ fn reassertion(ask: Ask, last: u64) -> Op {
     let Ask { key, id: tenure, units, limit, ttl, refuse_after, upgrade, .. } = ask;
     let first = if upgrade { last.saturating_sub(50).max(1) } else { last + 1 };
     let range = FenceRange { first, last: first + 20 };
-    Op::Reassert(Reassert { key, tenure, units, limit, range, ttl, refuse_after })
+    let origin = if upgrade { first / 2 } else { first };
+    Op::Reassert(Reassert { key, tenure, units, limit, origin, range, ttl, refuse_after })
 }
 
 #[test]

@@ -42,6 +42,8 @@ pub(crate) struct StoppedScript {
     hash: String,
     /// The terms and the marker's name, where the store is strict.
     strict: Option<(Terms, &'static str)>,
+    /// Whether its answers say since when a tenure stands: older versions' do not.
+    pub(crate) tells_origins: bool,
 }
 
 impl RedisSubject {
@@ -173,8 +175,10 @@ impl RedisSubject {
     /// Has Redis know a script on a clock that stands still.
     #[cfg(feature = "fuzz")]
     pub(crate) fn load(&mut self, program: &str, strict: Option<(Terms, &'static str)>) -> StoppedScript {
+        let tells_origins = program.contains("origin");
         let program = sidelock_store::redis::fuzz::stopped(program);
-        StoppedScript { hash: self.command(&[b"SCRIPT", b"LOAD", program.as_bytes()]), strict }
+        let hash = self.command(&[b"SCRIPT", b"LOAD", program.as_bytes()]);
+        StoppedScript { hash, strict, tells_origins }
     }
 
     /// What the script does with an operation at this very instant, whatever Redis' own clock says.
@@ -201,8 +205,11 @@ impl RedisSubject {
         let mut words: Vec<&[u8]> = vec![b"EVALSHA", script.hash.as_bytes(), count.as_bytes()];
         words.extend(names.iter().map(|name| name.as_bytes()));
         words.extend(arguments.iter().map(Vec::as_slice));
-        let (at, answer): (u64, Vec<u8>) = self.command(&words);
+        let (at, mut answer): (u64, Vec<u8>) = self.command(&words);
         assert_eq!(at, now.0, "the clock stands still");
+        if !script.tells_origins {
+            add_origin(&mut answer);
+        }
         (reply(&answer).unwrap_or_else(|| panic!("{op:?}: {answer:?}")), self.wakes())
     }
 
@@ -298,4 +305,15 @@ fn wake(info: &PushInfo) -> Option<Wake> {
         other => panic!("a push of kind {other}"),
     };
     Some(Wake { to, push })
+}
+
+/// Where today's answers say since when a tenure stands, an older version's say nothing: 0 stands for that.
+#[cfg(feature = "fuzz")]
+fn add_origin(answer: &mut Vec<u8>) {
+    let at = match answer.first() {
+        Some(1) => 13,
+        Some(7) => 9,
+        _ => return,
+    };
+    answer.splice(at..at, [0; 8]);
 }
