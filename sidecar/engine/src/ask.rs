@@ -105,8 +105,8 @@ fn reask_interval(ahead: u32) -> Duration {
 /// When a place in the queue is refreshed. All asks of a sidecar fall on the same instants, so that they leave as one
 /// pipeline.
 pub(crate) fn next_refresh(now: Time, ahead: u32) -> Time {
-    let interval = reask_interval(ahead).as_nanos() as u64;
-    Time((now.0 / interval + 1) * interval)
+    let interval = reask_interval(ahead);
+    now.floor(interval) + interval
 }
 
 impl Engine {

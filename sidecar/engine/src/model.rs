@@ -33,6 +33,12 @@ impl Time {
     pub fn since(self, earlier: Time) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
     }
+
+    /// The last whole multiple of `step` that is not later: what falls on the same one happens together.
+    pub(crate) fn floor(self, step: Duration) -> Time {
+        let step = step.as_nanos() as u64;
+        Time(self.0 / step * step)
+    }
 }
 
 impl std::ops::Add<Duration> for Time {

@@ -16,6 +16,8 @@ use std::time::Duration;
 
 /// A renewal that was not applied is tried again after this long, while the link is up.
 pub(crate) const RENEW_RETRY: Duration = Duration::from_millis(100);
+/// Those that are due within this time leave together.
+const RENEWALS_EVERY: Duration = Duration::from_millis(5);
 /// Keys held beyond this many stretch the tenure's time to live in proportion (P13).
 const HELD_KEYS_PER_TTL: usize = 100_000;
 
@@ -177,12 +179,12 @@ impl Engine {
         }
     }
 
-    /// Renewals at a third of the time to live, spread by resource so that they do not come as one wave (P13). A tenure that
-    /// was granted before many others made that longer stands for less.
+    /// Renewals at a third of the time to live, spread by resource so that they do not come as one wave, and in small groups (P13).
+    /// A tenure that was granted before many others made that longer stands for less.
     fn renewal_due(&self, resource: usize, confirmed: Time, deadline: Time) -> Time {
         let third = (self.tenure_ttl() / 3).min(deadline.since(confirmed) / 5 * 2);
         let spread = third / 256 * (resource.wrapping_mul(0x9E37_79B9) >> 8 & 0x3F) as u32;
-        confirmed + third - spread
+        (confirmed + third - spread).floor(RENEWALS_EVERY).max(confirmed)
     }
 
     /// Another sidecar waits for this key: from now on the overtaking budget counts (P9).
