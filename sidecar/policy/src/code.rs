@@ -3,6 +3,7 @@
 //! Owns what is accepted as one: which world it is of, what it may import. Compiling takes from milliseconds to seconds, so
 //! nobody who waits for locks may wait for it. Must not know settings.
 
+use crate::compiler;
 use crate::digest::Digest;
 use crate::host::Host;
 use crate::inside::Inside;
@@ -73,9 +74,9 @@ impl Code {
         let precompiled = kept.is_some();
         let component = match kept {
             Some(component) => component,
-            None => {
-                Component::new(host.engine(), bytes).map_err(|error| NoCode::Invalid(format!("{error:#}")))?
-            }
+            None => compiler::compile(|| Component::new(host.engine(), bytes))
+                .map_err(|error| NoCode::Invalid(error.to_string()))?
+                .map_err(|error| NoCode::Invalid(format!("{error:#}")))?,
         };
         let compiled_in = begun.elapsed();
         let (world, imports) = (world(host, &component)?, imports(host, &component)?);

@@ -79,7 +79,7 @@ fn who_is_asked_about_late_changes_no_window() {
 /// Each of them would have it looked through otherwise, and the next window would find it full.
 #[test]
 fn a_full_table_has_room_again_when_windows_are_over() {
-    let (counters, by_key) = (Counters::default(), wanted(&["{key}/1m", "{key}/2m"]));
+    let (counters, by_key) = (Counters::default(), wanted(&["{key}/1m", "long:{key}/2m"]));
     let (minute, two) = (&by_key[..1], &by_key[1..]);
     for name in 0..NAMES_MAX - 1 {
         add(&counters, two, &request(1, &name.to_string(), 0)).unwrap();

@@ -21,6 +21,7 @@ mod case;
 pub mod cases;
 mod chain;
 mod code;
+mod compiler;
 #[cfg(feature = "build")]
 mod component;
 mod counters;

@@ -131,7 +131,7 @@ fn a_policy_whose_counters_change_whenever_it_is_asked_can_not_decide() {
     let counting = |guest: Guest| guest.wants(&["all/1h"]).counts("all").policy();
     let quick = load(vec![shelf.put("p", &counting(Guest::new()))]).unwrap();
     let slow =
-        Settings { deadline: Some(Duration::from_secs(10)), ..shelf.put("p", &counting(busy(1_000_000))) };
+        Settings { deadline: Some(Duration::from_secs(10)), ..shelf.put("p", &counting(busy(5_000_000))) };
     let slow = Chain::load(host(), vec![slow], Bounds::default(), Some(&quick)).unwrap();
     let over = AtomicBool::new(false);
     std::thread::scope(|scope| {
@@ -140,9 +140,10 @@ fn a_policy_whose_counters_change_whenever_it_is_asked_can_not_decide() {
                 assert_eq!(decide(&quick, request("k")).denied, None);
             }
         });
-        let told = decide(&slow, request("k"));
+        // It decides where the machine let the quick one count nothing meanwhile.
+        let told = (0..100).map(|_| decide(&slow, request("k"))).find(|told| told.denied.is_some());
         over.store(true, SeqCst);
-        assert_eq!(fault(&told), Fault::Contended(64));
+        assert_eq!(fault(&told.expect("sooner or later")), Fault::Contended(64));
     });
     assert_eq!(decide(&slow, request("k")).denied, None, "nobody else counts now");
 }

@@ -1,0 +1,30 @@
+//! The threads on which components are compiled.
+//!
+//! Owns how many there are, and that they are there only as long as something is compiled. They are no nicer than others: where a
+//! pod's processors are all in use, a new version would wait until they are not. Must not know what is compiled.
+
+use rayon::{ThreadPoolBuildError, ThreadPoolBuilder};
+
+/// More make nothing faster: the longest function, and what is done before and behind, takes as long as an eighth of all.
+const THREADS_MAX: usize = 8;
+
+/// Does it there, on all processors. An error: no threads are to be had.
+pub(crate) fn compile<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T, ThreadPoolBuildError> {
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    let threads = ThreadPoolBuilder::new()
+        .num_threads(processors.min(THREADS_MAX))
+        .thread_name(|number| format!("compiler {number}"))
+        .build()?;
+    Ok(threads.install(work))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_compiles_is_no_thread_of_somebody_else() {
+        let name = compile(|| std::thread::current().name().map(str::to_owned)).unwrap();
+        assert!(name.is_some_and(|name| name.starts_with("compiler ")));
+    }
+}
