@@ -113,15 +113,15 @@ without_starting_services() {
     return $code
 }
 
-# What failed, in the words of whoever found it out: a harness's `failures:`, a line that says FAILED or refuses to build, and
-# what is indented below it, or what a step printed before it. Whoever is shown only the end of a long run sees the cause, too.
+# What failed, in the words of whoever found it out: a harness's `failures:`, a line that says FAILED or refuses to build, a seed,
+# and what is indented below it, or what a step printed before it. Whoever is shown only the end of a long run sees the cause, too.
 failures() {
     printf '\n== what failed in %s ==\n' "$1"
     awk '
         /^failures:$/ { section = 1 }
         / s   FAILED$/ { for (i = NR - 10; i < NR; i++) if (i in before) print before[i] }
         { before[NR] = $0; delete before[NR - 10] }
-        section || /FAILED|^error|^killed after/ { print; below = 1; if (/^test result/) section = 0; next }
+        section || /FAILED|^error|^killed after|^seed [0-9]+ failed/ { print; below = 1; if (/^test result/) section = 0; next }
         below && /^    / { print; next }
         { below = 0 }' "$logs/$1.log" | head -n 300
 }

@@ -8,8 +8,15 @@ use crate::effect::LostReason;
 use crate::engine::Engine;
 use crate::model::{Fence, Time};
 use crate::mutant::Mutant;
-use crate::store::CallId;
+use crate::store::{CallId, Outcome, Reply};
 use crate::tenure::RENEW_RETRY;
+
+/// Whether the store says what became of a tenure that was to be renewed.
+pub(crate) fn is_word_of_it(outcome: &Outcome) -> bool {
+    use Reply::{Forced, Forgotten, Gone, Renewed};
+    let Outcome::Applied { reply, .. } = outcome else { return false };
+    matches!(reply, Renewed { .. } | Gone | Forced { .. } | Forgotten)
+}
 
 impl Engine {
     /// The store has a tenure of ours that stands since this fence. Whether the one that we have here had ended before.

@@ -7,6 +7,7 @@ use crate::certainty::deadline;
 use crate::effect::{Effect, LostReason, Notice};
 use crate::engine::Engine;
 use crate::fence::Fences;
+use crate::gone::is_word_of_it;
 use crate::interest::Interest;
 use crate::link::{Sent, SentKind};
 use crate::model::{AskId, Fence, FenceRange, Time};
@@ -41,7 +42,7 @@ pub(crate) struct Tenure {
     topping_up: bool,
     /// Not before this: the last renewal failed, and trying at once again would be trying without end.
     retry_at: Time,
-    /// The last renewal failed.
+    /// The last renewal was not taken, or brought nothing that can be handed out; on this connection.
     refused: bool,
     /// Boottime of the sending of the last confirmed ask or renewal.
     confirmed: Time,
@@ -89,7 +90,6 @@ impl Tenure {
     pub(crate) fn retry_after(&mut self, now: Time, pause: Duration) {
         self.retry_at = now + pause;
         self.renew_at = self.retry_at;
-        self.refused = true;
     }
 
     pub(crate) fn is_idle(&self) -> bool {
@@ -322,6 +322,7 @@ impl Engine {
             return;
         };
         tenure.renewing = false;
+        tenure.refused = !is_word_of_it(&outcome);
         match outcome {
             Outcome::Applied { reply: Reply::Renewed { remaining, origin, range, contended }, .. } => {
                 if !self.ended_before(now, resource, origin) {
@@ -368,7 +369,7 @@ impl Engine {
         }
         tenure.unproven &= !self.link.is_proof(sent);
         tenure.confirmed = sent;
-        tenure.refused = false;
+        tenure.refused = tenure.fences.is_empty() && tenure.topping_up && range.is_none();
         if !contended {
             tenure.interest = None;
         }
@@ -398,9 +399,9 @@ impl Engine {
 
     /// The link is back: what could not be sent is due now.
     pub(crate) fn tenure_reconnected(&mut self, now: Time, resource: usize) {
-        if let Some(tenure) = &mut self.resources[resource].tenure
-            && !tenure.is_idle()
-        {
+        let Some(tenure) = &mut self.resources[resource].tenure else { return };
+        tenure.refused = false;
+        if !tenure.is_idle() {
             tenure.retry_at = now;
             tenure.renew_at = now;
         }

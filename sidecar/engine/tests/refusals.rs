@@ -7,7 +7,7 @@ use calls::{ask, next};
 use sidelock_engine::store::{Fault, Known, Op, Outcome, Push, Queued, Reply as Answer, Tenancy};
 use sidelock_engine::{
     Acquire, AcquireAll, Config, FenceRange, Incarnation, Input, LeaseName, LeaseSecret, Life, Mode, Refusal,
-    RegisterAct, RegisterRequest, Release, Reply, RequestId, Space, WHOLE,
+    RegisterAct, RegisterRequest, Release, Renew, Reply, RequestId, Space, WHOLE,
 };
 use std::time::Duration;
 use world::{SESSION, World, acquire, granted, key};
@@ -106,7 +106,32 @@ fn a_store_that_refuses_more_time_is_away() {
     }
 }
 
-/// A connection that came back long ago is no refusal: what is waited for is somebody's lease.
+/// In a quarantine it extends what stands, and reserves nothing more (P20): nobody holds what is asked for.
+#[test]
+fn a_store_that_reserves_no_more_fences_is_away() {
+    let mut world = world();
+    world.input(Input::Acquire(permit(1)));
+    let share = ask(&mut world);
+    let (range, remaining) = (FenceRange { first: 5, last: 5 }, Duration::from_secs(10));
+    let tenancy = Tenancy { units: 1, remaining, origin: 5, range, contended: false };
+    world.answer(&share, Answer::Granted(tenancy));
+    let lease = LeaseName::Session(RequestId(1));
+    world.input(Input::Release(Release { session: SESSION, request: RequestId(2), lease }));
+    world.replies.clear();
+    world.input(Input::Acquire(Acquire { wait: Some(MOMENT * 20), ..permit(3) }));
+    for _ in 0..20 {
+        while let Some(call) = world.calls.pop_front() {
+            assert!(matches!(&call.op, Op::Renew(renew) if renew.top_up), "{call:?}");
+            world.answer(&call, Answer::Renewed { remaining, origin: 5, range: None, contended: false });
+        }
+        world.now = world.now + MOMENT;
+        world.input(Input::Tick);
+    }
+    assert_eq!(world.replies, [Reply::Refused(Refusal::StoreUnavailable)]);
+}
+
+/// A connection that came back long ago is no refusal, though a renewal was under way when it broke: what is waited for is
+/// somebody's lease.
 #[test]
 fn a_store_that_was_away_is_not() {
     let mut world = world();
@@ -117,6 +142,15 @@ fn a_store_that_was_away_is_not() {
         &all,
         Answer::Granted(Tenancy { units: WHOLE, remaining, origin: range.first, range, contended: false }),
     );
+    let renew = Renew {
+        session: SESSION,
+        request: RequestId(9),
+        lease: LeaseName::Timed(SECRET),
+        ttl: Duration::from_secs(90),
+    };
+    world.input(Input::Renew(renew));
+    let renewal = next(&mut world, |op| matches!(op, Op::Renew(_)));
+    world.input(Input::Store { call: renewal.id, outcome: Outcome::Unknown(Fault::Down) });
     world.input(Input::StoreDown);
     world.now = world.now + MOMENT;
     world.input(Input::StoreUp { at: world.store_time() });

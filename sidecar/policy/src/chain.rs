@@ -123,14 +123,25 @@ impl Chain {
         let mut chain = Chain::default();
         let nobody = Chain::default();
         let before = before.unwrap_or(&nobody);
+        // What is said is there for those who said it; the others share what is left.
+        let said: u32 = settings.iter().filter_map(|settings| settings.prepared).sum();
+        let mut unsaid = PREPARED_OF_ALL_MAX.saturating_sub(said as usize);
         for settings in settings {
             let policy = settings.name.clone();
-            chain.add(host, settings, bounds, before).map_err(|why| NotLoaded { policy, why })?;
+            let added = chain.add(host, settings, bounds, before, &mut unsaid);
+            added.map_err(|why| NotLoaded { policy, why })?;
         }
         Ok(Arc::new(chain))
     }
 
-    fn add(&mut self, host: &Host, settings: Settings, bounds: Bounds, before: &Chain) -> Result<(), Why> {
+    fn add(
+        &mut self,
+        host: &Host,
+        settings: Settings,
+        bounds: Bounds,
+        before: &Chain,
+        unsaid: &mut usize,
+    ) -> Result<(), Why> {
         settings.check().map_err(Why::Settings)?;
         let zone = Zone::named(&settings.timezone).map_err(Why::Settings)?;
         if self.settings().count() == POLICIES_MAX {
@@ -142,17 +153,21 @@ impl Chain {
         let code = before.code(host, &settings)?;
         match code.world {
             World::Policy => {
+                let prepared: usize = self.policies.iter().map(|policy| policy.plugin.prepared().0).sum();
+                let said = settings.prepared;
+                have_room_for(prepared + said.unwrap_or(0) as usize).map_err(Why::Settings)?;
                 let same_name = before.policies.iter().find(|policy| policy.settings.name == settings.name);
                 self.policies.push(match same_name {
                     Some(same) if same.is(&settings, &code, bounds) => same.clone(),
                     _ => {
-                        let plugin = Plugin::new(host, code, &settings)?;
+                        let plugin = Plugin::new(host, code, &settings, *unsaid)?;
                         let counters = same_name.map(|policy| policy.counters.clone()).unwrap_or_default();
                         Arc::new(Policy::new(settings, zone, plugin, counters, bounds))
                     }
                 });
-                let prepared = self.policies.iter().map(|policy| policy.plugin.prepared().0).sum();
-                have_room_for(prepared).map_err(Why::Settings)?;
+                if let (None, Some(added)) = (said, self.policies.last()) {
+                    *unsaid = unsaid.saturating_sub(added.plugin.prepared().0);
+                }
             }
             World::Observer => {
                 let same = before.observers.iter().find(|observer| observer.is(&settings, &code));

@@ -8,14 +8,14 @@ use rayon::{ThreadPoolBuildError, ThreadPoolBuilder};
 /// More make nothing faster: the longest function, and what is done before and behind, takes as long as an eighth of all.
 const THREADS_MAX: usize = 8;
 
-/// Does it there, on all processors. An error: no threads are to be had.
+/// Does it there, on all processors; on one where no more threads are to be had. An error: not even one is.
 pub(crate) fn compile<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T, ThreadPoolBuildError> {
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
-    let threads = ThreadPoolBuilder::new()
-        .num_threads(processors.min(THREADS_MAX))
-        .thread_name(|number| format!("compiler {number}"))
-        .build()?;
-    Ok(threads.install(work))
+    let threads = |count| {
+        let pool = ThreadPoolBuilder::new().num_threads(count);
+        pool.thread_name(|number| format!("compiler {number}")).build()
+    };
+    Ok(threads(processors.min(THREADS_MAX)).or_else(|_| threads(1))?.install(work))
 }
 
 #[cfg(test)]

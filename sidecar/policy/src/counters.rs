@@ -22,7 +22,8 @@ pub(crate) const NAMES_MAX: usize = 65_536;
 /// Names before those whose window is over are looked for.
 const TIDY_FROM: usize = 1_024;
 const WINDOW_MS_DEFAULT: u64 = 60_000;
-/// A request may be asked about so long after the time that it says: when all that wait for a lane take as long as they may.
+/// A request may be asked about so long after the time that it says: when all that wait for a lane take as long as they may, and no
+/// question is asked again.
 const LATE_MS_MAX: u64 = JOBS_MAX as u64 * DEADLINE_MAX.as_millis() as u64;
 /// Who finds the names in use up looks for windows that are over this often at most.
 const TIDY_MS: u64 = 1_000;
@@ -155,13 +156,13 @@ pub(crate) struct Counters(Mutex<Values>);
 struct Values {
     of: HashMap<String, Value>,
     tidy_at: usize,
-    /// It was full when windows that are over were looked for last, then.
-    full_at: Option<u64>,
+    /// When windows that are over were looked for last among as many names as there may be.
+    looked_at: Option<u64>,
 }
 
 impl Default for Values {
     fn default() -> Values {
-        Values { of: HashMap::new(), tidy_at: TIDY_FROM, full_at: None }
+        Values { of: HashMap::new(), tidy_at: TIDY_FROM, looked_at: None }
     }
 }
 
@@ -286,13 +287,14 @@ impl Values {
     }
 
     /// Whoever finds it full looks for windows that are over; the next look is when it has doubled, or a moment later, so that it
-    /// costs each name little.
+    /// costs each name little. Requests that are asked about late have not come that moment later.
     fn make_room(&mut self, more: usize, now: u64) -> Result<(), Fault> {
-        let looked = self.full_at.is_some_and(|at| now.abs_diff(at) < TIDY_MS);
+        let lately = |at: u64| now < at.saturating_add(TIDY_MS) && at < now.saturating_add(LATE_MS_MAX);
+        let looked = self.looked_at.is_some_and(lately);
         if self.of.len() + more > self.tidy_at && !looked {
             self.of.retain(|_, value| now < value.ends(now));
             self.tidy_at = (self.of.len() * 2).clamp(TIDY_FROM, NAMES_MAX);
-            self.full_at = (self.of.len() + more > NAMES_MAX).then_some(now);
+            self.looked_at = (self.tidy_at == NAMES_MAX).then_some(now);
         }
         match self.of.len() + more > NAMES_MAX {
             true => Err(Fault::Counters(NAMES_MAX)),

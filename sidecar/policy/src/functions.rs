@@ -84,6 +84,8 @@ mod tests {
         let functions = Arc::new(Functions::default());
         let mut config = Config::new();
         config.enable_incremental_compilation(functions.clone()).unwrap();
+        // On several threads a trampoline or two are now and then taken for others, and compiled again.
+        config.parallel_compilation(false);
         let engine = Engine::new(&config).unwrap();
         let compile = |script: &str, more: &str| {
             let text = format!(

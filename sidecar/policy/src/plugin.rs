@@ -121,15 +121,21 @@ pub(crate) fn mould<W: World>(host: &Host, code: &Code, settings: &Settings) -> 
 }
 
 impl Plugin {
-    /// Makes `code` ready with these settings.
-    pub(crate) fn new(host: &Host, code: Arc<Code>, settings: &Settings) -> Result<Plugin, Unfit> {
+    /// Makes `code` ready with these settings; with so many instances prepared at most where they say nothing of it.
+    pub(crate) fn new(
+        host: &Host,
+        code: Arc<Code>,
+        settings: &Settings,
+        unsaid: usize,
+    ) -> Result<Plugin, Unfit> {
         let mut mould = mould(host, &code, settings)?;
         let (wanted, measured) = trial(&mut mould, MEASURED)?;
         let mould = Arc::new(mould);
         let is_dear = measured.fresh > DEAR;
-        let prepared = settings.prepared.unwrap_or(if is_dear { PREPARED } else { PREPARED_CHEAP });
+        let usual = if is_dear { PREPARED } else { PREPARED_CHEAP } as usize;
+        let prepared = settings.prepared.map_or(usual.min(unsaid), |said| said as usize);
         let lane = Arc::new(Lane::new(settings.name.clone()));
-        let stock = Stock::filled(mould.clone(), lane.clone(), LOADING, prepared as usize);
+        let stock = Stock::filled(mould.clone(), lane.clone(), LOADING, prepared);
         Ok(Plugin {
             mould,
             stock,
@@ -199,7 +205,7 @@ impl Plugin {
         Some(asked)
     }
 
-    /// How long a call takes at most, and the instance that it may have to begin with.
+    /// How long a call takes at most, and the instance that it may have to begin with, where the machine is not busy.
     pub(crate) fn longest_call(&self) -> Duration {
         self.measured.fresh + self.deadline
     }

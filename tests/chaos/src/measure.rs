@@ -14,6 +14,8 @@ use std::time::{Duration, Instant};
 
 /// Promised from a holder's death to the next grant, for 99 of 100.
 const HANDOVER: Duration = Duration::from_millis(50);
+/// Of fewer, 99 of 100 would be all.
+const HANDOVERS_MIN: usize = 200;
 /// Promised beyond a tenure's time to live after a sidecar's death.
 const DEATH: Duration = Duration::from_secs(1);
 
@@ -26,12 +28,12 @@ pub struct Measured {
     pub kept: bool,
 }
 
-/// Kills holders with a waiter behind them, here and on another sidecar in turn, for so long.
+/// Kills holders with a waiter behind them, here and on another sidecar in turn, for so long, or until there are enough.
 pub fn handovers(fleet: &Fleet, span: Duration) -> Vec<Measured> {
     let end = Instant::now() + span;
     let (here, there) = (fleet.sidecar(0).socket(), fleet.sidecar(1).socket());
     let (mut local, mut remote) = (Vec::new(), Vec::new());
-    while Instant::now() < end {
+    while Instant::now() < end || local.len() < HANDOVERS_MIN {
         local.push(handover(here, here));
         remote.push(handover(here, there));
     }

@@ -273,13 +273,14 @@ fn a_new_version_replaces_the_old_while_requests_go_on() {
         policies.write("gate", &if denies { frozen() } else { Guest::new() });
         let start = Instant::now();
         let expected = if denies { 403 } else { 200 };
+        let mut number = 0;
         let asks = |number: u32| sidecar.request("POST", &format!("/v1/locks/r{round}/{number}"), "").status;
-        let decided_anew = (0..).find(|number| asks(*number) == expected);
-        assert!(
-            decided_anew.is_some() && start.elapsed() < Duration::from_secs(2),
-            "after {:?}",
-            start.elapsed()
-        );
+        let decided_anew = || {
+            number += 1;
+            (asks(number) == expected).then_some(())
+        };
+        until(PATIENCE, "it decides anew", decided_anew);
+        assert!(start.elapsed() < Duration::from_secs(2), "after {:?}", start.elapsed());
     }
     for asked in asking.map(Asking::end) {
         assert!(asked.requests > 50 && asked.lost == 0, "{asked:?}");
@@ -289,27 +290,33 @@ fn a_new_version_replaces_the_old_while_requests_go_on() {
 /// Twenty new versions a second, each asked for by a signal.
 #[test]
 fn a_storm_of_new_versions_loses_no_request() {
-    const RELOADS: u64 = 60;
+    const RELOADS: u32 = 60;
+    const RELOADS_MIN: u64 = 30;
+    const EVERY: Duration = Duration::from_millis(50);
     let policies = Policies::new().with("gate", &Guest::new(), "");
     let sidecar = policies.sidecar();
     let asking = Asking::begin(sidecar.socket(), "k", Duration::ZERO);
-    let begun = Instant::now();
-    for reload in 0..RELOADS {
-        policies.write("gate", &if reload % 2 == 0 { frozen() } else { Guest::new() });
-        sidecar.signal(Signal::HUP);
-        let next = begun + Duration::from_millis(50) * u32::try_from(reload + 1).expect("few");
-        std::thread::sleep(next.saturating_duration_since(Instant::now()));
-    }
-    let asked = asking.end();
     let count = |result: &str| {
         let metrics = sidecar.get("/metrics").body;
         let name = format!("sidelock_policy_loads_total{{result=\"{result}\"}} ");
         let line = metrics.lines().find_map(|line| line.strip_prefix(&name)).map(str::to_owned);
         line.map_or(0, |count| count.parse::<u64>().expect("a number"))
     };
+    let begun = Instant::now();
+    // A slow machine takes fewer of them in the same time.
+    for reload in 1.. {
+        policies.write("gate", &if reload % 2 == 1 { frozen() } else { Guest::new() });
+        sidecar.signal(Signal::HUP);
+        let next = begun + EVERY * reload;
+        std::thread::sleep(next.saturating_duration_since(Instant::now()));
+        if reload >= RELOADS && (count("loaded") > RELOADS_MIN || begun.elapsed() > PATIENCE) {
+            break;
+        }
+    }
+    let asked = asking.end();
     println!("measured: {asked:?}, {} versions in force one after another", count("loaded"));
     assert!(asked.requests > 1_000 && asked.lost == 0, "{asked:?}");
-    assert!(count("loaded") > RELOADS / 2, "{} of {RELOADS}", count("loaded"));
+    assert!(count("loaded") > RELOADS_MIN, "{}", count("loaded"));
     assert_eq!(count("refused"), 0);
 }
 

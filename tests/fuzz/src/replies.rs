@@ -48,10 +48,11 @@ pub(crate) fn seeds() -> Vec<Vec<u8>> {
     let message = |kind: u8, key: &str| {
         [&[PUSH, kind][..], &ID.incarnation.0.to_be_bytes(), &ID.seq.to_le_bytes(), key.as_bytes()].concat()
     };
-    let granted =
-        [&[1, 1, 0, 0, 0][..], &9_000_u64.to_le_bytes(), &5_u64.to_le_bytes(), &9_u64.to_le_bytes(), &[1]];
+    // Time left, origin, range.
+    let tenure = [9_000_u64, 4, 5, 9].map(u64::to_le_bytes).concat();
+    let granted = [&[1, 1, 0, 0, 0][..], &tenure, &[1]];
     let queued = [&[2, 3, 0, 0, 0][..], &7_u64.to_le_bytes(), &ID.incarnation.0.to_be_bytes()];
-    let renewed = [&[7][..], &9_000_u64.to_le_bytes(), &[0], &5_u64.to_le_bytes(), &9_u64.to_le_bytes()];
+    let renewed = [&[7][..], &tenure[..16], &[0], &tenure[16..]];
     let etag = |code: u8, value: &[u8]| {
         [&[code][..], &9_u64.to_le_bytes(), &ID.incarnation.0.to_be_bytes(), &ID.seq.to_le_bytes(), value]
             .concat()

@@ -50,6 +50,7 @@ pub struct Policy {
     #[serde(default = "utc")]
     pub timezone: String,
     /// Instances prepared ahead; not said: 8 of a guest that takes long to begin, 4 of another. With 0, each is made for its call.
+    /// At most 128, and 240 of all policies together; who says nothing has what is left.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prepared: Option<u32>,
     /// Tables that it can look things up in.

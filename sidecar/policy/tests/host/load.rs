@@ -120,15 +120,15 @@ fn what_the_operator_says_is_checked() {
     assert!(load(twice).err().unwrap().to_string().contains("two of this name"));
     let many = (0..33).map(|n| shelf.put(&format!("p{n}"), &component)).collect();
     assert!(load(many).err().unwrap().to_string().contains("policy p32: there are 32"));
-    let prepared = |wanted: &[u32]| {
-        let one = |(n, wanted): (usize, &u32)| Settings {
-            prepared: Some(*wanted),
+    let prepared = |wanted: &[Option<u32>]| {
+        let one = |(n, wanted): (usize, &Option<u32>)| Settings {
+            prepared: *wanted,
             ..shelf.put(&format!("q{n}"), &component)
         };
         load(wanted.iter().enumerate().map(one).collect()).err().map(|error| error.to_string())
     };
-    assert_eq!(prepared(&[128, 112]), None);
-    let said = prepared(&[128, 112, 1]).unwrap();
+    assert_eq!(prepared(&[Some(128), None, Some(112)]), None, "nothing is left for who says nothing");
+    let said = prepared(&[Some(128), Some(112), Some(1)]).unwrap();
     assert!(
         said.contains("policy q2") && said.contains("241 with those") && said.contains("at most 240"),
         "{said}"

@@ -12,8 +12,9 @@ use std::time::{Duration, Instant};
 /// record. The goal is 250 bytes, and missed: a key's `Resource` alone has three hundred.
 const BYTES_MAX: u64 = 650;
 const BYTES_MAX_WITH_RECORD: u64 = 830;
-/// What a renewal may cost the sidecar, and Redis, in microseconds of a processor each; measured were 11 to 14.
-const RENEWAL_MICROS_MAX: f64 = 28.0;
+/// What a renewal may cost the sidecar, and Redis, of what taking the lease cost them in the same run: machines differ, by more than
+/// two between a good day and a bad one. Measured were 1.2 and 1.6.
+const RENEWAL_COST_MAX: f64 = 2.5;
 const LEASE: &str = "a held lease";
 
 #[test]
@@ -54,9 +55,11 @@ fn a_hundred_thousand_leases_on_redis_are_renewed_for_little_and_none_is_lost() 
     let sidecar = Sidecar::connected_to(&redis);
     drop(Crowd::holding(sidecar.socket(), 10));
     let memory = Memory::before(&sidecar);
+    let taking = Rounds::begin(&sidecar, &redis);
     let start = Instant::now();
     let crowd = Crowd::holding(sidecar.socket(), leases);
     measured("leases taken and kept, Redis", rate(leases, start.elapsed()));
+    let taken = taking.end("taking", &sidecar, &redis, leases).1;
     assert_eq!(redis.command(&["DBSIZE"]), leases.to_string());
     let bytes = memory.each(&sidecar, LEASE, leases);
 
@@ -70,7 +73,15 @@ fn a_hundred_thousand_leases_on_redis_are_renewed_for_little_and_none_is_lost() 
         samples.push(bystander.takes(&key(leases + samples.len() as u64)));
         std::thread::sleep(Duration::from_millis(1));
     }
-    rounds.end(&sidecar, &redis, leases);
+    let (calls, renewed) = rounds.end("renewing", &sidecar, &redis, leases);
+    assert!(calls >= 3.0 * leases as f64, "{calls} operations are less than three rounds");
+    for (who, (renewal, lease)) in ["the sidecar", "Redis"].into_iter().zip(renewed.into_iter().zip(taken)) {
+        let cost = renewal / lease;
+        println!(
+            "measured: a renewal costs {who} {renewal:.1} µs of a processor, {cost:.2} of what the lease did"
+        );
+        assert!(cost <= RENEWAL_COST_MAX, "a renewal costs {who} {cost:.2} of what taking the lease did");
+    }
     measured(
         format_args!("a bystander's cold acquire beside {leases} renewed leases, p50 and p99"),
         format_args!("{:?} {:?}", percentile(&mut samples, 50), percentile(&mut samples, 99)),
@@ -90,7 +101,7 @@ fn a_hundred_thousand_leases_on_redis_are_renewed_for_little_and_none_is_lost() 
     within(LEASE, bytes, BYTES_MAX);
 }
 
-/// What renewing costs.
+/// What something costs while it goes on.
 struct Rounds {
     start: Instant,
     sidecar: Duration,
@@ -110,7 +121,8 @@ impl Rounds {
         }
     }
 
-    fn end(self, sidecar: &Sidecar, redis: &Redis, leases: u64) {
+    /// Operations, and microseconds of a processor for each: of the sidecar's, and of Redis'.
+    fn end(self, what: &str, sidecar: &Sidecar, redis: &Redis, leases: u64) -> (f64, [f64; 2]) {
         let took = self.start.elapsed().as_secs_f64();
         let share = |before: Duration, now: Duration| (now - before).as_secs_f64() / took * 100.0;
         let of_sidecar = share(self.sidecar, sidecar.processor_time());
@@ -118,17 +130,13 @@ impl Rounds {
         let calls = metric(sidecar, "sidelock_store_batch_size_sum") - self.calls;
         let batch = calls / (metric(sidecar, "sidelock_store_batch_size_count") - self.batches);
         measured(
-            format_args!("renewing {leases} leases, share of a processor"),
+            format_args!("{what} {leases} leases, share of a processor"),
             format_args!(
                 "sidecar {of_sidecar:.0} %, Redis {of_redis:.0} %, {batch:.0} operations a batch, {:.0}/s",
                 calls / took
             ),
         );
-        assert!(calls >= 3.0 * leases as f64, "{calls} operations are less than three rounds");
-        for (who, share) in [("the sidecar", of_sidecar), ("Redis", of_redis)] {
-            let each = share / 100.0 / (calls / took) * 1e6;
-            assert!(each <= RENEWAL_MICROS_MAX, "a renewal costs {who} {each:.0} µs of a processor");
-        }
+        (calls, [of_sidecar, of_redis].map(|share| share / 100.0 / (calls / took) * 1e6))
     }
 }
 

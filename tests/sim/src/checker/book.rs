@@ -4,7 +4,7 @@
 
 use super::history::{Acquire, Answer, At, Bounds, Event, Req, Sent, Wait};
 use super::{Findings, Rule, slot};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A session.
 #[derive(Clone, Debug, Default)]
@@ -53,8 +53,9 @@ pub(super) struct Book {
     pub(super) disturbed_until: At,
     /// The store lost its data then, last.
     pub(super) flushed_at: Option<At>,
-    /// The lowest fence of each key that was reserved since, if one was.
+    /// The lowest fence of each key that was reserved since, if one was, and for whom some were.
     remembered: BTreeMap<u32, u64>,
+    seated: BTreeSet<(u32, u32)>,
     /// Tenures taken by order.
     pub(super) forces: Vec<Force>,
 }
@@ -116,6 +117,11 @@ impl Book {
     /// Whether the store still knows the tenure that this fence of the key was granted under: it lost no data since.
     pub(super) fn remembers(&self, key: u32, fence: u64) -> bool {
         self.flushed_at.is_none() || self.remembered.get(&key).is_some_and(|first| fence >= *first)
+    }
+
+    /// Whether this sidecar had fences of the key reserved since the store lost its data.
+    pub(super) fn has_seated(&self, sidecar: u32, key: u32) -> bool {
+        self.flushed_at.is_none() || self.seated.contains(&(sidecar, key))
     }
 
     /// What the store knew to be over it may have forgotten with its data.
@@ -205,12 +211,14 @@ impl Book {
             Event::Flushed => {
                 self.flushed_at = Some(at);
                 self.remembered.clear();
+                self.seated.clear();
                 self.forces.iter_mut().for_each(|force| force.forgotten = true);
             }
             // What that excuses is excused for all keys.
             Event::Evicted { key } => {
                 self.flushed_at = Some(at);
                 self.remembered.remove(&key);
+                self.seated.retain(|(_, of)| *of != key);
                 self.forces.iter_mut().for_each(|force| force.forgotten |= force.key == key);
             }
             Event::Forced { sidecar, key, last } => {
@@ -220,6 +228,7 @@ impl Book {
             // rule. From now on they stand for this.
             Event::Reserved { sidecar, key, first, .. } => {
                 self.remembered.entry(key).or_insert(first);
+                self.seated.insert((sidecar, key));
                 self.forces
                     .retain(|force| (force.sidecar, force.key) != (sidecar, key) || first > force.last);
             }

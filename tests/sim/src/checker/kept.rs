@@ -40,12 +40,15 @@ impl Kept {
         self.judge(at, book, bounds, found);
         match *event {
             Event::Issued { lease, fence, .. } => {
-                let Some((acquire, _)) = book.acquire(lease) else { return };
+                let Some((acquire, sidecar)) = book.acquire(lease) else { return };
                 // An upgrade goes on with what is left of the share.
                 let own = acquire.max_hold.filter(|_| acquire.upgrades.is_none());
                 let own =
                     own.map_or(At(u64::MAX), |span| at + span.mul_f64(1.0 + RATES_DIFFER_MAX) + bounds.slack);
-                let forgotten_at = book.flushed_at.filter(|_| !book.remembers(acquire.key, fence));
+                // Where the store's clock went back, what it reserved later has lower fences.
+                let is_known = book.remembers(acquire.key, fence) || !bounds.store_clock_monotone;
+                let forgotten_at =
+                    book.flushed_at.filter(|_| !(is_known && book.has_seated(sidecar, acquire.key)));
                 let unconfirmed = forgotten_at.map_or(At(u64::MAX), |at| unconfirmed_by(at, bounds));
                 self.live.insert(lease, Ends { own, unconfirmed });
             }
