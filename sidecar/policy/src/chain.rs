@@ -124,8 +124,9 @@ impl Chain {
         let nobody = Chain::default();
         let before = before.unwrap_or(&nobody);
         // What is said is there for those who said it; the others share what is left.
-        let said: u32 = settings.iter().filter_map(|settings| settings.prepared).sum();
-        let mut unsaid = PREPARED_OF_ALL_MAX.saturating_sub(said as usize);
+        let said: usize =
+            settings.iter().filter_map(|settings| settings.prepared).map(|said| said as usize).sum();
+        let mut unsaid = PREPARED_OF_ALL_MAX.saturating_sub(said);
         for settings in settings {
             let policy = settings.name.clone();
             let added = chain.add(host, settings, bounds, before, &mut unsaid);

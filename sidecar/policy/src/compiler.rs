@@ -5,7 +5,7 @@
 
 use rayon::{ThreadPoolBuildError, ThreadPoolBuilder};
 
-/// More make nothing faster: the longest function, and what is done before and behind, takes as long as an eighth of all.
+/// Each costs memory while it compiles, and a pod rarely has more processors than this.
 const THREADS_MAX: usize = 8;
 
 /// Does it there, on all processors; on one where no more threads are to be had. An error: not even one is.

@@ -84,7 +84,7 @@ mod tests {
         let functions = Arc::new(Functions::default());
         let mut config = Config::new();
         config.enable_incremental_compilation(functions.clone()).unwrap();
-        // On several threads a trampoline or two are now and then taken for others, and compiled again.
+        // On several threads a key or two of seven were new the second time, now and then: those are compiled again. Why is not known.
         config.parallel_compilation(false);
         let engine = Engine::new(&config).unwrap();
         let compile = |script: &str, more: &str| {

@@ -128,6 +128,8 @@ fn what_the_operator_says_is_checked() {
         load(wanted.iter().enumerate().map(one).collect()).err().map(|error| error.to_string())
     };
     assert_eq!(prepared(&[Some(128), None, Some(112)]), None, "nothing is left for who says nothing");
+    let absurd = prepared(&[Some(u32::MAX), Some(u32::MAX)]).unwrap();
+    assert!(absurd.contains("policy q0: `prepared`: at most 128"), "{absurd}");
     let said = prepared(&[Some(128), Some(112), Some(1)]).unwrap();
     assert!(
         said.contains("policy q2") && said.contains("241 with those") && said.contains("at most 240"),

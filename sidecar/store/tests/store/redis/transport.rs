@@ -309,11 +309,9 @@ async fn an_idle_link_sends_one_ping_an_interval() {
     config.ping_interval = Duration::from_millis(50);
     let mut link = Link::start(config, 1);
     link.await_up().await;
-    let begun = Instant::now();
     let () = command(&server, "CONFIG RESETSTAT").await;
     tokio::time::sleep(Duration::from_millis(500)).await;
     let stats: String = command(&server, "INFO commandstats").await;
-    let intervals = u32::try_from(begun.elapsed().as_millis() / 50).expect("it is soon over");
     // Connections of this test say what they are, where the server is new enough to want to know.
     let ours = stats.lines().filter(|line| !line.contains("cmdstat_client|setinfo"));
     let commands: Vec<&str> =
@@ -324,7 +322,7 @@ async fn an_idle_link_sends_one_ping_an_interval() {
     );
     let calls = |line: &str| line.split(['=', ',']).nth(1).and_then(|n| n.parse::<u32>().ok());
     let pings = stats.lines().find(|line| line.starts_with("cmdstat_ping")).and_then(calls).unwrap();
-    assert!(pings >= 5 && pings <= intervals + 1, "{pings} pings in {intervals} intervals");
+    assert!((5..=10).contains(&pings), "{pings} pings");
 }
 
 #[tokio::test]

@@ -9,11 +9,11 @@ use super::register_differential::{draft, register};
 use super::stopped::{self, BEGUN, Both};
 use super::subject::{RedisSubject, StoppedScript};
 use crate::instants::Stopped;
-use crate::subject::{A, B, MemorySubject, TTL, permits, renewal, ret, withdrawal};
+use crate::subject::{A, B, MemorySubject, TTL, key, permits, renewal, ret, withdrawal};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use sidelock_engine::StoreTime;
-use sidelock_engine::store::{Ask, Op, Renew, Reply, Return, Tenancy, Withdraw};
+use sidelock_engine::store::{Ask, Force, Op, Order, Renew, Reply, Return, Tenancy, Withdraw};
 use sidelock_store::redis::fuzz::program;
 use std::cell::RefCell;
 use std::time::Duration;
@@ -105,6 +105,15 @@ fn an_older_version_leaves_the_origins_of_others_alone() {
                 }
                 other => panic!("{other:?}"),
             }
+        }
+        // What it takes by force has its origin left behind; who comes after has its own.
+        let order = Order { by: 7, reason: "stuck".into() };
+        let (from, refuse_after) = (B, BEGUN + TTL * 100);
+        told(&older, &Op::Force(Force { key: key(), from, order, refuse_after }));
+        told(&today, &Op::Return(ret(A, 2)));
+        for (seq, units) in [(3, 1), (4, 2)] {
+            let Reply::Granted(next) = told(&today, &take(A, seq, units)) else { panic!("granted") };
+            assert!(next.origin > origin, "{next:?} after {origin}");
         }
     }
 }
