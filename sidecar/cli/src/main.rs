@@ -133,7 +133,7 @@ enum Speaking {
 }
 
 fn main() -> ExitCode {
-    let code = match Cli::parse().verb {
+    let code = match Cli::try_parse().unwrap_or_else(|unclear| misspoken(&unclear)).verb {
         // It makes its own runtime, on which everything of the sidecar runs.
         Verb::Serve(args) => done(serve::serve(&args)),
         Verb::Config(args) => done(config::config(&args)),
@@ -145,6 +145,16 @@ fn main() -> ExitCode {
         output::tell(&failure);
         failure.exit_code()
     }))
+}
+
+/// Help, the version, or what is wrong with the command line: as all our messages, that begins with who says it.
+fn misspoken(said: &clap::Error) -> ! {
+    if said.use_stderr() {
+        let text = said.render().to_string();
+        output::tell(text.trim_end().trim_start_matches("error: "));
+        std::process::exit(said.exit_code());
+    }
+    said.exit()
 }
 
 #[tokio::main(flavor = "current_thread")]

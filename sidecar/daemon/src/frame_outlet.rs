@@ -21,14 +21,17 @@ pub(crate) struct FrameOutlet {
     out: RefCell<Outbound>,
     /// The driver ended the session.
     closed: Cell<bool>,
-    /// Wakes the session's task: there is something left to write, or the driver closed.
+    /// Wakes the session's task: there is something left to write.
     stirred: Notify,
+    /// Wakes it, whatever it waits for: the driver closed.
+    ended: Notify,
 }
 
 impl FrameOutlet {
     /// For a socket whose reader may leave so much unread.
     pub(crate) fn new(socket: Rc<Socket>, out: Outbound) -> FrameOutlet {
-        FrameOutlet { socket, out: RefCell::new(out), closed: Cell::new(false), stirred: Notify::new() }
+        let (stirred, ended) = Default::default();
+        FrameOutlet { socket, out: RefCell::new(out), closed: Cell::new(false), stirred, ended }
     }
 
     /// Takes a message of the door itself.
@@ -43,6 +46,15 @@ impl FrameOutlet {
 
     /// Until the socket takes what is left, or the driver has something for the session's task to see.
     pub(crate) async fn progress(&self) -> io::Result<()> {
+        tokio::select! {
+            biased;
+            // Who was cut off for not reading will not take what is left either.
+            () = self.ended.notified() => Ok(()),
+            progress = self.make_progress() => progress,
+        }
+    }
+
+    async fn make_progress(&self) -> io::Result<()> {
         poll_fn(|cx| {
             ready!(self.drain(|bytes| self.socket.poll_write(cx, bytes)))?;
             Poll::Ready(self.socket.settle(cx))
@@ -77,7 +89,12 @@ impl FrameOutlet {
 
 impl Outlet for FrameOutlet {
     fn deliver(&self, told: Told) -> Result<(), Overflow> {
-        self.out.borrow_mut().deliver(told)
+        let told = self.out.borrow_mut().deliver(told);
+        told.or_else(|Overflow| {
+            // What nobody was offered yet is not unread.
+            let _ = self.write();
+            self.out.borrow().within_bounds()
+        })
     }
 
     fn flush(&self) {
@@ -90,7 +107,7 @@ impl Outlet for FrameOutlet {
 
     fn close(&self) {
         self.closed.set(true);
-        self.stirred.notify_one();
+        self.ended.notify_one();
     }
 }
 
@@ -160,6 +177,24 @@ mod tests {
             }
         }
         assert_eq!(last, [("extended", 10_000), ("lost", 7)], "and in order");
+    }
+
+    #[tokio::test]
+    async fn who_reads_is_not_cut_off_for_what_one_turn_tells() {
+        let (outlet, _theirs) = outlet();
+        for request in 0..1_000 {
+            outlet.deliver(lost(request)).expect("the socket has room for far more");
+        }
+    }
+
+    #[tokio::test]
+    async fn who_is_cut_off_is_not_waited_for() {
+        let (outlet, _theirs) = outlet();
+        stall(&outlet).await;
+        outlet.close();
+        let progress = tokio::time::timeout(std::time::Duration::from_secs(60), outlet.progress());
+        progress.await.expect("it ends").expect("the socket is whole");
+        assert!(outlet.is_closed());
     }
 
     #[tokio::test]

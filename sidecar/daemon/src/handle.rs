@@ -25,7 +25,7 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::sync::{Semaphore, broadcast, mpsc, oneshot};
 
 /// A look at the engine, taken between two inputs.
 pub(crate) type Query = Box<dyn FnOnce(&Engine)>;
@@ -87,6 +87,8 @@ pub(crate) struct Handle {
     policies: Rc<Policies>,
     sessions: Rc<Cell<u64>>,
     batches: Rc<Batches>,
+    /// Looks at all that there is happen one by one, so that the driver sees to what is due between them (H15).
+    long_looks: Rc<Semaphore>,
 }
 
 /// Who is at the other end of a connection.
@@ -109,7 +111,8 @@ impl Handle {
         let (mail, inbox) = mpsc::unbounded_channel();
         let sessions = Rc::default();
         let batches = Rc::new(Batches::new());
-        (Handle { mail, gate, events, health, policies, sessions, batches }, inbox)
+        let long_looks = Rc::new(Semaphore::new(1));
+        (Handle { mail, gate, events, health, policies, sessions, batches, long_looks }, inbox)
     }
 
     /// What checks requests before they are sent.
@@ -178,6 +181,7 @@ impl Handle {
     /// sidecar is shutting down.
     pub(crate) async fn list(&self, prefix: &str, limit: usize, shown: usize) -> Option<Vec<KeyView>> {
         let prefix = prefix.to_owned();
+        let _turn = self.long_looks.acquire().await.ok()?;
         self.query(move |engine| engine.list(&prefix, limit, shown)).await
     }
 
@@ -224,6 +228,7 @@ impl Handle {
 
     /// Sizes, and since when the oldest waiter waits: a look at every waiter. `None`: the sidecar is shutting down.
     pub(crate) async fn gauges(&self) -> Option<(Counts, Option<Time>)> {
+        let _turn = self.long_looks.acquire().await.ok()?;
         self.query(|engine| (engine.counts(), engine.oldest_waiter())).await
     }
 

@@ -276,7 +276,10 @@ fn clear(path: &Path) -> Result<(), SocketError> {
     match probe(path) {
         // Who has no room for another connection listens, too.
         Ok(()) | Err(Errno::AGAIN) => Err(SocketError::Taken { path: path.into() }),
-        Err(_) => std::fs::remove_file(path).map_err(at),
+        Err(Errno::CONNREFUSED) => std::fs::remove_file(path).map_err(at),
+        Err(Errno::NOENT) => Ok(()),
+        // One of another kind, or of somebody who does not let us ask: it is not for us to remove.
+        Err(error) => Err(at(error.into())),
     }
 }
 
@@ -313,6 +316,16 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         std::fs::set_permissions(dir.path(), Permissions::from_mode(mode)).unwrap();
         dir
+    }
+
+    #[tokio::test]
+    async fn a_socket_of_another_kind_is_not_ours_to_replace() {
+        let dir = folder(0o755);
+        let path = dir.path().join("notify");
+        let _datagrams = std::os::unix::net::UnixDatagram::bind(&path).unwrap();
+        let refused = Listener::bind(&path).err().expect("somebody else serves it").to_string();
+        assert!(refused.contains("notify"), "{refused}");
+        assert!(path.exists());
     }
 
     #[tokio::test]

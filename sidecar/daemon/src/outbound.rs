@@ -130,7 +130,13 @@ impl Outbound {
     pub(crate) fn append(&mut self, message: &ToClient<'_>) -> Result<(), Overflow> {
         let extended = self.extended.take();
         self.encode([extended.as_ref(), Some(message)]);
-        if self.counted() > self.bytes_max { Err(Overflow) } else { Ok(()) }
+        self.within_bounds()
+    }
+
+    /// Whether no more waits than may.
+    pub(crate) fn within_bounds(&self) -> Result<(), Overflow> {
+        let fits = self.counted() <= self.bytes_max && self.deferred.len() <= self.deferred_max;
+        if fits { Ok(()) } else { Err(Overflow) }
     }
 
     /// Takes an answer that carries a value.
@@ -150,7 +156,7 @@ impl Outbound {
             Answer::NoRoom(request)
         };
         self.deferred.push_back(Deferred { answer: Some(answer), then: Vec::new() });
-        if self.deferred.len() > self.deferred_max { Err(Overflow) } else { Ok(()) }
+        self.within_bounds()
     }
 
     /// What is to be written now; `None`: nothing is left.

@@ -149,15 +149,15 @@ async fn live(config: &Config, sources: &Sources, started: impl FnOnce(&Started)
         clients.allow(Allow::new(&wanted, gid));
         changed.notify_one();
     };
-    tokio::select! {
-        () = signals.until_leaving(&leave, reload) => {}
+    let by = tokio::select! {
+        by = signals.until_leaving(&leave, reload) => by,
         _ = driver => return Err(ServeError::Broken),
-    }
+    };
     leaving.send_replace(true);
     if let Some(manager) = manager {
         manager.stopping(config.drain_grace + MANAGER_PATIENCE);
     }
-    drain(handle, config.drain_grace, &mut signals).await;
+    drain(handle, config.drain_grace, &mut signals, by).await;
     handle.policies().flush();
     handle.policies().end_record();
     Ok(())
@@ -243,18 +243,33 @@ fn reload(started: &Config, sources: &Sources, in_force: &InForce, handle: &Hand
     Some(config)
 }
 
-/// Grants nothing more, and waits until nothing is held, the grace is over, or a second signal says now.
-async fn drain(handle: &Handle, grace: Duration, signals: &mut Signals) {
+/// Grants nothing more, and waits until nothing is held, the grace is over, or a second signal says now. The first may come
+/// after an operator's order: a pod is drained, then deleted, and its holders have their grace all the same.
+async fn drain(handle: &Handle, grace: Duration, signals: &mut Signals, by: By) {
     tracing::info!(?grace, "draining; a second signal ends it now");
+    let second = async {
+        if by == By::Order {
+            signals.terminated().await;
+            tracing::info!("draining already; a second signal ends it now");
+        }
+        signals.terminated().await;
+    };
     tokio::select! {
         biased;
-        () = signals.terminated() => tracing::warn!("ended by a second signal"),
+        () = second => tracing::warn!("ended by a second signal"),
         drained = timeout(grace, handle.drain()) => match drained {
             Ok(()) => tracing::info!("drained"),
             Err(_) => tracing::warn!("the grace is over; what is still held ends at its deadline"),
         },
     }
     tokio::time::sleep(LAST_WRITES).await;
+}
+
+/// What began a drain.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum By {
+    Signal,
+    Order,
 }
 
 struct Signals {
@@ -280,12 +295,12 @@ impl Signals {
     }
 
     /// Reloads at every SIGHUP, until something says to leave.
-    async fn until_leaving(&mut self, leave: &Notify, reload: impl Fn()) {
+    async fn until_leaving(&mut self, leave: &Notify, reload: impl Fn()) -> By {
         loop {
             tokio::select! {
-                _ = self.terminate.recv() => return,
-                _ = self.interrupt.recv() => return,
-                () = leave.notified() => return,
+                _ = self.terminate.recv() => return By::Signal,
+                _ = self.interrupt.recv() => return By::Signal,
+                () = leave.notified() => return By::Order,
                 _ = self.hang_up.recv() => reload(),
             }
         }

@@ -7,6 +7,8 @@ use crate::ended::{EndedName, Ending};
 use crate::engine::Engine;
 use crate::model::{AskId, Fence, Incarnation, Key, LeaseSecret, Mode, Owner, SessionId, Time};
 use crate::resource::Resource;
+use std::cmp::Ordering;
+use std::collections::BinaryHeap;
 
 /// One key as this sidecar knows it.
 #[derive(Clone, Debug)]
@@ -126,24 +128,53 @@ pub struct Counts {
     pub calls: usize,
 }
 
+/// In the order of keys.
+struct ByKey<'a>(&'a Resource);
+
+impl PartialEq for ByKey<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for ByKey<'_> {}
+
+impl PartialOrd for ByKey<'_> {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for ByKey<'_> {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.0.key.cmp(&other.0.key)
+    }
+}
+
 impl Engine {
     /// Keys that begin with `prefix`, in order, at most `limit`; of all of them at most `shown` holders, and waiters.
     pub fn list(&self, prefix: &str, limit: usize, shown: usize) -> Vec<KeyView> {
-        let mut found: Vec<&Resource> = self
-            .resources
-            .iter()
-            .map(|(_, resource)| resource)
-            .filter(|resource| resource.key.as_str().starts_with(prefix))
-            .collect();
-        found.sort_unstable_by(|a, b| a.key.cmp(&b.key));
-        found.truncate(limit);
+        // Of a million only the first `limit` are kept, the last of them on top.
+        let mut found: BinaryHeap<ByKey<'_>> = BinaryHeap::new();
+        for (_, resource) in self.resources.iter() {
+            if !resource.key.as_str().starts_with(prefix) {
+                continue;
+            }
+            if found.len() < limit {
+                found.push(ByKey(resource));
+            } else if let Some(mut last) = found.peek_mut()
+                && resource.key < last.0.key
+            {
+                *last = ByKey(resource);
+            }
+        }
         let (mut holders, mut waiters) = (shown, shown);
-        let view = |resource: &Resource| {
+        let mut view = |resource: &Resource| {
             let view = self.view(resource, holders, waiters);
             (holders, waiters) = (holders - view.holders.len(), waiters - view.waiters.len());
             view
         };
-        found.into_iter().map(view).collect()
+        found.into_sorted_vec().into_iter().map(|ByKey(resource)| view(resource)).collect()
     }
 
     /// One key, if this sidecar knows it, with at most `shown` holders, and waiters.

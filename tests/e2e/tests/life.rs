@@ -48,6 +48,21 @@ fn a_second_sigterm_is_now() {
     assert_eq!(sidecar.code(), 0, "{}", sidecar.output());
 }
 
+/// A pod is drained, then deleted.
+#[test]
+fn the_first_signal_after_the_drain_verb_takes_nobodys_grace() {
+    let mut sidecar = Sidecar::on_memory();
+    let mut holder = Peer::greeted(sidecar.socket());
+    assert_eq!(holder.acquires(try_lock(1, "k")), "granted");
+    assert_eq!(sidecar.verb(["drain"]).0, 0);
+    assert!(holder.hears("that the sidecar drains", |message| matches!(message, ToClient::Draining)));
+    sidecar.signal(Signal::TERM);
+    until(SOON, "it says so", || sidecar.output().contains("draining already").then_some(()));
+    assert!(sidecar.is_running(), "somebody holds a lease");
+    holder.say(&ToSidecar::Release { request: 2, lease: LeaseName::Session(1) });
+    assert_eq!(sidecar.code(), 0, "{}", sidecar.output());
+}
+
 #[test]
 fn the_drain_verb_does_the_same() {
     let mut sidecar = Sidecar::on_memory();

@@ -110,7 +110,9 @@ pub fn load(sources: &Sources) -> Result<Loaded, ConfigError> {
     let strangers = strangers(&sources.environment)?;
     for (name, kind) in SETTINGS {
         let variable = variable_of(name);
-        let given = sources.environment.iter().filter(|(key, _)| setting_of(key) == variable);
+        // Empty is unset, as for the clients: templates write what they have no value for.
+        let given = sources.environment.iter().filter(|(_, value)| !value.is_empty());
+        let given = given.filter(|(key, _)| setting_of(key) == variable);
         let given: Vec<&str> = given.map(|(_, value)| value.as_str()).collect();
         if given.windows(2).any(|pair| pair[0] != pair[1]) {
             let message = format!("it and {REDIS_SHORT} say different things; give one of them");

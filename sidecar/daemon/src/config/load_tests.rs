@@ -83,12 +83,16 @@ fn wrong_values_name_their_place_and_what_is_allowed() {
     };
     let error = load(&sources).unwrap_err().to_string();
     assert!(error.contains("SIDELOCK_LIMITS_SESSIONS_MAX") && error.contains("whole number"), "{error}");
+    let unset = ["SIDELOCK_SOCKET", "SIDELOCK_STORE", "SIDELOCK_REDIS", "SIDELOCK_LIMITS_SESSIONS_MAX"];
+    let environment = unset.map(|name| (name.to_owned(), String::new())).to_vec();
+    let sources = Sources { environment, ..Sources::default() };
+    assert_eq!(load(&sources).unwrap().config, Config::default(), "empty is unset");
     let sources = Sources { flags: vec![("limits.key_bytes_max", "513".into())], ..Sources::default() };
     assert!(load(&sources).unwrap_err().to_string().contains("1 to 512"));
     for (line, says) in [
         ("deadlock = \"ignore\"", "ignore"),
-        ("limit = 0", "`class a: limit` is 0; allowed are 1 to 4294967294"),
-        ("limit = 4294967295", "`class a: limit` is 4294967295; allowed are 1 to 4294967294"),
+        ("limit = 0", "`class a: limit` is 0; allowed are 1 to 1000000"),
+        ("limit = 1000001", "`class a: limit` is 1000001; allowed are 1 to 1000000"),
         ("max_hold = \"0s\"", "`class a: max_hold` is 0"),
     ] {
         let (sources, _dir) = file(&format!("[[class]]\nname = \"a\"\nmatch = \"**\"\n{line}\n"));

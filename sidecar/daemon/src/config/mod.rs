@@ -252,8 +252,7 @@ impl Config {
         between("class", self.classes.len() as u64, 0, CLASSES_MAX as u64, " classes")?;
         for class in &self.classes {
             let setting = |name: &str| format!("class {}: {name}", class.name);
-            // The number above is a lock's.
-            let limit_max = u64::from(sidelock_engine::WHOLE) - 1;
+            let limit_max = sidelock_engine::PERMITS_LIMIT_MAX.into();
             between(&setting("limit"), class.limit.unwrap_or(1).into(), 1, limit_max, "")?;
             if class.max_hold.is_some_and(|max_hold| max_hold.is_zero()) {
                 return Err(format!(

@@ -7,6 +7,8 @@
 
 use super::Door;
 use super::call::Caller;
+use super::patience::Patient;
+use super::response::is_endless;
 use super::route;
 use crate::handle::Peer;
 use hyper::Request;
@@ -50,6 +52,8 @@ const APP_BYTES_MAX: usize = 128;
 pub(crate) struct Line {
     peer_left: Cell<bool>,
     hang_up: Notify,
+    /// The answer under way goes on for as long as its client likes, and so may its silence.
+    endless: Rc<Cell<bool>>,
     /// Requests taken in this turn.
     taken: Cell<u32>,
 }
@@ -83,13 +87,17 @@ pub(super) async fn serve(door: Rc<Door>, stream: UnixStream, peer: Peer, leavin
         let caller = Caller { door: door.clone(), line: line.clone(), peer, app };
         async move {
             caller.line.pause_between().await;
-            Ok::<_, Infallible>(route::answer(caller, request).await)
+            let line = caller.line.clone();
+            let answer = route::answer(caller, request).await;
+            line.endless.set(is_endless(&answer));
+            Ok::<_, Infallible>(answer)
         }
     });
     let mut leaving = pin!(leaving);
     // Who comes while it leaves is still told so, once: an idle connection would be closed without a word.
     let mut left = poll_fn(|cx| Poll::Ready(leaving.as_mut().poll(cx).is_ready())).await;
-    let mut connection = pin!(builder().keep_alive(!left).serve_connection(TokioIo::new(stream), service));
+    let stream = TokioIo::new(Patient::new(stream, line.endless.clone()));
+    let mut connection = pin!(builder().keep_alive(!left).serve_connection(stream, service));
     loop {
         tokio::select! {
             biased;

@@ -7,6 +7,7 @@
 
 pub(crate) mod admin;
 mod connection;
+mod patience;
 mod route;
 mod path;
 mod body;

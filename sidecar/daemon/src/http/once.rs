@@ -122,7 +122,15 @@ impl TryFrom<OnceBody> for Wish {
 /// Why an acquire brought no lease.
 enum NoTurn {
     Done(Success),
+    /// The turn that this request already had.
+    Over(ProblemDocument),
     Problem(ProblemDocument),
+}
+
+impl From<repeat::Over> for NoTurn {
+    fn from(over: repeat::Over) -> NoTurn {
+        NoTurn::Over(over.0)
+    }
 }
 
 impl From<ProblemDocument> for NoTurn {
@@ -142,8 +150,8 @@ pub(crate) async fn enter(
         Some(ticket) => {
             let repeated = repeat::once(caller, ticket, || turn(caller, key, wish)).await;
             match repeated {
-                // It was had before and is over; where it succeeded, that is the answer to who asks again.
-                Err(NoTurn::Problem(problem)) => {
+                // Where it succeeded, that is the answer to who asks again.
+                Err(NoTurn::Over(problem)) => {
                     Err(left(caller, key).await?.map_or(NoTurn::Problem(problem), NoTurn::Done))
                 }
                 other => other,
@@ -153,7 +161,7 @@ pub(crate) async fn enter(
     };
     let once = match turn {
         Ok(lease) => Once::Won { won: true, lease },
-        Err(NoTurn::Problem(problem)) => return Err(problem),
+        Err(NoTurn::Problem(problem) | NoTurn::Over(problem)) => return Err(problem),
         Err(NoTurn::Done(success)) => Once::Done {
             won: false,
             result_base64: base64(&success.result),

@@ -96,8 +96,11 @@ const LEASE: (&str, ParameterIn, &str) = (
     ParameterIn::Header,
     "The id of a live exclusive lease of the same key: only under it, checked in the same step.",
 );
-const IDEMPOTENCY: (&str, ParameterIn, &str) =
-    (IDEMPOTENCY_KEY, ParameterIn::Header, "A repeated request with the same value gets the same lease.");
+const IDEMPOTENCY: (&str, ParameterIn, &str) = (
+    IDEMPOTENCY_KEY,
+    ParameterIn::Header,
+    "A repeated request with the same value gets the same lease; once that is over, 404 or 410.",
+);
 
 const JSON: &str = "application/json";
 const LINES: &str = "application/x-ndjson";
@@ -117,6 +120,7 @@ const ACQUIRE_CODES: &[Code] = &[
     Code::QueueFull,
     Code::TooMany,
     Code::Denied,
+    Code::NotFound,
     Code::LeaseLost,
     Code::StoreUnavailable,
     Code::Draining,
@@ -158,6 +162,7 @@ const REGISTER_CODES: &[Code] = &[
     Code::NotFound,
     Code::StaleFence,
     Code::TooLarge,
+    Code::TooMany,
     Code::StoreUnavailable,
     Code::Draining,
 ];
@@ -169,6 +174,7 @@ const REGISTER_WRITE_CODES: &[Code] = &[
     Code::Conflict,
     Code::StaleFence,
     Code::TooLarge,
+    Code::TooMany,
     Code::Denied,
     Code::StoreUnavailable,
     Code::OutcomeUnknown,

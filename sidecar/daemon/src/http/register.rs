@@ -43,7 +43,8 @@ pub(crate) async fn get(
         None => None,
     };
     let lease = lease(caller, headers)?;
-    let act = match (query.switch("watch")?, etag) {
+    let watches = query.switch("watch")?;
+    let act = match (watches, etag) {
         (true, etag) => {
             let wait = Some(admit_wait(caller, query)?);
             RegisterAct::Watch { known: etag.map_or(Known::Absent, Known::Etag), wait }
@@ -53,7 +54,7 @@ pub(crate) async fn get(
         }
         (false, _) => RegisterAct::Get,
     };
-    if let Some(wait) = query.get("wait").filter(|_| !matches!(act, RegisterAct::Watch { .. })) {
+    if let Some(wait) = query.get("wait").filter(|_| !watches) {
         return Err(ProblemDocument::bad_field("wait", &format!("{wait:?} makes no sense without watch=1")));
     }
     match ask(caller, key, lease, act)?.answer().await? {

@@ -134,11 +134,20 @@ impl Ticket {
     }
 }
 
+/// What became of the leases that a request had, when it comes again: at least one is no more.
+pub(crate) struct Over(pub(crate) ProblemDocument);
+
+impl From<Over> for ProblemDocument {
+    fn from(over: Over) -> ProblemDocument {
+        over.0
+    }
+}
+
 /// As [`once_all`], for one lease.
 pub(crate) async fn once<F, E>(caller: &Caller, ticket: Ticket, acquire: impl Fn() -> F) -> Result<Lease, E>
 where
     F: Future<Output = Result<(LeaseSecret, Lease), E>>,
-    E: From<ProblemDocument>,
+    E: From<ProblemDocument> + From<Over>,
 {
     let acquire = || {
         let acquiring = acquire();
@@ -156,7 +165,7 @@ pub(crate) async fn once_all<F, E>(
 ) -> Result<Vec<Lease>, E>
 where
     F: Future<Output = Result<Vec<(LeaseSecret, Lease)>, E>>,
-    E: From<ProblemDocument>,
+    E: From<ProblemDocument> + From<Over>,
 {
     let request = &*ticket.0;
     loop {
@@ -169,7 +178,7 @@ where
                 let mut leases = Vec::with_capacity(secrets.len());
                 for secret in secrets.iter() {
                     let id = LeaseId::new(Secret(secret.0), incarnation);
-                    leases.push(lease::find(caller, id).await?);
+                    leases.push(lease::find(caller, id).await.map_err(Over)?);
                 }
                 return Ok(leases);
             }

@@ -39,7 +39,18 @@ pub(crate) fn no_content() -> Answer {
 /// An answer that goes on until its [`Writer`] is dropped.
 pub(crate) fn stream(media_type: &'static str) -> (Writer, Answer) {
     let (chunks, reader) = mpsc::channel(STREAM_CHUNKS_MAX);
-    (Writer(chunks), finish(StatusCode::OK, Some(media_type), Chunks(reader).boxed_unsync()))
+    let mut answer = finish(StatusCode::OK, Some(media_type), Chunks(reader).boxed_unsync());
+    answer.extensions_mut().insert(Endless);
+    (Writer(chunks), answer)
+}
+
+/// Marks an answer that goes on until its [`Writer`] is dropped.
+#[derive(Clone, Copy)]
+struct Endless;
+
+/// Whether an answer is one of [`stream`].
+pub(crate) fn is_endless(answer: &Answer) -> bool {
+    answer.extensions().get::<Endless>().is_some()
 }
 
 fn finish(

@@ -255,10 +255,13 @@ pub(super) fn try_only(input: &mut Input) {
     }
 }
 
-/// The time that a request waited for policies is part of the wait that it asked for.
+/// The time that a request waited for policies is part of the wait that it asked for. Who has used it up has waited, and is
+/// told so: nobody has asked for a try.
 pub(super) fn has_waited(input: &mut Input, span: Duration) {
-    if let Some(Some(wait)) = wait_mut(input) {
-        *wait = wait.saturating_sub(span);
+    if let Some(Some(wait)) = wait_mut(input)
+        && !wait.is_zero()
+    {
+        *wait = wait.saturating_sub(span).max(Duration::from_nanos(1));
     }
 }
 
@@ -345,9 +348,14 @@ mod tests {
     #[test]
     fn the_time_with_policies_is_part_of_the_wait() {
         let second = Duration::from_secs(1);
-        for (asked, left) in
-            [(None, None), (Some(3 * second), Some(2 * second)), (Some(Duration::ZERO), Some(Duration::ZERO))]
-        {
+        let used_up = Some(Duration::from_nanos(1));
+        for (asked, left) in [
+            (None, None),
+            (Some(3 * second), Some(2 * second)),
+            (Some(second), used_up),
+            (Some(second / 2), used_up),
+            (Some(Duration::ZERO), Some(Duration::ZERO)),
+        ] {
             let mut input = Input::Acquire(acquire(asked));
             has_waited(&mut input, second);
             assert_eq!(wait(&input), left);

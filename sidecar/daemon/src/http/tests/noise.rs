@@ -101,3 +101,17 @@ fn a_body_that_does_not_come_is_a_refusal() {
         super::Answer::parse(&answer[..read]).is_refused(400, "bad_request");
     });
 }
+
+#[test]
+fn who_does_not_read_its_answers_is_cut_off() {
+    with_sidecar(|rig| async move {
+        use tokio::io::AsyncWriteExt;
+        let value = "x".repeat(65_536);
+        assert_eq!(rig.ask("PUT", "/v1/registers/k", &value).await.status, 204);
+        let (mut stream, served) = rig.connect_as(super::SOMEBODY);
+        let many = "GET /v1/registers/k HTTP/1.1\r\n\r\n".repeat(32);
+        stream.write_all(many.as_bytes()).await.expect("the door reads");
+        tokio::time::pause();
+        served.await.expect("the door hangs up by itself");
+    });
+}

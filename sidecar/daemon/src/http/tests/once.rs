@@ -149,6 +149,19 @@ fn a_repeated_request_has_the_same_turn() {
 }
 
 #[test]
+fn a_request_that_has_a_name_is_refused_as_any_other() {
+    with_sidecar(|rig| async move {
+        let done = rig.post("/v1/once/k", DAY).await.json();
+        rig.ask("PUT", &result_of(&done), "paid").await;
+        for body in [r#"{"per":"0"}"#, r#"{"per":"24h","wait":"11m"}"#] {
+            let named =
+                rig.ask_as(super::SOMEBODY, "POST", "/v1/once/k", &["Idempotency-Key: n"], body).await;
+            named.is_refused(400, "bad_request");
+        }
+    });
+}
+
+#[test]
 fn whoever_looks_sees_a_turn_beside_the_lock_of_the_same_name() {
     with_sidecar(|rig| async move {
         let turn = rig.post("/v1/once/k", DAY).await.json();
