@@ -178,7 +178,7 @@ impl Hold {
     }
 
     /// Why a deadline passes without an extension and without a word from the sidecar.
-    fn reason_of_deadline(&self) -> LostReason {
+    pub(crate) fn reason_of_deadline(&self) -> LostReason {
         if self.is_orphaned() {
             LostReason::SidecarRestarted
         } else if clock::boottime_ns() < self.cap_ns.load(Ordering::Relaxed) {

@@ -88,12 +88,13 @@ impl Lease {
     /// sidecar has freed it.
     ///
     /// # Errors
-    /// [`Error::LeaseLost`] if it was lost before, [`Error::OutcomeUnknown`] if the connection broke first, or its
+    /// [`Error::LeaseLost`] if it was lost before, or its deadline had passed and nobody can say that it was extended; [`Error::OutcomeUnknown`] if the connection broke first, or its
     /// sidecar was restarted: it is then free when its deadline passes, at the latest.
     pub fn release(mut self) -> Releasing {
         self.released = true;
         let LeaseView { handle, hold, key } = &self.view;
         let before = hold.end();
+        let overdue = clock::until(hold.deadline_ns()).is_zero().then(|| hold.reason_of_deadline());
         hold.finish(End::Released);
         let command = match before {
             _ if !handle.shared.is_own_process() => Err(forked(key)),
@@ -105,7 +106,7 @@ impl Lease {
             None => Ok(Command::release(&handle.shared, hold)),
         };
         hold.tell();
-        Releasing { command, handle: handle.clone(), key: key.clone() }
+        Releasing { command, handle: handle.clone(), key: key.clone(), overdue }
     }
 
     /// A look at it for somebody else.
@@ -240,6 +241,8 @@ pub struct Releasing {
     #[expect(dead_code, reason = "kept for its drop")]
     handle: Arc<Handle>,
     key: Arc<str>,
+    /// Its deadline had passed when it was given back, for this reason.
+    overdue: Option<LostReason>,
 }
 
 impl Future for Releasing {
@@ -253,7 +256,11 @@ impl Future for Releasing {
         let Poll::Ready(answer) = Pin::new(command).poll(cx) else {
             return Poll::Pending;
         };
-        Poll::Ready(released(&self.key, answer))
+        Poll::Ready(match (answer, self.overdue) {
+            // Nobody could say that it was extended, so it ended when it said it would.
+            (Answer::Interrupted, Some(reason)) => Err(Error::LeaseLost { key: self.key.clone(), reason }),
+            (answer, _) => released(&self.key, answer),
+        })
     }
 }
 

@@ -241,7 +241,14 @@ impl Request {
             // First, so that nothing of the body runs after the loss is known.
             biased;
             reason = lease.lost() => Err(Error::LeaseLost { key: self.wish.key.clone(), reason }),
-            output = body(lease.view()) => Ok(output),
+            output = body(lease.view()) => {
+                // A body that never waited was not dropped in the middle.
+                if self.wish.per.is_none() && !lease.is_valid() {
+                    let reason = lease.lost().await;
+                    return Err(Error::LeaseLost { key: self.wish.key.clone(), reason });
+                }
+                Ok(output)
+            }
         }
     }
 

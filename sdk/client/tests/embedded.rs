@@ -156,6 +156,14 @@ async fn a_hold_that_was_too_long_says_so() {
 }
 
 #[tokio::test]
+async fn a_body_that_outlasts_its_lease_without_a_pause_is_told() {
+    let sl = Client::embedded().await.expect("starts");
+    let brief = sl.lock("k").max_hold(Duration::from_millis(50));
+    let told = brief.run(async |_| std::thread::sleep(Duration::from_millis(200))).await;
+    assert!(matches!(told, Err(Error::LeaseLost { .. })), "{told:?}");
+}
+
+#[tokio::test]
 async fn a_timed_lease_lives_without_its_client() {
     let sl = Client::embedded().await.expect("starts");
     let lease = sl.lock("k").acquire_timed(Duration::from_secs(5)).await.expect("free");

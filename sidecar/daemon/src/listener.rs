@@ -323,8 +323,8 @@ mod tests {
         let dir = folder(0o755);
         let path = dir.path().join("notify");
         let _datagrams = std::os::unix::net::UnixDatagram::bind(&path).unwrap();
-        let refused = Listener::bind(&path).err().expect("somebody else serves it").to_string();
-        assert!(refused.contains("notify"), "{refused}");
+        let Err(refused) = Listener::bind(&path) else { panic!("somebody else serves it") };
+        assert!(refused.to_string().contains("notify"), "{refused}");
         assert!(path.exists());
     }
 

@@ -113,6 +113,24 @@ async fn what_was_given_up_without_a_connection_is_returned_by_the_resumed_sessi
 }
 
 #[tokio::test]
+async fn what_is_given_back_after_its_deadline_without_a_connection_was_lost() {
+    let place = Place::new();
+    let (client, mut peer) = place.meet(Scope::Fleet).await;
+    let asking = tokio::spawn(client.lock("k").acquire());
+    let (request, _) = peer.acquire("k").await;
+    let brief = Duration::from_millis(50);
+    peer.grant_until(request, 7, clock::after(clock::boottime_ns(), brief), None).await;
+    let lease = asking.await.unwrap().unwrap();
+    drop(peer);
+    while client.sidecar().is_some() {
+        tokio::task::yield_now().await;
+    }
+    tokio::time::sleep(brief * 2).await;
+    let error = lease.release().await.unwrap_err();
+    assert!(matches!(error, Error::LeaseLost { .. }), "{error}");
+}
+
+#[tokio::test]
 async fn an_older_incarnations_lease_lasts_until_the_deadline_told_and_no_longer() {
     let place = Place::new();
     let (client, mut peer) = place.meet(Scope::Fleet).await;
