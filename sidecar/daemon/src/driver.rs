@@ -104,7 +104,10 @@ impl Driver {
 
     /// Until there is mail, news of the store, or something due. `false`: nobody is left who could send mail.
     async fn wait(&mut self) -> bool {
-        self.alarm.set(self.engine.next_deadline(), &self.clock);
+        // Nothing else may happen before a wait is over that was slow.
+        let looks = self.observer.next_look();
+        let due = self.engine.next_deadline().into_iter().chain(looks).min();
+        self.alarm.set(due, &self.clock);
         tokio::select! {
             biased;
             count = self.mail.recv_many(&mut self.taken, TURN_MAX) => count > 0,

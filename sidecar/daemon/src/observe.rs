@@ -205,6 +205,11 @@ impl Observer {
     }
 
     /// One line for each watched wait that has become slow, and who is in its way.
+    /// When a wait may be slow, if any can be.
+    pub(crate) fn next_look(&self) -> Option<Time> {
+        (self.look_at != Time::MAX && !self.waits.is_empty()).then(|| self.look_at + Duration::from_nanos(1))
+    }
+
     pub(crate) fn look_at_slow_waits(&mut self, now: Time, engine: &Engine) {
         if now <= self.look_at {
             return;
