@@ -55,6 +55,8 @@ pub(crate) enum Place {
     Here(Held),
     /// With the upgrade or downgrade that is under way.
     Changing(Arc<Change>),
+    /// With the finish of its turn: whoever finishes hears what became of it, and nobody else is to be stopped for a loss.
+    Finishing,
     GivenBack,
 }
 
@@ -147,15 +149,22 @@ impl Lease {
         std::ptr::from_ref(self) as u64
     }
 
-    /// Tells the client's listener under this number should it be lost, once.
+    /// Tells the client's listener under this number should it be lost, once. Permits of a rate end by themselves, and who
+    /// finishes a turn hears what became of it: nobody is to stop for that, and nothing is told.
     pub fn watch(self: Arc<Self>, number: u64) -> Result<()> {
         // Not kept by the task: its end would be the other language's business, on this thread, maybe while that language ends.
         let Some(listener) = self.listener.as_ref().map(Arc::downgrade) else {
             return Err(Failure::invalid(&self.key, "this client was made without a listener"));
         };
         let (runtime, ended) = (runtime()?, self.ending());
+        let (holding, of_rate) = (
+            Arc::downgrade(&self.holding),
+            self.look(|views| views.iter().any(LeaseView::ends_with_its_rate)),
+        );
         runtime.handle().spawn(async move {
             if let Some(reason) = ended.await
+                && !(of_rate && reason == LossReason::Expired)
+                && !holding.upgrade().is_some_and(|holding| is_finishing(&holding))
                 && let Some(visit) = runtime.visits().announce()
             {
                 // Elsewhere: the other language may be busy, and this thread has all connections to look after.
@@ -212,8 +221,24 @@ impl Lease {
                 holding.place = Place::Changing(change.clone());
                 Taken::GivenBackBy(change)
             }
+            Place::Finishing => {
+                holding.place = Place::Finishing;
+                Taken::Nothing
+            }
             Place::GivenBack => Taken::Nothing,
         })
+    }
+
+    /// Takes a turn out to finish it; nothing if it is over.
+    pub(crate) fn take_to_finish(&self) -> Result<Option<sdk::Turn>> {
+        let mut holding = self.holding()?;
+        match std::mem::replace(&mut holding.place, Place::Finishing) {
+            Place::Here(Held::Turn(turn)) => Ok(Some(turn)),
+            before => {
+                holding.place = before;
+                Ok(None)
+            }
+        }
     }
 
     /// What there is to hold, for a moment; an error if it was inherited.
@@ -277,7 +302,7 @@ impl Lease {
                     change.settled.given().await;
                 }
                 views = match &*look_at(&*holding.upgrade()?)? {
-                    Holding { place: Place::GivenBack, .. } => return None,
+                    Holding { place: Place::GivenBack | Place::Finishing, .. } => return None,
                     Holding { views, .. } => views.clone(),
                 };
             }
@@ -290,12 +315,16 @@ fn look_at(holding: &OwnProcess<Mutex<Holding>>) -> Option<MutexGuard<'_, Holdin
     Some(holding.get()?.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
+fn is_finishing(holding: &OwnProcess<Mutex<Holding>>) -> bool {
+    look_at(holding).is_some_and(|holding| matches!(holding.place, Place::Finishing))
+}
+
 impl Holding {
     /// The change that is under way.
     fn change(&self) -> Option<Arc<Change>> {
         match &self.place {
             Place::Changing(change) => Some(change.clone()),
-            Place::Here(_) | Place::GivenBack => None,
+            Place::Here(_) | Place::Finishing | Place::GivenBack => None,
         }
     }
 }

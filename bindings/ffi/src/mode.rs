@@ -119,7 +119,7 @@ impl Borrowed {
             }
             before => {
                 let refused = match &before {
-                    Place::GivenBack => Err(Failure::given_back(owner.key())),
+                    Place::Finishing | Place::GivenBack => Err(Failure::given_back(owner.key())),
                     Place::Changing(_) => {
                         invalid("this lease is being upgraded or downgraded already; wait for that")
                     }

@@ -5,7 +5,7 @@
 use crate::blocking::{self, Delivery, WayBack};
 use crate::cancel::{self, Cancel};
 use crate::error::{Failure, Result};
-use crate::lease::{Held, Lease, LossListener, Taken};
+use crate::lease::{Held, Lease, LossListener};
 use crate::wish::in_ms;
 use sidelock_client as sdk;
 use std::future::Future;
@@ -59,14 +59,13 @@ impl Turn {
         Arc::new(Turn { lease: Lease::new(vec![turn.view()], Held::Turn(turn), listener) })
     }
 
-    fn finishing(&self, result: Vec<u8>) -> impl Future<Output = Result<()>> + Send + use<> {
+    pub(crate) fn finishing(&self, result: Vec<u8>) -> impl Future<Output = Result<()>> + Send + use<> {
         let key = self.lease.key().to_owned();
-        let held = self.lease.take();
+        let turn = self.lease.take_to_finish();
         async move {
-            match held? {
-                Taken::Held(Held::Turn(turn)) => Ok(turn.finish(result).await?),
-                // No turn is anything else.
-                Taken::Held(_) | Taken::GivenBackBy(_) | Taken::Nothing => Err(Failure::turn_closed(&key)),
+            match turn? {
+                Some(turn) => Ok(turn.finish(result).await?),
+                None => Err(Failure::turn_closed(&key)),
             }
         }
     }

@@ -42,6 +42,20 @@ fun Tests.losses() {
         assertTrue(isActive)
     }
 
+    test("what a block leaves running is cancelled when the lease is lost") { place ->
+        val cancelled = AtomicInteger()
+        val lost =
+            assertFailsWith<LeaseLost> {
+                withTimeout(5.seconds) {
+                    place.client().lock(place.key(), brief).withLease {
+                        launch { try { awaitCancellation() } finally { cancelled.incrementAndGet() } }
+                    }
+                }
+            }
+        assertEquals(LossReason.EXPIRED, lost.reason)
+        assertEquals(1, cancelled.get())
+    }
+
     test("a body that does not stop is told at its end") { place ->
         val key = place.key()
         val sl = place.client()

@@ -19,12 +19,16 @@ import kotlin.time.Duration.Companion.days
 import kotlin.time.Duration.Companion.milliseconds
 import kotlin.time.Duration.Companion.minutes
 import kotlin.time.Duration.Companion.seconds
+import kotlinx.coroutines.TimeoutCancellationException
 import kotlinx.coroutines.awaitCancellation
+import kotlinx.coroutines.delay
 import kotlinx.coroutines.flow.first
 import kotlinx.coroutines.flow.take
 import kotlinx.coroutines.flow.toList
 import kotlinx.coroutines.async
 import kotlinx.coroutines.CoroutineStart
+import kotlinx.coroutines.launch
+import kotlinx.coroutines.withTimeout
 
 fun Tests.theRest() {
     test("permits are counted") { place ->
@@ -45,6 +49,16 @@ fun Tests.theRest() {
         repeat(2) { sl.withRate(key, limit = 2, per = 1.minutes) { } }
         val full = assertFailsWith<WaitTimeout> { sl.withRate(key, limit = 2, per = 1.minutes, wait = Duration.ZERO) { } }
         assertTrue(assertNotNull(full.retryAfter) > 30.seconds)
+    }
+
+    test("a body under a rate goes on when its units come back") { place ->
+        val sl = place.client()
+        var done = false
+        sl.withRate(place.key(), limit = 1, per = 300.milliseconds) {
+            delay(600.milliseconds)
+            done = true
+        }
+        assertTrue(done)
     }
 
     test("readers are together, a writer is alone") { place ->
@@ -133,6 +147,45 @@ fun Tests.theRest() {
         val next = assertIs<Once.Won<dev.sidelock.Turn>>(sl.enter(key, per = 1.days, wait = 5.seconds)).value
         next.close()
         place.client().once(key, per = 1.days, wait = 5.seconds) { }
+    }
+
+    test("a turn is finished when all that its block started is done") { place ->
+        val key = place.key()
+        val (sl, other) = place.client() to place.client()
+        sl.once(key, per = 1.days) {
+            launch {
+                delay(100.milliseconds)
+                assertNull(other.tryEnter(key, per = 1.days))
+            }
+        }
+        assertIs<Once.Done>(other.enter(key, per = 1.days))
+    }
+
+    test("a turn is given back if something fails that its block started") { place ->
+        val key = place.key()
+        val sl = place.client()
+        assertFailsWith<ArithmeticException> {
+            sl.once(key, per = 1.days) {
+                launch {
+                    delay(100.milliseconds)
+                    throw ArithmeticException()
+                }
+            }
+        }
+        assertIs<Once.Won<dev.sidelock.Turn>>(sl.enter(key, per = 1.days, wait = 5.seconds)).value.giveBack()
+    }
+
+    test("a turn that is lost or cancelled after its block returned does not count") { place ->
+        val key = place.key()
+        val sl = place.client()
+        val brief = LeaseOptions(ttl = 100.milliseconds)
+        assertFailsWith<LeaseLost> {
+            withTimeout(5.seconds) { sl.once(key, per = 1.days, options = brief) { launch { awaitCancellation() } } }
+        }
+        assertFailsWith<TimeoutCancellationException> {
+            withTimeout(300.milliseconds) { sl.once(key, per = 1.days, wait = 5.seconds) { launch { awaitCancellation() } } }
+        }
+        assertIs<Once.Won<dev.sidelock.Turn>>(sl.enter(key, per = 1.days, wait = 5.seconds)).value.giveBack()
     }
 
     test("a register changes on condition only, and says what is there") { place ->

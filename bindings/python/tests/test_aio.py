@@ -227,6 +227,14 @@ async def test_a_turn_that_fails_is_given_back_and_one_that_is_lost_says_so(plac
 
 
 @run
+async def test_a_body_under_a_rate_goes_on_when_its_permits_are_back(place, key):
+    async with place.aio().rate(key, limit=1, per=0.3) as lease:
+        await asyncio.sleep(0.6)
+        assert not lease.is_valid()
+    assert asyncio.current_task().cancelling() == 0
+
+
+@run
 async def test_a_decorated_function_runs_under_its_key(place, key):
     aio, other = place.aio(), place.aio()
 

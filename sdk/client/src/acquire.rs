@@ -9,7 +9,7 @@ use crate::hold::{End, Hold};
 use crate::once::Outcome;
 use crate::owner;
 use crate::shared::{Phase, Shared, State, Wakes};
-use crate::slots::{Answer, Slot};
+use crate::slots::{About, Answer, Slot};
 use sidelock_wire::{
     Acquire, AcquireAll, Change, Code, Granted, LeaseName, Life, LostReason, Mode, ToSidecar, Window,
 };
@@ -62,13 +62,22 @@ impl Wish {
 }
 
 impl Wish {
+    /// Whether a rate's time ends the lease, and neither a ttl nor a `max_hold` of ours before that.
+    fn ends_with_its_rate(&self) -> bool {
+        let ttl = match self.life {
+            Life::Session { ttl } => ttl,
+            Life::Timed { ttl, .. } => Some(ttl),
+        };
+        self.per.is_some_and(|per| ttl.into_iter().chain(self.max_hold).all(|other| other >= per))
+    }
+
     /// Whether a cap of the lease is a `max_hold`'s, ours or that of the key's class, for as long as it is not renewed.
     fn may_end_by_max_hold(&self) -> bool {
-        match (self.life, self.per) {
-            // A rate's lease ends with its permits' time.
-            (_, Some(_)) | (Life::Timed { .. }, _) => false,
-            (Life::Session { ttl: None }, None) => true,
-            (Life::Session { ttl: Some(ttl) }, None) => self.max_hold.is_some_and(|max_hold| max_hold < ttl),
+        let Life::Session { ttl } = self.life else { return false };
+        // A rate's lease ends with its permits' time.
+        match ttl.into_iter().chain(self.per).min() {
+            None => true,
+            Some(end) => self.max_hold.is_some_and(|max_hold| max_hold < end),
         }
     }
 }
@@ -180,13 +189,25 @@ impl Asking {
                 return None;
             }
             Answer::Granted(hold) => {
+                hold.of_rate(self.wish.ends_with_its_rate());
                 match &self.wish.upgrades {
                     Some(share) => hold.capped_as(share),
+                    // Its life is the outer handle's, whatever was wished for this one.
+                    None if hold.is_inner() => {}
                     None => hold.capped_by_max_hold(self.wish.may_end_by_max_hold()),
                 }
                 Ok(Gain::Session(hold))
             }
             Answer::Timed(granted) => Ok(Gain::Timed(granted)),
+            // There was no lease yet: the session counted as lost, after a sleep of the host for example, and goes on. As after
+            // a break it is asked for again.
+            Answer::Refused(refused)
+                if refused.code == Code::LeaseLost
+                    && refused.detail.reason == Some(LostReason::Session)
+                    && self.wish.upgrades.is_none() =>
+            {
+                return None;
+            }
             // Of several keys it is not told which: all are named.
             Answer::Refused(refused) if !self.wish.others.is_empty() => {
                 let keys = std::iter::once(key).chain(self.wish.others.iter());
@@ -266,7 +287,7 @@ impl Drop for Asking {
                 abandon(state, number, share, &mut wakes);
                 for member in members {
                     match state.slots.get_mut(member) {
-                        Some(Slot::Member) => drop(state.slots.remove(member)),
+                        Some(Slot::Member(_)) => drop(state.slots.remove(member)),
                         _ => state.release_unheard(member),
                     }
                 }
@@ -284,13 +305,17 @@ fn send(
     waker: &Waker,
 ) -> Result<(u64, Vec<u64>)> {
     let before = state.outbox.len();
-    let request = state.slots.insert(Slot::Waiting { waker: waker.clone(), renews: None });
+    // Once keys are others than the locks of the same name, and are never entered again.
+    let key = if wish.once.is_some() { Arc::default() } else { wish.key.clone() };
+    let about = About::Lease { key, reentrant: wish.reentrant };
+    let request = state.slots.insert(Slot::Waiting { waker: waker.clone(), about });
     if let Some(share) = &wish.upgrades {
         let lease = LeaseName::Session(share.request);
         state.send(&ToSidecar::Change(Change { request, lease, mode: wish.mode, wait }));
         return Ok((request, Vec::new()));
     }
-    let members: Vec<u64> = wish.others.iter().map(|_| state.slots.insert(Slot::Member)).collect();
+    let members: Vec<u64> =
+        wish.others.iter().map(|key| state.slots.insert(Slot::Member(key.clone()))).collect();
     let first = Acquire {
         request,
         key: wish.key.as_bytes(),
@@ -339,8 +364,8 @@ fn abandon(state: &mut State, number: u64, share: Option<Arc<Hold>>, wakes: &mut
             }
             state.slots.remove(number);
         }
-        (Some(slot @ Slot::Granted(_)), share @ Some(_)) | (Some(slot @ Slot::Waiting { .. }), share) => {
-            *slot = Slot::Cancelling { share };
+        (Some(Slot::Granted(_)), share @ Some(_)) | (Some(Slot::Waiting { .. }), share) => {
+            state.slots.cancel(number, share);
             state.send(&ToSidecar::Cancel { request: number });
         }
         (Some(Slot::Granted(_)), None) => state.release_unheard(number),

@@ -47,8 +47,14 @@ pub(crate) struct Handle {
 
 impl Drop for Handle {
     fn drop(&mut self) {
-        if self.shared.is_own_process() {
+        let is_own_process = self.shared.is_own_process();
+        if is_own_process {
             self.shared.closing.notify_one();
+        }
+        #[cfg(feature = "embedded")]
+        if !is_own_process {
+            // To end it is to wait for its thread, which a forked child does not have.
+            std::mem::forget(self.embedded.take());
         }
     }
 }

@@ -5,9 +5,9 @@
 
 use crate::acquire::too_large;
 use crate::clock;
-use crate::hold::Hold;
+use crate::hold::{Hold, Told};
 use crate::shared::{Phase, Shared, State};
-use crate::slots::{Answer, Slot};
+use crate::slots::{About, Answer, Slot};
 use sidelock_wire::{AskHolders, Change, LeaseName, Mode, Secret, ToSidecar};
 use std::future::Future;
 use std::pin::Pin;
@@ -32,47 +32,57 @@ impl Command {
         cancels: bool,
         message: impl FnOnce(u64) -> ToSidecar<'a>,
     ) -> Command {
-        let mut command = Command::send_or_park(shared, None, message);
+        let mut command = Command::plain(shared, message);
         command.cancels = cancels;
         command
     }
 
-    /// Renews a session lease; the answer is written to `hold`.
-    pub(crate) fn renew(shared: &Arc<Shared>, hold: &Arc<Hold>, ttl: Duration) -> Command {
+    /// Renews a session lease; the answer is written to `hold`. What was told of it before comes with it.
+    pub(crate) fn renew(shared: &Arc<Shared>, hold: &Arc<Hold>, ttl: Duration) -> (Command, Told) {
         let lease = LeaseName::Session(hold.request);
-        Command::send_or_park(shared, Some(hold), |request| ToSidecar::Renew { request, lease, ttl })
+        let (number, told) = shared.change(|state| {
+            // Here, so that they are numbered in the order in which the sidecar reads them.
+            let told = hold.renewing(ttl);
+            let about = About::Renewal(hold.clone(), told.number);
+            (send_or_park(shared, state, about, |request| ToSidecar::Renew { request, lease, ttl }), told)
+        });
+        (Command { shared: shared.clone(), number: Some(number), cancels: false }, told)
     }
 
     /// Makes a session lease shared; that it stands is written to `hold`.
     pub(crate) fn downgrade(shared: &Arc<Shared>, hold: &Arc<Hold>) -> Command {
         let (lease, mode, wait) = (LeaseName::Session(hold.request), Mode::Shared, None);
-        Command::send_or_park(shared, Some(hold), |request| {
-            ToSidecar::Change(Change { request, lease, mode, wait })
-        })
+        let number = shared.change(|state| {
+            let about = About::Renewal(hold.clone(), hold.renewals());
+            send_or_park(shared, state, about, |request| {
+                ToSidecar::Change(Change { request, lease, mode, wait })
+            })
+        });
+        Command { shared: shared.clone(), number: Some(number), cancels: false }
     }
 
     /// Renews a timed lease.
     pub(crate) fn renew_timed(shared: &Arc<Shared>, secret: Secret, ttl: Duration) -> Command {
         let lease = LeaseName::Timed(secret);
-        Command::send_or_park(shared, None, |request| ToSidecar::Renew { request, lease, ttl })
+        Command::plain(shared, |request| ToSidecar::Renew { request, lease, ttl })
     }
 
     /// Asks who has a key.
     pub(crate) fn holders(shared: &Arc<Shared>, key: &str) -> Command {
         let key = key.as_bytes();
-        Command::send_or_park(shared, None, |request| ToSidecar::Holders(AskHolders { request, key }))
+        Command::plain(shared, |request| ToSidecar::Holders(AskHolders { request, key }))
     }
 
     /// Releases a timed lease.
     pub(crate) fn release_timed(shared: &Arc<Shared>, secret: Secret) -> Command {
         let lease = LeaseName::Timed(secret);
-        Command::send_or_park(shared, None, |request| ToSidecar::Release { request, lease })
+        Command::plain(shared, |request| ToSidecar::Release { request, lease })
     }
 
     /// Finishes a turn.
     pub(crate) fn finish(shared: &Arc<Shared>, hold: &Hold, result: &[u8]) -> Command {
         let lease = LeaseName::Session(hold.request);
-        Command::send_or_park(shared, None, |request| ToSidecar::Finish { request, lease, result })
+        Command::plain(shared, |request| ToSidecar::Finish { request, lease, result })
     }
 
     /// Releases a session lease, now or never: without a connection, the next one gives it back. An orphan's name means
@@ -83,7 +93,7 @@ impl Command {
             state.slots.remove(hold.request);
             match state.phase {
                 Phase::Up(_) if !hold.is_orphaned() => {
-                    sent(state, None, |request| ToSidecar::Release { request, lease })
+                    sent(state, About::Other, |request| ToSidecar::Release { request, lease })
                 }
                 _ => state.slots.insert(Slot::Answered(Answer::Interrupted)),
             }
@@ -91,34 +101,35 @@ impl Command {
         Command { shared: shared.clone(), number: Some(number), cancels: false }
     }
 
-    /// Sends a command, or parks until there is a connection to ask again on.
-    fn send_or_park<'a>(
-        shared: &Arc<Shared>,
-        renews: Option<&Arc<Hold>>,
-        message: impl FnOnce(u64) -> ToSidecar<'a>,
-    ) -> Command {
-        let now_ns = clock::boottime_ns();
-        let number = shared.change(|state| match &state.phase {
-            Phase::Up(_) => sent(state, renews, message),
-            Phase::Away { error, since_ns } => {
-                let give_up_ns = clock::after(*since_ns, shared.unreachable_after);
-                state.slots.insert(match give_up_ns > now_ns {
-                    true => Slot::Parked { waker: Waker::noop().clone(), give_up_ns },
-                    false => Slot::Answered(Answer::Failed(error.clone())),
-                })
-            }
-            Phase::Closed(error) => state.slots.insert(Slot::Answered(Answer::Failed(error.clone()))),
-        });
+    /// A command whose answer changes nothing by itself.
+    fn plain<'a>(shared: &Arc<Shared>, message: impl FnOnce(u64) -> ToSidecar<'a>) -> Command {
+        let number = shared.change(|state| send_or_park(shared, state, About::Other, message));
         Command { shared: shared.clone(), number: Some(number), cancels: false }
     }
 }
 
-fn sent<'a>(
+/// Sends a command, or parks until there is a connection to ask again on.
+fn send_or_park<'a>(
+    shared: &Shared,
     state: &mut State,
-    renews: Option<&Arc<Hold>>,
+    about: About,
     message: impl FnOnce(u64) -> ToSidecar<'a>,
 ) -> u64 {
-    let number = state.slots.insert(Slot::Waiting { waker: Waker::noop().clone(), renews: renews.cloned() });
+    match &state.phase {
+        Phase::Up(_) => sent(state, about, message),
+        Phase::Away { error, since_ns } => {
+            let give_up_ns = clock::after(*since_ns, shared.unreachable_after);
+            state.slots.insert(match give_up_ns > clock::boottime_ns() {
+                true => Slot::Parked { waker: Waker::noop().clone(), give_up_ns },
+                false => Slot::Answered(Answer::Failed(error.clone())),
+            })
+        }
+        Phase::Closed(error) => state.slots.insert(Slot::Answered(Answer::Failed(error.clone()))),
+    }
+}
+
+fn sent<'a>(state: &mut State, about: About, message: impl FnOnce(u64) -> ToSidecar<'a>) -> u64 {
+    let number = state.slots.insert(Slot::Waiting { waker: Waker::noop().clone(), about });
     let before = state.outbox.len();
     state.send(&message(number));
     let frame_bytes_max = match &state.phase {

@@ -4,7 +4,7 @@
 //! of the usual places.
 
 use crate::error::Error;
-use crate::fork::LetGoInChild;
+use crate::fork::{LetGoInChild, Opened};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, socket_with};
 #[cfg(feature = "embedded")]
 use sidelock_daemon::Embedded;
@@ -41,7 +41,7 @@ impl Target {
     }
 
     /// A new connection to it, which a forked child lets go of.
-    pub(crate) fn open(&self) -> Result<(LetGoInChild, Socket), Error> {
+    pub(crate) fn open(&self) -> Result<Opened<Socket>, Error> {
         let path = match self {
             Target::Path(path) => path.clone(),
             Target::UsualPlaces => first_existing(usual_places())?,
@@ -66,13 +66,14 @@ impl Target {
 }
 
 /// A Unix socket connects at once or not at all, so nothing waits here.
-fn connect(path: &Path) -> io::Result<(LetGoInChild, Socket)> {
+fn connect(path: &Path) -> io::Result<Opened<Socket>> {
     let address = SocketAddrUnix::new(path)?;
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    let (let_go, socket) =
-        LetGoInChild::open(|| Ok(socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?))?;
-    rustix::net::connect(&socket, &address)?;
-    Ok((let_go, Socket::new(UnixStream::from(socket))?))
+    LetGoInChild::open(|| {
+        let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+        rustix::net::connect(&socket, &address)?;
+        Socket::new(UnixStream::from(socket))
+    })
 }
 
 /// What there is instead of a sidecar, and what to do.
@@ -99,14 +100,11 @@ fn why_not(path: &Path, error: &io::Error) -> String {
 }
 
 #[cfg(feature = "embedded")]
-fn open_embedded(embedded: &Weak<Embedded>) -> Result<(LetGoInChild, Socket), Error> {
+fn open_embedded(embedded: &Weak<Embedded>) -> Result<Opened<Socket>, Error> {
     let ended = || io::Error::other("the embedded sidecar ended with its client");
     let connect = || embedded.upgrade().ok_or_else(ended)?.connect();
-    let open = || {
-        let (let_go, stream) = LetGoInChild::open(connect)?;
-        Ok((let_go, Socket::new(stream)?))
-    };
-    open().map_err(|error: io::Error| Error::unreachable(Vec::new(), error))
+    let opened = LetGoInChild::open(|| Socket::new(connect()?));
+    opened.map_err(|error: io::Error| Error::unreachable(Vec::new(), error))
 }
 
 /// The socket that [`crate::Client::connect_default`] would connect to now: for programs that speak HTTP to it.

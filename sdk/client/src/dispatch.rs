@@ -2,11 +2,12 @@
 //!
 //! Owns that and nothing else: one message in, one change of the table, and whom to wake.
 
+use crate::clock;
 use crate::error::Error;
 use crate::hold::{End, Hold};
 use crate::once::Outcome;
 use crate::shared::{Ended, State, Wakes};
-use crate::slots::{Answer, Slot};
+use crate::slots::{About, Answer, Slot};
 use sidelock_wire::{Current, Granted, LostReason, Refused, Renewed, ToClient, ToSidecar, Version};
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -58,19 +59,36 @@ impl State {
 
     fn granted(&mut self, granted: Granted, wakes: &mut Wakes) {
         match self.slots.get_mut(granted.request) {
-            Some(slot @ Slot::Waiting { .. }) => {
-                let next = match granted.secret {
-                    None => Slot::Granted(Arc::new(Hold::new(&granted))),
-                    Some(_) => Slot::Answered(Answer::Timed(granted)),
+            Some(Slot::Waiting { .. }) if granted.secret.is_some() => {
+                self.answer(granted.request, Answer::Timed(granted), wakes);
+            }
+            Some(Slot::Waiting { about, .. }) => {
+                let hold = match about.clone() {
+                    About::Lease { key, reentrant: true } => self.reentered(&granted, key),
+                    about => Hold::new(&granted, about.key()),
                 };
-                if let Slot::Waiting { waker, .. } = std::mem::replace(slot, next) {
-                    wakes.wakers.push(waker);
-                }
+                self.grant(hold, wakes);
             }
             // It raced our cancel, whose answer says that the sidecar took it back.
             Some(Slot::Cancelling { .. }) => {}
             // Nobody here knows of it, so nobody would ever release it.
             _ => self.send(&ToSidecar::Cancel { request: granted.request }),
+        }
+    }
+
+    /// A lease, or one more handle of one that is here already: those share their end.
+    fn reentered(&mut self, granted: &Granted, key: Arc<str>) -> Hold {
+        let now_ns = clock::boottime_ns();
+        match self.slots.with_fence(granted.fence).find(|hold| hold.is_outer_of(granted, &key, now_ns)) {
+            Some(outer) => Hold::inner(granted, outer),
+            None => Hold::new(granted, key),
+        }
+    }
+
+    /// A request is a lease from now on, and who waits is woken.
+    fn grant(&mut self, hold: Hold, wakes: &mut Wakes) {
+        if let Some(Slot::Waiting { waker, .. }) = self.slots.grant(hold.request, Arc::new(hold)) {
+            wakes.wakers.push(waker);
         }
     }
 
@@ -83,12 +101,12 @@ impl State {
         }
         let numbers: Arc<[u64]> = leases.iter().map(|granted| granted.request).collect();
         for granted in leases {
-            if let Some(slot @ (Slot::Waiting { .. } | Slot::Member)) = self.slots.get_mut(granted.request) {
-                let hold = Hold::of_several(granted, numbers.clone());
-                if let Slot::Waiting { waker, .. } = std::mem::replace(slot, Slot::Granted(Arc::new(hold))) {
-                    wakes.wakers.push(waker);
-                }
-            }
+            let key = match self.slots.get_mut(granted.request) {
+                Some(Slot::Waiting { about, .. }) => about.key(),
+                Some(Slot::Member(key)) => key.clone(),
+                _ => continue,
+            };
+            self.grant(Hold::of_several(granted, key, numbers.clone()), wakes);
         }
     }
 
@@ -99,8 +117,10 @@ impl State {
     }
 
     fn renewed(&mut self, renewed: Renewed, wakes: &mut Wakes) {
-        if let Some(Slot::Waiting { renews: Some(hold), .. }) = self.slots.get_mut(renewed.request) {
-            hold.renewed(renewed.deadline_ns, renewed.cap_ns);
+        if let Some(Slot::Waiting { about: About::Renewal(hold, number), .. }) =
+            self.slots.get_mut(renewed.request)
+        {
+            hold.renewed(*number, renewed.deadline_ns, renewed.cap_ns);
         }
         self.answer(renewed.request, Answer::Renewed(renewed), wakes);
     }

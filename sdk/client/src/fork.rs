@@ -53,9 +53,16 @@ impl ProcessMark {
 #[derive(Debug)]
 pub(crate) struct LetGoInChild(Option<&'static AtomicI32>);
 
+/// An open connection, which a forked child lets go of. Fields are dropped in their order.
+#[derive(Debug)]
+pub(crate) struct Opened<C> {
+    pub(crate) let_go: LetGoInChild,
+    pub(crate) connection: C,
+}
+
 impl LetGoInChild {
     /// Opens a connection. No fork comes between that and its being written down, so `open` must not wait.
-    pub(crate) fn open<C: AsRawFd>(open: impl FnOnce() -> io::Result<C>) -> io::Result<(LetGoInChild, C)> {
+    pub(crate) fn open<C: AsRawFd>(open: impl FnOnce() -> io::Result<C>) -> io::Result<Opened<C>> {
         REGISTERED.call_once(register);
         let _no_fork = OpeningGuard::wait();
         let connection = open()?;
@@ -63,7 +70,7 @@ impl LetGoInChild {
         let place = CONNECTIONS
             .iter()
             .find(|place| place.compare_exchange(NONE, fd, Ordering::AcqRel, Ordering::Relaxed).is_ok());
-        Ok((LetGoInChild(place), connection))
+        Ok(Opened { let_go: LetGoInChild(place), connection })
     }
 }
 

@@ -5,7 +5,7 @@
 use crate::clock;
 use crate::discover::Target;
 use crate::error::Error;
-use crate::fork::LetGoInChild;
+use crate::fork::{LetGoInChild, Opened};
 use crate::shared::{Ended, Session};
 use sidelock_socket::Socket;
 use sidelock_wire::{
@@ -49,7 +49,7 @@ pub(crate) struct Welcomed {
 #[derive(Debug)]
 pub(crate) struct Failure {
     pub(crate) ended: Ended,
-    _connection: Option<(LetGoInChild, Socket)>,
+    _connection: Option<Opened<Socket>>,
 }
 
 impl From<Failure> for Error {
@@ -67,13 +67,15 @@ pub(crate) async fn connect(
     let mut attempts = 1..CLOCK_ATTEMPTS_MAX;
     loop {
         let failed = |error| Failure { ended: Ended::BySidecar(error), _connection: None };
-        let (let_go, mut stream) = target.open().map_err(failed)?;
+        let mut opened = target.open().map_err(failed)?;
+        let stream = &mut opened.connection;
         let said_hello_ns = clock::boottime_ns();
         let mut decoder = Decoder::new(FRAME_BYTES_MAX);
-        let said = say_hello(&mut stream, introduction, resume, said_hello_ns).await;
-        let answer = tokio::time::timeout(WELCOME_WITHIN, welcome(&mut stream, &mut decoder, said_hello_ns));
+        let said = say_hello(stream, introduction, resume, said_hello_ns).await;
+        let answer = tokio::time::timeout(WELCOME_WITHIN, welcome(stream, &mut decoder, said_hello_ns));
         match answer.await.unwrap_or_else(|_| Err(Ended::ByUs(silent()))) {
             Ok((session, resumed)) => {
+                let Opened { let_go, connection: stream } = opened;
                 return Ok(Welcomed { let_go, stream, decoder, session, resumed, said_hello_ns });
             }
             // The hello was on its way for longer than clocks may differ: it proves nothing.
@@ -83,7 +85,7 @@ pub(crate) async fn connect(
                     && attempts.next().is_some() => {}
             Err(ended) => {
                 let ended = ended.map(|error| with_place(error, target, said));
-                return Err(Failure { ended, _connection: Some((let_go, stream)) });
+                return Err(Failure { ended, _connection: Some(opened) });
             }
         }
     }

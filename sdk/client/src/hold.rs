@@ -16,11 +16,14 @@ pub(crate) struct Hold {
     /// The acquire that got it: its name in the session.
     pub(crate) request: u64,
     pub(crate) fence: u64,
-    deadline_ns: AtomicU64,
-    /// No extension reaches past this; `u64::MAX`: none set.
-    cap_ns: AtomicU64,
-    /// A `max_hold` set the cap, not a ttl.
-    capped_by_max_hold: AtomicBool,
+    key: Arc<str>,
+    /// Until when it lasts, unless `outer` knows.
+    own_term: Term,
+    /// The handle that the owner had first, if this is one more of the same lease: whatever is told to one of them moves the
+    /// end of all.
+    outer: Option<Arc<Hold>>,
+    /// Permits of a rate, whose time ends the lease: that is no loss.
+    of_rate: AtomicBool,
     /// The session it belongs to is no more: it lasts until the deadline told and can not be extended (P5).
     orphaned: AtomicBool,
     at_risk: AtomicBool,
@@ -30,11 +33,31 @@ pub(crate) struct Hold {
     several: Arc<[u64]>,
 }
 
-/// What the sidecar told of a lease's end, at some moment.
+/// Until when a lease lasts.
+#[derive(Debug)]
+struct Term {
+    deadline_ns: AtomicU64,
+    /// No extension reaches past this; `u64::MAX`: none set.
+    cap_ns: AtomicU64,
+    /// A `max_hold` set the cap, not a ttl.
+    capped_by_max_hold: AtomicBool,
+    /// How many renewals were sent: what an earlier one is answered does not stand if there is a later one.
+    renewals: AtomicU64,
+}
+
+/// What the sidecar told of a lease's end, before this renewal.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Told {
+    pub(crate) number: u64,
     deadline_ns: u64,
     cap_ns: u64,
+}
+
+impl Told {
+    /// The same, before a further attempt of this number.
+    pub(crate) fn before(self, number: u64) -> Told {
+        Told { number, ..self }
+    }
 }
 
 /// How a lease ended.
@@ -45,13 +68,19 @@ pub(crate) enum End {
 }
 
 impl Hold {
-    pub(crate) fn new(granted: &Granted) -> Hold {
+    pub(crate) fn new(granted: &Granted, key: Arc<str>) -> Hold {
         Hold {
             request: granted.request,
             fence: granted.fence,
-            deadline_ns: AtomicU64::new(granted.deadline_ns),
-            cap_ns: AtomicU64::new(granted.cap_ns.unwrap_or(u64::MAX)),
-            capped_by_max_hold: AtomicBool::new(false),
+            key,
+            own_term: Term {
+                deadline_ns: AtomicU64::new(granted.deadline_ns),
+                cap_ns: AtomicU64::new(granted.cap_ns.unwrap_or(u64::MAX)),
+                capped_by_max_hold: AtomicBool::new(false),
+                renewals: AtomicU64::new(0),
+            },
+            outer: None,
+            of_rate: AtomicBool::new(false),
             orphaned: AtomicBool::new(false),
             at_risk: AtomicBool::new(false),
             end: OnceLock::new(),
@@ -61,8 +90,48 @@ impl Hold {
     }
 
     /// One of several leases of these numbers.
-    pub(crate) fn of_several(granted: &Granted, several: Arc<[u64]>) -> Hold {
-        Hold { several, ..Hold::new(granted) }
+    pub(crate) fn of_several(granted: &Granted, key: Arc<str>, several: Arc<[u64]>) -> Hold {
+        Hold { several, ..Hold::new(granted, key) }
+    }
+
+    /// One more handle of the lease that `outer` is a handle of.
+    pub(crate) fn inner(granted: &Granted, outer: &Arc<Hold>) -> Hold {
+        let outer = outer.outer.as_ref().unwrap_or(outer).clone();
+        let inner = Hold { outer: Some(outer), ..Hold::new(granted, Arc::default()) };
+        let (term, cap_ns) = (inner.term(), granted.cap_ns.unwrap_or(u64::MAX));
+        let cap_ns = term.cap_ns.fetch_min(cap_ns, Ordering::Relaxed).min(cap_ns);
+        term.deadline_ns.fetch_max(granted.deadline_ns.min(cap_ns), Ordering::AcqRel);
+        term.deadline_ns.fetch_min(cap_ns, Ordering::AcqRel);
+        inner
+    }
+
+    /// Whether the grant is of one more handle of this lease. One that ended here stays as it is, and so does one whose cap has
+    /// passed by what was told of it: if the sidecar knows better, that counts for the new handle alone.
+    pub(crate) fn is_outer_of(&self, granted: &Granted, key: &str, now_ns: u64) -> bool {
+        self.fence == granted.fence
+            && self.key() == key
+            && !self.is_orphaned()
+            && self.end().is_none()
+            && self.term().cap_ns.load(Ordering::Relaxed) > now_ns
+    }
+
+    /// Whether it is one of several handles, and not the first.
+    pub(crate) fn is_inner(&self) -> bool {
+        self.outer.is_some()
+    }
+
+    fn key(&self) -> &str {
+        match &self.outer {
+            Some(outer) => &outer.key,
+            None => &self.key,
+        }
+    }
+
+    fn term(&self) -> &Term {
+        match &self.outer {
+            Some(outer) => &outer.own_term,
+            None => &self.own_term,
+        }
     }
 
     pub(crate) fn several(&self) -> &[u64] {
@@ -70,11 +139,17 @@ impl Hold {
     }
 
     pub(crate) fn deadline_ns(&self) -> u64 {
-        self.deadline_ns.load(Ordering::Acquire)
+        self.term().deadline_ns.load(Ordering::Acquire)
     }
 
     pub(crate) fn end(&self) -> Option<End> {
         self.end.get().copied()
+    }
+
+    /// How it ended, be it by a deadline that passed and that nobody has noticed yet.
+    pub(crate) fn end_by_now(&self) -> Option<End> {
+        let passed = || clock::until(self.deadline_ns()).is_zero();
+        self.end().or_else(|| passed().then(|| End::Lost(self.reason_of_deadline())))
     }
 
     pub(crate) fn is_orphaned(&self) -> bool {
@@ -91,49 +166,78 @@ impl Hold {
         if self.is_orphaned() {
             return;
         }
-        let until_ns = until_ns.min(self.cap_ns.load(Ordering::Relaxed));
-        self.deadline_ns.fetch_max(until_ns, Ordering::AcqRel);
+        let term = self.term();
+        let until_ns = until_ns.min(term.cap_ns.load(Ordering::Relaxed));
+        term.deadline_ns.fetch_max(until_ns, Ordering::AcqRel);
         self.at_risk.store(false, Ordering::Relaxed);
     }
 
-    /// The sidecar answered a renewal: exactly this holds now.
-    pub(crate) fn renewed(&self, deadline_ns: u64, cap_ns: Option<u64>) {
-        self.cap_ns.store(cap_ns.unwrap_or(u64::MAX), Ordering::Relaxed);
-        self.deadline_ns.store(deadline_ns, Ordering::Release);
+    /// The sidecar answered the renewal of this number: exactly this holds now. If another one was sent after it, which may
+    /// have shortened the lease, no more than this.
+    pub(crate) fn renewed(&self, number: u64, deadline_ns: u64, cap_ns: Option<u64>) {
+        let (term, cap_ns) = (self.term(), cap_ns.unwrap_or(u64::MAX));
+        if self.renewals() == number {
+            term.cap_ns.store(cap_ns, Ordering::Relaxed);
+            term.deadline_ns.store(deadline_ns, Ordering::Release);
+        } else {
+            term.cap_ns.fetch_min(cap_ns, Ordering::Relaxed);
+            term.deadline_ns.fetch_min(deadline_ns, Ordering::AcqRel);
+        }
+    }
+
+    /// How many renewals were sent.
+    pub(crate) fn renewals(&self) -> u64 {
+        self.term().renewals.load(Ordering::Acquire)
     }
 
     /// A renewal with `ttl` is about to be sent. Should it shorten the lease, the sidecar may free it before its answer
     /// is read: so the shorter end counts from now on. What was told before is returned.
     pub(crate) fn renewing(&self, ttl: Duration) -> Told {
-        let end_ns = clock::after(clock::boottime_ns(), ttl);
-        let cap_ns = self.cap_ns.fetch_min(end_ns, Ordering::Relaxed);
-        Told { deadline_ns: self.deadline_ns.fetch_min(end_ns, Ordering::AcqRel), cap_ns }
+        let (term, end_ns) = (self.term(), clock::after(clock::boottime_ns(), ttl));
+        let number = term.renewals.fetch_add(1, Ordering::AcqRel) + 1;
+        let cap_ns = term.cap_ns.fetch_min(end_ns, Ordering::Relaxed);
+        Told { number, deadline_ns: term.deadline_ns.fetch_min(end_ns, Ordering::AcqRel), cap_ns }
     }
 
-    /// The sidecar did not renew it and has not changed it: what was told before stands.
+    /// The sidecar did not renew it and has not changed it: what was told before stands, unless another renewal was sent. Under the
+    /// lock of the connection, so that none is meanwhile.
     pub(crate) fn not_renewed(&self, before: Told) {
-        self.cap_ns.fetch_max(before.cap_ns, Ordering::Relaxed);
-        self.deadline_ns.fetch_max(before.deadline_ns, Ordering::AcqRel);
+        if self.renewals() != before.number {
+            return;
+        }
+        let term = self.term();
+        term.cap_ns.fetch_max(before.cap_ns, Ordering::Relaxed);
+        term.deadline_ns.fetch_max(before.deadline_ns, Ordering::AcqRel);
     }
 
     /// Whether it is a `max_hold` that ends it, if nothing else does.
     pub(crate) fn capped_by_max_hold(&self, capped: bool) {
-        self.capped_by_max_hold.store(capped, Ordering::Relaxed);
+        self.term().capped_by_max_hold.store(capped, Ordering::Relaxed);
     }
 
     /// What caps the share caps the whole that it became.
     pub(crate) fn capped_as(&self, share: &Hold) {
-        self.capped_by_max_hold(share.capped_by_max_hold.load(Ordering::Relaxed));
+        self.capped_by_max_hold(share.term().capped_by_max_hold.load(Ordering::Relaxed));
+    }
+
+    /// Whether it is permits of a rate, whose time ends it.
+    pub(crate) fn of_rate(&self, is_so: bool) {
+        self.of_rate.store(is_so, Ordering::Relaxed);
+    }
+
+    /// Whether that is the end that permits of a rate come to by themselves, and no loss.
+    pub(crate) fn ends_as_agreed(&self, end: End) -> bool {
+        self.of_rate.load(Ordering::Relaxed) && end == End::Lost(LostReason::Expired)
     }
 
     /// What a renewal's answer says of its end: a cap before the end that was asked for is a `max_hold`'s.
     pub(crate) fn renewed_until(&self, asked_ns: u64) {
-        self.capped_by_max_hold(self.cap_ns.load(Ordering::Relaxed) < asked_ns);
+        self.capped_by_max_hold(self.term().cap_ns.load(Ordering::Relaxed) < asked_ns);
     }
 
     /// It ends by then, whatever was told.
     pub(crate) fn shorten(&self, end_ns: u64) {
-        self.deadline_ns.fetch_min(end_ns, Ordering::AcqRel);
+        self.term().deadline_ns.fetch_min(end_ns, Ordering::AcqRel);
     }
 
     pub(crate) fn orphan(&self) {
@@ -178,12 +282,15 @@ impl Hold {
     }
 
     /// Why a deadline passes without an extension and without a word from the sidecar.
-    pub(crate) fn reason_of_deadline(&self) -> LostReason {
-        if self.is_orphaned() {
+    fn reason_of_deadline(&self) -> LostReason {
+        let is_capped = self.term().cap_ns.load(Ordering::Relaxed) <= clock::boottime_ns();
+        if self.of_rate.load(Ordering::Relaxed) && is_capped {
+            LostReason::Expired
+        } else if self.is_orphaned() {
             LostReason::SidecarRestarted
-        } else if clock::boottime_ns() < self.cap_ns.load(Ordering::Relaxed) {
+        } else if !is_capped {
             LostReason::Store
-        } else if self.capped_by_max_hold.load(Ordering::Relaxed) {
+        } else if self.term().capped_by_max_hold.load(Ordering::Relaxed) {
             LostReason::MaxHold
         } else {
             LostReason::Expired
@@ -196,7 +303,7 @@ mod tests {
     use super::*;
 
     fn hold(deadline_ns: u64, cap_ns: Option<u64>) -> Hold {
-        Hold::new(&Granted { request: 1, fence: 7, deadline_ns, cap_ns, secret: None })
+        Hold::new(&Granted { request: 1, fence: 7, deadline_ns, cap_ns, secret: None }, Arc::from("k"))
     }
 
     #[test]
@@ -227,7 +334,7 @@ mod tests {
         assert!(lease.deadline_ns() < far);
         lease.extend(far);
         assert!(lease.deadline_ns() < far, "an extension between sending and answer must not lift it");
-        lease.renewed(far, Some(far));
+        lease.renewed(1, far, Some(far));
         assert_eq!(lease.deadline_ns(), far);
     }
 
@@ -240,6 +347,52 @@ mod tests {
         assert_eq!(lease.deadline_ns(), far);
         lease.extend(far + 1);
         assert_eq!(lease.deadline_ns(), far + 1, "and no cap is left");
+    }
+
+    #[test]
+    fn of_two_renewals_the_later_one_counts() {
+        let now = clock::boottime_ns();
+        let after = |seconds| clock::after(now, Duration::from_secs(seconds));
+        let lease = hold(after(10), Some(after(10)));
+        let long = lease.renewing(Duration::from_secs(60));
+        let short = lease.renewing(Duration::from_secs(5));
+        lease.renewed(long.number, after(60), Some(after(60)));
+        assert!(lease.deadline_ns() < after(6), "the other may have been done already");
+        lease.renewed(short.number, after(5), Some(after(5)));
+        lease.not_renewed(long);
+        assert_eq!(lease.deadline_ns(), after(5), "what was before both is over");
+        let longer = lease.renewing(Duration::from_secs(60));
+        lease.renewed(longer.number, after(60), None);
+        assert_eq!(lease.deadline_ns(), after(60));
+    }
+
+    #[test]
+    fn all_handles_of_a_lease_have_one_end() {
+        let now = clock::boottime_ns();
+        let after = |seconds| clock::after(now, Duration::from_secs(seconds));
+        let first = Arc::new(hold(after(10), Some(after(10))));
+        let mut granted =
+            Granted { request: 2, fence: 7, deadline_ns: after(10), cap_ns: Some(after(10)), secret: None };
+        assert!(first.is_outer_of(&granted, "k", now) && !first.is_outer_of(&granted, "l", now));
+        assert!(!first.is_outer_of(&granted, "k", after(10)), "by its cap it is over");
+        let second = Arc::new(Hold::inner(&granted, &first));
+        let third = Hold::inner(&granted, &second);
+        assert!(second.is_outer_of(&granted, "k", now));
+        first.renewed(0, after(20), Some(after(30)));
+        assert_eq!([second.deadline_ns(), third.deadline_ns()], [after(20); 2]);
+        third.extend(after(40));
+        assert_eq!(first.deadline_ns(), after(30), "one cap for all");
+        second.renewing(Duration::from_secs(1));
+        assert!([&*first, &third].iter().all(|handle| handle.deadline_ns() < after(10)));
+        granted = Granted { request: 3, cap_ns: Some(after(5)), ..granted };
+        let fourth = Hold::inner(&granted, &first);
+        assert_eq!(
+            (fourth.term().cap_ns.load(Ordering::Relaxed)).max(after(2)),
+            after(2),
+            "no later than another is to end it"
+        );
+        granted.fence = 8;
+        assert!(!second.is_outer_of(&granted, "k", now), "another lease");
     }
 
     #[test]
@@ -259,6 +412,18 @@ mod tests {
         let held_too_long = hold(now, Some(now));
         held_too_long.renewed_until(now + 1);
         assert_eq!(held_too_long.wait_end().await, End::Lost(LostReason::MaxHold));
+    }
+
+    #[test]
+    fn permits_of_a_rate_whose_time_is_over_are_no_loss_whatever_became_of_their_sidecar() {
+        let now = clock::boottime_ns();
+        let permits = hold(now, Some(now));
+        permits.of_rate(true);
+        permits.orphan();
+        assert!(permits.ends_as_agreed(permits.end_by_now().unwrap()));
+        let early = hold(now, Some(u64::MAX));
+        early.of_rate(true);
+        assert!(!early.ends_as_agreed(early.end_by_now().unwrap()), "that is not what was agreed");
     }
 
     #[tokio::test]

@@ -66,7 +66,7 @@ impl Lease {
     }
 
     /// Makes it last for `ttl` from now: for leases acquired with a ttl, which nothing else renews. A shorter ttl than
-    /// before shortens it.
+    /// before shortens it. Of a lease with several handles, entered again by its owner, it moves the end of all of them.
     ///
     /// # Errors
     /// [`Error::LeaseLost`] if it is gone, [`Error::Invalid`] if it was acquired without a ttl,
@@ -88,13 +88,18 @@ impl Lease {
     /// sidecar has freed it.
     ///
     /// # Errors
-    /// [`Error::LeaseLost`] if it was lost before, or its deadline had passed and nobody can say that it was extended; [`Error::OutcomeUnknown`] if the connection broke first, or its
-    /// sidecar was restarted: it is then free when its deadline passes, at the latest.
+    /// [`Error::LeaseLost`] if it was lost before, or its deadline had passed and nobody can say that it was extended;
+    /// [`Error::OutcomeUnknown`] if the connection broke first, or its sidecar was restarted: it is then free when its
+    /// deadline passes, at the latest. Permits of a rate whose time is over were not lost.
     pub fn release(mut self) -> Releasing {
         self.released = true;
         let LeaseView { handle, hold, key } = &self.view;
-        let before = hold.end();
-        let overdue = clock::until(hold.deadline_ns()).is_zero().then(|| hold.reason_of_deadline());
+        let before = hold.end().filter(|&end| !hold.ends_as_agreed(end));
+        // If nobody can say that it was extended, it ended when it said it would.
+        let unanswered = hold.end_by_now().map(|end| match hold.ends_as_agreed(end) {
+            true => Ok(()),
+            false => Err(lost(key, end)),
+        });
         hold.finish(End::Released);
         let command = match before {
             _ if !handle.shared.is_own_process() => Err(forked(key)),
@@ -106,7 +111,7 @@ impl Lease {
             None => Ok(Command::release(&handle.shared, hold)),
         };
         hold.tell();
-        Releasing { command, handle: handle.clone(), key: key.clone(), overdue }
+        Releasing { command, handle: handle.clone(), key: key.clone(), unanswered }
     }
 
     /// A look at it for somebody else.
@@ -133,6 +138,32 @@ impl LeaseView {
     /// See [`Lease::fence`].
     pub fn fence(&self) -> u64 {
         self.hold.fence
+    }
+
+    /// Why it is lost, be it that nobody has noticed yet; `None`: it is still ours, or permits of a rate whose time is over.
+    pub(crate) fn loss_by_now(&self) -> Option<LostReason> {
+        match self.hold.end_by_now() {
+            Some(end) if self.hold.ends_as_agreed(end) => None,
+            Some(End::Lost(reason)) => Some(reason),
+            Some(End::Released) => Some(LostReason::Other),
+            None if !self.is_valid() => Some(LostReason::Session),
+            None => None,
+        }
+    }
+
+    /// Whether it is permits of a rate, to which [`LostReason::Expired`] is no loss: they end by themselves. For bindings.
+    #[doc(hidden)]
+    pub fn ends_with_its_rate(&self) -> bool {
+        self.hold.ends_as_agreed(End::Lost(LostReason::Expired))
+    }
+
+    /// Waits until it is lost, and says why. The end that permits of a rate come to by themselves is none.
+    pub(crate) async fn loss(&self) -> LostReason {
+        match self.hold.wait_end().await {
+            end if self.hold.ends_as_agreed(end) => std::future::pending().await,
+            End::Lost(reason) => reason,
+            End::Released => LostReason::Other,
+        }
     }
 
     /// Whether it was acquired over this connection.
@@ -188,9 +219,9 @@ impl LeaseView {
         loop {
             still_ours(self)?;
             let asked_ns = clock::after(clock::boottime_ns(), ttl);
-            let told = hold.renewing(ttl);
-            let before = *before.get_or_insert(told);
-            match Command::renew(&handle.shared, hold, ttl).await {
+            let (command, told) = Command::renew(&handle.shared, hold, ttl);
+            let before = before.get_or_insert(told).before(told.number);
+            match command.await {
                 Answer::Renewed(_) => {
                     hold.renewed_until(asked_ns);
                     return Ok(());
@@ -204,13 +235,13 @@ impl LeaseView {
                         _ => false,
                     };
                     if is_as_before {
-                        hold.not_renewed(before);
+                        handle.shared.change(|_| hold.not_renewed(before));
                     }
                     return Err(Error::refused(key, refused));
                 }
                 Answer::Failed(error) => {
                     if !is_open {
-                        hold.not_renewed(before);
+                        handle.shared.change(|_| hold.not_renewed(before));
                     }
                     return Err(error);
                 }
@@ -241,8 +272,8 @@ pub struct Releasing {
     #[expect(dead_code, reason = "kept for its drop")]
     handle: Arc<Handle>,
     key: Arc<str>,
-    /// Its deadline had passed when it was given back, for this reason.
-    overdue: Option<LostReason>,
+    /// What it comes to if no answer comes; `None`: its deadline had not passed when it was given back.
+    unanswered: Option<Result<()>>,
 }
 
 impl Future for Releasing {
@@ -256,9 +287,8 @@ impl Future for Releasing {
         let Poll::Ready(answer) = Pin::new(command).poll(cx) else {
             return Poll::Pending;
         };
-        Poll::Ready(match (answer, self.overdue) {
-            // Nobody could say that it was extended, so it ended when it said it would.
-            (Answer::Interrupted, Some(reason)) => Err(Error::LeaseLost { key: self.key.clone(), reason }),
+        Poll::Ready(match (answer, self.unanswered.take()) {
+            (Answer::Interrupted, Some(outcome)) => outcome,
             (answer, _) => released(&self.key, answer),
         })
     }

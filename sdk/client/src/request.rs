@@ -227,7 +227,8 @@ impl Request {
         }
     }
 
-    /// Runs `body` under a lease, and drops it in the middle if the lease is lost.
+    /// Runs `body` under a lease, and drops it in the middle if the lease is lost. Permits of a rate end by themselves, which is
+    /// nothing to the body.
     ///
     /// # Errors
     /// See [`Error`]; [`Error::LeaseLost`] if it was lost before the body was done.
@@ -237,18 +238,17 @@ impl Request {
         Fut: Future,
     {
         let lease = self.acquire().await?;
-        tokio::select! {
+        let lost = |reason| Error::LeaseLost { key: self.wish.key.clone(), reason };
+        let output = tokio::select! {
             // First, so that nothing of the body runs after the loss is known.
             biased;
-            reason = lease.lost() => Err(Error::LeaseLost { key: self.wish.key.clone(), reason }),
-            output = body(lease.view()) => {
-                // A body that never waited was not dropped in the middle.
-                if self.wish.per.is_none() && !lease.is_valid() {
-                    let reason = lease.lost().await;
-                    return Err(Error::LeaseLost { key: self.wish.key.clone(), reason });
-                }
-                Ok(output)
-            }
+            reason = lease.view.loss() => return Err(lost(reason)),
+            output = body(lease.view()) => output,
+        };
+        // A body that never waited was not dropped in the middle.
+        match lease.view.loss_by_now() {
+            Some(reason) => Err(lost(reason)),
+            None => Ok(output),
         }
     }
 

@@ -215,7 +215,7 @@ impl LeaseAll {
     /// Gives all of them back. They are invalid from the call on, whatever becomes of the future.
     ///
     /// # Errors
-    /// As [`Lease::release`], for the first that was not given back.
+    /// As [`Lease::release`], for the first that was not given back; a loss of one is told before an unknown outcome.
     pub fn release(self) -> impl Future<Output = Result<()>> + Send {
         // Made here: each is sent when it is made.
         let releasing: Vec<_> = self.leases.into_iter().map(Lease::release).collect();
@@ -223,7 +223,11 @@ impl LeaseAll {
             let mut outcome = Ok(());
             for release in releasing {
                 let release = pin!(release);
-                outcome = outcome.and(release.await);
+                outcome = match (outcome, release.await) {
+                    // One of them was lost, and all of them with it.
+                    (Err(Error::OutcomeUnknown { .. }), Err(lost @ Error::LeaseLost { .. })) => Err(lost),
+                    (outcome, next) => outcome.and(next),
+                };
             }
             outcome
         }

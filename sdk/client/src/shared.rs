@@ -377,7 +377,7 @@ impl State {
                 *slot = Slot::Answered(Answer::Interrupted);
                 true
             }
-            Slot::Cancelling { .. } | Slot::Ignored | Slot::Member => false,
+            Slot::Cancelling { .. } | Slot::Ignored | Slot::Member(_) => false,
             Slot::Parked { .. } | Slot::Answered(_) | Slot::Granted(_) | Slot::Held(_) => true,
         });
     }

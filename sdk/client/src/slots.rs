@@ -8,6 +8,7 @@ use crate::hold::Hold;
 use crate::once::Outcome;
 use sidelock_wire::{Current, Granted, Holders, NOBODY, Refused, Renewed};
 use slab::Slab;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::task::Waker;
 
@@ -19,10 +20,10 @@ const PLACE_BITS: u32 = 24;
 pub(crate) enum Slot {
     /// Waits for a connection; fails when boottime passes `give_up_ns`.
     Parked { waker: Waker, give_up_ns: u64 },
-    /// Sent. A renewal names the lease that its answer changes.
-    Waiting { waker: Waker, renews: Option<Arc<Hold>> },
-    /// One of several keys of a request: answered with the request's own number.
-    Member,
+    /// Sent.
+    Waiting { waker: Waker, about: About },
+    /// One of several keys of a request, this one: answered with the request's own number.
+    Member(Arc<str>),
     /// Answered, and its future has not looked yet.
     Answered(Answer),
     /// A lease whose future has not taken it yet: extended and lost like any other.
@@ -34,6 +35,27 @@ pub(crate) enum Slot {
     Cancelling { share: Option<Arc<Hold>> },
     /// Another request that nobody waits for any more; over when it is answered.
     Ignored,
+}
+
+/// What the answer to a request that was sent goes by.
+#[derive(Clone, Debug)]
+pub(crate) enum About {
+    /// A lease of this key; `reentrant`: maybe one more handle of one that is in the table.
+    Lease { key: Arc<str>, reentrant: bool },
+    /// The renewal of this lease of this number ([`Hold::renewing`]), which its answer changes.
+    Renewal(Arc<Hold>, u64),
+    /// Nothing but the number.
+    Other,
+}
+
+impl About {
+    /// The key of the lease that was asked for.
+    pub(crate) fn key(&self) -> Arc<str> {
+        match self {
+            About::Lease { key, .. } => key.clone(),
+            About::Renewal(..) | About::Other => Arc::default(),
+        }
+    }
 }
 
 /// What became of a request.
@@ -72,6 +94,8 @@ pub(crate) enum Answer {
 pub(crate) struct Slots {
     slab: Slab<(u64, Slot)>,
     count: u64,
+    /// Leases in it, by their fences: those of different keys may have the same.
+    by_fence: BTreeSet<(u64, u64)>,
 }
 
 impl Slots {
@@ -91,7 +115,37 @@ impl Slots {
 
     pub(crate) fn remove(&mut self, number: u64) -> Option<Slot> {
         self.get_mut(number)?;
-        Some(self.slab.remove(place(number)).1)
+        let slot = self.slab.remove(place(number)).1;
+        if let Slot::Held(hold) | Slot::Granted(hold) = &slot {
+            self.by_fence.remove(&(hold.fence, number));
+        }
+        Some(slot)
+    }
+
+    /// A request has become a lease; what it was before.
+    pub(crate) fn grant(&mut self, number: u64, hold: Arc<Hold>) -> Option<Slot> {
+        let fence = hold.fence;
+        let before = std::mem::replace(self.get_mut(number)?, Slot::Granted(hold));
+        self.by_fence.insert((fence, number));
+        Some(before)
+    }
+
+    /// Nobody wants what was asked for under this number, or what was granted.
+    pub(crate) fn cancel(&mut self, number: u64, share: Option<Arc<Hold>>) {
+        let Some(slot) = self.get_mut(number) else { return };
+        if let Slot::Held(hold) | Slot::Granted(hold) = std::mem::replace(slot, Slot::Cancelling { share }) {
+            self.by_fence.remove(&(hold.fence, number));
+        }
+    }
+
+    /// The leases with this fence.
+    pub(crate) fn with_fence(&self, fence: u64) -> impl Iterator<Item = &Arc<Hold>> {
+        self.by_fence.range((fence, 0)..=(fence, u64::MAX)).filter_map(|&(_, number)| {
+            match self.slab.get(place(number))? {
+                (_, Slot::Held(hold) | Slot::Granted(hold)) => Some(hold),
+                _ => None,
+            }
+        })
     }
 
     pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (u64, &mut Slot)> {
@@ -100,7 +154,14 @@ impl Slots {
 
     /// Keeps what `keep` says, which may change what it keeps.
     pub(crate) fn retain(&mut self, mut keep: impl FnMut(u64, &mut Slot) -> bool) {
-        self.slab.retain(|_, (number, slot)| keep(*number, slot));
+        let by_fence = &mut self.by_fence;
+        self.slab.retain(|_, (number, slot)| {
+            let is_kept = keep(*number, slot);
+            if let (false, Slot::Held(hold) | Slot::Granted(hold)) = (is_kept, slot) {
+                by_fence.remove(&(hold.fence, *number));
+            }
+            is_kept
+        });
     }
 
     /// Takes the answer out if there is one; else whoever holds `waker` is told when it comes. A lease stays in the
@@ -121,7 +182,7 @@ impl Slots {
                 Some(Slot::Answered(answer)) => Some(answer),
                 _ => None,
             },
-            Slot::Member | Slot::Held(_) | Slot::Cancelling { .. } | Slot::Ignored => None,
+            Slot::Member(_) | Slot::Held(_) | Slot::Cancelling { .. } | Slot::Ignored => None,
         }
     }
 
@@ -136,6 +197,9 @@ impl Slots {
 
     #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
+        let leases =
+            self.slab.iter().filter(|(_, (_, slot))| matches!(slot, Slot::Held(_) | Slot::Granted(_)));
+        assert_eq!(self.by_fence.len(), leases.count(), "each lease is found by its fence, and nothing else");
         self.slab.len()
     }
 }

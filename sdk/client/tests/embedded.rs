@@ -139,6 +139,30 @@ async fn a_ttl_is_renewed_or_lost() {
 }
 
 #[tokio::test]
+async fn all_handles_of_a_lease_last_as_long_as_it_does() {
+    const TTL: Duration = Duration::from_secs(1);
+    let sl = Client::embedded().await.expect("starts");
+    let request = sl.lock("k").owner("anna").reentrant().ttl(TTL);
+    let outer = request.acquire().await.expect("free");
+    let inner = request.acquire().await.expect("its own");
+    assert_eq!(outer.fence(), inner.fence());
+    for _ in 0..4 {
+        tokio::time::sleep(TTL * 2 / 5).await;
+        outer.renew(TTL).await.expect("in time");
+        assert!(inner.is_valid());
+    }
+    let last = request.acquire().await.expect("its own");
+    drop(outer);
+    assert!(inner.is_valid() && last.is_valid());
+    // One handle shortens the lease: another one that counts on more would be beside somebody else.
+    inner.renew(TTL / 10).await.expect("in time");
+    assert_eq!(last.deadline(), inner.deadline());
+    tokio::time::sleep(TTL / 5).await;
+    assert!(!last.is_valid());
+    assert_eq!(last.lost().await, LostReason::Expired);
+}
+
+#[tokio::test]
 async fn a_renewal_that_can_not_be_leaves_the_lease_as_it_was() {
     let sl = Client::embedded().await.expect("starts");
     let lease = sl.lock("k").await.expect("free");
@@ -216,6 +240,20 @@ async fn permits_of_a_rate_come_back_by_the_clock() {
     assert!(!one.is_valid());
     let never = sl.rate("api", 3, Duration::from_millis(1)).await;
     assert!(matches!(never, Err(Error::Invalid(_))), "{never:?}");
+}
+
+#[tokio::test]
+async fn permits_of_a_rate_that_are_back_are_nothing_to_a_body() {
+    const PER: Duration = Duration::from_millis(300);
+    let sl = Client::embedded().await.expect("starts");
+    let api = sl.rate("api", 1, PER).permits(1);
+    api.run(async |_| tokio::time::sleep(2 * PER).await).await.expect("its permit ends by itself");
+    let brief = sl.rate("other", 1, 60 * PER).permits(1).max_hold(PER);
+    let told = brief.run(async |_| std::future::pending::<()>().await).await;
+    assert!(matches!(told, Err(Error::LeaseLost { reason: LostReason::MaxHold, .. })), "{told:?}");
+    let lease = api.acquire().await.expect("back");
+    assert_eq!(lease.lost().await, LostReason::Expired);
+    lease.release().await.expect("nothing was lost");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use super::{drive, embedded, embedded_with_listener, is_free, lock, wish, without_waiting};
 use crate::{Align, Condition, Entered, Failure, LossReason, Refusal, TurnWish, Units, Wish};
+use std::time::Duration;
 
 #[test]
 fn releasing_twice_is_no_error() {
@@ -41,6 +42,24 @@ fn a_release_is_no_loss() {
     drop((lease, client));
     // Nobody is left to say anything.
     assert!(heard.recv().is_err());
+}
+
+#[test]
+fn permits_of_a_rate_that_are_back_are_no_loss() {
+    let (client, heard) = embedded_with_listener();
+    let rate = Units::Rate { permits: 1, limit: 1, per_ms: 200 };
+    let lease = client.acquire_blocking(Wish { units: rate, ..wish(&["r"]) }, 1).unwrap();
+    lease.clone().watch(42).unwrap();
+    // Longer than it takes who waits for an end to look again.
+    assert!(heard.recv_timeout(Duration::from_millis(1500)).is_err());
+    assert!(!lease.is_valid());
+    lease.release_blocking(2).unwrap();
+    // What ends it before is a loss.
+    let rate = Units::Rate { permits: 1, limit: 1, per_ms: 60_000 };
+    let held = Wish { units: rate, max_hold_ms: Some(200), ..wish(&["s"]) };
+    let held = client.acquire_blocking(held, 3).unwrap();
+    held.clone().watch(43).unwrap();
+    assert_eq!(heard.recv_timeout(Duration::from_secs(20)).unwrap(), (43, LossReason::MaxHold));
 }
 
 #[test]
@@ -99,6 +118,21 @@ fn a_turn_is_finished_once_and_its_result_is_for_the_others() {
         panic!("it is done")
     };
     assert_eq!(result, b"42 rows");
+}
+
+#[test]
+fn a_loss_while_its_turn_is_finished_is_told_to_who_finishes_alone() {
+    let (client, heard) = embedded_with_listener();
+    let wish = TurnWish { ttl_ms: Some(200), ..nightly() };
+    let Entered::Won { turn } = client.enter_blocking(wish, 1).unwrap() else { panic!("nobody was here") };
+    turn.lease().watch(42).unwrap();
+    let finishing = turn.finishing(b"42 rows".to_vec());
+    // As if its answer took so long: somebody who is stopped meanwhile would not hear it.
+    assert!(heard.recv_timeout(Duration::from_millis(1500)).is_err());
+    let failure = drive(crate::cancel::run(None, finishing)).unwrap_err();
+    assert!(matches!(failure, Failure::LeaseLost { reason: LossReason::Expired, .. }), "{failure}");
+    assert_eq!(drive(turn.lease().ended(None)).unwrap(), Some(LossReason::Expired));
+    turn.lease().release_blocking(2).unwrap();
 }
 
 #[test]

@@ -106,6 +106,7 @@ class Lease(BaseLease):
 
     def renew(self, ttl: Seconds) -> None:
         """Makes it last for `ttl` seconds from now: for leases acquired with a `ttl`, which nothing else renews.
+        Of a lease that its owner entered again it moves the end of all handles.
 
         Raises `LeaseLost` if it is gone, `Invalid` if it was acquired without a `ttl`.
         """

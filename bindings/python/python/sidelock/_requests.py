@@ -232,7 +232,8 @@ class Requests(Generic[_Lock, _RwLock, _Once, _Register, _Leader]):
         **options: Unpack[LeaseOptions],
     ) -> _Lock:
         """`permits` of a rate: at most `limit` in any window of `per` seconds, whoever asks. A permit comes back that long
-        after its grant, whatever becomes of its lease."""
+        after its grant, whatever becomes of its lease. Nothing is told of that: a block that takes longer goes on, and
+        `lost` is not set."""
         return self._lock(Ask([key], (_plain.RATE, permits, limit, to_ms(per, "per")), wait, options))
 
     def rwlock(self, key: str, *, wait: Seconds | None = None, **options: Unpack[LeaseOptions]) -> _RwLock:

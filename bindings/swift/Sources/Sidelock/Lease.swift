@@ -71,6 +71,7 @@ public final class Lease: Sendable {
     }
 
     /// Makes it last for `ttl` from now: for leases acquired with a ``LeaseOptions/ttl``, which nothing else renews.
+    /// Of a lease that its owner entered again it moves the end of all handles.
     ///
     /// - Throws: ``SidelockError/leaseLost(_:reason:)`` if it is gone, ``SidelockError/invalid(_:)`` if it was acquired without.
     public func renew(_ ttl: Duration) async throws {

@@ -80,7 +80,7 @@ public final class Sidelock: Sendable {
     }
 
     /// Permits of a rate: at most `limit` in any window as long as `per`, whoever asks. A permit comes back that long after its
-    /// grant, whatever becomes of its lease.
+    /// grant, whatever becomes of its lease. A body that takes longer goes on.
     public func rate(
         _ key: String, limit: Int, per: Duration, permits: Int = 1, options: LeaseOptions = .init()
     ) -> Lock {

@@ -106,6 +106,14 @@ struct EndTests {
         guard case .leaseLost(_, .maxHold) = lost else { throw lost ?? SidelockErrorIsMissing() }
     }
 
+    @Test func aBodyUnderARateGoesOnWhenItsPermitsAreBack() async throws {
+        let isDone = try await sl.withRate(key(), limit: 1, per: .milliseconds(300)) { () -> Bool in
+            try await Task.sleep(for: .milliseconds(600))
+            return true
+        }
+        #expect(isDone)
+    }
+
     @Test func whoWaitsForTheEndOfALeaseHearsOfIt() async throws {
         let lease = try await sl.lock(key(), options: .init(ttl: .milliseconds(100)))
         var events: [Lease.Event] = []

@@ -20,6 +20,8 @@ fn in_child(check: impl FnOnce() -> bool) -> bool {
     unsafe {
         match libc::fork() {
             0 => {
+                // One that hangs is ended, and has failed.
+                libc::alarm(PATIENCE.as_secs() as libc::c_uint);
                 let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(check));
                 libc::_exit(if matches!(outcome, Ok(true)) { 0 } else { 1 })
             }
@@ -70,6 +72,21 @@ async fn a_child_that_drops_what_it_inherited_says_nothing() {
     let (client, lease) = inherited.take().unwrap();
     peer.settled(&client).await;
     assert!(lease.is_valid());
+}
+
+#[cfg(feature = "embedded")]
+#[tokio::test]
+async fn nor_does_it_wait_for_the_sidecar_that_its_parent_embeds() {
+    let client = Client::embedded().await.unwrap();
+    let lease = client.lock("k").await.unwrap();
+    let mut inherited = Some((client, lease));
+    assert!(in_child(|| {
+        drop(inherited.take());
+        true
+    }));
+    let (client, lease) = inherited.take().unwrap();
+    assert!(lease.is_valid());
+    assert!(client.lock("k").try_acquire().await.unwrap().is_none());
 }
 
 #[tokio::test]

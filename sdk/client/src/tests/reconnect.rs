@@ -2,7 +2,7 @@
 
 use super::peer::{Peer, Place, SECRET, hold, open, restarted, resumed, welcome};
 use crate::{Client, Error, Lease, LostReason, Result, clock};
-use sidelock_wire::{Code, Resume, Scope, ToClient, ToSidecar};
+use sidelock_wire::{Code, Detail, Refused, Resume, Scope, ToClient, ToSidecar};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -49,6 +49,25 @@ async fn a_waiting_request_goes_on_at_the_next_connection_within_its_wait() {
     let (second, rest) = peer.acquire("k").await;
     assert_ne!(first, second, "a number is never used twice");
     assert!(rest < wait, "{rest:?} of {wait:?}");
+    peer.grant(second, 9).await;
+    assert_eq!(asking.await.unwrap().unwrap().fence(), 9);
+}
+
+/// A host that slept for longer than a session lasts: its sidecar looks at the clock before it reads what was sent.
+#[tokio::test]
+async fn a_wait_whose_session_counted_as_lost_is_asked_for_again() {
+    let place = Place::new();
+    let (client, mut peer) = place.meet(Scope::Host).await;
+    let asking = tokio::spawn(client.lock("k").wait(Duration::from_secs(60)).acquire());
+    let (first, wait) = peer.acquire("k").await;
+    // Waits travel in milliseconds: let some pass.
+    tokio::time::sleep(Duration::from_millis(3)).await;
+    let detail = Detail { reason: Some(LostReason::Session), ..Detail::default() };
+    let refused =
+        Refused { request: first, code: Code::LeaseLost, message: "".into(), detail, register: None };
+    peer.say(&ToClient::Refused(refused)).await;
+    let (second, rest) = peer.acquire("k").await;
+    assert!(first != second && rest < wait, "{rest:?} of {wait:?}");
     peer.grant(second, 9).await;
     assert_eq!(asking.await.unwrap().unwrap().fence(), 9);
 }
@@ -116,16 +135,12 @@ async fn what_was_given_up_without_a_connection_is_returned_by_the_resumed_sessi
 async fn what_is_given_back_after_its_deadline_without_a_connection_was_lost() {
     let place = Place::new();
     let (client, mut peer) = place.meet(Scope::Fleet).await;
-    let asking = tokio::spawn(client.lock("k").acquire());
-    let (request, _) = peer.acquire("k").await;
-    let brief = Duration::from_millis(50);
-    peer.grant_until(request, 7, clock::after(clock::boottime_ns(), brief), None).await;
-    let lease = asking.await.unwrap().unwrap();
+    let (lease, _) = hold(&client, &mut peer, "k").await;
     drop(peer);
     while client.sidecar().is_some() {
         tokio::task::yield_now().await;
     }
-    tokio::time::sleep(brief * 2).await;
+    lease.view.hold.shorten(clock::boottime_ns());
     let error = lease.release().await.unwrap_err();
     assert!(matches!(error, Error::LeaseLost { .. }), "{error}");
 }

@@ -1,7 +1,7 @@
 //! Options reach the sidecar, answers reach their requests, refusals become errors.
 
 use super::peer::{PATIENCE, Place, open, welcome};
-use crate::{Client, Error};
+use crate::{Client, Error, LostReason, Window, clock};
 use sidelock_wire::{
     Acquire, Code, Detail, Granted, LeaseName, Life, Mode, Refused, Scope, Secret, ToClient, ToSidecar,
 };
@@ -94,6 +94,42 @@ async fn readers_and_writers_have_their_modes() {
         asking.abort();
         peer.cancel().await;
     }
+}
+
+/// Fences are the key's, and once keys are keys of their own: one of another key may be the same.
+#[tokio::test]
+async fn a_lock_is_no_handle_of_the_turn_of_the_same_name() {
+    let place = Place::new();
+    let (client, mut peer) = place.meet(Scope::Fleet).await;
+    let now_ns = clock::boottime_ns();
+    let (near, far) = (clock::after(now_ns, PATIENCE), clock::after(now_ns, 2 * PATIENCE));
+    let entering = tokio::spawn(client.once("k", Window::utc(Duration::from_secs(86_400))).enter());
+    let (turn, _) = peer.acquire("k").await;
+    peer.grant_until(turn, 7, far, None).await;
+    let _turn = entering.await.unwrap().unwrap();
+    let mut handles = Vec::new();
+    for (key, fence) in [("k", 7), ("l", 7), ("k", 8), ("k", 7)] {
+        let asking = tokio::spawn(client.lock(key).owner("anna").reentrant().acquire());
+        let (request, _) = peer.acquire(key).await;
+        peer.grant_until(request, fence, near, None).await;
+        handles.push(asking.await.unwrap().unwrap());
+    }
+    let told_ns = clock::after(near, PATIENCE / 2);
+    handles[3].view.hold.extend(told_ns);
+    let deadlines: Vec<u64> = handles.iter().map(|handle| handle.deadline().as_nanos() as u64).collect();
+    assert_eq!(deadlines, [told_ns, near, near, told_ns], "the last is one more handle of the first");
+}
+
+#[tokio::test]
+async fn a_body_during_which_the_session_ran_out_is_told() {
+    let place = Place::new();
+    let (client, mut peer) = place.meet(Scope::Host).await;
+    let (request, shared) = (client.lock("k"), client.handle.shared.clone());
+    let running = tokio::spawn(async move { request.run(async |_| shared.alive_until(0)).await });
+    let (number, _) = peer.acquire("k").await;
+    peer.grant(number, 7).await;
+    let told = running.await.unwrap();
+    assert!(matches!(told, Err(Error::LeaseLost { reason: LostReason::Session, .. })), "{told:?}");
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use super::peer::{Peer, Place, hold, open, resumed};
 use crate::clock;
-use crate::{Client, LostReason};
+use crate::{Client, Error, LostReason};
 use sidelock_wire::{AcquireAll, Change, Granted, LeaseName, Mode, Scope, ToClient, ToSidecar};
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
@@ -207,4 +207,24 @@ async fn an_upgrade_goes_on_in_the_resumed_session_and_ends_with_its_share() {
     assert_eq!((lease.fence(), open(&client)), (8, 1));
     drop(lease);
     assert_eq!(peer.release().await.1, whole);
+}
+
+#[tokio::test]
+async fn of_several_a_loss_is_told_before_what_is_not_known() {
+    let place = Place::new();
+    let (client, mut peer) = place.meet(Scope::Fleet).await;
+    let acquiring = tokio::spawn(client.lock_all(["a", "b"]).acquire());
+    let [a, b] = asked(&mut peer).await;
+    let deadline_ns = clock::after(clock::boottime_ns(), Duration::from_secs(3600));
+    let lease = |request| Granted { request, fence: request, deadline_ns, cap_ns: None, secret: None };
+    let leases = vec![lease(a), lease(b)];
+    peer.say(&ToClient::GrantedAll { request: a, leases }).await;
+    let both = acquiring.await.unwrap().unwrap();
+    drop(peer);
+    while client.sidecar().is_some() {
+        tokio::task::yield_now().await;
+    }
+    both.views()[1].hold.shorten(clock::boottime_ns());
+    let error = both.release().await.unwrap_err();
+    assert!(matches!(error, Error::LeaseLost { .. }), "{error}");
 }

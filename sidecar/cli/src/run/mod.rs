@@ -108,10 +108,10 @@ pub(crate) async fn run(args: RunArgs) -> Result<u8, Failure> {
     // Before the command exists, so that no signal falls between the two.
     let mut signals = Signals::listen()?;
     let lost = async {
-        match args.mode.is_rate() {
+        match lease.lost().await {
             // Permits of a rate end by themselves, which is nothing to the command.
-            true => pending().await,
-            false => lease.lost().await,
+            LostReason::Expired if args.mode.is_rate() => pending().await,
+            reason => reason,
         }
     };
     let ended = protect(&args.care, &args.command_line(), &lease.told(), lost, &mut signals).await?;

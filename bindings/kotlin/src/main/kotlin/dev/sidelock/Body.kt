@@ -11,7 +11,7 @@ import kotlinx.coroutines.job
 // What runs under a lease.
 //
 // Owns its end: by itself, because its caller is cancelled, or because the lease is lost, which cancels the body with all that
-// it started and is told as `LeaseLost`. A cancellation from outside stays one.
+// it started and is told as `LeaseLost`. A cancellation from outside stays one. A body is over when all that it started is.
 
 /** Runs [block] under [lease], and gives that back. */
 internal suspend fun <T> held(lease: Lease, losses: Losses, block: suspend CoroutineScope.(Lease) -> T): T {
@@ -39,7 +39,9 @@ internal suspend fun <T> guarded(lease: Lease, losses: Losses, block: suspend Co
                     loss.set(lost)
                     body.cancel(LostMeanwhile(lost))
                 }
-            watch.use { block() }
+            // What the block leaves running is part of the body.
+            body.invokeOnCompletion { watch.close() }
+            block()
         }
     } catch (cancelled: CancellationException) {
         val lost = loss.get()

@@ -44,7 +44,8 @@ public class Lease internal constructor(
     public suspend fun lost(): LossReason? = unlessClosed({ null }) { native.ended(null)?.toReason() }
 
     /**
-     * Makes it last for [ttl] from now: for leases acquired with a ttl, which nothing else renews.
+     * Makes it last for [ttl] from now: for leases acquired with a ttl, which nothing else renews. Of a lease that
+     * its owner entered again it moves the end of all handles.
      *
      * @throws LeaseLost it is gone.
      * @throws Invalid it was acquired without a ttl.

@@ -71,11 +71,10 @@ public class Turn internal constructor(native: dev.sidelock.ffi.Turn, key: Strin
 /** Runs [block] in [turn], which ends with it. */
 internal suspend fun <T> inTurn(turn: Turn, losses: Losses, block: suspend CoroutineScope.(Turn) -> T): T {
     try {
-        return guarded(turn.lease, losses) {
-            val value = block(turn)
-            if (turn.isOpen) turn.finish()
-            value
-        }
+        val value = guarded(turn.lease, losses) { block(turn) }
+        // Not before: as long as something runs that the block started, it may still fail. A loss from here on is the answer.
+        if (turn.isOpen) turn.finish()
+        return value
     } catch (failure: Throwable) {
         try {
             turn.giveBack()

@@ -50,7 +50,7 @@ public class Sidelock private constructor(internal val losses: Losses, private v
 
     /**
      * [permits] of a rate: at most [limit] in any window of [per], whoever asks. A permit comes back that long after its grant,
-     * whatever becomes of its lease.
+     * whatever becomes of its lease; a block that runs longer is not cancelled by that.
      */
     public fun rate(key: String, limit: Int, per: Duration, permits: Int = 1, options: LeaseOptions = usual): Lock =
         Lock(this, listOf(key), Units.Rate(permits.units("permits"), limit.units("limit"), per.toMs("per")), options)
@@ -157,8 +157,9 @@ public class Sidelock private constructor(internal val losses: Losses, private v
         }
 
     /**
-     * Runs [block] if it is our turn; see [enter]. Leaving it finishes the turn, with no bytes unless it calls [Turn.finish]; an
-     * exception gives the turn back, and the next who waits has it. If the turn is lost, the block is cancelled.
+     * Runs [block] if it is our turn; see [enter]. When it is done, with all that it started, the turn is finished, with no bytes
+     * unless it calls [Turn.finish]; an exception gives the turn back, and the next who waits has it. If the turn is lost, the block
+     * is cancelled with all that it started.
      *
      * @throws LeaseLost the turn was lost: it does not count, and somebody else may run.
      */
