@@ -47,7 +47,7 @@ local FENCE_RANGE_MAX = 4096
 local CLOCK_REGRESSION_MAX = 86400000000
 -- The key outlives what it says by this long, to collect garbage that nobody asks about (P2).
 local GARBAGE_MS = 600000
--- The same where nothing but tombstones is left: whoever gives up waiting leaves one for each key.
+-- The same where nothing but tombstones or fences is left: whoever gives up waiting leaves one for each key.
 local GARBAGE_DONE_MS = 30000
 -- Times to live up to this can be extended without extending the key's own: far less than GARBAGE_MS.
 local IN_PLACE_TTL_MAX = 60000000
@@ -77,6 +77,12 @@ local function wake(to, kind, ask_inc, ask_seq)
     wakes[#wakes + 1] = { key = key, to = to, kind = kind, inc = ask_inc, seq = ask_seq }
 end
 
+-- A record in which nothing else stands is kept while its fences are above this: those of a record that nobody remembers
+-- would begin below them, where the clock is behind one that was heard before.
+local function forgotten_above()
+    return now + FENCE_LEAD_MAX + 2
+end
+
 -- New fences, above all that were ever reserved for the key and above `floor`: first, last (P1).
 local function reserve(last, floor)
     local above = math.max(last, floor) + 1
@@ -85,7 +91,7 @@ local function reserve(last, floor)
         return first, math.min(first + FENCE_RANGE_MAX - 1, math.max(first, now + FENCE_LEAD_MAX))
     end
     -- The store may have forgotten ranges that still live: none of them reaches further than this.
-    local first = math.max(above, now + FENCE_LEAD_MAX + 2)
+    local first = math.max(above, forgotten_above())
     return first, first
 end
 
@@ -114,7 +120,7 @@ local function ask_unknown(arg)
     local due = now + ttl
     local record = pack(HEADER, 'SL', PLAIN, due, last, limit, 1, 0, 0, 0)
         .. pack(TENURE, me, seq, units, due, first, last)
-    redis.call('SET', key, record, 'PX', math.ceil(ttl / 1000) + GARBAGE_MS)
+    redis.call('SET', key, record, 'PX', math.ceil((math.max(due, last) - now) / 1000) + GARBAGE_MS)
     return granted_answer(units, ttl, first, first, last, 0)
 end
 
@@ -133,7 +139,10 @@ local function origin_at(raw, inc, from, done)
 end
 
 -- The only tenure ends, and nobody needs to remember it.
-local function give_back_single(raw, arg, done)
+local function give_back_single(raw, arg, last, done)
+    if last > forgotten_above() then
+        return
+    end
     local keep, _, tombstone = unpack_at('<I4I8I8', arg, 26)
     if raw:sub(HEADER_BYTES + 1, HEADER_BYTES + 24) ~= arg:sub(2, 25) or keep > 0 or tombstone > 0 then
         return
@@ -169,12 +178,15 @@ local function renew_in_place(raw, arg, next_due, last, limit, tenures, done)
         end
         first, final = reserve(last, floor)
         last, range = final, pack('<I8I8', first, final)
+        if not single and last > forgotten_above() then
+            return
+        end
     end
     next_due = math.min(single and due or next_due, noted and due - 1 or due)
     local record = pack(HEADER, 'SL', PLAIN, next_due, last, limit, tenures, 0, 0, done)
         .. raw:sub(HEADER_BYTES + 1, at - 1) .. pack(TENURE, me, seq, units, due, first, final) .. rest
     if single then
-        redis.call('SET', key, record, 'PX', math.ceil((due - now) / 1000) + GARBAGE_MS)
+        redis.call('SET', key, record, 'PX', math.ceil((math.max(due, last) - now) / 1000) + GARBAGE_MS)
     else
         redis.call('SET', key, record, 'KEEPTTL')
     end

@@ -122,7 +122,8 @@ local function store(record)
         put(f.due, pack(FORCED, f.inc, f.seq, f.due, f.by, #f.reason) .. f.reason)
     end
     local kept = record.kept
-    if #parts == 1 and not kept then
+    local ahead = record.last - forgotten_above()
+    if #parts == 1 and not kept and ahead <= 0 then
         redis.call('DEL', key)
         return
     end
@@ -136,6 +137,7 @@ local function store(record)
     if kept then
         last_due = math.max(last_due, kept_until(kept))
     end
+    last_due = math.max(last_due, now + ahead)
     local version = #record.forced > 0 and VERSION or PLAIN
     parts[1] = (kept and kept_bytes(kept) or '') .. pack(HEADER, 'SL', version, first_due, record.last, record.limit,
         #record.tenures, #record.queue, offers, #done)

@@ -34,7 +34,7 @@ local function short_way(verb, raw, arg)
         return
     end
     if verb == GIVE_BACK then
-        return tenures == 1 and queue == 0 and done <= 1 and give_back_single(raw, arg, done)
+        return tenures == 1 and queue == 0 and done <= 1 and give_back_single(raw, arg, last, done)
     elseif verb == RENEW then
         return queue == 0 and renew_in_place(raw, arg, next_due, last, limit, tenures, done)
     elseif verb == ASK then

@@ -13,6 +13,7 @@ pub mod strict;
 pub mod register;
 mod registers;
 mod once;
+mod forget;
 mod memory;
 mod encoding;
 mod register_encoding;

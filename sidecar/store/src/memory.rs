@@ -98,7 +98,7 @@ impl Memory {
         let known = self.records.get_mut(op.key());
         let was_known = known.is_some();
         let record = known.map_or(&mut new, |record| &mut **record);
-        let lapsed_at = lapses_at(record);
+        let lapsed_at = record.lapses_at();
         let mut step =
             Step { now, key: op.key(), record, wakes: Vec::new(), quarantine, mutant: self.mutant };
         step.settle();
@@ -123,7 +123,8 @@ impl Memory {
             // Every tenure was in the queue for a moment; the room for that would be kept as long as the key is.
             record.queue = ThinVec::new();
         }
-        let lapses_at = lapses_at(record);
+        let is_empty = record.is_empty(now);
+        let lapses_at = record.lapses_at().filter(|_| !is_empty);
         if lapses_at != lapsed_at {
             let of = |at| (at, op.key().clone());
             if let Some(at) = lapsed_at {
@@ -131,7 +132,7 @@ impl Memory {
             }
             self.lapsing.extend(lapses_at.map(of));
         }
-        match (was_known, record.is_empty()) {
+        match (was_known, is_empty) {
             (true, true) => self.forget(op.key()),
             (false, false) => drop(self.records.insert(op.key().clone(), Box::new(new))),
             _ => {}
@@ -144,7 +145,7 @@ impl Memory {
     pub fn forget_lapsed(&mut self, now: StoreTime) {
         while self.lapsing.first().is_some_and(|(at, _)| *at < now) {
             if let Some((_, key)) = self.lapsing.pop_first()
-                && self.record(&key).and_then(lapses_at).is_some_and(|at| at < now)
+                && self.record(&key).and_then(Record::lapses_at).is_some_and(|at| at < now)
             {
                 self.forget(&key);
             }
@@ -198,15 +199,4 @@ impl Memory {
     pub fn record(&self, key: &Key) -> Option<&Record> {
         self.records.get(key).map(|record| &**record)
     }
-}
-
-/// When all that a record remembers of those who are gone may be forgotten; nothing if somebody is there.
-fn lapses_at(record: &Record) -> Option<StoreTime> {
-    if !record.tenures.is_empty() || !record.queue.is_empty() {
-        return None;
-    }
-    let done = record.done.iter().map(|done| done.until);
-    let forced = record.forced.iter().map(|forced| forced.until);
-    let kept = record.kept.iter().map(|kept| kept.success.kept_until());
-    done.chain(forced).chain(kept).max()
 }

@@ -98,12 +98,6 @@ pub struct Forced {
 }
 
 impl Record {
-    /// Nothing in it that anybody could miss: `last` needs no keeping (P1).
-    pub fn is_empty(&self) -> bool {
-        let nobody = self.tenures.is_empty() && self.queue.is_empty();
-        nobody && self.done.is_empty() && self.forced.is_empty() && self.kept.is_none()
-    }
-
     fn tenure_of(&self, incarnation: Incarnation) -> Option<&Tenure> {
         self.tenures.iter().find(|tenure| tenure.id.incarnation == incarnation)
     }

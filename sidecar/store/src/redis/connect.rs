@@ -4,6 +4,7 @@
 //! Redis is reached: `dial` does.
 
 use super::address::{self, Address};
+use super::clock::Clock;
 use super::codec;
 use super::dial::{Access, Dialer, Wire};
 use super::fitness::{self, Info, MAJOR_MIN};
@@ -57,7 +58,8 @@ pub(super) struct Connection {
     pub(super) scripts: Arc<Scripts>,
     /// Messages of the inbox.
     pub(super) pushes: mpsc::UnboundedReceiver<News>,
-    pub(super) at: StoreTime,
+    /// The server's.
+    pub(super) clock: Clock,
     pub(super) warning: Option<String>,
     /// Where strict is wanted: whether it can be promised.
     pub(super) strictness: Option<Result<(), String>>,
@@ -216,6 +218,7 @@ impl Connector {
             .cmd("TIME")
             .query_async(&mut wire)
             .await?;
+        let clock = Clock::heard(StoreTime(seconds * 1_000_000 + micros));
         let scripts = Scripts { turn, turn_under_oom, strict };
         match &scripts.strict {
             // Terms only widen, and for a Redis that is not set up as it should be they are wide: the first call is soon enough.
@@ -234,7 +237,7 @@ impl Connector {
             names: self.names.clone(),
             scripts: Arc::new(scripts),
             pushes,
-            at: StoreTime(seconds * 1_000_000 + micros),
+            clock,
             warning,
             strictness,
             sharded,

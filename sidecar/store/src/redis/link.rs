@@ -163,7 +163,7 @@ impl Link {
         if let Some(warning) = connection.warning.take() {
             self.tell(StoreEvent::Warning(warning)).await?;
         }
-        self.tell(StoreEvent::Up { at: connection.at }).await?;
+        self.tell(StoreEvent::Up { at: connection.clock.now() }).await?;
         if !connection.sharded {
             self.tell(StoreEvent::Subscribed).await?;
         }

@@ -12,6 +12,7 @@ mod address;
 mod credentials;
 mod tls;
 mod dial;
+mod clock;
 mod sentinel;
 mod connect;
 mod fitness;
@@ -166,7 +167,7 @@ pub enum StoreEvent {
     /// Connected, checked, scripts loaded, inbox subscribed. In a cluster: every primary has said what it is, and one at least is
     /// so; told again when one comes back.
     Up {
-        /// Redis' clock.
+        /// Redis' clock now, by what it showed while the connection was made.
         at: StoreTime,
     },
     /// Not connected. Repeated when the reason changes.

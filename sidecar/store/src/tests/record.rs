@@ -110,7 +110,7 @@ fn timed(op: Op, now: StoreTime, fences: &Fences) -> Op {
 }
 
 fn check(record: &Record, now: StoreTime) -> Result<(), TestCaseError> {
-    prop_assert!(!record.is_empty(), "an empty record was kept");
+    prop_assert!(!record.is_empty(now), "an empty record was kept");
     let held: u64 = record.tenures.iter().map(|tenure| u64::from(tenure.units)).sum();
     prop_assert!(held <= record.used() && record.used() <= u64::from(LIMIT), "more units than there are");
     let unique = |ids: Vec<Incarnation>| ids.iter().collect::<BTreeSet<_>>().len() == ids.len();

@@ -4,6 +4,7 @@ use crate::cases;
 use crate::subject::*;
 use sidelock_engine::FenceRange;
 use sidelock_engine::store::{FENCE_LEAD_MAX_US, FENCE_RANGE_MAX, Renew, Reply, Return};
+use std::time::Duration;
 
 pub(crate) const CASES: &[Case] = cases![
     a_fresh_record_reserves_one_fence_beyond_any_lost_range,
@@ -17,6 +18,7 @@ pub(crate) const CASES: &[Case] = cases![
     expiry_gives_no_fences_back,
     a_tombstone_alone_is_no_memory_of_fences,
     a_give_back_returns_fences_too,
+    fences_ahead_of_the_clock_are_remembered_of_a_free_key,
 ];
 
 /// Tops up, and tells the new range.
@@ -136,4 +138,23 @@ fn a_give_back_returns_fences_too(store: &mut dyn Subject) {
     let a = store.ask(far).granted().range;
     let again = ask(store, A, 2);
     assert_eq!(store.ask(giving_back(again, 1, 0)).granted().range.first, a.first);
+}
+
+/// Of two nodes of a cluster one has a clock that is ahead, or one clock went back: who has not heard of that names no floor.
+fn fences_ahead_of_the_clock_are_remembered_of_a_free_key(store: &mut dyn Subject) {
+    let mut ahead = ask(store, A, 1);
+    ahead.floor = store.now().0 + 5_000_000;
+    let told = store.ask(ahead).granted().range;
+    store.give(ret(A, 1));
+    assert_eq!(store.keys(), 1);
+    assert!(store.lock(B, 1).granted().range.first > told.last);
+    store.give(ret(B, 1));
+    // No longer than it takes the clock to be where they are.
+    store.flush();
+    let mut brief = ask(store, A, 1);
+    brief.floor = store.now().0 + FENCE_LEAD_MAX_US * 2;
+    store.ask(brief);
+    store.wait(Duration::from_micros(FENCE_LEAD_MAX_US));
+    store.give(ret(A, 1));
+    assert_eq!(store.keys(), 0);
 }

@@ -11,14 +11,15 @@ use super::routes::{Node, Routes, Todo};
 use super::slots::slot_of;
 use super::topology::{self, Ranges, Witness};
 use crate::redis::address::Address;
+use crate::redis::clock::Clock;
 use crate::redis::connect::Connector;
 use crate::redis::dial::Access;
 use crate::redis::names::Names;
 use crate::redis::outlet::{Heard, LinkId, Outlet};
 use crate::redis::pipeline::Message;
 use crate::redis::{RedisConfig, Request, StoreEvent, link};
+use sidelock_engine::Incarnation;
 use sidelock_engine::store::{Call, Fault, Outcome};
-use sidelock_engine::{Incarnation, StoreTime};
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::pending;
 use std::ops::ControlFlow;
@@ -95,8 +96,8 @@ struct State {
     /// The engine was told that the store is up.
     up: bool,
     heard: bool,
-    /// The last clock that was seen.
-    at: Option<StoreTime>,
+    /// The clock that is ahead of the others.
+    clock: Option<Clock>,
     /// Why it is down, as last told.
     last_reason: Option<String>,
     /// No handle is left.
@@ -213,7 +214,10 @@ impl Router {
                 self.routes.answered(link.node, call, outcome)
             }
             Heard::Event(StoreEvent::Up { at }) => {
-                self.state.at = self.state.at.max(Some(at));
+                let counts = |clock: Clock| clock.is_old() || clock.now() < at;
+                if self.state.clock.is_none_or(counts) {
+                    self.state.clock = Some(Clock::heard(at));
+                }
                 return self.link_is(link, true, None).await;
             }
             Heard::Event(StoreEvent::Down { reason }) => {
@@ -310,10 +314,10 @@ impl Router {
     }
 
     async fn rise(&mut self) -> ControlFlow<()> {
-        let Some(at) = self.state.at else { return ControlFlow::Continue(()) };
+        let Some(clock) = self.state.clock else { return ControlFlow::Continue(()) };
         self.state.up = true;
         self.state.last_reason = None;
-        self.tell(StoreEvent::Up { at }).await?;
+        self.tell(StoreEvent::Up { at: clock.now() }).await?;
         match self.state.heard {
             true => self.tell(StoreEvent::Subscribed).await,
             false => ControlFlow::Continue(()),

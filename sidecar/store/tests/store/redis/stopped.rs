@@ -7,9 +7,10 @@ use crate::instants::{At, CASES, Stopped};
 use crate::subject::Subject;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
-use sidelock_engine::store::{Ask, Op, Renew, Reply, Return, Tenancy, Wake, Withdraw};
+use sidelock_engine::store::{Ask, FENCE_LEAD_MAX_US, Op, Renew, Reply, Return, Tenancy, Wake, Withdraw};
 use sidelock_engine::{AskId, Key, Space, StoreTime};
 use sidelock_store::Memory;
+use sidelock_store::record::Record;
 use sidelock_store::redis::fuzz::program;
 use std::cell::RefCell;
 
@@ -46,9 +47,14 @@ impl Both {
             Op::Force(_) => 0,
             _ => script,
         };
-        let script = &self.scripts[script % self.scripts.len()];
+        let which = script % self.scripts.len();
+        let script = &self.scripts[which];
         let (mut reply, told) = self.redis.apply_at(script, now, op);
-        if !script.tells_origins {
+        let tells_origins = script.tells_origins;
+        if which > 0 {
+            self.forget_as_before(op.key());
+        }
+        if !tells_origins {
             [&mut expected, &mut reply].into_iter().for_each(forget_origin);
         }
         prop_assert_eq!((reply, told), (expected, wakes), "at {:?}: {:?}", now, op);
@@ -57,6 +63,15 @@ impl Both {
 }
 
 impl Both {
+    /// An older version keeps no fences of a free key.
+    fn forget_as_before(&mut self, key: &Key) {
+        let is_free = |record: &Record| Record { last: 0, limit: 0, ..record.clone() } == Record::default();
+        if self.memory.record(key).is_some_and(is_free) && self.redis.raw(key.as_str(), key.space()).is_none()
+        {
+            self.memory.evict(key);
+        }
+    }
+
     fn version_of(&self, id: &AskId) -> usize {
         id.incarnation.0 as usize % 16 + self.first
     }
@@ -101,7 +116,8 @@ pub(super) fn ends(memory: &Memory, key: &Key) -> Vec<StoreTime> {
     let done = record.done.iter().map(|done| done.until);
     let forced = record.forced.iter().map(|forced| forced.until);
     let kept = record.kept.iter().flat_map(|kept| [kept.success.window_end, kept.success.kept_until()]);
-    tenures.chain(queue).chain(done).chain(forced).chain(kept).collect()
+    let fences = StoreTime(record.last.saturating_sub(FENCE_LEAD_MAX_US + 2));
+    tenures.chain(queue).chain(done).chain(forced).chain(kept).chain([fences]).collect()
 }
 
 /// When it is done: some microseconds later, or just before something ends, or at that instant, or just after it.
