@@ -19,7 +19,9 @@ const LINES_MAX: usize = 4_096;
 
 /// Starts it, until the value is dropped: that waits a second at most for what is not written yet.
 pub(crate) fn start() -> Result<WorkerGuard, Failure> {
-    let wanted = std::env::var(LOG_VARIABLE).unwrap_or_else(|_| "info".to_owned());
+    // Empty is unset, as for settings.
+    let wanted = std::env::var(LOG_VARIABLE).ok().filter(|wanted| !wanted.is_empty());
+    let wanted = wanted.unwrap_or_else(|| "info".to_owned());
     let filter = EnvFilter::builder().parse(&wanted).map_err(|error| {
         Failure::usage(format!("{LOG_VARIABLE}={wanted}: {error}; write info, debug or target=level"))
     })?;

@@ -69,8 +69,8 @@ pub(crate) struct ServeArgs {
     /// Ask these policies about every lock and once key; more can be said of them in the file, as `[[policy]]`
     #[arg(long, value_name = "FILE.wasm", num_args = 1..)]
     policy: Vec<PathBuf>,
-    /// Settings, TOML; `sidelock config print --default` shows all of them
-    #[arg(long, value_name = "FILE", env = "SIDELOCK_CONFIG")]
+    /// Settings, TOML; `sidelock config print --default` shows all of them [env: SIDELOCK_CONFIG]
+    #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 }
 
@@ -103,7 +103,10 @@ impl ServeArgs {
         self.policy.iter().for_each(|file| set("policy", Some(file.to_string_lossy().into_owned())));
         self.allow_uid.iter().for_each(|uid| set("allow_uid", Some(uid.to_string())));
         self.allow_gid.iter().for_each(|gid| set("allow_gid", Some(gid.to_string())));
-        Sources { file: self.config.clone(), environment: environment(), flags }
+        // Not clap's: to it, empty is a mistake, and here it is unset, as for settings.
+        let named = std::env::var_os("SIDELOCK_CONFIG").filter(|file| !file.is_empty());
+        let file = self.config.clone().or_else(|| named.map(PathBuf::from));
+        Sources { file, environment: environment(), flags }
     }
 }
 
@@ -118,7 +121,7 @@ pub(crate) const AFTER_HELP: &str = "\
 Settings have environment variables, such as SIDELOCK_NAMESPACE or SIDELOCK_TENURE_TTL, and lines in the file;
 classes and the details of policies have lines only.
 SIDELOCK_LOG says what is logged (info, debug, TARGET=LEVEL), SIDELOCK_LOG_FORMAT=json how. SIGTERM drains, a second
-one ends it now, SIGHUP reloads limits, classes, policies, secrets and who may connect.";
+one ends it now, SIGHUP reloads most limits, classes, policies, secrets and who may connect.";
 
 /// Serves until a signal or an operator ends it.
 pub(crate) fn serve(args: &ServeArgs) -> Result<(), Failure> {

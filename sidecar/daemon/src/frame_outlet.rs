@@ -36,7 +36,16 @@ impl FrameOutlet {
 
     /// Takes a message of the door itself.
     pub(crate) fn say(&self, message: &ToClient<'_>) -> Result<(), Overflow> {
-        self.out.borrow_mut().append(message)
+        let said = self.out.borrow_mut().append(message);
+        self.offered(said)
+    }
+
+    /// What nobody was offered yet is not unread.
+    fn offered(&self, taken: Result<(), Overflow>) -> Result<(), Overflow> {
+        taken.or_else(|Overflow| {
+            let _ = self.write();
+            self.out.borrow().within_bounds()
+        })
     }
 
     /// Whether the driver ended the session.
@@ -90,11 +99,7 @@ impl FrameOutlet {
 impl Outlet for FrameOutlet {
     fn deliver(&self, told: Told) -> Result<(), Overflow> {
         let told = self.out.borrow_mut().deliver(told);
-        told.or_else(|Overflow| {
-            // What nobody was offered yet is not unread.
-            let _ = self.write();
-            self.out.borrow().within_bounds()
-        })
+        self.offered(told)
     }
 
     fn flush(&self) {
@@ -115,7 +120,7 @@ impl Outlet for FrameOutlet {
 mod tests {
     use super::*;
     use sidelock_engine::{Notice, RequestId, Time};
-    use sidelock_wire::{Decoder, FRAME_BYTES_MAX};
+    use sidelock_wire::{Code, Decoder, Detail, FRAME_BYTES_MAX, Refused};
     use std::io::Read;
     use std::os::unix::net::UnixStream;
 
@@ -185,6 +190,15 @@ mod tests {
         for request in 0..1_000 {
             outlet.deliver(lost(request)).expect("the socket has room for far more");
         }
+        let detail = "x".repeat(BYTES_MAX);
+        let refused = ToClient::Refused(Refused {
+            request: 1,
+            code: Code::BadRequest,
+            message: detail.as_str().into(),
+            detail: Detail::default(),
+            register: None,
+        });
+        outlet.say(&refused).expect("and for one long word");
     }
 
     #[tokio::test]

@@ -87,8 +87,10 @@ pub(crate) struct Handle {
     policies: Rc<Policies>,
     sessions: Rc<Cell<u64>>,
     batches: Rc<Batches>,
-    /// Looks at all that there is happen one by one, so that the driver sees to what is due between them (H15).
+    /// Looks at all that there is happen one by one: the driver sees to what is due between them (H15).
     long_looks: Rc<Semaphore>,
+    /// The same for looks at one key, which may have a crowd.
+    key_looks: Rc<Semaphore>,
 }
 
 /// Who is at the other end of a connection.
@@ -111,8 +113,8 @@ impl Handle {
         let (mail, inbox) = mpsc::unbounded_channel();
         let sessions = Rc::default();
         let batches = Rc::new(Batches::new());
-        let long_looks = Rc::new(Semaphore::new(1));
-        (Handle { mail, gate, events, health, policies, sessions, batches, long_looks }, inbox)
+        let [long_looks, key_looks] = [(); 2].map(|()| Rc::new(Semaphore::new(1)));
+        (Handle { mail, gate, events, health, policies, sessions, batches, long_looks, key_looks }, inbox)
     }
 
     /// What checks requests before they are sent.
@@ -189,6 +191,7 @@ impl Handle {
     /// down.
     pub(crate) async fn look(&self, key: &Key, shown: usize) -> Option<Option<KeyView>> {
         let key = key.clone();
+        let _turn = self.key_looks.acquire().await.ok()?;
         self.query(move |engine| engine.look(&key, shown)).await
     }
 

@@ -62,6 +62,12 @@ pub enum SocketError {
         /// The path.
         path: PathBuf,
     },
+    /// A socket of another kind is there.
+    #[error("{path} is a socket of another kind; move it away, or choose another --socket")]
+    OtherKind {
+        /// The path.
+        path: PathBuf,
+    },
     /// None of the usual places can be used.
     #[error("no usable place for the socket; choose one with --socket. Tried:{tried}")]
     Nowhere {
@@ -278,7 +284,8 @@ fn clear(path: &Path) -> Result<(), SocketError> {
         Ok(()) | Err(Errno::AGAIN) => Err(SocketError::Taken { path: path.into() }),
         Err(Errno::CONNREFUSED) => std::fs::remove_file(path).map_err(at),
         Err(Errno::NOENT) => Ok(()),
-        // One of another kind, or of somebody who does not let us ask: it is not for us to remove.
+        Err(Errno::PROTOTYPE) => Err(SocketError::OtherKind { path: path.into() }),
+        // Of somebody who does not let us ask: it is not for us to remove.
         Err(error) => Err(at(error.into())),
     }
 }
@@ -324,7 +331,7 @@ mod tests {
         let path = dir.path().join("notify");
         let _datagrams = std::os::unix::net::UnixDatagram::bind(&path).unwrap();
         let Err(refused) = Listener::bind(&path) else { panic!("somebody else serves it") };
-        assert!(refused.to_string().contains("notify"), "{refused}");
+        assert!(refused.to_string().contains("notify is a socket of another kind"), "{refused}");
         assert!(path.exists());
     }
 

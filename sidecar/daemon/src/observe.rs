@@ -204,12 +204,12 @@ impl Observer {
         }
     }
 
-    /// One line for each watched wait that has become slow, and who is in its way.
-    /// When a wait may be slow, if any can be.
+    /// When the next look at waits is due, if any is watched.
     pub(crate) fn next_look(&self) -> Option<Time> {
         (self.look_at != Time::MAX && !self.waits.is_empty()).then(|| self.look_at + Duration::from_nanos(1))
     }
 
+    /// One line for each watched wait that has become slow, and who is in its way.
     pub(crate) fn look_at_slow_waits(&mut self, now: Time, engine: &Engine) {
         if now <= self.look_at {
             return;

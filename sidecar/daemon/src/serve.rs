@@ -15,14 +15,15 @@ use crate::rules::InForce;
 use crate::sidecar::{Home, Sidecar};
 use crate::socket::{Doors, Entrance, fds_for_connections};
 use crate::store_link::{self, HighWater};
+use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Notify;
-use tokio::task::spawn_local;
-use tokio::time::timeout;
+use tokio::task::{JoinHandle, spawn_local};
+use tokio::time::{Instant, sleep_until, timeout};
 
 /// After the last answer was handed to the sockets: long enough for writers to be woken once more.
 const LAST_WRITES: Duration = Duration::from_millis(20);
@@ -356,18 +357,25 @@ impl Doors {
 /// Health and metrics over TCP, a connection for each request.
 #[cfg(feature = "http")]
 async fn probes(listener: tokio::net::TcpListener, http: Rc<crate::http::Door>) {
-    /// Probers at a time: a kubelet and a few scrapers. More have to wait.
+    /// Probers at a time: a kubelet and a few scrapers.
     const PROBERS_MAX: usize = 32;
-    let places = std::sync::Arc::new(tokio::sync::Semaphore::new(PROBERS_MAX));
+    /// Each has so long, however many come after it.
+    const PLACE_KEPT_MIN: Duration = Duration::from_millis(100);
+    // The oldest first. It makes room for who comes when there is none: who says nothing keeps no kubelet out.
+    let mut probers = VecDeque::with_capacity(PROBERS_MAX);
     loop {
-        let Ok(place) = places.clone().acquire_owned().await else { return };
         match listener.accept().await {
             Ok((stream, _)) => {
+                probers.retain(|(_, prober): &(Instant, JoinHandle<()>)| !prober.is_finished());
+                if probers.len() == PROBERS_MAX
+                    && let Some((came, oldest)) = probers.pop_front()
+                {
+                    sleep_until(came + PLACE_KEPT_MIN).await;
+                    oldest.abort();
+                }
                 let http = http.clone();
-                spawn_local(async move {
-                    http.serve_probe(stream).await;
-                    drop(place);
-                });
+                let prober = spawn_local(async move { http.serve_probe(stream).await });
+                probers.push_back((Instant::now(), prober));
             }
             Err(error) => {
                 tracing::warn!(%error, "can not take a prober's connection");

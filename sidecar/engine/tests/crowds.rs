@@ -98,6 +98,21 @@ fn a_try_does_not_walk_those_who_wait() {
     assert!(took < MOMENT, "{took:?}");
 }
 
+#[test]
+fn of_many_keys_the_first_are_listed() {
+    let mut world = World::new(crowded());
+    for number in [5, 9, 2, 7, 0, 8, 3, 1, 6, 4] {
+        hold(&mut world, by(number, number, &format!("k{number}")), WHOLE);
+    }
+    let names = |limit| {
+        let listed = world.engine.list("k", limit, 16);
+        listed.iter().map(|view| view.key.as_str().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(names(3), ["k0", "k1", "k2"]);
+    assert_eq!(names(0), Vec::<String>::new());
+    assert_eq!(names(usize::MAX).len(), 10);
+}
+
 /// Policies are asked about each of those who come, each of those who wait asks why, and the log names who is in the way.
 #[test]
 fn who_looks_at_a_crowd_does_not_walk_it() {

@@ -60,6 +60,21 @@ fn lines_for_machines_are_json() {
     assert!(log.len() >= 3, "{output}");
 }
 
+/// Templates write what they have no value for.
+#[test]
+fn empty_variables_are_unset() {
+    let place = folder();
+    let mut command = Sidecar::command(&place.path().join("sidelock.sock"), &[]);
+    for variable in ["SIDELOCK_LOG", "SIDELOCK_CONFIG", "SIDELOCK_STORE", "SIDELOCK_REDIS"] {
+        command.env(variable, "");
+    }
+    let mut sidecar = Process::spawn(command);
+    sidecar.line("that it serves", |line| line.starts_with("sidelock serves at"));
+    sidecar.signal(Signal::TERM);
+    sidecar.line("what is worth a line", |line| line.contains("INFO") && line.contains("drain"));
+    assert_eq!(sidecar.code(), 0, "{}", sidecar.output());
+}
+
 #[test]
 fn a_wait_that_lasts_names_who_holds_the_key_here_and_elsewhere() {
     let redis = Redis::start();

@@ -179,7 +179,7 @@ fn a_sidecar_that_begins_without_redis_starts_is_ready_says_so_and_recovers() {
 fn connections_that_say_nothing_do_not_keep_a_probe_out() {
     let redis = Redis::start();
     let (_sidecar, address) = probed(&redis);
-    let idle: Vec<TcpStream> = (0..40).map(|_| TcpStream::connect(address).expect("it listens")).collect();
+    let idle: Vec<TcpStream> = (0..320).map(|_| TcpStream::connect(address).expect("it listens")).collect();
     let begun = Instant::now();
     assert_eq!(http::probe(address, "/livez").status, 200);
     assert!(begun.elapsed() < Duration::from_secs(8), "after {:?}", begun.elapsed());

@@ -8,7 +8,7 @@
 use super::Door;
 use super::call::Caller;
 use super::patience::Patient;
-use super::response::is_endless;
+use super::response::Endless;
 use super::route;
 use crate::handle::Peer;
 use hyper::Request;
@@ -17,7 +17,7 @@ use hyper::header::{HeaderMap, USER_AGENT};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::pin::pin;
@@ -52,14 +52,14 @@ const APP_BYTES_MAX: usize = 128;
 pub(crate) struct Line {
     peer_left: Cell<bool>,
     hang_up: Notify,
-    /// The answer under way goes on for as long as its client likes, and so may its silence.
-    endless: Rc<Cell<bool>>,
+    /// The answer under way, if it is one that goes on for as long as its client likes.
+    endless: Rc<RefCell<Option<Endless>>>,
     /// Requests taken in this turn.
     taken: Cell<u32>,
 }
 
 impl Line {
-    /// Whether it ended because the peer closed it. Otherwise the sidecar hung up, or it still stands.
+    /// Whether it ended because the peer closed it, or does not read. Otherwise the sidecar hung up, or it still stands.
     pub(crate) fn peer_left(&self) -> bool {
         self.peer_left.get()
     }
@@ -89,7 +89,7 @@ pub(super) async fn serve(door: Rc<Door>, stream: UnixStream, peer: Peer, leavin
             caller.line.pause_between().await;
             let line = caller.line.clone();
             let answer = route::answer(caller, request).await;
-            line.endless.set(is_endless(&answer));
+            line.endless.replace(Endless::of(&answer));
             Ok::<_, Infallible>(answer)
         }
     });

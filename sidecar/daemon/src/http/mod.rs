@@ -1,9 +1,9 @@
 //! The HTTP door: curl's way to the same locks.
 //!
 //! Owns HTTP/1.1 and its JSON. Both doors bring the same requests to the same gate; must not know the engine's rules or
-//! frames. Read the files in the order of the road of a request: `connection` reads it, `route` finds who answers,
-//! `path` and `body` decode it, `acquire`, `lease`, `register`, `stream`, `watch` and `pages` answer through a `call`,
-//! `problem` says no. `admin` is the operators' own door, where `force` can be ordered.
+//! frames. Read the files in the order of the road of a request: `connection` reads it, with `patience` for who reads the
+//! answer, `route` finds who answers, `path` and `body` decode it, `acquire`, `lease`, `register`, `stream`, `watch` and
+//! `pages` answer through a `call`, `problem` says no. `admin` is the operators' own door, where `force` can be ordered.
 
 pub(crate) mod admin;
 mod connection;

@@ -99,7 +99,7 @@ const LEASE: (&str, ParameterIn, &str) = (
 const IDEMPOTENCY: (&str, ParameterIn, &str) = (
     IDEMPOTENCY_KEY,
     ParameterIn::Header,
-    "A repeated request with the same value gets the same lease; once that is over, 404 or 410.",
+    "A repeated request with the same value gets the same lease; once that is over, 404 or 410, or a turn's result.",
 );
 
 const JSON: &str = "application/json";

@@ -1,9 +1,12 @@
 //! A stream whose reader has to read.
 //!
 //! Owns how long an answer may wait for its reader. hyper knows no such bound: its own timer waits for requests. Must not
-//! know HTTP.
+//! know what is asked or answered.
 
-use std::cell::Cell;
+use super::response::Endless;
+use rustix::io::Errno;
+use rustix::net::{SendFlags, send};
+use std::cell::RefCell;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::rc::Rc;
@@ -16,27 +19,44 @@ use tokio::time::{Sleep, sleep};
 /// How long an answer may wait for a reader that takes nothing of it: it keeps memory for each.
 const STALL_TIME_MAX: Duration = Duration::from_secs(30);
 
-/// Errors with [`io::ErrorKind::TimedOut`] once what is written was not taken for [`STALL_TIME_MAX`].
+/// Errors with [`io::ErrorKind::TimedOut`] once nothing of what is written was taken for [`STALL_TIME_MAX`].
 pub(super) struct Patient {
     stream: UnixStream,
-    /// While it is, what is written may wait for ever.
-    endless: Rc<Cell<bool>>,
+    /// While it goes on, what is written may wait for ever.
+    endless: Rc<RefCell<Option<Endless>>>,
     stalled: Option<Pin<Box<Sleep>>>,
 }
 
 impl Patient {
-    pub(super) fn new(stream: UnixStream, endless: Rc<Cell<bool>>) -> Patient {
+    pub(super) fn new(stream: UnixStream, endless: Rc<RefCell<Option<Endless>>>) -> Patient {
         Patient { stream, endless, stalled: None }
     }
 
-    fn written(&mut self, cx: &mut Context<'_>, wrote: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
-        if wrote.is_ready() || self.endless.get() {
+    /// `first`: what was to be written next.
+    fn written(
+        &mut self,
+        cx: &mut Context<'_>,
+        wrote: Poll<io::Result<usize>>,
+        first: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        if wrote.is_ready() {
             self.stalled = None;
             return wrote;
         }
-        let stalled = self.stalled.get_or_insert_with(|| Box::pin(sleep(STALL_TIME_MAX)));
-        ready!(stalled.as_mut().poll(cx));
-        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+        loop {
+            let stalled = self.stalled.get_or_insert_with(|| Box::pin(sleep(STALL_TIME_MAX)));
+            ready!(stalled.as_mut().poll(cx));
+            self.stalled = None;
+            // The system tells of room when most of its own is free: who reads a little has made some.
+            match send(&self.stream, first, SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
+                Err(Errno::AGAIN) if self.endless.borrow().as_ref().is_some_and(Endless::goes_on) => {}
+                Err(Errno::AGAIN) => {
+                    let why = "the client does not read its answer";
+                    return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, why)));
+                }
+                wrote => return Poll::Ready(Ok(wrote?)),
+            }
+        }
     }
 }
 
@@ -53,7 +73,7 @@ impl AsyncRead for Patient {
 impl AsyncWrite for Patient {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let wrote = Pin::new(&mut self.stream).poll_write(cx, bytes);
-        self.written(cx, wrote)
+        self.written(cx, wrote, bytes)
     }
 
     fn poll_write_vectored(
@@ -62,7 +82,8 @@ impl AsyncWrite for Patient {
         bytes: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let wrote = Pin::new(&mut self.stream).poll_write_vectored(cx, bytes);
-        self.written(cx, wrote)
+        let first = bytes.iter().find(|bytes| !bytes.is_empty());
+        self.written(cx, wrote, first.map_or(&[], |first| first))
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -40,17 +40,23 @@ pub(crate) fn no_content() -> Answer {
 pub(crate) fn stream(media_type: &'static str) -> (Writer, Answer) {
     let (chunks, reader) = mpsc::channel(STREAM_CHUNKS_MAX);
     let mut answer = finish(StatusCode::OK, Some(media_type), Chunks(reader).boxed_unsync());
-    answer.extensions_mut().insert(Endless);
+    answer.extensions_mut().insert(Endless(chunks.downgrade()));
     (Writer(chunks), answer)
 }
 
-/// Marks an answer that goes on until its [`Writer`] is dropped.
-#[derive(Clone, Copy)]
-struct Endless;
+/// Marks an answer of [`stream`].
+#[derive(Clone)]
+pub(crate) struct Endless(mpsc::WeakSender<Bytes>);
 
-/// Whether an answer is one of [`stream`].
-pub(crate) fn is_endless(answer: &Answer) -> bool {
-    answer.extensions().get::<Endless>().is_some()
+impl Endless {
+    pub(crate) fn of(answer: &Answer) -> Option<Endless> {
+        answer.extensions().get().cloned()
+    }
+
+    /// Whether its [`Writer`] may have more to say.
+    pub(crate) fn goes_on(&self) -> bool {
+        self.0.strong_count() > 0
+    }
 }
 
 fn finish(

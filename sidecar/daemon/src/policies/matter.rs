@@ -255,13 +255,14 @@ pub(super) fn try_only(input: &mut Input) {
     }
 }
 
-/// The time that a request waited for policies is part of the wait that it asked for. Who has used it up has waited, and is
-/// told so: nobody has asked for a try.
+/// What policies leave of a wait, if it is as long: to ask the store for a free key takes some, too.
+const WAIT_LEFT_MIN: Duration = Duration::from_millis(100);
+
+/// The time that a request waited for policies is part of the wait that it asked for. It stays a wait: who has used it up
+/// has waited, and is told so.
 pub(super) fn has_waited(input: &mut Input, span: Duration) {
-    if let Some(Some(wait)) = wait_mut(input)
-        && !wait.is_zero()
-    {
-        *wait = wait.saturating_sub(span).max(Duration::from_nanos(1));
+    if let Some(Some(wait)) = wait_mut(input) {
+        *wait = wait.saturating_sub(span).max(WAIT_LEFT_MIN.min(*wait));
     }
 }
 
@@ -348,12 +349,14 @@ mod tests {
     #[test]
     fn the_time_with_policies_is_part_of_the_wait() {
         let second = Duration::from_secs(1);
-        let used_up = Some(Duration::from_nanos(1));
+        let brief = Some(Duration::from_millis(40));
         for (asked, left) in [
             (None, None),
             (Some(3 * second), Some(2 * second)),
-            (Some(second), used_up),
-            (Some(second / 2), used_up),
+            (Some(second), Some(WAIT_LEFT_MIN)),
+            (Some(second / 2), Some(WAIT_LEFT_MIN)),
+            (Some(second + WAIT_LEFT_MIN / 2), Some(WAIT_LEFT_MIN)),
+            (brief, brief),
             (Some(Duration::ZERO), Some(Duration::ZERO)),
         ] {
             let mut input = Input::Acquire(acquire(asked));

@@ -102,16 +102,36 @@ fn a_body_that_does_not_come_is_a_refusal() {
     });
 }
 
+/// A connection on which two megabytes are to be read, and who serves it. From here time passes at once.
+async fn to_be_read(rig: &super::Rig) -> (tokio::net::UnixStream, tokio::task::JoinHandle<()>) {
+    use tokio::io::AsyncWriteExt;
+    let value = "x".repeat(65_536);
+    assert_eq!(rig.ask("PUT", "/v1/registers/k", &value).await.status, 204);
+    let (mut stream, served) = rig.connect_as(super::SOMEBODY);
+    let many = "GET /v1/registers/k HTTP/1.1\r\n\r\n".repeat(32);
+    stream.write_all(many.as_bytes()).await.expect("the door reads");
+    tokio::time::pause();
+    (stream, served)
+}
+
 #[test]
 fn who_does_not_read_its_answers_is_cut_off() {
     with_sidecar(|rig| async move {
-        use tokio::io::AsyncWriteExt;
-        let value = "x".repeat(65_536);
-        assert_eq!(rig.ask("PUT", "/v1/registers/k", &value).await.status, 204);
-        let (mut stream, served) = rig.connect_as(super::SOMEBODY);
-        let many = "GET /v1/registers/k HTTP/1.1\r\n\r\n".repeat(32);
-        stream.write_all(many.as_bytes()).await.expect("the door reads");
-        tokio::time::pause();
+        let (_stream, served) = to_be_read(&rig).await;
         served.await.expect("the door hangs up by itself");
+    });
+}
+
+#[test]
+fn who_reads_a_little_is_not_cut_off() {
+    with_sidecar(|rig| async move {
+        use tokio::io::AsyncReadExt;
+        let (mut stream, served) = to_be_read(&rig).await;
+        let mut a_little = vec![0; 65_536];
+        for _ in 0..2 {
+            tokio::time::sleep(std::time::Duration::from_secs(20)).await;
+            stream.read_exact(&mut a_little).await.expect("the door goes on");
+        }
+        assert!(!served.is_finished());
     });
 }

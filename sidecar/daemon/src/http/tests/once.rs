@@ -153,9 +153,12 @@ fn a_request_that_has_a_name_is_refused_as_any_other() {
     with_sidecar(|rig| async move {
         let done = rig.post("/v1/once/k", DAY).await.json();
         rig.ask("PUT", &result_of(&done), "paid").await;
-        for body in [r#"{"per":"0"}"#, r#"{"per":"24h","wait":"11m"}"#] {
-            let named =
-                rig.ask_as(super::SOMEBODY, "POST", "/v1/once/k", &["Idempotency-Key: n"], body).await;
+        for (name, body, field) in
+            [("a", r#"{"per":"0"}"#, "per"), ("b", r#"{"per":"24h","wait":"11m"}"#, "wait")]
+        {
+            let name = format!("Idempotency-Key: {name}");
+            let named = rig.ask_as(super::SOMEBODY, "POST", "/v1/once/k", &[&name], body).await;
+            assert_eq!(named.json()["field"], field, "{named:?}");
             named.is_refused(400, "bad_request");
         }
     });

@@ -108,6 +108,10 @@ fn a_watch_answers_when_the_value_is_another() {
             }
         };
         watch(None, "10ms").await.is_refused(404, "not_found");
+        let pointless = format!("{KEY}?wait=10ms");
+        for headers in [&[][..], &["If-None-Match: x"]] {
+            rig.ask_as(SOMEBODY, "GET", &pointless, headers, "").await.is_refused(400, "bad_request");
+        }
         let (found, etag) = tokio::join!(watch(None, "1m"), rig.put("1"));
         assert_eq!((found.status, found.body.as_str()), (200, "1"), "the first value");
         let waited = watch(Some(&etag), "10ms").await;
