@@ -146,10 +146,10 @@ impl Hold {
         self.end.get().copied()
     }
 
-    /// How it ended, be it by a deadline that passed and that nobody has noticed yet.
-    pub(crate) fn end_by_now(&self) -> Option<End> {
+    /// How it ended, be it by a deadline that passed and that nobody has noticed yet. `is_alive`: whether its session is.
+    pub(crate) fn end_by_now(&self, is_alive: impl Fn() -> bool) -> Option<End> {
         let passed = || clock::until(self.deadline_ns()).is_zero();
-        self.end().or_else(|| passed().then(|| End::Lost(self.reason_of_deadline())))
+        self.end().or_else(|| passed().then(|| End::Lost(self.reason_of_deadline(is_alive()))))
     }
 
     pub(crate) fn is_orphaned(&self) -> bool {
@@ -258,8 +258,8 @@ impl Hold {
         self.ended.notify_waiters();
     }
 
-    /// Waits until it ends, or its deadline passes without an extension.
-    pub(crate) async fn wait_end(&self) -> End {
+    /// Waits until it ends, or its deadline passes without an extension. `is_alive`: whether its session is.
+    pub(crate) async fn wait_end(&self, is_alive: impl Fn() -> bool) -> End {
         /// A sleep does not count suspend, the deadline does: so long after waking up at most, it is noticed.
         const LOOK_AGAIN: Duration = Duration::from_secs(1);
         loop {
@@ -271,7 +271,7 @@ impl Hold {
             }
             let left = clock::until(self.deadline_ns());
             if left.is_zero() {
-                self.finish(End::Lost(self.reason_of_deadline()));
+                self.finish(End::Lost(self.reason_of_deadline(is_alive())));
                 continue;
             }
             tokio::select! {
@@ -282,12 +282,15 @@ impl Hold {
     }
 
     /// Why a deadline passes without an extension and without a word from the sidecar.
-    fn reason_of_deadline(&self) -> LostReason {
+    fn reason_of_deadline(&self, is_alive: bool) -> LostReason {
         let is_capped = self.term().cap_ns.load(Ordering::Relaxed) <= clock::boottime_ns();
         if self.of_rate.load(Ordering::Relaxed) && is_capped {
             LostReason::Expired
         } else if self.is_orphaned() {
             LostReason::SidecarRestarted
+        } else if !is_capped && !is_alive {
+            // We were stopped, or our host slept: no sign of life of ours left in time.
+            LostReason::Session
         } else if !is_capped {
             LostReason::Store
         } else if self.term().capped_by_max_hold.load(Ordering::Relaxed) {
@@ -408,10 +411,10 @@ mod tests {
         let now = clock::boottime_ns();
         let lease = hold(now, Some(now));
         lease.renewed_until(now);
-        assert_eq!(lease.wait_end().await, End::Lost(LostReason::Expired));
+        assert_eq!(lease.wait_end(|| true).await, End::Lost(LostReason::Expired));
         let held_too_long = hold(now, Some(now));
         held_too_long.renewed_until(now + 1);
-        assert_eq!(held_too_long.wait_end().await, End::Lost(LostReason::MaxHold));
+        assert_eq!(held_too_long.wait_end(|| true).await, End::Lost(LostReason::MaxHold));
     }
 
     #[test]
@@ -420,18 +423,20 @@ mod tests {
         let permits = hold(now, Some(now));
         permits.of_rate(true);
         permits.orphan();
-        assert!(permits.ends_as_agreed(permits.end_by_now().unwrap()));
+        assert!(permits.ends_as_agreed(permits.end_by_now(|| true).unwrap()));
         let early = hold(now, Some(u64::MAX));
         early.of_rate(true);
-        assert!(!early.ends_as_agreed(early.end_by_now().unwrap()), "that is not what was agreed");
+        assert!(!early.ends_as_agreed(early.end_by_now(|| true).unwrap()), "that is not what was agreed");
     }
 
     #[tokio::test]
     async fn a_deadline_that_passes_in_silence_is_a_loss() {
         let lease = hold(clock::boottime_ns(), None);
-        assert_eq!(lease.wait_end().await, End::Lost(LostReason::Store));
+        assert_eq!(lease.wait_end(|| true).await, End::Lost(LostReason::Store));
+        let overslept = hold(clock::boottime_ns(), None);
+        assert_eq!(overslept.wait_end(|| false).await, End::Lost(LostReason::Session));
         let orphan = hold(clock::boottime_ns(), None);
         orphan.orphan();
-        assert_eq!(orphan.wait_end().await, End::Lost(LostReason::SidecarRestarted));
+        assert_eq!(orphan.wait_end(|| true).await, End::Lost(LostReason::SidecarRestarted));
     }
 }

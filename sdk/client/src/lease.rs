@@ -77,7 +77,7 @@ impl Lease {
 
     /// Waits until it is lost, and says why: its sidecar took it, or its deadline passed without an extension.
     pub async fn lost(&self) -> LostReason {
-        match self.view.hold.wait_end().await {
+        match self.view.wait_end().await {
             End::Lost(reason) => reason,
             // Only who has the lease can release it, and it is borrowed here.
             End::Released => LostReason::Other,
@@ -96,7 +96,7 @@ impl Lease {
         let LeaseView { handle, hold, key } = &self.view;
         let before = hold.end().filter(|&end| !hold.ends_as_agreed(end));
         // If nobody can say that it was extended, it ended when it said it would.
-        let unanswered = hold.end_by_now().map(|end| match hold.ends_as_agreed(end) {
+        let unanswered = self.view.end_by_now().map(|end| match hold.ends_as_agreed(end) {
             true => Ok(()),
             false => Err(lost(key, end)),
         });
@@ -140,9 +140,25 @@ impl LeaseView {
         self.hold.fence
     }
 
+    /// See [`Hold::end_by_now`].
+    fn end_by_now(&self) -> Option<End> {
+        self.hold.end_by_now(|| self.has_session())
+    }
+
+    /// See [`Hold::wait_end`].
+    pub(crate) async fn wait_end(&self) -> End {
+        self.hold.wait_end(|| self.has_session()).await
+    }
+
+    /// Whether a sign of life of ours has left in time, as far as that was up to us.
+    fn has_session(&self) -> bool {
+        let shared = &self.handle.shared;
+        shared.is_alive_at(clock::boottime_ns()) || !shared.is_connected()
+    }
+
     /// Why it is lost, be it that nobody has noticed yet; `None`: it is still ours, or permits of a rate whose time is over.
     pub(crate) fn loss_by_now(&self) -> Option<LostReason> {
-        match self.hold.end_by_now() {
+        match self.end_by_now() {
             Some(end) if self.hold.ends_as_agreed(end) => None,
             Some(End::Lost(reason)) => Some(reason),
             Some(End::Released) => Some(LostReason::Other),
@@ -159,7 +175,7 @@ impl LeaseView {
 
     /// Waits until it is lost, and says why. The end that permits of a rate come to by themselves is none.
     pub(crate) async fn loss(&self) -> LostReason {
-        match self.hold.wait_end().await {
+        match self.wait_end().await {
             end if self.hold.ends_as_agreed(end) => std::future::pending().await,
             End::Lost(reason) => reason,
             End::Released => LostReason::Other,
@@ -202,7 +218,7 @@ impl LeaseView {
 
     /// Waits until it is over, and says why it was lost; `None`: it was given back.
     pub async fn ended(&self) -> Option<LostReason> {
-        match self.hold.wait_end().await {
+        match self.wait_end().await {
             End::Lost(reason) => Some(reason),
             End::Released => None,
         }

@@ -264,7 +264,7 @@ impl Turn {
         loop {
             if clock::until(hold.deadline_ns()).is_zero() {
                 // At once: it ended with its deadline, and this finds out why.
-                hold.wait_end().await;
+                self.lease.view.wait_end().await;
             }
             match still_ours(&self.lease.view) {
                 Ok(()) => {}

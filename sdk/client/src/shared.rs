@@ -196,6 +196,11 @@ impl Shared {
         now_ns < self.alive_until_ns.load(Ordering::Acquire)
     }
 
+    /// Whether there is a connection.
+    pub(crate) fn is_connected(&self) -> bool {
+        matches!(self.lock().phase, Phase::Up(_))
+    }
+
     /// A sign of life leaves now.
     pub(crate) fn alive_until(&self, instant_ns: u64) {
         self.alive_until_ns.store(instant_ns, Ordering::Release);

@@ -38,8 +38,8 @@ pub(crate) struct DoctorArgs {
 
 /// What the flags do not say.
 pub(crate) const AFTER_HELP: &str = "\
-With --redis only that Redis is examined: before a sidecar exists. Otherwise the sidecar at --socket (or at the usual
-places), and the Redis that the settings name; the two must agree. It changes nothing. Exit code 0: fit, warnings
+With --redis, and without a sidecar at --socket, only that Redis is examined: before a sidecar exists. Otherwise the sidecar
+at --socket (or at the usual places), and the Redis that the settings name; the two must agree. It changes nothing. Exit code 0: fit, warnings
 included; 1: not fit.
 
 --bundle writes all of that as JSON, with the settings in force, the sidecar's metrics, and the keys, owners and waits
@@ -60,7 +60,7 @@ pub(crate) async fn doctor(args: &DoctorArgs) -> Result<(), Failure> {
     if let Some(to) = to {
         let socket = match &config {
             Err(_) => Err("not asked: the settings can not be read"),
-            Ok(_) if args.sources.names_redis() => {
+            Ok(_) if is_before_a_sidecar(&args.sources) => {
                 Err("not asked: the command line names a Redis, and only that was examined")
             }
             Ok(config) => Ok(socket_of(config)),
@@ -77,7 +77,7 @@ pub(crate) async fn doctor(args: &DoctorArgs) -> Result<(), Failure> {
 /// The sidecar unless the command line names a Redis, and the Redis that the settings name. What a sidecar would say to
 /// these settings is not asked: they may be those of an app beside it.
 async fn examine(sources: &ServeArgs, config: &Config) -> Examination {
-    let (mut findings, info) = match sources.names_redis() {
+    let (mut findings, info) = match is_before_a_sidecar(sources) {
         true => (Vec::new(), None),
         false => sidecar(config).await,
     };
@@ -94,6 +94,11 @@ async fn examine(sources: &ServeArgs, config: &Config) -> Examination {
     let store = examine_store(config).await;
     findings.extend(store.findings);
     Examination { findings, acl_rule: store.acl_rule }
+}
+
+/// Whether the command line is about a Redis alone.
+fn is_before_a_sidecar(sources: &ServeArgs) -> bool {
+    sources.names_redis() && !sources.names_a_sidecar()
 }
 
 /// The socket that these settings, or the usual places, lead to.
@@ -205,7 +210,7 @@ fn said(config: &Config) -> Option<StoreKind> {
 
 /// Where a sidecar that runs locks elsewhere than the settings say: whoever gave them believes something else.
 fn difference(config: &Config, info: &Value) -> Option<Finding> {
-    let its_settings = "give doctor the settings of that sidecar: --redis URL, or --config FILE";
+    let its_settings = "give doctor the settings of that sidecar, beside its socket: --socket PATH --redis URL, or --config FILE";
     let (its_store, its_namespace) = (info["store"].as_str()?, info["namespace"].as_str()?);
     let in_redis = its_store == StoreKind::Redis.name();
     match said(config) {

@@ -4,6 +4,7 @@
 
 use crate::door::{ask, in_time};
 use crate::failure::Failure;
+use crate::output::tell;
 use crate::socket::Socket;
 use clap::Args;
 use hyper::Method;
@@ -42,5 +43,9 @@ pub(crate) struct DrainArgs {
 
 /// Asks for it, and does not wait for the end.
 pub(crate) async fn drain(args: DrainArgs) -> Result<(), Failure> {
-    in_time(ask(&args.admin.socket()?, Method::POST, "/v1/drain", None)).await.map(drop)
+    in_time(ask(&args.admin.socket()?, Method::POST, "/v1/drain", None)).await?;
+    tell(
+        "it drains: it ends when what is held has come back, at the latest after its drain_grace; nobody waits for that here",
+    );
+    Ok(())
 }

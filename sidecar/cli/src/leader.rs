@@ -11,8 +11,8 @@ use clap::Args;
 use serde_json::{Value, json};
 use sidelock_client::Holder;
 
-/// Exit code when nobody leads.
-const NOBODY: u8 = 1;
+/// Exit code when nobody leads: not that of a store that can not tell.
+const NOBODY: u8 = 3;
 
 /// Arguments of `leader`.
 #[derive(Args, Debug)]
@@ -28,7 +28,7 @@ pub(crate) struct LeaderArgs {
     socket: Socket,
 }
 
-/// Shows who leads: 0, or 1 if nobody does.
+/// Shows who leads: 0, or [`NOBODY`].
 pub(crate) async fn leader(args: LeaderArgs) -> Result<u8, Failure> {
     let client = wish::connect(&args.socket, "sidelock leader").await?;
     let mut observer = client.leader(&args.name).observe();

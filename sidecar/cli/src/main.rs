@@ -103,7 +103,7 @@ enum Speaking {
     /// Show who waits for whom, in the fleet
     #[command(display_order = 7)]
     Graph(graph::GraphArgs),
-    /// Show who leads NAME; exit 1 if nobody does
+    /// Show who leads NAME; exit 3 if nobody does
     #[command(display_order = 7)]
     Leader(leader::LeaderArgs),
     /// Show what happens, as it happens, across restarts of the sidecar

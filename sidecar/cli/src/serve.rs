@@ -80,6 +80,11 @@ impl ServeArgs {
         !self.redis.is_empty()
     }
 
+    /// Whether the command line itself says where a sidecar is.
+    pub(crate) fn names_a_sidecar(&self) -> bool {
+        self.socket.as_ref().is_some_and(|socket| std::path::Path::new(socket).exists())
+    }
+
     /// Everything that settings come from: these flags, the environment, the file.
     pub(crate) fn sources(&self) -> Sources {
         let mut flags = Vec::new();

@@ -26,6 +26,14 @@ pub(crate) fn span(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// Reads a duration that says its unit: whoever writes 24 for the length of a window means hours as likely as seconds.
+pub(crate) fn window(text: &str) -> Result<Duration, String> {
+    match text.parse::<f64>() {
+        Ok(_) => Err(format!("{text:?} has no unit; write {text}s, or 1h 24h 7d")),
+        Err(_) => parse_duration(text),
+    }
+}
+
 /// Reads a duration or `forever`.
 pub(crate) fn wait(text: &str) -> Result<Wait, String> {
     match text {
@@ -51,6 +59,12 @@ mod tests {
         for wrong in ["-1", "NaN", "inf", "1e300", "soon", ""] {
             assert!(span(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn windows_have_units() {
+        assert_eq!(window("24h"), Ok(Duration::from_secs(86_400)));
+        assert!(window("24").is_err_and(|why| why.contains("no unit")));
     }
 
     #[test]

@@ -9,7 +9,8 @@ use crate::socket::Socket;
 use crate::table::shown;
 use clap::Args;
 use serde_json::Value;
-use std::time::Duration;
+use sidelock_daemon::{boottime, rfc3339};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::time::sleep;
 
 /// Between two looks for a sidecar that went away. There is no event for a socket that does not exist yet.
@@ -47,7 +48,7 @@ async fn show(events: &mut Lines, output: Output) -> Result<(), Failure> {
     while let Ok(Some(line)) = events.next().await {
         match output.is_json() {
             true => say(&(line + "\n"))?,
-            false => say(&sentence(&line))?,
+            false => say(&sentence(&line, wall))?,
         }
     }
     Ok(())
@@ -64,14 +65,20 @@ async fn successor(socket: &Socket, path: &str) -> Result<Lines, Failure> {
     }
 }
 
+/// What the wall's clock showed at that instant, in nanoseconds since the boot, as it goes now: as the log has it.
+fn wall(at_ns: u64) -> String {
+    let ago = Duration::from_nanos(boottime().0.saturating_sub(at_ns));
+    let at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().saturating_sub(ago);
+    rfc3339(at)
+}
+
 /// An event in one line: when, what, which key, and what goes with it.
-fn sentence(line: &str) -> String {
+fn sentence(line: &str, wall: impl Fn(u64) -> String) -> String {
     let Ok(event) = serde_json::from_str::<Value>(line) else {
         return shown(line) + "\n";
     };
     let text = |name: &str| event[name].as_str().map(shown);
-    let at = event["at_boottime_ns"].as_u64().unwrap_or_default() as f64 / 1e9;
-    let mut words = vec![format!("{at:.6}")];
+    let mut words = vec![wall(event["at_boottime_ns"].as_u64().unwrap_or_default())];
     words.extend(["event", "key", "mode", "detail", "reason"].into_iter().filter_map(text));
     for name in ["fence", "waited", "held", "count", "by", "session"] {
         if !event[name].is_null() {
@@ -88,6 +95,8 @@ mod tests {
     #[test]
     fn an_event_is_one_line() {
         let line = r#"{"at_boottime_ns":1500000000,"event":"granted","key":"a","mode":"shared","session":3,"fence":7,"detail":"store"}"#;
-        assert_eq!(sentence(line), "1.500000  granted  a  shared  store  fence=7  session=3\n");
+        let wall = |at_ns: u64| format!("at {at_ns}");
+        assert_eq!(sentence(line, wall), "at 1500000000  granted  a  shared  store  fence=7  session=3\n");
+        assert!(super::wall(boottime().0).starts_with("20"), "{}", super::wall(boottime().0));
     }
 }

@@ -7,7 +7,7 @@ use crate::failure::Failure;
 use crate::output::tell;
 use crate::show::list;
 use crate::socket::Socket;
-use crate::span::span;
+use crate::span::window;
 use crate::table::shown;
 use clap::Args;
 use hyper::Method;
@@ -37,7 +37,7 @@ pub(crate) struct ModeArgs {
     #[arg(long, value_name = "M")]
     limit: Option<u32>,
     /// A rate: the permits come back so long after they were granted, and not before
-    #[arg(long, value_name = "SPAN", value_parser = span, requires = "limit")]
+    #[arg(long, value_name = "SPAN", value_parser = window, requires = "limit")]
     per: Option<Duration>,
 }
 

@@ -396,8 +396,10 @@ impl Engine {
             return;
         }
         lease.armed = Time::MAX;
+        let runs_out = || lease.is_timed() && lease.cap <= now && lease.cap < lease.hold_until();
         let end = match lease.rate() {
-            Some(rate) if rate.ends <= now => End::Released,
+            // Permits of a rate are spent and come back by the clock: whoever lets their lease run out has lost nothing.
+            Some(rate) if rate.ends <= now || runs_out() => End::Released,
             _ => End::Lost(lease.lost_by(now)),
         };
         if matches!(end, End::Lost(LostReason::MaxHold)) && Mutant::MaxHoldIgnored.is(self.config.mutant) {

@@ -220,8 +220,12 @@ fn with_a_sidecar_both_are_examined() {
     let socket = sidecar.socket().to_string_lossy().into_owned();
     let mut with_settings = command(["doctor", "-o", "json", "--socket", &socket]);
     with_settings.env("SIDELOCK_REDIS", redis.url());
-    let (code, text) = run(with_settings);
-    assert!(code == 0 && text.contains("boottime") && text.contains("persistence"), "{text}");
+    let url = redis.url();
+    let on_the_line = command(["doctor", "-o", "json", "--socket", &socket, "--redis", &url]);
+    for both in [with_settings, on_the_line] {
+        let (code, text) = run(both);
+        assert!(code == 0 && text.contains("boottime") && text.contains("persistence"), "{text}");
+    }
     let untold = Verdicts::of(&["--socket", &socket]);
     untold.expect("store", "warn", "--redis URL");
     sidecar.signal(rustix::process::Signal::STOP);

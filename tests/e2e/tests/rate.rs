@@ -6,6 +6,7 @@
 
 use serde_json::Value;
 use sidelock_client::Client;
+use sidelock_e2e::PATIENCE;
 use sidelock_e2e::frames::{Peer, try_lock};
 use sidelock_e2e::process::until;
 use sidelock_e2e::redis::Redis;
@@ -153,6 +154,21 @@ fn over_http_the_units_come_back_by_the_clock() {
     let second = take(r#"{"limit":2,"per":"2s","wait":"5s"}"#);
     assert_eq!(second.status, 200, "{second:?}");
     assert!(begun.elapsed() >= Duration::from_secs(2), "after {:?}", begun.elapsed());
+}
+
+/// Over HTTP and at the command line a lease has a ttl: that a rate's runs out is how it is used.
+#[test]
+fn a_timed_lease_of_a_rate_that_runs_out_is_no_lost_one() {
+    let sidecar = Sidecar::on_memory();
+    let body = r#"{"limit":2,"per":"1m","ttl":"100ms"}"#;
+    let lease = sidecar.request("POST", "/v1/semaphores/mail", body).json();
+    let path = format!("/v1/leases/{}", lease["lease"].as_str().expect("an id"));
+    until(PATIENCE, "it runs out", || (sidecar.get(&path).status == 404).then_some(()));
+    assert_eq!(sidecar.request("DELETE", &path, "").status, 204);
+    let lost = "\nsidelock_leases_lost_total{reason=\"expired\"} 0\n";
+    let metrics = sidecar.get("/metrics").body;
+    assert!(metrics.contains(lost), "{metrics}");
+    assert_eq!(sidecar.get("/v1/locks/mail").json()["cooling"]["permits"], 1);
 }
 
 #[test]

@@ -144,6 +144,23 @@ async fn a_release_after_a_deadline_that_was_noticed_here_is_sent() {
     assert_eq!(open(&client), 0);
 }
 
+/// A client that stood still for longer than a session lasts: it is not the store's fault.
+#[tokio::test]
+async fn a_deadline_that_passed_while_no_sign_of_life_left_is_the_sessions() {
+    let place = Place::new();
+    let (client, mut peer) = place.meet(Scope::Fleet).await;
+    let (first, _) = granted(&client, &mut peer, u64::MAX, None).await;
+    let (second, _) = granted(&client, &mut peer, u64::MAX, None).await;
+    client.handle.shared.alive_until(0);
+    [&first, &second].into_iter().for_each(|lease| lease.view.hold.shorten(clock::boottime_ns()));
+    assert_eq!(first.lost().await, LostReason::Session);
+    drop(peer);
+    while client.sidecar().is_some() {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(second.lost().await, LostReason::Store, "nobody could have heard one");
+}
+
 #[tokio::test]
 async fn a_release_invalidates_before_it_is_sent_and_is_answered() {
     let place = Place::new();

@@ -42,9 +42,10 @@ pub(crate) fn bench(args: &BenchArgs) -> Result<(), Failure> {
     let request = args.asked.request(&settings)?;
     settings.operations = vec![request.operation];
     let calls = args.calls as usize;
-    let fresh = load(&host, Settings { prepared: Some(0), ..settings.clone() })?;
-    let prepared = load(&host, Settings { prepared: Some(PREPARED), ..settings.clone() })?;
-    let unmatched = load(&host, Settings { matches: vec!["no/such/key/**".into()], ..settings })?;
+    let fresh = load(&host, &args.subject, Settings { prepared: Some(0), ..settings.clone() })?;
+    let prepared = load(&host, &args.subject, Settings { prepared: Some(PREPARED), ..settings.clone() })?;
+    let unmatched =
+        load(&host, &args.subject, Settings { matches: vec!["no/such/key/**".into()], ..settings })?;
     let rows = [
         ("fresh", spans(calls, |number| ask(&fresh, another(&request, number)))),
         ("prepared", prepared_spans(&prepared, &request, calls)?),
@@ -59,9 +60,8 @@ pub(crate) fn bench(args: &BenchArgs) -> Result<(), Failure> {
     args.output.write(&answer, table)
 }
 
-fn load(host: &Host, settings: Settings) -> Result<Arc<Chain>, Failure> {
-    Chain::load(host, vec![settings], Bounds::default(), None)
-        .map_err(|error| Failure::usage(error.to_string()))
+fn load(host: &Host, subject: &SubjectArgs, settings: Settings) -> Result<Arc<Chain>, Failure> {
+    Chain::load(host, vec![settings], Bounds::default(), None).map_err(|error| subject.not_loaded(&error))
 }
 
 /// A request that was not asked before: what was said to another is not repeated.

@@ -21,7 +21,8 @@ pub(crate) fn check(args: &CheckArgs) -> Result<(), Failure> {
     let file = args.subject.file().display();
     let wrong = |why: String| Failure::usage(format!("{file}: {why}"));
     let subject = args.subject.compile(&host)?;
-    subject.fits(&args.subject.settings()?).map_err(|unfit| wrong(unfit.to_string()))?;
+    let fits = subject.fits(&args.subject.settings()?);
+    fits.map_err(|unfit| args.subject.unfit(format_args!("{file}: {unfit}"), &unfit))?;
     let bytes = args.subject.bytes()?;
     subject.self_test(&bytes).map_err(wrong)?;
     let tests = match embedded(&bytes).len() {

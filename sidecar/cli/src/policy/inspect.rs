@@ -23,8 +23,8 @@ pub(crate) struct InspectArgs {
 pub(crate) fn inspect(args: &InspectArgs) -> Result<(), Failure> {
     let host = host()?;
     let found = args.subject.compile(&host)?.fits(&args.subject.settings()?);
-    let found =
-        found.map_err(|unfit| Failure::usage(format!("{}: {unfit}", args.subject.file().display())))?;
+    let file = args.subject.file().display();
+    let found = found.map_err(|unfit| args.subject.unfit(format_args!("{file}: {unfit}"), &unfit))?;
     let suites = embedded(&args.subject.bytes()?);
     let cases: usize = suites
         .iter()

@@ -96,8 +96,8 @@ pub(crate) fn replay(args: &ReplayArgs) -> Result<u8, Failure> {
         Counters::Anew => Counting::Anew,
         Counters::Recorded => Counting::Recorded,
     };
-    let replay =
-        Replay::new(&host()?, settings, counting).map_err(|error| Failure::usage(error.to_string()))?;
+    let replay = Replay::new(&host()?, settings, counting);
+    let replay = replay.map_err(|error| args.subject.not_loaded(&error))?;
     let mut tally = Tally { unreadable, ..Tally::default() };
     for line in &lines {
         match line.read() {

@@ -32,7 +32,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<u8, Failure> {
     let request = args.asked.request(&settings)?;
     settings.operations = vec![request.operation];
     let chain = Chain::load(&host()?, vec![settings], Bounds::default(), None)
-        .map_err(|error| Failure::usage(error.to_string()))?;
+        .map_err(|error| args.subject.not_loaded(&error))?;
     let outcome = chain.explain(request);
     args.output.write(&answer(&outcome), table)?;
     Ok(if outcome.denied.is_some() { EXIT_DENIED } else { 0 })

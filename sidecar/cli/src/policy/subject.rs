@@ -6,9 +6,13 @@ use super::read_text;
 use crate::failure::Failure;
 use clap::Args;
 use sidelock_policy::cases::Subject;
-use sidelock_policy::{Host, OnError, Settings};
+use sidelock_policy::{Host, NotLoaded, OnError, Settings, Unfit, Why};
+use std::fmt::Display;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+/// What a policy is given that is given no settings.
+const NO_SETTINGS: &str = "{}";
 
 /// Which component, and under which settings.
 #[derive(Args, Debug)]
@@ -17,7 +21,7 @@ pub(crate) struct SubjectArgs {
     #[arg(value_name = "FILE.wasm")]
     file: PathBuf,
     /// Its settings: JSON, or @FILE of JSON or TOML
-    #[arg(long, value_name = "JSON|@FILE", default_value = "{}")]
+    #[arg(long, value_name = "JSON|@FILE", default_value = NO_SETTINGS)]
     settings: String,
     /// The zone of its clock
     #[arg(long, default_value = "UTC", value_name = "ZONE")]
@@ -47,7 +51,11 @@ impl SubjectArgs {
         let mut settings = Settings::at(&self.file);
         settings.settings = match self.settings.strip_prefix('@') {
             Some(file) => from_file(Path::new(file))?,
-            None => self.settings.clone(),
+            None => {
+                let is_json = serde_json::from_str::<serde_json::Value>(&self.settings);
+                is_json.map_err(|error| Failure::usage(format!("--settings is no JSON: {error}")))?;
+                self.settings.clone()
+            }
         };
         settings.timezone.clone_from(&self.timezone);
         settings.deadline = self.deadline;
@@ -66,6 +74,25 @@ impl SubjectArgs {
     /// The component's bytes.
     pub(crate) fn bytes(&self) -> Result<Vec<u8>, Failure> {
         super::read_component(&self.file)
+    }
+
+    /// It does not do, in these words; and how to give it settings, where it has none and wants some.
+    pub(crate) fn unfit(&self, words: impl Display, why: &Unfit) -> Failure {
+        let hint = match why {
+            Unfit::Settings(_) if self.settings == NO_SETTINGS => {
+                "; give it settings with --settings JSON, or --settings @FILE"
+            }
+            _ => "",
+        };
+        Failure::usage(format!("{words}{hint}"))
+    }
+
+    /// The same of a chain with it.
+    pub(crate) fn not_loaded(&self, error: &NotLoaded) -> Failure {
+        match &error.why {
+            Why::Unfit(why) => self.unfit(error, why),
+            _ => Failure::usage(error.to_string()),
+        }
     }
 
     /// Where it is.
@@ -93,4 +120,34 @@ fn from_file(file: &Path) -> Result<String, Failure> {
     let table: toml::Table = toml::from_str(&text)
         .map_err(|error| Failure::usage(format!("{}: {}", file.display(), error.to_string().trim_end())))?;
     serde_json::to_string(&table).map_err(|error| Failure::usage(format!("{}: {error}", file.display())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with(settings: &str) -> SubjectArgs {
+        SubjectArgs {
+            file: "lanes.wasm".into(),
+            settings: settings.into(),
+            timezone: "UTC".into(),
+            deadline: None,
+            on_error: OnError::Deny,
+            instead_of: None,
+        }
+    }
+
+    #[test]
+    fn who_gave_no_settings_where_some_are_needed_is_told_how() {
+        let why = Unfit::Settings("missing field `lanes`".into());
+        assert!(with(NO_SETTINGS).unfit(&why, &why).to_string().contains("--settings JSON"));
+        assert_eq!(with(r#"{"lane":1}"#).unfit(&why, &why).to_string(), why.to_string());
+    }
+
+    #[test]
+    fn settings_that_are_no_json_are_not_handed_on() {
+        let told = with("{lanes}").settings().unwrap_err().to_string();
+        assert!(told.starts_with("--settings is no JSON: "), "{told}");
+        assert!(with(NO_SETTINGS).settings().is_ok());
+    }
 }

@@ -270,6 +270,14 @@ impl RunArgs {
 impl Care {
     /// The lock is lost: the first step against the command. When the second one is due.
     fn end_command(&self, job: &Job, key: &str, reason: LostReason) -> Option<Instant> {
+        let because = match reason {
+            LostReason::Session => {
+                ": this process was stopped or slept for too long, or its sidecar did not answer"
+            }
+            LostReason::Store => ": no confirmation of the store arrived in time",
+            _ => "",
+        };
+        let reason = format!("{reason}{because}");
         match self.on_lost {
             OnLost::Warn => {
                 tell(format_args!("the lock of {key} is lost ({reason}); the command goes on without it"))

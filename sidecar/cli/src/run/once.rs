@@ -8,7 +8,7 @@ use super::{Care, Signals, protect};
 use crate::failure::Failure;
 use crate::output::tell;
 use crate::socket::Socket;
-use crate::span::{Wait, span, wait};
+use crate::span::{Wait, wait, window};
 use crate::wish;
 use clap::{Args, ValueEnum};
 use sidelock_client::{Entered, Turn, Window};
@@ -26,7 +26,7 @@ pub(crate) struct OnceArgs {
     #[arg(last = true, required = true, value_name = "CMD")]
     argv: Vec<OsString>,
     /// How long it stays done: 1h, 24h, 7d
-    #[arg(long, value_name = "SPAN", value_parser = span)]
+    #[arg(long, value_name = "SPAN", value_parser = window)]
     per: Duration,
     /// From when that counts
     #[arg(long, value_enum, default_value = "rolling")]

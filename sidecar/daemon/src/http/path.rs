@@ -220,14 +220,18 @@ fn life_of(incarnation: Incarnation) -> u32 {
 pub(crate) struct Query(Vec<(String, String)>);
 
 impl Query {
-    /// Takes a query apart and holds it against the `known` names.
-    pub(crate) fn parse(query: Option<&str>, known: &[&str]) -> Result<Query, ProblemDocument> {
+    /// Takes a query apart and holds it against the names `known` of this method.
+    pub(crate) fn parse(
+        query: Option<&str>,
+        method: &Method,
+        known: &[&str],
+    ) -> Result<Query, ProblemDocument> {
         let mut pairs: Vec<(String, String)> = Vec::new();
         for part in query.unwrap_or_default().split('&').filter(|part| !part.is_empty()) {
             let (name, value) = part.split_once('=').unwrap_or((part, ""));
             let name = decode_parameter(name)?;
             if !known.contains(&name.as_str()) {
-                return Err(ProblemDocument::unknown_field(&name, known));
+                return Err(ProblemDocument::unknown_parameter(&name, method, known));
             }
             if pairs.iter().any(|(seen, _)| *seen == name) {
                 return Err(ProblemDocument::bad_field(&name, "is given twice"));
@@ -298,13 +302,13 @@ mod tests {
     #[test]
     fn queries_are_decoded_and_checked() {
         let known = &["prefix", "stream"];
-        let query = Query::parse(Some("prefix=a%2Fb+c&stream=1"), known).expect("is fine");
+        let query = Query::parse(Some("prefix=a%2Fb+c&stream=1"), &Method::GET, known).expect("is fine");
         assert_eq!(query.get("prefix"), Some("a/b c"));
         assert!(query.switch("stream").expect("is a switch"));
         for bad in ["prefx=a", "stream=1&stream=1", "prefix=%FF"] {
-            assert!(Query::parse(Some(bad), known).is_err(), "{bad}");
+            assert!(Query::parse(Some(bad), &Method::GET, known).is_err(), "{bad}");
         }
-        let odd = Query::parse(Some("stream=yes"), known).expect("names are known");
+        let odd = Query::parse(Some("stream=yes"), &Method::GET, known).expect("names are known");
         assert!(odd.switch("stream").is_err());
     }
 }

@@ -163,14 +163,27 @@ impl ProblemDocument {
         }
     }
 
-    /// A field or parameter that does not exist here, with the one that was probably meant.
+    /// A field that does not exist here, with the one that was probably meant.
     pub(crate) fn unknown_field(field: &str, known: &[&str]) -> ProblemDocument {
-        let what = match (crate::spelling::nearest(field, known), known) {
-            (Some(meant), _) => format!("is not known; did you mean {meant:?}?"),
-            (None, []) => "is not known; there are no parameters here".to_owned(),
-            (None, _) => format!("is not known; there are {}", known.join(", ")),
+        let what = match crate::spelling::nearest(field, known) {
+            Some(meant) => format!("is not known; did you mean {meant:?}?"),
+            None => format!("is not known; there are {}", known.join(", ")),
         };
         ProblemDocument::bad_field(field, &what)
+    }
+
+    /// A parameter that does not exist here, with the one that was probably meant; or it was meant for the body.
+    pub(crate) fn unknown_parameter(name: &str, method: &Method, known: &[&str]) -> ProblemDocument {
+        let body = match *method {
+            Method::POST => r#"; what is asked for goes into the body, as in -d '{"wait":"5s"}'"#,
+            _ => "",
+        };
+        let what = match (crate::spelling::nearest(name, known), known) {
+            (Some(meant), _) => format!("is no parameter; did you mean {meant:?}?"),
+            (None, []) => format!("is no parameter, and there are none here{body}"),
+            (None, _) => format!("is no parameter here, there is {}{body}", known.join(", ")),
+        };
+        ProblemDocument::bad_field(name, &what)
     }
 
     /// Nothing is at `path`.
@@ -194,7 +207,11 @@ impl ProblemDocument {
 
     /// The resource exists and has other methods.
     pub(crate) fn wrong_method(method: &Method, allow: &'static [Method]) -> ProblemDocument {
-        let detail = format!("{method} is not possible here; there is {}", names(allow)).into();
+        let mut detail = format!("{method} is not possible here; there is {}", names(allow));
+        if method == Method::DELETE && allow.contains(&Method::POST) {
+            detail.push_str("; a lease is given back by DELETE /v1/leases/{its id}");
+        }
+        let detail = detail.into();
         let status = StatusCode::METHOD_NOT_ALLOWED.as_u16();
         let allow = names(allow).parse().ok().map(Box::new);
         ProblemDocument { status, detail, allow, ..ProblemDocument::new(Code::BadRequest, "") }
@@ -321,6 +338,20 @@ mod tests {
         let answer = ProblemDocument::wrong_method(&Method::PATCH, &[Method::GET, Method::PUT]).into_answer();
         assert_eq!(answer.status(), StatusCode::METHOD_NOT_ALLOWED);
         assert_eq!(answer.headers()[ALLOW], "GET, PUT");
+        let release = ProblemDocument::wrong_method(&Method::DELETE, &[Method::GET, Method::POST]);
+        assert!(release.detail.contains("DELETE /v1/leases/"), "{}", release.detail);
+    }
+
+    #[test]
+    fn what_belongs_into_the_body_is_sent_there() {
+        for known in [&[][..], &["stream"]] {
+            let told = |method: Method| ProblemDocument::unknown_parameter("wait", &method, known).detail;
+            assert!(told(Method::POST).contains("goes into the body"), "{}", told(Method::POST));
+            // A register's body is its value.
+            assert!(!told(Method::PUT).contains("body"), "{}", told(Method::PUT));
+        }
+        let near = ProblemDocument::unknown_parameter("steam", &Method::POST, &["stream"]);
+        assert!(near.detail.contains("did you mean \"stream\""), "{}", near.detail);
     }
 
     #[test]

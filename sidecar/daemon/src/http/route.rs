@@ -49,7 +49,7 @@ async fn serve(caller: &Caller, request: Request<Incoming>) -> Result<Answer, Pr
     let resource = Resource::parse(head.uri.path())?;
     allowed(&head.method, &resource)?;
     let query = match resource.parameters(&head.method) {
-        Some(known) => Query::parse(head.uri.query(), known)?,
+        Some(known) => Query::parse(head.uri.query(), &head.method, known)?,
         None => Query::default(),
     };
     let bytes = read(&caller.door.gate, &head.headers, body).await?;

@@ -81,7 +81,11 @@ pub(super) fn misconfigured(error: &RedisConfigError) -> Finding {
 }
 
 pub(super) fn unreachable(why: &str) -> Finding {
-    Finding::fail("redis", format!("can not be used: {why}"), "nothing more was looked at: ask again then")
+    Finding::fail(
+        "redis",
+        format!("can not be used: {why}"),
+        "put right what it says; where it does not run or can not be reached from here, start it or correct its address. Nothing more was looked at",
+    )
 }
 
 pub(super) fn reachable(tls: bool) -> Finding {
