@@ -243,3 +243,31 @@ fn in_the_way(engine: &Engine, key: &Key) -> String {
         (None, None) => "the store, or another sidecar that it does not name".into(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Config, StoreKind};
+    use crate::identity::Identity;
+    use sidelock_engine::Mode;
+
+    #[test]
+    fn a_wait_is_looked_at_when_it_is_slow_and_not_before() {
+        let identity = Identity::new(StoreKind::Memory, "default", false);
+        let config = Config::default();
+        let metrics = Rc::new(Metrics::new(&identity));
+        let policies = Rc::new(Policies::new(metrics.clone(), &identity));
+        let (events, _) = broadcast::channel(1);
+        let mut observer = Observer::new(metrics, InForce::new(&config), events, policies);
+        assert_eq!(observer.next_look(), None, "nobody waits");
+        let (key, mode) = (Key::new("k").expect("is one"), Mode::Exclusive);
+        let (session, request) = (SessionId(1), RequestId(1));
+        let event = |kind| Event { kind, key: key.clone(), mode, session, request, client: None };
+        let now = Time(5_000_000_000);
+        observer.happened(now, event(EventKind::Queued));
+        let due = observer.next_look().expect("somebody waits");
+        assert!(due > now + SLOW_WAIT && due < now + SLOW_WAIT * 2, "{due:?}");
+        observer.happened(now, event(EventKind::Cancelled { waited: Duration::ZERO }));
+        assert_eq!(observer.next_look(), None, "nobody waits any more");
+    }
+}
