@@ -5,7 +5,7 @@ mod support;
 use std::io::{self, Write};
 use std::sync::Mutex;
 use std::sync::mpsc::{Sender, channel};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use support::{Client, Heard, PATIENCE};
 
 struct Lines(Sender<String>);
@@ -32,15 +32,12 @@ fn a_slow_wait_gets_one_line_that_names_who_is_in_the_way() {
     let fence = holder.granted(1);
     let mut waiter = Client::greeted(&sidecar);
     waiter.acquire(1, "orders/42", Some(PATIENCE));
-    let asked = Instant::now();
     let line = loop {
         let line = written.recv_timeout(PATIENCE).expect("a line about the wait");
         if line.contains("slow_wait") {
             break line;
         }
     };
-    // It is looked for when it is slow: nothing else happens here.
-    assert!(asked.elapsed() < Duration::from_secs(4), "{:?}", asked.elapsed());
     assert!(line.contains("orders/42") && line.contains("app \\\"test\\\""), "{line}");
     assert!(line.contains(&format!("fence {fence}")), "{line}");
     holder.release(2, 1);

@@ -98,3 +98,33 @@ impl AsyncWrite for Patient {
         Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::response::stream;
+    use super::*;
+    use std::pin::pin;
+    use tokio::io::AsyncWriteExt;
+    use tokio::time::timeout;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_streams_reader_may_be_silent_until_there_is_no_more_to_come() {
+        let (ours, _theirs) = UnixStream::pair().expect("there are descriptors left");
+        let (writer, answer) = stream("text/plain");
+        let mut patient = Patient::new(ours, Rc::new(RefCell::new(Endless::of(&answer))));
+        let writing = async {
+            loop {
+                if let Err(error) = patient.write_all(&[0; 65_536]).await {
+                    return error;
+                }
+            }
+        };
+        let mut writing = pin!(writing);
+        timeout(10 * STALL_TIME_MAX, &mut writing)
+            .await
+            .expect_err("it waits for as long as the stream goes on");
+        drop(writer);
+        let error = timeout(2 * STALL_TIME_MAX, writing).await.expect("it is cut off");
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+    }
+}
