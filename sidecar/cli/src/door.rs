@@ -107,6 +107,9 @@ pub(crate) async fn within<T>(
     answer: impl Future<Output = Result<T, Failure>>,
 ) -> Result<T, Failure> {
     timeout(span, answer).await.unwrap_or_else(|_| {
+        // What was left of a time limit, without its nanoseconds.
+        let millis = span.as_nanos().div_ceil(1_000_000);
+        let span = Duration::from_millis(u64::try_from(millis).unwrap_or(u64::MAX));
         Err(Failure::broken(format!(
             "the sidecar does not answer within {span:?}: it is stopped, or far too busy"
         )))

@@ -17,6 +17,12 @@ const EXIT_USAGE: u8 = 2;
 /// There is no sidecar to talk to.
 const EXIT_UNREACHABLE: u8 = 5;
 
+/// What the help says of the exit codes of all verbs.
+pub(crate) const EXIT_CODES: &str = "\
+Exit codes: 0 done; 1 it failed; 2 the command line or a setting is wrong; 3 somebody else has the key, too many wait, or all
+would wait for each other; 4 a policy denied it; 5 no sidecar, or it refuses this user; 6 the lease is lost, or not
+yours; 124 the wait is over.";
+
 /// A verb's failure. Shown as one line that says what to do next.
 #[derive(Debug)]
 pub(crate) enum Failure {

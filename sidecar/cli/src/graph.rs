@@ -30,7 +30,8 @@ pub(crate) struct GraphArgs {
 /// Shows who waits for whom.
 pub(crate) async fn graph(args: GraphArgs) -> Result<(), Failure> {
     let answer = in_time(ask(&args.socket, Method::GET, &path(args.key.as_deref()), None)).await?;
-    args.output.write(&answer, |graph| if args.dot { dot(graph) } else { lines(graph) })
+    let key = args.key.as_deref();
+    args.output.write(&answer, |graph| if args.dot { dot(graph) } else { lines(graph, key) })
 }
 
 /// Where the graph around a key is.
@@ -38,14 +39,22 @@ pub(crate) fn path(key: Option<&str>) -> String {
     key.map_or_else(|| "/v1/graph".to_owned(), |key| format!("/v1/graph?key={}", escaped(key)))
 }
 
-fn lines(graph: &Value) -> String {
+fn lines(graph: &Value, key: Option<&str>) -> String {
     let mut parts = around(graph);
     parts.extend(clients(graph));
     parts.retain(|part| !part.is_empty());
-    match parts.is_empty() {
-        true => "no owner with a name waits\n".to_owned(),
-        false => parts.join("\n"),
+    if parts.is_empty() {
+        parts.push(match key {
+            None => "no owner with a name waits\n".to_owned(),
+            Some(key) => {
+                format!("no owner with a name waits around {key:?}; sidelock why tells who holds it\n")
+            }
+        });
     }
+    if graph["store_away"] == true {
+        parts.push("the store is away: other sidecars may be missing\n".to_owned());
+    }
+    parts.join("\n")
 }
 
 /// Owners that wait, for whom, and the sidecars that the store knows of.
@@ -195,7 +204,7 @@ mod tests {
 
     #[test]
     fn people_read_who_waits_for_whom_and_where() {
-        let text = lines(&graph());
+        let text = lines(&graph(), None);
         for part in [
             "a \"1\" waits for x, held by b",
             "b waits for y, behind a \"1\"",
@@ -219,7 +228,7 @@ mod tests {
                             "holders": [], "waiters": [who("orders", Some("task 3"), "waiting_for")]});
         let graph = json!({"sidecar": "feedfeed00", "waits": [], "edges": [],
                            "keys": [{"key": "x", "limit": null, "holders": [holds, kept], "queue": [queued]}]});
-        let text = lines(&graph);
+        let text = lines(&graph, Some("x"));
         for row in [
             ["x", "00c0ffee", "billing", "1000", "-", "exclusive", "12.3s"].as_slice(),
             &["x", "00c0ffee", "timed", "lease", "00ab", "7", "-", "shared", "1.0s"],
@@ -241,6 +250,19 @@ mod tests {
             "{beside}"
         );
         assert!(!beside.contains("HOLDER") && beside.contains("nobody, it is kept"), "{beside}");
+    }
+
+    #[test]
+    fn a_look_that_finds_nobody_says_what_it_looked_for_and_whether_it_saw_others() {
+        let nobody =
+            json!({"sidecar": "00c0ffee00", "waits": [], "edges": [], "keys": [], "store_away": false});
+        assert_eq!(lines(&nobody, None), "no owner with a name waits\n");
+        let away = json!({"sidecar": "00c0ffee00", "waits": [], "edges": [], "keys": [], "store_away": true});
+        assert_eq!(
+            lines(&away, Some("k")),
+            "no owner with a name waits around \"k\"; sidelock why tells who holds it\n\n\
+             the store is away: other sidecars may be missing\n"
+        );
     }
 
     #[test]

@@ -42,7 +42,7 @@ use std::process::ExitCode;
 
 /// Locks next to the app: a sidecar that locks fairly, on one host or across a fleet
 #[derive(Parser)]
-#[command(name = "sidelock", version, max_term_width = 100)]
+#[command(name = "sidelock", version, max_term_width = 100, after_help = failure::EXIT_CODES)]
 struct Cli {
     #[command(subcommand)]
     verb: Verb,
@@ -71,7 +71,7 @@ enum Verb {
 #[derive(Subcommand)]
 enum Speaking {
     /// Hold a key around a command
-    #[command(display_order = 2)]
+    #[command(after_help = run::AFTER_HELP, display_order = 2)]
     Run(run::RunArgs),
     /// Run a command that succeeds at most once per window; the others wait, and skip theirs
     #[command(after_help = run::once::AFTER_HELP, display_order = 2)]

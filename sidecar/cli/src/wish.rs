@@ -5,6 +5,7 @@
 use crate::door::{ask, escaped};
 use crate::failure::Failure;
 use crate::output::tell;
+use crate::run::is_held_around;
 use crate::show::list;
 use crate::socket::Socket;
 use crate::span::window;
@@ -110,12 +111,18 @@ async fn in_the_way<'a>(socket: &Socket, keys: &'a [String]) -> (&'a str, String
     keys.sort_unstable();
     let mut last = ("", "the sidecar does not say why".to_owned());
     for key in keys {
-        let path = format!("/v1/locks/{}?shown=1", escaped(key));
+        let path = format!("/v1/locks/{}?shown=32", escaped(key));
         let state = match timeout(WHY_TIME_MAX, ask(socket, Method::GET, &path, None)).await {
             Ok(Ok(state)) => state,
             Ok(Err(_)) | Err(_) => return (key, "the sidecar does not answer".to_owned()),
         };
-        last = (key, state["why"].as_str().map_or(last.1, shown));
+        let mut why = state["why"].as_str().map_or(last.1, shown);
+        if list(&state["holders"])
+            .any(|holder| holder["fence"].as_u64().is_some_and(|fence| is_held_around(key, fence)))
+        {
+            why.push_str("; that is the run around this one, which ends only with its command");
+        }
+        last = (key, why);
         // Who waits is in its queue; whatever is reserved only is behind us.
         if list(&state["queue"]).next().is_some() && state["holders"][0]["reserved"] != true {
             break;

@@ -131,6 +131,7 @@ mod tests {
             records: BTreeMap::from([(key.clone(), record)]),
             edges: Vec::new(),
             declarations: BTreeMap::from([(key.clone(), said)]),
+            store_away: false,
         };
         (key, survey)
     }

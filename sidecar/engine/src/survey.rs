@@ -45,6 +45,8 @@ pub struct Survey {
     /// The keys that sidecars were asked about, and what they said of them in time, this one among them. Of others that a
     /// record names nothing is known.
     pub declarations: Declarations,
+    /// The store was away when the look ended: what others hold and wait for may be missing.
+    pub store_away: bool,
 }
 
 /// An owner waits for another.
@@ -119,7 +121,8 @@ impl Engine {
         }
         let edges = look.edges();
         let Look { boards, records, at } = look;
-        let survey = Box::new(Survey { sidecar: me, at, boards, records, edges, declarations });
+        let store_away = self.config.shares_its_store() && !self.link.is_up();
+        let survey = Box::new(Survey { sidecar: me, at, boards, records, edges, declarations, store_away });
         self.effects.push_back(Effect::Surveyed { ticket, survey });
     }
 }

@@ -1,6 +1,6 @@
 //! What `run` holds while its command runs: one key, or several at once.
 //!
-//! Owns what the command is told of it. Must not know the command.
+//! Owns what the command is told of it, and what a `run` inside the command knows by that. Must not know the command.
 
 use sidelock_client::{Lease, LeaseAll, LostReason, Result};
 
@@ -24,6 +24,17 @@ impl Told {
         let environment = vec![("SIDELOCK_KEY", key.to_owned()), ("SIDELOCK_FENCE", fence.to_string())];
         Told { name: key.to_owned(), environment }
     }
+}
+
+/// Whether the `run` that this process runs in holds `key` under `fence`, as its environment says: who waits for it waits
+/// for itself.
+pub(crate) fn is_held_around(key: &str, fence: u64) -> bool {
+    let said = |name| std::env::var(name).unwrap_or_default();
+    let holds = |keys: &str, fences: &str| {
+        keys.lines().zip(fences.lines()).any(|held| held == (key, fence.to_string().as_str()))
+    };
+    holds(&said("SIDELOCK_KEYS"), &said("SIDELOCK_FENCES"))
+        || (said("SIDELOCK_KEY") == key && said("SIDELOCK_FENCE") == fence.to_string())
 }
 
 impl Held {

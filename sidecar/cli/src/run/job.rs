@@ -108,6 +108,11 @@ impl Job {
         }
     }
 
+    /// Whether the command itself has ended, asked of the kernel: [`Job::ended`] may yet have to hear of it.
+    pub(super) fn has_ended(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(Some(_)))
+    }
+
     /// Waits until the command itself has ended.
     pub(super) async fn ended(&mut self) -> io::Result<ExitStatus> {
         self.child.wait().await

@@ -13,6 +13,7 @@ use crate::socket::Socket;
 use crate::span::{Wait, span, wait};
 use crate::wish::{self, ModeArgs};
 use clap::{Args, ValueEnum};
+pub(crate) use held::is_held_around;
 use held::{Held, Told};
 use job::{Job, exit_code, start_failure_code};
 use nix::sys::signal::Signal;
@@ -95,6 +96,16 @@ enum OnLost {
     Warn,
 }
 
+/// What the help says below the options.
+pub(crate) const AFTER_HELP: &str = "\
+The exit code is the command's, 128 and the number of the signal that ended it, or 6 if it was ended because the lock was
+lost. Where it did not start: 3 somebody else has the lock (or too many wait, or all would wait for each other), 124 the wait is
+over, 4 a policy denied it, 5 no sidecar, 6 the lock was lost before, 126 and 127 as a shell has them, 2 the command line is
+wrong, 1 anything else.
+
+The command finds SIDELOCK_KEY and SIDELOCK_FENCE in its environment; of several keys SIDELOCK_KEYS and SIDELOCK_FENCES, too,
+a line for each.";
+
 /// Holds the key around the command; the exit code is the command's, or says why there was none.
 pub(crate) async fn run(args: RunArgs) -> Result<u8, Failure> {
     args.check()?;
@@ -114,12 +125,15 @@ pub(crate) async fn run(args: RunArgs) -> Result<u8, Failure> {
             reason => reason,
         }
     };
-    let ended = protect(&args.care, &args.command_line(), &lease.told(), lost, &mut signals).await?;
+    let told = lease.told();
+    let ended = protect(&args.care, &args.command_line(), &told, lost, &mut signals).await?;
     // Without a connection there is nobody who could answer, and nothing to tell of it.
     let connected = client.sidecar().is_some();
     // Awaited, so that whoever runs next finds it free. A sidecar that does not answer frees it when we are gone.
     match timeout(RELEASE_TIME_MAX, lease.release()).await {
-        Ok(Ok(()) | Err(Error::LeaseLost { .. })) => {}
+        Ok(Ok(())) => {}
+        Ok(Err(Error::LeaseLost { reason, .. })) if ended.was_held => tell_late_loss(&told, reason),
+        Ok(Err(Error::LeaseLost { .. })) => {}
         Ok(Err(Error::OutcomeUnknown { .. })) | Err(_) if !connected => {}
         Ok(Err(error)) => {
             tell(format_args!("the command is done, but the lock could not be released: {error}"))
@@ -132,7 +146,7 @@ pub(crate) async fn run(args: RunArgs) -> Result<u8, Failure> {
 /// How a command came to its end.
 struct Ended {
     code: u8,
-    /// The lease was there to the end.
+    /// It ran, and no loss was told meanwhile. Its release or finish may yet tell one.
     was_held: bool,
 }
 
@@ -149,11 +163,12 @@ async fn protect(
         Err(error) => {
             let program = command.first().map(|program| program.to_string_lossy()).unwrap_or_default();
             tell(format_args!("can not run {program}: {error}"));
-            return Ok(Ended { code: start_failure_code(&error), was_held: true });
+            return Ok(Ended { code: start_failure_code(&error), was_held: false });
         }
     };
     let mut loss = pin!(lost);
-    let mut lost = false;
+    let mut loss_came = false;
+    let mut was_held = true;
     let mut ended_by_us = false;
     let mut kill_at: Option<Instant> = None;
     loop {
@@ -161,16 +176,20 @@ async fn protect(
             status = job.ended() => {
                 let status = status.map_err(|error| Failure::broken(format!("can not wait for the command: {error}")))?;
                 let code = if ended_by_us { Code::LeaseLost.exit_code() } else { exit_code(status) };
-                return Ok(Ended { code, was_held: !lost });
+                return Ok(Ended { code, was_held });
             }
             signal = signals.next() => match signal {
                 Signal::SIGCHLD => job.follow_stop(),
                 signal => job.signal(signal),
             },
-            reason = &mut loss, if !lost => {
-                lost = true;
-                ended_by_us = care.on_lost != OnLost::Warn;
-                kill_at = care.end_command(&job, &told.name, reason);
+            reason = &mut loss, if !loss_came => {
+                loss_came = true;
+                // A command that has ended meanwhile, as after a long sleep of ours, is not ended by us.
+                if !job.has_ended() {
+                    was_held = false;
+                    ended_by_us = care.on_lost != OnLost::Warn;
+                    kill_at = care.end_command(&job, &told.name, reason);
+                }
             }
             () = at(kill_at) => {
                 kill_at = None;
@@ -179,6 +198,24 @@ async fn protect(
             }
         }
     }
+}
+
+/// The command ended by itself, so its code counts; what it did last may have been done without the lock.
+fn tell_late_loss(told: &Told, reason: LostReason) {
+    let Told { name, .. } = told;
+    tell(format_args!("the lock of {name} was lost ({}), perhaps before the command ended", in_full(reason)));
+}
+
+/// The reason, with what it means where the name does not say it.
+fn in_full(reason: LostReason) -> String {
+    let because = match reason {
+        LostReason::Session => {
+            ": this process was stopped or slept for too long, or its sidecar did not answer"
+        }
+        LostReason::Store => ": no confirmation of the store arrived in time",
+        _ => "",
+    };
+    format!("{reason}{because}")
 }
 
 /// At that time, if there is one.
@@ -270,14 +307,7 @@ impl RunArgs {
 impl Care {
     /// The lock is lost: the first step against the command. When the second one is due.
     fn end_command(&self, job: &Job, key: &str, reason: LostReason) -> Option<Instant> {
-        let because = match reason {
-            LostReason::Session => {
-                ": this process was stopped or slept for too long, or its sidecar did not answer"
-            }
-            LostReason::Store => ": no confirmation of the store arrived in time",
-            _ => "",
-        };
-        let reason = format!("{reason}{because}");
+        let reason = in_full(reason);
         match self.on_lost {
             OnLost::Warn => {
                 tell(format_args!("the lock of {key} is lost ({reason}); the command goes on without it"))

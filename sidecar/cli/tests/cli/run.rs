@@ -3,7 +3,7 @@
 use crate::support::{Sidecar, finish, sidelock};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, Stdio};
 
 /// A command under the lock `k` that says its process id and then waits for a line, or the end, of its input.
@@ -32,6 +32,12 @@ impl Holder {
     fn signal(&self, signal: Signal) {
         let id = i32::try_from(self.run.id()).expect("process ids are small");
         kill(Pid::from_raw(id), signal).expect("it runs");
+    }
+
+    /// Lets the command end.
+    fn go(mut self) {
+        self.run.stdin.take().expect("stdin is piped").write_all(b"go\n").expect("it reads");
+        assert_eq!(self.code(), Some(0));
     }
 
     fn code(mut self) -> Option<i32> {
@@ -86,7 +92,7 @@ fn a_command_with_another_input_has_the_terminal_when_it_wants_it() {
 #[test]
 fn a_command_with_another_input_that_is_stopped_stays_so() {
     let sidecar = Sidecar::start();
-    let inside = r#"echo | sidelock run k -- sh -c "kill -STOP \$\$; echo went on" & sleep 1; sidelock lock k --wait 0"#;
+    let inside = r#"id=$(mktemp); echo | sidelock run k -- sh -c "echo \$\$ >$id; kill -STOP \$\$; echo went on" & until grep -q "^State:.T" "/proc/$(cat $id)/status"; do sleep 0.01; done 2>/dev/null; rm $id; sleep 1; sidelock lock k --wait 0"#;
     // It ends with the terminal.
     let said = sidecar.script(&format!("timeout 20 script -qec '{inside}' /dev/null || true"));
     assert!(said.out.contains("held") && !said.out.contains("went on"), "{said:?}");
@@ -146,13 +152,46 @@ fn a_forgotten_separator_is_answered_with_the_corrected_line() {
 #[test]
 fn a_long_wait_is_told_and_a_short_one_is_not() {
     let sidecar = Sidecar::start();
-    let _holder = Holder::start(&sidecar);
-    for words in ["run -w 1.5 k -- true", "lock --wait 1500ms k"] {
-        let said = sidecar.say(words);
-        assert_eq!(said.err.matches("sidelock: waiting for \"k\" (").count(), 1, "{said:?}");
+    for words in ["run -w 30 k -- true", "lock --wait 30s k"] {
+        let holder = Holder::start(&sidecar);
+        let short = sidecar.say("run -w 0.05 k -- true");
+        assert!(!short.err.contains("waiting for"), "{short:?}");
+        let mut command = sidecar.command(words.split(' '));
+        let mut long = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("it starts");
+        let mut told = BufReader::new(long.stderr.take().expect("stderr is piped"));
+        let mut first = String::new();
+        told.read_line(&mut first).expect("it waits for long enough to say so");
+        assert!(first.starts_with("sidelock: waiting for \"k\" ("), "{words}: {first}");
+        // Time for another one, if there is another one.
+        assert_eq!(sidecar.say("run -w 0.3 k -- true").code, 124);
+        holder.go();
+        let mut rest = String::new();
+        told.read_to_string(&mut rest).expect("text");
+        let code = long.wait().expect("a child can be waited for").code();
+        assert_eq!((code, rest.as_str()), (Some(0), ""), "{words}: it is told once");
     }
-    let short = sidecar.say("run -w 0.05 k -- true");
-    assert!(!short.err.contains("waiting for \"k\""), "{short:?}");
+}
+
+#[test]
+fn who_waits_for_the_run_around_it_is_told_so() {
+    let sidecar = Sidecar::start();
+    let told = |outer: &str| {
+        let said = sidecar.script(&format!(
+            "log=$(mktemp) || exit
+            sidelock run {outer} -- timeout 30 sh -c 'sidelock run k -- true 2>$0 & \
+                until grep \"waiting.*)$\" $0; do sleep 0.01; done; kill $!' \"$log\"
+            rm \"$log\""
+        ));
+        assert!(said.code == 0 && said.out.contains("waiting for \"k\" ("), "{outer}: {said:?}");
+        said.out
+    };
+    let around = "that is the run around this one";
+    for outer in ["k", "a k"] {
+        assert!(told(outer).contains(around), "{outer}");
+    }
+    // Another's is nobody's that waits for it.
+    let _holder = Holder::start(&sidecar);
+    assert!(!told("other").contains(around));
 }
 
 #[test]
@@ -169,10 +208,9 @@ fn signals_are_passed_on() {
 #[test]
 fn the_end_of_the_command_is_the_end_of_the_lease() {
     let sidecar = Sidecar::start();
-    let mut holder = Holder::start(&sidecar);
+    let holder = Holder::start(&sidecar);
     assert_eq!(sidecar.say("run -n k -- true").code, 3);
-    holder.run.stdin.take().expect("stdin is piped").write_all(b"go\n").expect("it reads");
-    assert_eq!(holder.code(), Some(0));
+    holder.go();
     assert_eq!(sidecar.say("run -n k -- true").code, 0);
 }
 
@@ -203,7 +241,9 @@ fn a_lost_lease_ends_the_command_with_code_6() {
 #[test]
 fn a_command_that_does_not_listen_is_killed_after_the_grace() {
     let sidecar = Sidecar::start();
-    let deaf = "sidelock run --max-hold 100ms --grace 100ms k -- sh -c 'trap \"\" TERM; while :; do sleep 0.05; done' || echo code $?";
+    // It loses the lease by its own order, given when it no longer listens.
+    let deaf = "sidelock run --grace 100ms k -- sh -c \
+        'trap \"\" TERM; sidelock force-unlock k --reason test >&2; while :; do sleep 0.05; done' || echo code $?";
     let said = sidecar.script(deaf);
     assert_eq!(said.out, "code 6\n", "{said:?}");
     assert!(said.err.contains("killing it"), "{said:?}");
@@ -212,12 +252,28 @@ fn a_command_that_does_not_listen_is_killed_after_the_grace() {
 #[test]
 fn with_warn_the_command_goes_on_and_its_code_counts() {
     let sidecar = Sidecar::start();
-    // Ends only once the key was free for somebody else.
-    let script =
-        "sidelock run --max-hold 100ms --on-lost warn k -- sidelock run k -- sh -c 'exit 3' || echo code $?";
+    // Ends once the key was free for somebody else and `run` has said so.
+    let script = "
+        log=$(mktemp) || exit
+        sidelock run --max-hold 100ms --on-lost warn k -- sidelock run k -- \
+            timeout 30 sh -c 'until grep \"$0\" \"$1\"; do sleep 0.01; done; exit 3' 'goes on without it' \"$log\" 2>\"$log\" || echo code $?
+        rm \"$log\"";
+    let said = sidecar.script(script);
+    assert!(said.out.ends_with("code 3\n"), "{said:?}");
+    assert!(said.out.contains("the lock of k is lost (max_hold)"), "{said:?}");
+}
+
+/// Neither may hide the other: the command's code counts, and the loss is told.
+#[test]
+fn a_loss_that_is_seen_with_the_end_of_the_command_is_told() {
+    let sidecar = Sidecar::start();
+    // `run` sleeps from before the end of its lease until after the end of its command.
+    let script = "sidelock run k -- \
+        sh -c 'kill -STOP $PPID; sidelock force-unlock k --reason test >&2; sidelock run k -- true; \
+        (until grep -q \"^State:.Z\" /proc/$$/status; do sleep 0.01; done; kill -CONT $PPID) & exit 3' || echo code $?";
     let said = sidecar.script(script);
     assert_eq!(said.out, "code 3\n", "{said:?}");
-    assert!(said.err.contains("goes on without it"), "{said:?}");
+    assert!(said.err.contains("the lock of k was lost ("), "{said:?}");
 }
 
 #[test]

@@ -104,3 +104,21 @@ fn the_help_goes_from_serving_to_helping() {
             .into();
     assert!(places.is_sorted(), "{help}");
 }
+
+/// As many as there are, each with its number: what a script decides on.
+#[test]
+fn help_names_the_exit_codes() {
+    let flat = |words: &str| say(words).out.split_whitespace().collect::<Vec<_>>().join(" ");
+    let help = flat("--help");
+    for code in sidelock_client::Code::all() {
+        let number = code.exit_code();
+        let named = help.contains(&format!(" {number} "));
+        assert!(named, "{code} ends with {number}, which is not in {help}");
+    }
+    let help = flat("run --help");
+    for told in
+        ["the lock was lost. Where it did not start: 3 somebody else", "SIDELOCK_FENCE in its environment"]
+    {
+        assert!(help.contains(told), "{told} in {help}");
+    }
+}

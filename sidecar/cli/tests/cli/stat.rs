@@ -61,7 +61,7 @@ fn stat_counts_what_happened() {
         (&0.into(), &"memory".into(), &true.into())
     );
     sidecar.say("lock a");
-    sidecar.say("run --max-hold 50ms b -- sleep 60");
+    sidecar.say("run --max-hold 1s b -- sleep 60");
     let after = json(&sidecar.say("stat -o json"));
     let grants: u64 =
         ["handoff", "retained", "store"].iter().filter_map(|path| after["grants"][path].as_u64()).sum();
@@ -84,10 +84,12 @@ fn stat_line_by_line_ends_after_its_count() {
     let headers = said.out.lines().filter(|line| line.contains("grants/s")).count();
     assert_eq!((said.code, headers, said.out.lines().count()), (0, 2, 24), "{said:?}");
     let lines = sidecar.say("stat --every 20ms --count 2 -o json").out;
-    for line in lines.lines() {
+    let seconds = |line: &str| {
         let now: Value = serde_json::from_str(line).expect("a line is a document");
-        assert!(now["last"]["seconds"].as_f64() >= Some(0.01), "{now}");
-    }
+        now["last"]["seconds"].as_f64().unwrap_or_else(|| panic!("no time in {now}"))
+    };
+    // One of them may be short, if the look before it was slow.
+    assert!(lines.lines().map(seconds).sum::<f64>() >= 0.04, "{lines}");
     assert_eq!(lines.lines().count(), 2);
     assert_eq!(sidecar.say("stat --count 2").code, 2, "of what?");
 }

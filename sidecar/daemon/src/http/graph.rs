@@ -27,6 +27,9 @@ pub(crate) struct Graph {
     edges: Vec<GraphEdge>,
     /// What the store knows of the keys; nothing on the memory store, which has one sidecar.
     keys: Vec<GraphKey>,
+    /// The store is away: what others hold and wait for may be missing.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    store_away: bool,
 }
 
 /// A named owner that waits.
@@ -143,6 +146,7 @@ impl Graph {
                 .collect(),
             edges: edges.collect(),
             keys: survey.records.keys().map(|key| GraphKey::new(survey, key)).collect(),
+            store_away: survey.store_away,
         }
     }
 }

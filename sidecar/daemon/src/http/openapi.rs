@@ -115,6 +115,7 @@ const ACQUIRE_CODES: &[Code] = &[
     Code::TooLarge,
     Code::Held,
     Code::WaitTimeout,
+    Code::NotUpgradable,
     Code::Deadlock,
     Code::LimitMismatch,
     Code::QueueFull,
@@ -331,12 +332,24 @@ impl Row {
             good = good.content(*media_type, content(*schema));
         }
         operation = operation.response(self.status.to_string(), good.build());
+        if let Some((status, what)) = self.other_answer() {
+            operation = operation.response(status, ResponseBuilder::new().description(what).build());
+        }
         for (status, names) in self.refusals() {
             let refusal = ResponseBuilder::new().description(names.join(", "));
             let refusal = refusal.content("application/problem+json", content(Some("ProblemDocument")));
             operation = operation.response(status.to_string(), refusal.build());
         }
         operation.build()
+    }
+
+    /// An answer that is neither the good one nor a refusal.
+    fn other_answer(&self) -> Option<(&'static str, &'static str)> {
+        match self.id {
+            "getRegister" => Some(("304", "The version that you have is the one that is there.")),
+            "readyz" | "readyzStore" | "startupz" => Some(("503", "Not now; the text says why.")),
+            _ => None,
+        }
     }
 
     /// The refusals' codes by HTTP status.
@@ -416,6 +429,16 @@ mod tests {
         for path in Resource::PATHS {
             assert!(ROWS.iter().any(|row| row.path == *path), "{path} is not described");
         }
+    }
+
+    #[test]
+    fn answers_that_are_neither_good_nor_refusals_are_described() {
+        let answers = |path: &str| published()["paths"][path]["get"]["responses"].clone();
+        assert!(answers("/v1/registers/{key}")["304"].is_object());
+        for probe in ["/readyz", "/readyz/store", "/startupz"] {
+            assert!(answers(probe)["503"].is_object(), "{probe}");
+        }
+        assert!(answers("/livez")["503"].is_null(), "who answers is alive");
     }
 
     #[test]

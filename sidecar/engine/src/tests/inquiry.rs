@@ -101,6 +101,20 @@ fn hear(engine: &mut Engine, declare: Declare) -> Option<Vec<Incarnation>> {
     surveys.pop().map(|mut survey| survey.declarations.remove(&key()).unwrap().into_keys().collect())
 }
 
+/// Nobody takes it for a fleet in which nobody waits.
+#[test]
+fn a_look_without_the_store_says_so() {
+    let mut engine = engine();
+    let mut away = |up: Input| {
+        engine.handle(Time(0), up);
+        engine.handle(Time(0), Input::Survey { ticket: 1, around: Around::Waits });
+        let (_, surveys) = effects(&mut engine);
+        surveys.into_iter().map(|survey| survey.store_away).collect::<Vec<_>>()
+    };
+    assert_eq!(away(Input::StoreUp { at: StoreTime(1_000_000) }), [false]);
+    assert_eq!(away(Input::StoreDown), [true]);
+}
+
 #[test]
 fn each_sidecar_is_asked_once_and_this_one_not_at_all() {
     let mut engine = engine();
