@@ -14,6 +14,8 @@ swift_in=(env HOME=/root "${in_swift_root[@]}" sh -c 'cd "$0" && exec swift "$@"
 # Begins what takes minutes and little of the processor, beside the builds of other languages. `swift_sdk` waits for it.
 swift_begin() {
     tests/support/trixie --possible >/dev/null || return 0
+    # Before, not beside: others need packages too, and an update of apt's lists waits for no other one.
+    [[ -d $swift_root ]] || need debootstrap debootstrap || return 0
     mkdir -p "$languages_dir"
     tests/support/trixie "$swift_root" "${swift_packages[@]}" >"$languages_dir/trixie.log" 2>&1 &
 }

@@ -14,6 +14,7 @@ import kotlin.time.Duration.Companion.minutes
 import kotlin.time.Duration.Companion.seconds
 import kotlinx.coroutines.CancellationException
 import kotlinx.coroutines.CompletableDeferred
+import kotlinx.coroutines.CoroutineStart
 import kotlinx.coroutines.NonCancellable
 import kotlinx.coroutines.TimeoutCancellationException
 import kotlinx.coroutines.async
@@ -32,7 +33,12 @@ fun Tests.losses() {
         val lost =
             assertFailsWith<LeaseLost> {
                 place.client().lock(place.key(), brief).withLease {
-                    repeat(2) { launch { try { awaitCancellation() } finally { cancelled.incrementAndGet() } } }
+                    // At once: what has not begun when the lease is lost never does.
+                    repeat(2) {
+                        launch(start = CoroutineStart.UNDISPATCHED) {
+                            try { awaitCancellation() } finally { cancelled.incrementAndGet() }
+                        }
+                    }
                     awaitCancellation()
                 }
             }
@@ -48,7 +54,9 @@ fun Tests.losses() {
             assertFailsWith<LeaseLost> {
                 withTimeout(5.seconds) {
                     place.client().lock(place.key(), brief).withLease {
-                        launch { try { awaitCancellation() } finally { cancelled.incrementAndGet() } }
+                        launch(start = CoroutineStart.UNDISPATCHED) {
+                            try { awaitCancellation() } finally { cancelled.incrementAndGet() }
+                        }
                     }
                 }
             }

@@ -23,7 +23,6 @@ import kotlinx.coroutines.NonCancellable
 import kotlinx.coroutines.async
 import kotlinx.coroutines.awaitAll
 import kotlinx.coroutines.coroutineScope
-import kotlinx.coroutines.delay
 import kotlinx.coroutines.launch
 import kotlinx.coroutines.supervisorScope
 import kotlinx.coroutines.withContext
@@ -149,8 +148,8 @@ fun Tests.owners() {
             program.startCoroutine(
                 Continuation(context) { result -> result.fold(over::complete, over::completeExceptionally) },
             )
-            // So that it waits, and is woken.
-            delay(50.milliseconds)
+            // So that it is woken.
+            place.until(key, held = 1, waiting = 1)
             first.release()
             val name = thread.await()
             assertTrue(!name.startsWith("sidelock"), name)

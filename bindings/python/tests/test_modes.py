@@ -62,7 +62,7 @@ def test_only_a_share_is_upgraded(sl, key):
 
 
 def test_a_loss_after_an_upgrade_is_heard(sl, key):
-    lease = sl.rwlock(key, max_hold=0.3).read().acquire()
+    lease = sl.rwlock(key, max_hold=2).read().acquire()
     lost = lease.lost
     lease.upgrade()
     assert lost.wait(10) and lost.reason == "max_hold"

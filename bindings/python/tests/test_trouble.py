@@ -29,7 +29,7 @@ def test_a_process_that_ends_while_it_waits_leaves_nothing(place, sl, key):
         waits(place, key)
         waiter.stdin.close()
         assert waiter.wait(20) == 0
-    with sl.lock(key, wait=0.5):
+    with sl.lock(key, wait=5):
         pass
 
 
@@ -42,7 +42,7 @@ def test_ctrl_c_ends_a_wait_at_once_and_leaves_the_queue(place, sl, key):
         started = time.monotonic()
         assert waiter.stdout.readline() == "interrupted\n"
         assert time.monotonic() - started < 3
-    with sl.lock(key, wait=0.5):
+    with sl.lock(key, wait=5):
         pass
     waiter.kill()
     waiter.wait()

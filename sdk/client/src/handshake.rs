@@ -127,7 +127,7 @@ async fn welcome(
         while let Some(payload) = decoder.next_frame().map_err(not_a_sidecar)? {
             match ToClient::decode(payload).map_err(not_a_sidecar)? {
                 Some(ToClient::Welcome(welcome)) => {
-                    check(&welcome, said_hello_ns).map_err(Ended::ByUs)?;
+                    check(&welcome, said_hello_ns, clock::boottime_ns()).map_err(Ended::ByUs)?;
                     return Ok((Session::of(&welcome), welcome.resumed));
                 }
                 Some(ToClient::Goodbye { code, message }) => {
@@ -168,7 +168,8 @@ fn with_place(error: Error, target: &Target, said: std::io::Result<()>) -> Error
     }
 }
 
-fn check(welcome: &Welcome<'_>, said_hello_ns: u64) -> Result<(), Error> {
+/// Whether one who was said hello to at that time, and whose welcome was heard at this, can be spoken with.
+pub(crate) fn check(welcome: &Welcome<'_>, said_hello_ns: u64, heard_ns: u64) -> Result<(), Error> {
     if !(VERSION_MIN..=VERSION_MAX).contains(&welcome.version) {
         return Err(unreachable(format!(
             "the sidecar speaks version {} of the protocol, this client {VERSION_MIN} to {VERSION_MAX}; bring them closer",
@@ -176,7 +177,7 @@ fn check(welcome: &Welcome<'_>, said_hello_ns: u64) -> Result<(), Error> {
         )));
     }
     let earliest = said_hello_ns.saturating_sub(CLOCK_DIFFERENCE_MAX.as_nanos() as u64);
-    let latest = clock::after(clock::boottime_ns(), CLOCK_DIFFERENCE_MAX);
+    let latest = clock::after(heard_ns, CLOCK_DIFFERENCE_MAX);
     if !(earliest..=latest).contains(&welcome.boottime_ns) {
         return Err(Error::plain(
             Code::ClockMismatch,

@@ -7,7 +7,11 @@ use sidelock_wire::{Decoder, Hello, MAGIC, ToSidecar, VERSION_MAX, VERSION_MIN};
 use std::io::{Read, Write};
 use std::os::fd::AsRawFd;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::Mutex;
 use tokio::task::LocalSet;
+
+/// Descriptors are the process's: who counts them and who opens many take turns.
+static DESCRIPTORS: Mutex<()> = Mutex::const_new(());
 
 #[tokio::test]
 async fn what_a_peer_begins_with_is_seen_and_left() {
@@ -185,6 +189,7 @@ async fn one_connection_too_many_is_told_so_and_those_inside_stay() {
 /// Anybody may connect to a socket that is open to all, and say nothing.
 #[tokio::test]
 async fn who_is_not_allowed_takes_nobodys_place() {
+    let _turn = DESCRIPTORS.lock().await;
     let own = rustix::process::geteuid().as_raw();
     let mut config = Config { allow_uid: vec![own + 1], ..Config::default() };
     config.limits.sessions_max = 1;
@@ -208,6 +213,7 @@ async fn who_is_not_allowed_takes_nobodys_place() {
 /// H13. Descriptors that are short are kept from newcomers, and given to them again when there are some.
 #[tokio::test]
 async fn short_of_descriptors_newcomers_are_hung_up_on_and_those_inside_stay() {
+    let _turn = DESCRIPTORS.lock().await;
     let short = async {
         // Each connection of this test takes two, its own end and the sidecar's.
         let next = std::fs::File::open("/dev/null").unwrap().as_raw_fd() as u64;

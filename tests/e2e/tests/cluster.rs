@@ -1,5 +1,6 @@
 //! A Redis Cluster: calls find their node while slots move and primaries die.
 
+use rustix::process::Signal;
 use sidelock_client::Client;
 use sidelock_e2e::PATIENCE;
 use sidelock_e2e::certificates::Authority;
@@ -22,8 +23,9 @@ const KEYS: usize = 10_000;
 const TASKS: usize = 16;
 /// How long slots move.
 const MOVING: Duration = Duration::from_secs(4);
-/// More than so many do.
+/// More than so many do, and more than so many locks are granted meanwhile.
 const SLOTS_MOVED_MIN: u32 = 50;
+const GRANTS_MIN: u64 = 1_000;
 
 fn connected_to(cluster: &Cluster) -> Sidecar {
     connected(&cluster.flags())
@@ -41,20 +43,56 @@ fn words(flags: &[String]) -> Vec<&str> {
 
 /// How long it takes at most from a release on one sidecar to the grant on another, for keys on all nodes.
 fn slowest_passage(from: &Sidecar, to: &Sidecar) -> Duration {
-    let mut slowest = Duration::ZERO;
     // Names of so many keys fall on every node.
-    for number in 0..12 {
-        let key = format!("k/{number}");
-        let (mut holder, mut waiter) = (Peer::greeted(from.socket()), Peer::greeted(to.socket()));
-        assert_eq!(holder.acquires(try_lock(1, &key)), "granted");
-        waiter.say(&ToSidecar::Acquire(Acquire { wait: None, notify_queued: true, ..try_lock(1, &key) }));
-        waiter.hears("that it queues", |message| matches!(message, ToClient::Queued { .. }));
-        holder.say(&ToSidecar::Release { request: 2, lease: LeaseName::Session(1) });
-        let released = Instant::now();
-        assert!(waiter.hears("its grant", |message| matches!(message, ToClient::Granted(_))));
-        slowest = slowest.max(released.elapsed());
-    }
-    slowest
+    (0..12).map(|number| passage(from, to, &format!("k/{number}"))).max().expect("there are twelve")
+}
+
+/// How long it takes from a release on one sidecar to the grant on another.
+fn passage(from: &Sidecar, to: &Sidecar, key: &str) -> Duration {
+    let (mut holder, mut waiter) = (Peer::greeted(from.socket()), Peer::greeted(to.socket()));
+    assert_eq!(holder.acquires(Acquire { wait: Some(PATIENCE), ..try_lock(1, key) }), "granted");
+    waiter.say(&ToSidecar::Acquire(Acquire { wait: None, notify_queued: true, ..try_lock(1, key) }));
+    waiter.hears("that it queues", |message| matches!(message, ToClient::Queued { .. }));
+    until_in_line(to, key);
+    holder.say(&ToSidecar::Release { request: 2, lease: LeaseName::Session(1) });
+    let released = Instant::now();
+    assert!(waiter.hears("its grant", |message| matches!(message, ToClient::Granted(_))));
+    let took = released.elapsed();
+    waiter.say(&ToSidecar::Release { request: 2, lease: LeaseName::Session(1) });
+    waiter.hears("that it is free", |message| matches!(message, ToClient::Released { .. }));
+    took
+}
+
+/// Waits until the store has this sidecar in line: from then on it is a push that tells it that its turn has come. The listing is
+/// its own, and a look at the one key would ask others, by pushes.
+fn until_in_line(waiters: &Sidecar, key: &str) {
+    let is_in_line = || {
+        let listing = waiters.get(&format!("/v1/locks?prefix={key}")).json();
+        let mut keys = listing["keys"].as_array().expect("a list").iter();
+        keys.any(|state| state["key"] == key && state["ask"]["ahead"].is_u64()).then_some(())
+    };
+    until(PATIENCE, "it is in line", is_in_line);
+}
+
+/// What is measured between two sidecars; if it is late, between two others, and two more, of which neither may be. The machine is
+/// held up now and then; where a push is lost, and be it the first, that is so each time or at one node of three.
+fn between_two(flags: &[String], measure: impl Fn(&Sidecar, &Sidecar) -> Duration) -> Duration {
+    let measured = || {
+        let [a, b] = [connected(flags), connected(flags)];
+        let took = measure(&a, &b);
+        // They leave nothing behind for the next ones.
+        for sidecar in [a, b] {
+            ends(sidecar);
+        }
+        took
+    };
+    let first = measured();
+    if first < PUSHED { first } else { measured().max(measured()) }
+}
+
+fn ends(mut sidecar: Sidecar) {
+    sidecar.signal(Signal::TERM);
+    assert_eq!(sidecar.code(), 0, "{}", sidecar.output());
 }
 
 /// Without a push a key is asked for again after a second.
@@ -63,8 +101,7 @@ const PUSHED: Duration = Duration::from_millis(500);
 #[test]
 fn a_key_passes_between_sidecars_at_once_whichever_nodes_have_it_and_their_inboxes() {
     let cluster = Cluster::start();
-    let (a, b) = (connected_to(&cluster), connected_to(&cluster));
-    let slowest = slowest_passage(&a, &b);
+    let slowest = between_two(&cluster.flags(), slowest_passage);
     println!("measured: granted {slowest:.1?} after its release on another sidecar at most");
     assert!(slowest < PUSHED, "granted {slowest:?} after its release");
 }
@@ -81,18 +118,19 @@ fn one_node_of_a_cluster_is_no_single_server() {
 #[test]
 fn a_push_finds_an_inbox_whose_slot_moved() {
     let cluster = Cluster::start();
-    let (a, b) = (connected_to(&cluster), connected_to(&cluster));
-    let both = || Some(cluster.inboxes()).filter(|inboxes| inboxes.len() == 2);
-    let (inboxes, _) = until(RECOVERY, "both inboxes are heard", both);
-    // To a node that only its own sidecar knows to have it: the other one has no calls for this slot.
-    for (inbox, from) in inboxes {
-        let to = cluster.primaries().into_iter().find(|number| *number != from).expect("there are three");
-        cluster.move_slot(cluster.slot_of(&inbox), from, to);
-        let moved = || cluster.inboxes().contains(&(inbox.clone(), to)).then_some(());
-        let (_, took) = until(RECOVERY, "it is heard where it is now", moved);
-        println!("measured: an inbox was heard {took:.1?} after its slot had moved");
-    }
-    let slowest = slowest_passage(&a, &b).max(slowest_passage(&b, &a));
+    let slowest = between_two(&cluster.flags(), |a, b| {
+        let both = || Some(cluster.inboxes()).filter(|inboxes| inboxes.len() == 2);
+        let (inboxes, _) = until(RECOVERY, "both inboxes are heard", both);
+        // To a node that only its own sidecar knows to have it: the other one has no calls for this slot.
+        for (inbox, from) in inboxes {
+            let to = cluster.primaries().into_iter().find(|number| *number != from).expect("there are three");
+            cluster.move_slot(cluster.slot_of(&inbox), from, to);
+            let moved = || cluster.inboxes().contains(&(inbox.clone(), to)).then_some(());
+            let (_, took) = until(RECOVERY, "it is heard where it is now", moved);
+            println!("measured: an inbox was heard {took:.1?} after its slot had moved");
+        }
+        slowest_passage(a, b).max(slowest_passage(b, a))
+    });
     assert!(slowest < PUSHED, "granted {slowest:?} after its release");
 }
 
@@ -184,7 +222,7 @@ fn slots_that_move_under_load_cost_no_wrong_grant_and_no_error() {
     let grants = tally.grants.load(SeqCst);
     println!("measured: {grants} grants while {moved} slots moved");
     assert_eq!((errors, tally.wrong.load(SeqCst)), (Vec::<String>::new(), 0));
-    assert!(grants > 1_000 && moved > SLOTS_MOVED_MIN, "{grants} grants, {moved} slots");
+    assert!(grants > GRANTS_MIN && moved > SLOTS_MOVED_MIN, "{grants} grants, {moved} slots");
 }
 
 #[test]
@@ -205,14 +243,20 @@ fn a_node_that_joins_is_found_by_its_first_slot_and_one_that_leaves_is_left() {
     }
     // Nodes that moved slots to it keep connections, too, but speak RESP2.
     let links = || cluster.nodes()[new].command(&["CLIENT", "LIST"]).matches("resp=3").count();
-    assert_eq!(links(), sidecars.len(), "each sidecar has a link to it");
+    until(RECOVERY, "each sidecar has a link to it", || (links() == sidecars.len()).then_some(()));
     for (slot, old) in slots.iter().zip(&before) {
         cluster.move_slot(*slot, new, *old);
     }
     until(RECOVERY, "nobody uses a node without slots", || (links() == 0).then_some(()));
     cluster.leave(new);
     let grants = tally.grants.load(SeqCst);
-    until(RECOVERY, "grants go on", || (tally.grants.load(SeqCst) > grants + 1_000).then_some(()));
+    let more = |than: u64| (tally.grants.load(SeqCst) > grants + than).then_some(());
+    for number in 0..12 {
+        let begun = Instant::now();
+        passage(&sidecars[0], &sidecars[1], &format!("after/{number}"));
+        assert!(begun.elapsed() < RECOVERY, "a lock was taken twice within {:?}", begun.elapsed());
+    }
+    until(PATIENCE, "grants go on", || more(GRANTS_MIN));
     tally.stop.store(true, SeqCst);
     let errors = contention.join().expect("it does not panic");
     assert_eq!((errors, tally.wrong.load(SeqCst)), (Vec::<String>::new(), 0));
@@ -221,7 +265,12 @@ fn a_node_that_joins_is_found_by_its_first_slot_and_one_that_leaves_is_left() {
 #[test]
 fn a_sidecar_that_ends_hands_its_keys_over_at_once() {
     let cluster = Cluster::start();
-    let (a, b) = (connected_to(&cluster), connected_to(&cluster));
+    let took = between_two(&cluster.flags(), handover);
+    assert!(took < PUSHED, "all granted {took:?} after the end of their sidecar");
+}
+
+/// How long it takes from the end of a sidecar to the grants of all its keys on another one.
+fn handover(a: &Sidecar, b: &Sidecar) -> Duration {
     let keys: Vec<String> = (0..12).map(|number| format!("k/{number}")).collect();
     let (mut holder, mut waiter) = (Peer::greeted(a.socket()), Peer::greeted(b.socket()));
     for (request, key) in (1..).zip(&keys) {
@@ -229,16 +278,16 @@ fn a_sidecar_that_ends_hands_its_keys_over_at_once() {
         let waits = Acquire { wait: None, notify_queued: true, ..try_lock(request, key) };
         waiter.say(&ToSidecar::Acquire(waits));
         waiter.hears("that it queues", |message| matches!(message, ToClient::Queued { .. }));
+        until_in_line(b, key);
     }
     // Its leases end with it, and their keys are free: all that it has to say goes out before it ends.
     drop(holder);
-    a.signal(rustix::process::Signal::TERM);
+    a.signal(Signal::TERM);
     let ended = Instant::now();
     for _ in &keys {
         assert!(waiter.hears("a grant", |message| matches!(message, ToClient::Granted(_))));
     }
-    let took = ended.elapsed();
-    assert!(took < PUSHED, "all granted {took:?} after the end of their sidecar");
+    ended.elapsed()
 }
 
 #[test]
@@ -286,7 +335,7 @@ fn a_cluster_is_spoken_to_over_tls_by_the_names_that_its_nodes_announce() {
         [cluster.flags(), vec!["--redis-ca-file".into(), file]].concat()
     };
     let flags = believing(&authority);
-    let slowest = slowest_passage(&connected(&flags), &connected(&flags));
+    let slowest = between_two(&flags, slowest_passage);
     assert!(slowest < PUSHED, "granted {slowest:?} after its release");
     let (found, _) = until(PATIENCE, "replicas are known", || all_six(&flags));
     found.expect("redis", "ok", "over TLS");

@@ -88,10 +88,9 @@ fn a_password_that_redis_does_not_take_is_said_and_the_old_one_goes_on() {
     assert_eq!(sidecar.request("POST", "/v1/locks/k", "").code(), "store_unavailable");
     password.becomes("first\n");
     sidecar.await_store();
-    let (_, took) = until(Duration::from_secs(2), "it locks again", || {
+    until(Duration::from_secs(2), "it locks again", || {
         (sidecar.request("POST", "/v1/locks/again", "").status == 200).then_some(())
     });
-    assert!(took < Duration::from_secs(2));
     assert!(!sidecar.output().contains("too early"), "{}", sidecar.output());
 }
 

@@ -69,6 +69,12 @@ fn one_victim(outcomes: &[(String, String, Duration)]) -> &str {
     message
 }
 
+/// Waits until so many are in line at this sidecar.
+fn until_waiting(sidecar: &Sidecar, waiters: u64) {
+    let are_waiting = || (sidecar.get("/v1/info").json()["waiters"] == waiters).then_some(());
+    until(PATIENCE, "all are in line", are_waiting);
+}
+
 /// Three owners, each of whom has a key and wants that of the next.
 fn ring(sidecars: [&Sidecar; 3]) -> String {
     let names = ["anna", "ben", "cleo"];
@@ -222,9 +228,9 @@ fn a_reader_waits_for_the_writer_ahead() {
     anna.has("r", Mode::Shared);
     cleo.has("m", Mode::Exclusive);
     ben.wants("r", Mode::Exclusive);
-    thread::sleep(Duration::from_millis(100)); // Ben is in line, whatever the machine does.
+    until_waiting(&b, 1);
     cleo.wants("r", Mode::Shared);
-    thread::sleep(Duration::from_millis(100));
+    until_waiting(&b, 2);
     anna.wants("m", Mode::Exclusive);
     one_victim(&outcomes(vec![anna, ben, cleo]));
 }
@@ -267,7 +273,7 @@ fn over_http_an_owner_is_a_name_of_a_user() {
     let theirs = post(&b, "y", "ben", "0s").json();
     let answers = thread::scope(|scope| {
         let first = scope.spawn(|| post(&a, "y", "anna", "20s"));
-        thread::sleep(Duration::from_millis(50)); // Ben comes last, and is told.
+        until_waiting(&a, 1); // Ben comes last, and is told.
         let since = Instant::now();
         let told = post(&b, "x", "ben", "20s");
         assert!(since.elapsed() < NAMED_WITHIN, "{:?}", since.elapsed());

@@ -13,16 +13,18 @@ use std::path::Path;
 use std::process::Stdio;
 use std::thread;
 
-/// Longer than a wait may last without a line about it.
-const WAIT: &str = r#"{"wait":"2s"}"#;
+/// Far longer than a wait may last without a line about it.
+const WAIT: &str = r#"{"wait":"30s"}"#;
 
-/// A wait that lasts, until `seen` has what it waits for.
-fn while_waiting<T>(socket: &Path, key: &str, seen: impl FnOnce() -> T) -> T {
+/// A wait that lasts, until `seen` has what it waits for and `free` has freed the key: that, and the lease.
+fn while_waiting<T>(socket: &Path, key: &str, seen: impl FnOnce() -> T, free: impl FnOnce()) -> (T, Value) {
     thread::scope(|scope| {
         let wait = scope.spawn(move || http::request(socket, "POST", &format!("/v1/locks/{key}"), WAIT));
         let found = seen();
-        assert_eq!(wait.join().expect("it is answered").code(), "wait_timeout");
-        found
+        free();
+        let answer = wait.join().expect("it is answered");
+        assert_eq!(answer.status, 200, "{answer:?}");
+        (found, answer.json())
     })
 }
 
@@ -35,9 +37,13 @@ fn lines_for_machines_are_json() {
     let mut sidecar = Process::spawn(command);
     sidecar.line("that it serves", |line| line.starts_with("sidelock serves at"));
     let held = http::request(&socket, "POST", "/v1/locks/orders/42", r#"{"owner":"import"}"#).json();
-    let line = while_waiting(&socket, "orders/42", || {
-        sidecar.line("that somebody waits for long", |line| line.contains("slow_wait"))
-    });
+    let lease = format!("/v1/leases/{}", held["lease"].as_str().expect("an id"));
+    let (line, _) = while_waiting(
+        &socket,
+        "orders/42",
+        || sidecar.line("that somebody waits for long", |line| line.contains("slow_wait")),
+        || assert_eq!(http::request(&socket, "DELETE", &lease, "").status, 204),
+    );
     let line: Value = serde_json::from_str(&line).expect("a document");
     let (fields, by) = (&line["fields"], line["fields"]["by"].as_str().unwrap_or_default());
     assert_eq!((&line["level"], &fields["key"]), (&"WARN".into(), &"orders/42".into()), "{line}");
@@ -79,21 +85,23 @@ fn empty_variables_are_unset() {
 fn a_wait_that_lasts_names_who_holds_the_key_here_and_elsewhere() {
     let redis = Redis::start();
     let (here, elsewhere) = (Sidecar::connected_to(&redis), Sidecar::connected_to(&redis));
-    let held = here.lock("k", r#"{"owner":"import"}"#);
-    let says = |of: &Sidecar, who: &str| {
-        let line = while_waiting(of.socket(), "k", || {
-            of.line("that somebody waits for long", |line| line.contains("slow_wait"))
-        });
+    let says = |of: &Sidecar, held: &Value, who: &str| {
+        let (line, lease) = while_waiting(
+            of.socket(),
+            "k",
+            || of.line("that somebody waits for long", |line| line.contains("slow_wait")),
+            || here.unlock(held),
+        );
         assert!(line.contains(r#"key="k""#) && line.contains(who), "{line}, and not {who}");
+        of.unlock(&lease);
+        let secret = held["lease"].as_str().expect("an id");
+        assert!(!here.output().contains(secret), "a lease's secret is in the log");
     };
-    says(&here, &format!("fence {}", fence(&held)));
+    let held = here.lock("k", r#"{"owner":"import"}"#);
+    says(&here, &held, &format!("fence {}", fence(&held)));
     let sidecar = here.get("/v1/info").json()["incarnation"].as_str().expect("it has a name").to_owned();
-    says(&elsewhere, &format!("sidecar {sidecar}"));
-    here.unlock(&held);
-    assert!(
-        !here.output().contains(held["lease"].as_str().expect("an id")),
-        "a lease's secret is in the log"
-    );
+    let held = here.lock("k", r#"{"owner":"import","wait":"5s"}"#);
+    says(&elsewhere, &held, &format!("sidecar {sidecar}"));
 }
 
 /// A key is any text, and what is in the log is ours to say.

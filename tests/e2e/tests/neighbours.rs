@@ -66,20 +66,29 @@ fn a_session_cannot_release_what_another_session_holds() {
     assert_eq!(thief.acquires(try_lock(2, "k")), "held");
 }
 
+/// A newcomer that has a hundred keys below this one, and how long it took to take them.
+fn newcomer(sidecar: &Sidecar, key: &str) -> (Peer, Duration) {
+    let start = Instant::now();
+    let mut peer = Peer::greeted(sidecar.socket());
+    for request in 0..100 {
+        assert_eq!(peer.acquires(try_lock(request, &format!("{key}/{request}"))), "granted");
+    }
+    (peer, start.elapsed())
+}
+
 #[test]
 fn a_flood_meets_its_limit_and_others_are_served_meanwhile() {
     let sidecar = Sidecar::on_memory();
+    let (_earlier, calm) = newcomer(&sidecar, "earlier");
     let mut flood = Peer::greeted(sidecar.socket());
     assert_eq!(flood.acquires(try_lock(0, "k")), "granted");
     for request in 1..=5_000 {
         flood.say(&ToSidecar::Acquire(Acquire { wait: None, ..try_lock(request, "k") }));
     }
-    let start = Instant::now();
-    let mut bystander = Peer::greeted(sidecar.socket());
-    for request in 0..100 {
-        assert_eq!(bystander.acquires(try_lock(request, &format!("other/{request}"))), "granted");
-    }
-    assert!(start.elapsed() < Duration::from_secs(2), "a hundred requests took {:?}", start.elapsed());
+    let (_bystander, took) = newcomer(&sidecar, "other");
+    // A machine that is slow just then is so without a flood, too.
+    let allowed = Duration::from_secs(2).max(calm * 20);
+    assert!(took < allowed, "a hundred requests took {took:?}, and {calm:?} before");
     let mut refused = String::new();
     flood.hears("that it is too much", |message| {
         if let ToClient::Refused(no) = message {
@@ -92,7 +101,7 @@ fn a_flood_meets_its_limit_and_others_are_served_meanwhile() {
     // All 4095 waiters and the lease go with their session.
     until(Duration::from_secs(5), "the flood is gone", || {
         let info = sidecar.get("/v1/info").json();
-        (info["waiters"] == 0 && info["leases"] == 100).then_some(())
+        (info["waiters"] == 0 && info["leases"] == 200).then_some(())
     });
 }
 
@@ -130,8 +139,10 @@ fn a_hundred_thousand_waiters_are_bounded_cheap_and_forgotten() {
     until(PATIENCE, "nobody waits", || (waiters() == Some(0)).then_some(()));
     holder.say(&ToSidecar::Release { request: 2, lease: LeaseName::Session(1) });
     until(PATIENCE, "the key is free", || (late.acquires(next_try()) == "granted").then_some(()));
-    let left_kib = sidecar.resident_kib().saturating_sub(before_kib);
-    assert!(left_kib < 16 * 1024, "{left_kib} KiB are left of {grown_kib}");
+    // A sidecar looks every second whether memory is worth giving back.
+    until(Duration::from_secs(5), "memory is given back", || {
+        (sidecar.resident_kib().saturating_sub(before_kib) < 16 * 1024).then_some(())
+    });
 }
 
 /// A try under a number that was not used before.

@@ -214,13 +214,16 @@ fn a_window_ends_where_it_should() {
             turn.finish("first").await.expect("it is ours");
             let begun = Instant::now();
             let again = loop {
+                let asked = begun.elapsed();
                 match enter(1).await {
                     Entered::Done(outcome) => assert_eq!(&*outcome, b"first"),
                     Entered::Won(turn) => break turn,
                 }
-                assert!(begun.elapsed() < PATIENCE, "the window does not end");
+                // The store's clock counts the window, in whole milliseconds, and began before.
+                assert!(asked <= short + Duration::from_millis(5), "still done when asked after {asked:?}");
             };
-            assert!(begun.elapsed() <= short + Duration::from_millis(200), "{:?}", begun.elapsed());
+            let late = begun.elapsed().saturating_sub(short);
+            assert!(late < Duration::from_secs(1), "{late:?} after the end of the window");
             again.finish("second").await.expect("it is ours");
         }
         // By the store's clock, which is this host's: the next one begins at a whole minute.

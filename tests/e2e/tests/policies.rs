@@ -192,27 +192,28 @@ fn a_policy_is_asked_about_its_operations_and_no_others() {
 #[test]
 fn a_policy_that_is_slow_is_nobody_elses_trouble() {
     let slow = Guest::new().admit(FOREVER);
-    let policies = Policies::new().with("slow", &slow, "match = [\"slow/**\"]\ndeadline = \"400ms\"");
+    // What is to be undecided all the while has far more time than the rest of it takes.
+    let policies = Policies::new().with("slow", &slow, "match = [\"slow/**\"]\ndeadline = \"5s\"");
+    let policies = policies.with("late", &slow, "match = [\"late/**\"]\ndeadline = \"400ms\"");
     let sidecar = policies.sidecar();
     let mut asking = Peer::greeted(sidecar.socket());
     asking.say(&ToSidecar::Acquire(Acquire { wait: None, ..try_lock(1, "slow/1") }));
+    asking.say(&ToSidecar::Ping);
+    assert!(asking.hears("that it is asked", |told| matches!(told, ToClient::Pong { .. })));
     let mut gone = Peer::greeted(sidecar.socket());
     gone.say(&ToSidecar::Acquire(Acquire { wait: None, ..try_lock(1, "slow/2") }));
     drop(gone);
-    let start = Instant::now();
     let mut other = Peer::greeted(sidecar.socket());
     for request in 1..=100 {
         assert_eq!(other.acquires(try_lock(request, &format!("free/{request}"))), "granted");
     }
-    let took = start.elapsed();
-    assert!(took < Duration::from_millis(300), "a hundred grants took {took:?}");
-    asking.say(&ToSidecar::Acquire(Acquire { wait: None, ..try_lock(2, "slow/3") }));
-    asking.say(&ToSidecar::Cancel { request: 2 });
-    assert!(asking.hears("that it is given up", |told| matches!(told, ToClient::Cancelled { request: 2 })));
-    let (code, message) = asking.refusal(1);
+    // Who is told that it is given up was not decided on yet: the hundred did not wait for it.
+    asking.say(&ToSidecar::Cancel { request: 1 });
+    assert!(asking.hears("that it is given up", |told| matches!(told, ToClient::Cancelled { request: 1 })));
+    let (code, message) = asking.answer(Acquire { wait: None, ..try_lock(2, "late/1") });
     assert!(code == "denied" && message.contains("could not decide (deadline)"), "{code}: {message}");
     let metrics = sidecar.get("/metrics").body;
-    assert!(metrics.contains(r#"sidelock_policy_errors_total{policy="slow",limit="deadline"}"#), "{metrics}");
+    assert!(metrics.contains(r#"sidelock_policy_errors_total{policy="late",limit="deadline"}"#), "{metrics}");
     assert_eq!(sidecar.get("/v1/info").json()["leases"], 100, "nothing of it is left");
 }
 
@@ -263,11 +264,14 @@ fn undecided_requests_have_a_bound() {
     assert!(code == "too_many" && message.contains("in_flight_per_session_max"), "{code}: {message}");
 }
 
+/// Between two requests of those who ask while policies are replaced: without a pause they keep the processors from who compiles.
+const GAP: Duration = Duration::from_millis(1);
+
 #[test]
 fn a_new_version_replaces_the_old_while_requests_go_on() {
     let policies = Policies::new().with("gate", &Guest::new(), "");
     let sidecar = policies.sidecar();
-    let asking = ["one", "other"].map(|key| Asking::begin(sidecar.socket(), key, Duration::ZERO));
+    let asking = ["one", "other"].map(|key| Asking::begin(sidecar.socket(), key, GAP));
     for round in 0..6 {
         let denies = round % 2 == 0;
         policies.write("gate", &if denies { frozen() } else { Guest::new() });
@@ -291,26 +295,30 @@ fn a_new_version_replaces_the_old_while_requests_go_on() {
 #[test]
 fn a_storm_of_new_versions_loses_no_request() {
     const RELOADS: u64 = 60;
+    const REQUESTS: u64 = 1_000;
     let policies = Policies::new().with("gate", &Guest::new(), "");
     let sidecar = policies.sidecar();
-    let asking = Asking::begin(sidecar.socket(), "k", Duration::ZERO);
-    let begun = Instant::now();
-    for reload in 0..RELOADS {
-        policies.write("gate", &if reload % 2 == 0 { frozen() } else { Guest::new() });
-        sidecar.signal(Signal::HUP);
-        let next = begun + Duration::from_millis(50) * u32::try_from(reload + 1).expect("few");
-        std::thread::sleep(next.saturating_duration_since(Instant::now()));
-    }
-    let asked = asking.end();
     let count = |result: &str| {
         let metrics = sidecar.get("/metrics").body;
         let name = format!("sidelock_policy_loads_total{{result=\"{result}\"}} ");
         let line = metrics.lines().find_map(|line| line.strip_prefix(&name)).map(str::to_owned);
         line.map_or(0, |count| count.parse::<u64>().expect("a number"))
     };
-    println!("measured: {asked:?}, {} versions in force one after another", count("loaded"));
-    assert!(asked.requests > 1_000 && asked.lost == 0, "{asked:?}");
-    assert!(count("loaded") > RELOADS / 2, "{} of {RELOADS}", count("loaded"));
+    let asking = Asking::begin(sidecar.socket(), "k", GAP);
+    let (begun, mut reloads) = (Instant::now(), 0);
+    // A slow machine takes longer for so many.
+    while reloads < RELOADS || count("loaded") <= RELOADS / 2 || asking.so_far() <= REQUESTS {
+        assert!(reloads < RELOADS * 3, "{} of {reloads}, {}", count("loaded"), asking.so_far());
+        policies.write("gate", &if reloads % 2 == 0 { frozen() } else { Guest::new() });
+        sidecar.signal(Signal::HUP);
+        reloads += 1;
+        let next = begun + Duration::from_millis(50) * u32::try_from(reloads).expect("few");
+        std::thread::sleep(next.saturating_duration_since(Instant::now()));
+    }
+    let asked = asking.end();
+    println!("measured: {asked:?}, {} of {reloads} versions in force one after another", count("loaded"));
+    assert!(asked.requests > REQUESTS && asked.lost == 0, "{asked:?}");
+    assert!(count("loaded") > RELOADS / 2, "{} of {reloads}", count("loaded"));
     assert_eq!(count("refused"), 0);
 }
 

@@ -18,8 +18,14 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-/// How long each of the two measurements takes.
-const MEASURED_FOR: Duration = Duration::from_secs(2);
+/// Windows with hostile calls, at least, each of them after one without: whatever else runs on the machine disturbs some of both,
+/// and the medians are compared.
+const ROUNDS: usize = 10;
+/// How long each window is, and how many requests it has, at least.
+const WINDOW: Duration = Duration::from_millis(200);
+const SAMPLES: usize = 200;
+/// Hostile calls in all those windows, at least: a thousand a second, where nobody else is on the machine.
+const DENIED_MIN: u64 = 2_000;
 /// What two processors that are busy with three threads make of any wait: the kernel's slice.
 const SLICE: Duration = Duration::from_millis(3);
 /// What may be left in memory of thousands of hostile calls.
@@ -88,29 +94,59 @@ fn each_is_stopped_by_a_limit_that_has_a_name() {
 fn others_do_not_notice_and_memory_returns() {
     let folder = folder();
     let sidecar = surrounded(folder.path());
-    let calm = p99(&sidecar);
+    let mut quiet = Quiet::of(&sidecar);
+    let first = quiet.p99();
     let before = sidecar.resident_kib();
-    let (stop, denied) = (AtomicBool::new(false), AtomicU64::new(0));
-    let beset = std::thread::scope(|scope| {
-        scope.spawn(|| beset(&sidecar, &stop, &denied));
-        let beset = p99(&sidecar);
-        stop.store(true, Relaxed);
-        beset
-    });
-    let denied = denied.load(Relaxed);
-    println!("measured: p99 {calm:?} calm, {beset:?} beside {denied} hostile calls");
-    assert!(denied > 2_000, "a thousand a second were wanted: {denied}");
+    let (begun, denied) = (Instant::now(), AtomicU64::new(0));
+    let (mut calm, mut beset) = (Vec::new(), Vec::new());
+    while beset.len() < ROUNDS || denied.load(Relaxed) <= DENIED_MIN {
+        assert!(
+            beset.len() < ROUNDS * 3,
+            "{denied:?} of {DENIED_MIN} hostile calls in {:?}",
+            begun.elapsed()
+        );
+        calm.push(quiet.p99());
+        beset.push(beside_hostile_calls(&sidecar, &denied, || quiet.p99()));
+    }
+    let (calm, beset) = (median(&mut calm), median(&mut beset));
+    println!("measured: p99 {calm:?} calm, {beset:?} beside {denied:?} hostile calls");
     assert!(beset <= (calm * 2).max(SLICE), "p99 {beset:?}, {calm:?} when calm");
+    // What hostile calls leave behind would be in all windows after the first.
+    assert!(calm <= (first * 2).max(SLICE), "p99 {calm:?} between hostile calls, {first:?} before");
     until(Duration::from_secs(5), "memory is given back", || {
         (sidecar.resident_kib() <= before + LEFT_KIB_MAX).then_some(())
     });
 }
 
-/// Asks for everything hostile, and what is denied, as fast as it can.
+/// What is measured while somebody asks for everything hostile.
+fn beside_hostile_calls(
+    sidecar: &Sidecar,
+    denied: &AtomicU64,
+    measure: impl FnOnce() -> Duration,
+) -> Duration {
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let _stop = Stop(&stop);
+        scope.spawn(|| beset(sidecar, &stop, denied));
+        measure()
+    })
+}
+
+/// Ends the hostile calls, also if what is measured fails.
+struct Stop<'a>(&'a AtomicBool);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Relaxed);
+    }
+}
+
+/// Asks for everything hostile, and what is denied, as fast as it can; from where it was stopped before.
 fn beset(sidecar: &Sidecar, stop: &AtomicBool, denied: &AtomicU64) {
     let names: Vec<_> = hostile().iter().map(|(name, ..)| *name).chain(["denied"; 20]).collect();
     let mut peer = Peer::greeted(sidecar.socket());
-    for (request, name) in (1..).zip(names.iter().cycle()) {
+    let next = denied.load(Relaxed) as usize % names.len();
+    for (request, name) in (1..).zip(names.iter().cycle().skip(next)) {
         if stop.load(Relaxed) {
             return;
         }
@@ -119,19 +155,34 @@ fn beset(sidecar: &Sidecar, stop: &AtomicBool, denied: &AtomicU64) {
     }
 }
 
-/// What 99 of 100 cycles of taking a lock and giving it back take at most.
-fn p99(sidecar: &Sidecar) -> Duration {
-    let mut peer = Peer::greeted(sidecar.socket());
-    let (begun, mut spans) = (Instant::now(), Vec::new());
-    for request in (1..).step_by(2) {
-        if begun.elapsed() > MEASURED_FOR {
-            break;
-        }
-        let start = Instant::now();
-        assert_eq!(peer.acquires(try_lock(request, "free")), "granted");
-        spans.push(start.elapsed());
-        peer.say(&ToSidecar::Release { request: request + 1, lease: LeaseName::Session(request) });
+/// A client that takes a lock and gives it back, over and over.
+struct Quiet {
+    peer: Peer,
+    request: u64,
+}
+
+impl Quiet {
+    fn of(sidecar: &Sidecar) -> Quiet {
+        Quiet { peer: Peer::greeted(sidecar.socket()), request: 0 }
     }
+
+    /// What 99 of 100 of its grants take at most, in one window.
+    fn p99(&mut self) -> Duration {
+        let (begun, mut spans) = (Instant::now(), Vec::new());
+        while begun.elapsed() < WINDOW || spans.len() < SAMPLES {
+            self.request += 2;
+            let (request, start) = (self.request, Instant::now());
+            assert_eq!(self.peer.acquires(try_lock(request, "free")), "granted");
+            spans.push(start.elapsed());
+            let lease = LeaseName::Session(request);
+            self.peer.say(&ToSidecar::Release { request: request + 1, lease });
+        }
+        spans.sort_unstable();
+        spans[spans.len() * 99 / 100]
+    }
+}
+
+fn median(spans: &mut [Duration]) -> Duration {
     spans.sort_unstable();
-    spans[spans.len() * 99 / 100]
+    spans[spans.len() / 2]
 }

@@ -20,8 +20,9 @@ const PER: Duration = Duration::from_secs(1);
 const LIMIT: u32 = 20;
 /// Clients of a sidecar that always want a permit.
 const CLIENTS: usize = 2;
-/// Least part of the rate that is used while somebody always wants it. One percent goes to what clocks may differ.
-const USED_MIN: f64 = 0.95;
+/// How late three of four permits are granted again at most, while somebody always wants them: five percent of the rate. One goes
+/// to what clocks may differ.
+const LATE_MAX: Duration = Duration::from_millis(50);
 
 fn one_permit(request: u64, key: &str) -> Acquire<'_> {
     let mode = Mode::Permits { permits: 1, limit: LIMIT };
@@ -79,11 +80,30 @@ fn is_kept(granted: &mut [u64]) {
     }
 }
 
-/// The part of the rate that was used until its last grant.
-fn used(granted: &[u64]) -> f64 {
-    let (first, last) = (granted[0], granted[granted.len() - 1]);
-    let windows = Duration::from_nanos(last - first).as_secs_f64() / PER.as_secs_f64();
-    granted.len() as f64 / (f64::from(LIMIT) * (windows + 1.0))
+/// The most grants that came within so long.
+fn most_granted(granted: &[u64], span: Duration) -> usize {
+    let span = u64::try_from(span.as_nanos()).expect("seconds");
+    let within = |(first, at): (usize, &u64)| granted[first..].partition_point(|grant| grant - at <= span);
+    granted.iter().enumerate().map(within).max().unwrap_or(0)
+}
+
+/// All of the rate was used: each permit was granted again as soon as it was back. Each return is judged by itself: a waste in the
+/// way it is done makes all of them late, a stall of the machine a few.
+fn is_used(granted: &[u64]) -> String {
+    let lag = |window: &[u64]| Duration::from_nanos(window[LIMIT as usize] - window[0]).saturating_sub(PER);
+    let mut lags: Vec<Duration> = granted.windows(LIMIT as usize + 1).map(lag).collect();
+    lags.sort_unstable();
+    assert!(lags.len() >= LIMIT as usize, "{} grants", granted.len());
+    let [half, most] = [lags.len() / 2, lags.len() * 3 / 4].map(|place| lags[place]);
+    assert!(most <= LATE_MAX, "three of four permits were granted again {most:?} after their return at most");
+    // A permit that never comes back makes no other late. A stall that some two windows have, others have not.
+    let most = most_granted(granted, PER * 2 + LATE_MAX * 2);
+    assert!(
+        most * 20 >= LIMIT as usize * 3 * 19,
+        "in no two windows were more than {most} granted, of {}",
+        3 * LIMIT
+    );
+    format!("{} grants, half of them {half:.1?} after a return at most", granted.len())
 }
 
 fn four_sidecars() -> (Redis, Vec<Sidecar>) {
@@ -95,9 +115,7 @@ fn four_sidecars() -> (Redis, Vec<Sidecar>) {
 fn is_kept_and_used(time: Duration) -> String {
     let (_redis, sidecars) = four_sidecars();
     let granted = everybody(&sidecars.iter().collect::<Vec<_>>(), time, || {});
-    let used = used(&granted);
-    assert!(used >= USED_MIN, "{:.1} % of the rate was used, {} grants", used * 1e2, granted.len());
-    format!("{} grants, {:.1} % of the rate", granted.len(), used * 1e2)
+    is_used(&granted)
 }
 
 #[test]
@@ -115,7 +133,7 @@ fn four_sidecars_never_exceed_a_rate_for_half_a_minute() {
 fn one_sidecar_on_the_memory_store_never_exceeds_a_rate_and_uses_it() {
     let sidecar = Sidecar::on_memory();
     let granted = everybody(&[&sidecar], Duration::from_millis(3_500), || {});
-    assert!(used(&granted) >= USED_MIN, "{} grants", granted.len());
+    is_used(&granted);
 }
 
 #[test]
@@ -214,11 +232,11 @@ fn run_starts_its_command_by_a_rate_and_lets_it_finish() {
     // It outlives the time of its permit, which is no loss.
     let (code, said) = run(&["sh", "-c", "sleep 0.7; echo done"]);
     assert_eq!((code, said.trim()), (0, "done"));
+    let second = Instant::now();
     assert_eq!(run(&["true"]).0, 0);
-    let again = Instant::now();
     assert_eq!(run(&["true"]).0, 0, "and the third waits for the second's time");
     assert!(begun.elapsed() >= Duration::from_millis(1_200), "after {:?}", begun.elapsed());
-    assert!(again.elapsed() >= Duration::from_millis(300), "after {:?}", again.elapsed());
+    assert!(second.elapsed() >= Duration::from_millis(500), "after {:?}", second.elapsed());
 }
 
 #[test]

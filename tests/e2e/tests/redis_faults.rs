@@ -100,11 +100,17 @@ fn a_release_is_taken_by_a_redis_that_is_out_of_memory() {
     let (a, b) = (Sidecar::connected_to(&redis), Sidecar::connected_to(&redis));
     let mut holder = Peer::greeted(a.socket());
     assert_eq!(holder.acquires(try_lock(1, "k")), "granted");
+    assert_eq!(holder.acquires(try_lock(2, "unwanted")), "granted");
     let mut waiter = Peer::greeted(b.socket());
     waiter.say(&ToSidecar::Acquire(Acquire { wait: None, notify_queued: true, ..try_lock(1, "k") }));
     waiter.hears("that it queues", |message| matches!(message, ToClient::Queued { .. }));
+    let record = || redis.command(&["EXISTS", "sl:1:default:{unwanted}:lock"]);
+    assert_eq!(record(), "1");
     redis.command(&["CONFIG", "SET", "maxmemory", "1"]);
     assert!(releases(&mut holder));
+    // What nobody waits for is given back after a second without use, and by itself it would be there for ten.
+    holder.say(&ToSidecar::Release { request: 100, lease: LeaseName::Session(2) });
+    until(Duration::from_secs(5), "it is given back", || (record() == "0").then_some(()));
     redis.command(&["CONFIG", "SET", "maxmemory", "0"]);
     assert!(waiter.hears("its grant", |message| matches!(message, ToClient::Granted(_))));
 }

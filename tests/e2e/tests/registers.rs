@@ -248,8 +248,9 @@ fn wrong_leases_are_told_so() {
             let reader = mine.rwlock("k").read().await.unwrap();
             let shared = register.put("x").fenced(&reader).await.unwrap_err();
             assert!(matches!(&shared, Error::Invalid(why) if why.message.contains("exclusive")), "{shared}");
-            let timed = mine.lock("timed").acquire_timed(Duration::from_millis(200)).await.unwrap();
+            let timed = mine.lock("timed").acquire_timed(PATIENCE).await.unwrap();
             mine.register("timed").put("x").fenced(&timed).await.unwrap();
+            mine.renew_timed(timed.id, Duration::from_millis(200)).await.unwrap();
             let gone = async || mine.register("timed").get().fenced(&timed).await;
             until_async(async || gone().await.is_err()).await;
             let stale = gone().await.unwrap_err();

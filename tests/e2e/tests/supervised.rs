@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 /// How soon a sidecar notices that Redis is back, or gone (L6).
 const NOTICED: Duration = Duration::from_secs(2);
 /// What the tests' service manager wants to hear within.
-const WATCHDOG: Duration = Duration::from_millis(400);
+const WATCHDOG: Duration = Duration::from_secs(1);
 
 /// A service manager that listens, and the next thing it is told.
 struct Manager(UnixDatagram);
@@ -203,7 +203,7 @@ fn a_drain_gives_back_what_is_idle_at_once_and_what_is_held_when_its_holder_does
 
     a.signal(Signal::TERM);
     // Its retention would be five seconds.
-    until(Duration::from_secs(1), "the idle key is back", || (record("idle") == "0").then_some(()));
+    until(Duration::from_secs(2), "the idle key is back", || (record("idle") == "0").then_some(()));
     assert!(holder.hears("that the sidecar drains", |message| matches!(message, ToClient::Draining)));
     assert_eq!(record("busy"), "1", "its holder has not given it back");
     assert!(a.is_running());

@@ -1,6 +1,7 @@
 //! Who has my key, in which app, since when: asked at one sidecar, answered for all of them.
 
 use serde_json::Value;
+use sidelock_e2e::PATIENCE;
 use sidelock_e2e::frames::{Peer, try_lock};
 use sidelock_e2e::process::until;
 use sidelock_e2e::redis::Redis;
@@ -17,11 +18,51 @@ fn two() -> (Redis, Sidecar, Sidecar) {
     (redis, a, b)
 }
 
-/// The key as the fleet has it, seen from here.
-fn look(sidecar: &Sidecar, key: &str) -> Value {
+/// The key as the fleet has it, seen from here, by one look: nobody waits long for a sidecar that does not answer.
+fn glance(sidecar: &Sidecar, key: &str) -> Value {
     let graph = sidecar.get(&format!("/v1/graph?key={key}")).json();
     let mut keys = graph["keys"].as_array().expect("keys").iter();
     keys.find(|found| found["key"] == key).expect("the key is there").clone()
+}
+
+/// The same, once each sidecar has said whose it is.
+fn look(sidecar: &Sidecar, key: &str) -> Value {
+    known(|| glance(sidecar, key))
+}
+
+/// What is answered once nobody in it is unknown: a busy machine may keep a sidecar from answering one look in time.
+fn known(mut ask: impl FnMut() -> Value) -> Value {
+    until(PATIENCE, "each sidecar says whose it is", || Some(ask()).filter(|said| !has_unknown(said))).0
+}
+
+/// Whether there is a sidecar in it that did not say whose the key is.
+fn has_unknown(said: &Value) -> bool {
+    said.to_string().contains(r#""known":false"#)
+}
+
+/// What a verb shows once nobody in it is unknown.
+fn shown(sidecar: &Sidecar, verb: [&str; 2]) -> String {
+    let all_known = || {
+        let (code, text) = sidecar.verb(verb);
+        assert_eq!(code, 0, "{text}");
+        (!text.contains("unknown")).then_some(text)
+    };
+    until(PATIENCE, "each sidecar says whose it is", all_known).0
+}
+
+/// The last of three looks at somebody who is unknown in all of them, the best of which took no longer than it may.
+fn unknown_in_time(mut ask: impl FnMut() -> Value) -> Value {
+    let mut look = || {
+        let since = Instant::now();
+        let said = ask();
+        assert!(has_unknown(&said), "{said}");
+        (since.elapsed(), said)
+    };
+    let looks = [look(), look(), look()];
+    let quickest = looks.iter().map(|(took, _)| *took).min().expect("there are three");
+    assert!(quickest < UNKNOWN_WITHIN, "{quickest:?}");
+    let [.., (_, said)] = looks;
+    said
 }
 
 /// As people read it.
@@ -78,13 +119,26 @@ fn a_holder_elsewhere_that_named_no_owner_is_shown_with_app_and_user_and_since_w
         assert!((0.25..=granted.elapsed().as_secs_f64() + 0.2).contains(&age), "{key}");
     }
     for verb in ["why", "graph"] {
-        let (code, text) = a.verb([verb, "k"]);
-        assert_eq!(code, 0, "{text}");
+        let text = shown(&a, [verb, "k"]);
         let (uid, b) = (uid().to_string(), short(&b));
         assert!(has_row(&text, &["k", &b, "all", "holds,", "shown"]), "{text}");
         assert!(has_row(&text, &[&b, "e2e", &uid, "-", "exclusive"]), "{text}");
         assert!(has_row(&text, &[&b, "e2e", &uid, "task-3", "exclusive"]), "{text}");
     }
+}
+
+/// The other tests ask again where a busy machine kept a sidecar from answering; that must be the exception.
+#[test]
+fn the_first_look_at_a_key_knows_whose_it_is() {
+    let (_redis, a, b) = two();
+    let mut holder = Peer::greeted(b.socket());
+    let knows = |number: &u64| {
+        let key = format!("k/{number}");
+        assert_eq!(holder.acquires(try_lock(*number, &key)), "granted");
+        !has_unknown(&glance(&a, &key))
+    };
+    let known = (1..=20).filter(knows).count();
+    assert!(known >= 15, "{known} of 20");
 }
 
 /// `GET /v1/locks/{key}`, which `why` shows: holders and queue of all sidecars, whichever is asked.
@@ -97,7 +151,7 @@ fn each_sidecar_says_who_holds_a_key_and_who_waits_at_all_of_them() {
     let fence = b.get("/v1/locks/k").json()["holders"][0]["fence"].clone();
     assert!(fence.as_u64() > Some(0), "{fence}");
     for (asked, is_holders) in [(&a, false), (&b, true)] {
-        let key = asked.get("/v1/locks/k").json();
+        let key = known(|| asked.get("/v1/locks/k").json());
         assert_eq!(key["sidecar"], incarnation(asked), "{key}");
         let (holders, queue) =
             (key["holders"].as_array().expect("a list"), key["queue"].as_array().expect("a list"));
@@ -120,7 +174,7 @@ fn each_sidecar_says_who_holds_a_key_and_who_waits_at_all_of_them() {
         let begin = format!("held (exclusive) by e2e (uid {}, owner task-1){at} for ", uid());
         assert!(why.starts_with(&begin) && why.ends_with("; one waits"), "{why}");
     }
-    let (_, text) = a.verb(["why", "k"]);
+    let text = shown(&a, ["why", "k"]);
     let (uid, at_a, at_b) = (uid().to_string(), short(&a), short(&b));
     assert!(has_row(&text, &["e2e", &uid, "task-1", "exclusive", &fence.to_string(), &at_b]), "{text}");
     assert!(has_row(&text, &["e2e", &uid, "task-2", "exclusive", "7", &at_a]), "{text}");
@@ -136,23 +190,22 @@ fn a_turn_elsewhere_and_its_followers_are_named() {
     let window = Window { per: Duration::from_secs(3600), align: Align::Rolling };
     queues(&mut follower, Acquire { owner: Some("task-9"), once: Some(window), ..try_lock(1, "job") });
     for asked in [&a, &b] {
-        let turn = asked.get("/v1/locks/job?space=once").json();
+        let turn = known(|| asked.get("/v1/locks/job?space=once").json());
         let (winner, follows) = (&turn["holders"][0], &turn["queue"][0]);
         assert_eq!((&winner["sidecar"], &winner["owner"]), (&incarnation(&b), &"nightly".into()), "{turn}");
         assert_eq!((&follows["sidecar"], &follows["owner"]), (&incarnation(&a), &"task-9".into()), "{turn}");
         assert_eq!((&winner["known"], &follows["known"]), (&true.into(), &true.into()), "{turn}");
-        let lock = asked.get("/v1/locks/job").json();
+        let lock = known(|| asked.get("/v1/locks/job").json());
         assert_eq!(
             lock["holders"].as_array().map(Vec::len),
             Some(0),
             "the lock of that name is another: {lock}"
         );
-        let (code, text) = asked.verb(["why", "job"]);
-        assert_eq!(code, 0, "{text}");
+        let text = shown(asked, ["why", "job"]);
         let (_, once) = text.split_once("\nonce job: held (exclusive) by ").expect("what is done once");
         assert!(has_row(once, &["nightly", "exclusive", &short(&b)]), "{text}");
         assert!(has_row(once, &["e2e", "task-9", "exclusive", &short(&a)]), "{text}");
-        let graph = asked.get("/v1/graph?key=job&space=once").json();
+        let graph = known(|| asked.get("/v1/graph?key=job&space=once").json());
         assert_eq!(
             (&graph["keys"][0]["space"], &graph["keys"][0]["key"]),
             (&"once".into(), &"job".into()),
@@ -171,7 +224,7 @@ fn a_rate_used_up_elsewhere_is_on_its_way_back() {
     let body = r#"{"limit":2,"permits":2,"per":"1h"}"#;
     let lease = b.request("POST", "/v1/semaphores/api", body).json();
     b.unlock(&lease);
-    let key = a.get("/v1/locks/api").json();
+    let key = known(|| a.get("/v1/locks/api").json());
     assert_eq!(key["holders"].as_array().map(Vec::len), Some(0), "{key}");
     assert_eq!(
         (&key["limit"], &key["cooling"]["permits"], &key["kept_by"]),
@@ -255,12 +308,18 @@ fn timed_leases_and_permits_of_several_sidecars_are_told_from_each_other() {
 #[test]
 fn a_key_that_is_kept_for_the_next_request_is_nobodys() {
     let (_redis, a, b) = two();
-    b.unlock(&b.lock("k", ""));
-    let key = look(&a, "k");
+    // Used before each look: after a second without use it is given back.
+    let kept = |look: &dyn Fn() -> Value| {
+        known(|| {
+            b.unlock(&b.lock("k", ""));
+            look()
+        })
+    };
+    let key = kept(&|| glance(&a, "k"));
     let at_b = &key["holders"][0];
     assert_eq!((&at_b["known"], &at_b["idle"]), (&true.into(), &true.into()), "{key}");
     assert_eq!(at_b["holders"].as_array().map(Vec::len), Some(0), "{key}");
-    let key = a.get("/v1/locks/k").json();
+    let key = kept(&|| a.get("/v1/locks/k").json());
     assert_eq!(
         (key["holders"].as_array().map(Vec::len), &key["kept_by"][0]),
         (Some(0), &incarnation(&b)),
@@ -302,10 +361,7 @@ fn a_sidecar_that_is_stopped_is_unknown_and_keeps_nobody_waiting() {
     assert_eq!(look(&a, "k")["holders"][0]["known"], true);
     let (name, b_name) = (incarnation(&b), short(&b)); // It says nothing from now on.
     b.signal(rustix::process::Signal::STOP);
-    let since = Instant::now();
-    let key = look(&a, "k");
-    let took = since.elapsed();
-    assert!(took < UNKNOWN_WITHIN, "{took:?}");
+    let key = unknown_in_time(|| glance(&a, "k"));
     let at_b = &key["holders"][0];
     assert_eq!(
         (at_b["known"].as_bool(), at_b["holders"].as_array().map(Vec::len)),
@@ -321,15 +377,12 @@ fn a_sidecar_that_is_stopped_is_unknown_and_keeps_nobody_waiting() {
         text.contains(&format!("the sidecar {} has it (exclusive) and did not say for whom", b_name)),
         "{text}"
     );
-    let since = Instant::now();
-    let key = a.get("/v1/locks/k").json();
-    let took = since.elapsed();
-    assert!(took < UNKNOWN_WITHIN, "{took:?}");
+    let key = unknown_in_time(|| a.get("/v1/locks/k").json());
     let holder = &key["holders"][0];
     assert_eq!((&holder["sidecar"], &holder["known"]), (&name, &false.into()), "{key}");
     assert_eq!((holder.get("app"), holder.get("fence")), (None, None), "{key}");
     b.signal(rustix::process::Signal::CONT);
     until(Duration::from_secs(5), "it answers again", || {
-        (look(&a, "k")["holders"][0]["holders"][0]["app"] == "e2e").then_some(())
+        (glance(&a, "k")["holders"][0]["holders"][0]["app"] == "e2e").then_some(())
     });
 }

@@ -123,12 +123,12 @@ fn a_turn_is_finished_once_and_its_result_is_for_the_others() {
 #[test]
 fn a_loss_while_its_turn_is_finished_is_told_to_who_finishes_alone() {
     let (client, heard) = embedded_with_listener();
-    let wish = TurnWish { ttl_ms: Some(200), ..nightly() };
+    let wish = TurnWish { ttl_ms: Some(1_000), ..nightly() };
     let Entered::Won { turn } = client.enter_blocking(wish, 1).unwrap() else { panic!("nobody was here") };
     turn.lease().watch(42).unwrap();
     let finishing = turn.finishing(b"42 rows".to_vec());
     // As if its answer took so long: somebody who is stopped meanwhile would not hear it.
-    assert!(heard.recv_timeout(Duration::from_millis(1500)).is_err());
+    assert!(heard.recv_timeout(Duration::from_millis(2_300)).is_err());
     let failure = drive(crate::cancel::run(None, finishing)).unwrap_err();
     assert!(matches!(failure, Failure::LeaseLost { reason: LossReason::Expired, .. }), "{failure}");
     assert_eq!(drive(turn.lease().ended(None)).unwrap(), Some(LossReason::Expired));

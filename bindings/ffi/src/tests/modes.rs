@@ -77,7 +77,7 @@ fn a_release_ends_the_upgrade_that_is_under_way() {
 #[test]
 fn who_watches_a_share_goes_on_watching_the_whole() {
     let (client, heard) = embedded_with_listener();
-    let wish = Wish { units: Units::Shared, max_hold_ms: Some(300), ..wish(&["k"]) };
+    let wish = Wish { units: Units::Shared, max_hold_ms: Some(2_000), ..wish(&["k"]) };
     let lease = client.acquire_blocking(wish, 1).unwrap();
     lease.clone().watch(42).unwrap();
     lease.clone().upgrade_blocking(Some(0), 2).unwrap();

@@ -9,6 +9,7 @@ use std::future::Future;
 use std::io::Read;
 use std::os::unix::net::UnixStream;
 use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -114,17 +115,22 @@ async fn nor_if_it_was_forked_while_the_connection_was_made() {
 
 #[test]
 fn nor_if_it_was_forked_in_the_middle_of_opening_one() {
+    static ABOUT_TO_FORK: AtomicBool = AtomicBool::new(false);
     let (say_open, opened) = mpsc::channel();
     let opening = std::thread::spawn(move || {
         LetGoInChild::open(|| {
             let (ours, theirs) = UnixStream::pair()?;
             say_open.send(theirs).unwrap();
             // The fork comes here, and has to wait.
+            while !ABOUT_TO_FORK.load(Ordering::SeqCst) {
+                std::thread::yield_now();
+            }
             std::thread::sleep(Duration::from_millis(50));
             Ok(ours)
         })
     });
     let mut theirs = opened.recv().unwrap();
+    ABOUT_TO_FORK.store(true, Ordering::SeqCst);
     let _child = Sleeper::fork();
     drop(opening.join().unwrap().unwrap());
     theirs.set_read_timeout(Some(PATIENCE)).unwrap();

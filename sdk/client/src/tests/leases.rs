@@ -1,6 +1,6 @@
 //! A lease tells the truth: extended, capped, excepted, renewed, lost (S2, S8, P6).
 
-use super::peer::{LEASE, Peer, Place, open, resumed, welcome};
+use super::peer::{LEASE, Peer, Place, hold, open, resumed, welcome};
 use crate::{Client, Error, Lease, LostReason, clock};
 use sidelock_wire::{Code, Detail, Refused, Renewed, Scope, ToClient};
 use std::time::Duration;
@@ -13,6 +13,11 @@ async fn granted(client: &Client, peer: &mut Peer, deadline_ns: u64, cap_ns: Opt
     let (request, _) = peer.acquire("k").await;
     peer.grant_until(request, 7, deadline_ns, cap_ns).await;
     (asking.await.unwrap().unwrap(), request)
+}
+
+/// When a lease ends that is to end while its test waits.
+fn soon() -> u64 {
+    clock::boottime_ns() + SECOND_NS / 50
 }
 
 fn deadline_ns(lease: &Lease) -> u64 {
@@ -54,15 +59,10 @@ async fn a_view_hears_at_once_that_its_lease_was_given_back_or_lost() {
     let place = Place::new();
     let (client, mut peer) = place.meet(Scope::Fleet).await;
     let far = clock::boottime_ns() + SECOND_NS * 3600;
-    let ended = async |view: crate::LeaseView| {
-        tokio::time::timeout(Duration::from_millis(900), view.ended())
-            .await
-            .expect("it looks again after a second")
-    };
     for drops in [true, false] {
         let (lease, request) = granted(&client, &mut peer, far, None).await;
         let view = lease.view();
-        let waiting = tokio::spawn(ended(view));
+        let waiting = tokio::spawn(async move { view.ended().await });
         tokio::task::yield_now().await;
         let told = if drops {
             drop(lease);
@@ -70,8 +70,11 @@ async fn a_view_hears_at_once_that_its_lease_was_given_back_or_lost() {
             None
         } else {
             peer.say(&ToClient::Lost { request, reason: LostReason::Forced }).await;
+            peer.settled(&client).await;
             Some(LostReason::Forced)
         };
+        tokio::task::yield_now().await;
+        assert!(waiting.is_finished(), "it looks again after a second");
         assert_eq!(waiting.await.unwrap(), told);
     }
 }
@@ -80,12 +83,16 @@ async fn a_view_hears_at_once_that_its_lease_was_given_back_or_lost() {
 async fn validity_ends_with_the_deadline_without_a_word() {
     let place = Place::new();
     let (client, mut peer) = place.meet(Scope::Fleet).await;
-    let soon = clock::boottime_ns() + SECOND_NS / 50;
-    let (free, _) = granted(&client, &mut peer, soon, None).await;
+    let (free, _) = hold(&client, &mut peer, "k").await;
+    free.view.hold.shorten(soon());
     assert_eq!(free.lost().await, LostReason::Store);
     assert!(!free.is_valid());
-    let soon = clock::boottime_ns() + SECOND_NS / 50;
-    let (short, _) = granted(&client, &mut peer, soon, Some(soon)).await;
+    let asking = tokio::spawn(client.lock("k").acquire());
+    let (request, _) = peer.acquire("k").await;
+    // Its cap is told with the grant, which has to come in time.
+    let cap = clock::boottime_ns() + SECOND_NS;
+    peer.grant_until(request, 7, cap, Some(cap)).await;
+    let short = asking.await.unwrap().unwrap();
     assert_eq!(short.lost().await, LostReason::MaxHold, "no ttl was asked for: what else caps it");
     assert!(!short.is_valid());
 }
@@ -136,7 +143,8 @@ async fn a_loss_is_told_and_not_released() {
 async fn a_release_after_a_deadline_that_was_noticed_here_is_sent() {
     let place = Place::new();
     let (client, mut peer) = place.meet(Scope::Fleet).await;
-    let (lease, request) = granted(&client, &mut peer, clock::boottime_ns() + SECOND_NS / 50, None).await;
+    let (lease, request) = hold(&client, &mut peer, "k").await;
+    lease.view.hold.shorten(soon());
     assert_eq!(lease.lost().await, LostReason::Store);
     let error = lease.release().await.unwrap_err();
     assert!(matches!(error, Error::LeaseLost { reason: LostReason::Store, .. }), "{error}");

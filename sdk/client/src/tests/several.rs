@@ -182,9 +182,9 @@ async fn an_upgraded_lease_ends_by_what_capped_its_share() {
     let far = until(Duration::from_secs(9));
     peer.grant_until(share, 7, far, Some(far)).await;
     let mut lease = reading.await.unwrap().unwrap();
-    let soon = until(Duration::from_millis(20));
     let whole = async {
         let whole = upgrade(&mut peer, share).await;
+        let soon = until(Duration::from_secs(1));
         peer.grant_until(whole, 8, soon, Some(soon)).await;
     };
     let (upgraded, ()) = tokio::join!(lease.upgrade().into_future(), whole);

@@ -92,10 +92,10 @@ fn another_limit_is_a_mismatch_while_the_key_is_in_use(store: &mut dyn Subject) 
 
 fn an_entry_alone_pins_the_limit(store: &mut dyn Subject) {
     let mut holder = permits(store, A, 1, 4, 4);
-    holder.ttl = SHORT;
+    holder.ttl = BRIEF;
     store.ask(holder);
     store.take(B, 1, 1, 4).queued();
-    store.wait(AFTER_SHORT);
+    store.wait(AFTER_BRIEF);
     let other = store.take(C, 1, 1, 5);
     assert_eq!(other.reply, Reply::LimitMismatch { limit: 4 });
     other.wakes(&[offer(B, 1)]);

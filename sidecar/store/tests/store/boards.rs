@@ -1,10 +1,12 @@
 //! Boards, and looks at records: what changes nothing.
 
 use crate::cases;
-use crate::subject::{A, AFTER_SHORT, B, C, Case, Done, SHORT, Subject, ask, id, key, permits, ret};
+use crate::subject::{
+    A, AFTER_BRIEF, AFTER_SHORT, B, BRIEF, C, Case, Done, SHORT, Subject, TTL, ask, id, key, permits, ret,
+};
 use sidelock_engine::board::board_key;
 use sidelock_engine::store::{Op, PEEKED_MAX, Peeked, Publish, REFUSE_AFTER, Reply};
-use sidelock_engine::{Incarnation, WHOLE};
+use sidelock_engine::{Incarnation, StoreTime, WHOLE};
 use std::time::Duration;
 
 pub(crate) const CASES: &[Case] = cases![
@@ -35,11 +37,16 @@ impl dyn Subject + '_ {
     }
 
     fn peek(&mut self) -> Peeked {
-        let Done { reply: Reply::Record(peeked), wakes, .. } = self.apply(&Op::Peek { key: key() }) else {
+        self.peek_at().1
+    }
+
+    /// What there is to be seen, and when it was looked at.
+    fn peek_at(&mut self) -> (StoreTime, Peeked) {
+        let Done { at, reply: Reply::Record(peeked), wakes } = self.apply(&Op::Peek { key: key() }) else {
             panic!("no record");
         };
         assert!(wakes.is_empty());
-        peeked
+        (at, peeked)
     }
 }
 
@@ -50,9 +57,9 @@ fn a_board_is_read_until_it_is_forgotten(store: &mut dyn Subject) {
     store.reads(A, Some(b"one"));
     store.publish(Publish { version: 2, body: [].as_slice().into(), ..board.clone() });
     store.reads(A, None);
-    store.publish(Publish { version: 3, ttl: SHORT, ..board });
+    store.publish(Publish { version: 3, ttl: BRIEF, ..board });
     store.reads(A, Some(b"one"));
-    store.wait(AFTER_SHORT);
+    store.wait(AFTER_BRIEF);
     store.reads(A, None);
 }
 
@@ -97,14 +104,15 @@ fn boards_are_apart(store: &mut dyn Subject) {
 
 fn a_peek_shows_who_holds_and_who_waits_in_order(store: &mut dyn Subject) {
     assert_eq!(store.peek(), Peeked::default());
-    store.take(A, 1, 3, 4).granted();
+    let held = store.take(A, 1, 3, 4);
+    held.granted();
     store.take(B, 7, 2, 4).queued();
     store.take(C, 9, 1, 4).queued();
-    let peeked = store.peek();
+    let (at, peeked) = store.peek_at();
     assert_eq!(peeked.limit, 4);
     assert_eq!(peeked.tenures.iter().map(|held| (held.id, held.units)).collect::<Vec<_>>(), [(id(A, 1), 3)]);
-    let left = peeked.tenures[0].remaining;
-    assert!(left <= Duration::from_secs(10) && left > Duration::from_secs(9), "{left:?}");
+    let left = Duration::from_millis(u64::try_from((TTL - at.since(held.at)).as_millis()).unwrap());
+    assert_eq!(peeked.tenures[0].remaining, left, "rounded down to milliseconds");
     let waiting: Vec<_> = peeked.queue.iter().map(|entry| (entry.id, entry.units, entry.offered)).collect();
     assert_eq!(waiting, [(id(B, 7), 2, false), (id(C, 9), 1, false)]);
     store.give(ret(A, 1));
@@ -113,10 +121,10 @@ fn a_peek_shows_who_holds_and_who_waits_in_order(store: &mut dyn Subject) {
 }
 
 fn a_peek_offers_nothing_and_does_not_show_what_is_due(store: &mut dyn Subject) {
-    let brief = sidelock_engine::store::Ask { ttl: SHORT, ..ask(store, A, 1) };
+    let brief = sidelock_engine::store::Ask { ttl: BRIEF, ..ask(store, A, 1) };
     store.ask(brief).granted();
     store.lock(B, 1).queued();
-    store.wait(AFTER_SHORT);
+    store.wait(AFTER_BRIEF);
     let peeked = store.peek();
     assert!(peeked.tenures.is_empty() && !peeked.queue[0].offered);
     store.lock(B, 1).granted();

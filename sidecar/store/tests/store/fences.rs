@@ -114,10 +114,10 @@ fn a_withdrawal_gives_no_fences_back(store: &mut dyn Subject) {
 fn expiry_gives_no_fences_back(store: &mut dyn Subject) {
     let mut far = ask(store, A, 1);
     far.floor = store.now().0 + 5_000_000;
-    far.ttl = SHORT;
+    far.ttl = BRIEF;
     let a = store.ask(far).granted().range;
     store.lock(B, 1).queued();
-    store.wait(AFTER_SHORT);
+    store.wait(AFTER_BRIEF);
     assert_eq!(store.lock(B, 1).granted().range.first, a.last + 1);
 }
 

@@ -147,10 +147,10 @@ fn a_withdrawal_of_what_was_taken_is_proof(store: &mut dyn Subject) {
 
 fn what_was_taken_is_forgotten_with_its_deadline(store: &mut dyn Subject) {
     let mut short = ask(store, A, 1);
-    short.ttl = SHORT;
+    short.ttl = BRIEF;
     store.ask(short);
-    force(store, B);
-    store.wait(AFTER_SHORT);
+    assert_eq!(taken(&force(store, B)).len(), 1, "it was there to be taken");
+    store.wait(AFTER_BRIEF);
     store.renew(renewal(A, 1)).quietly(Reply::Gone);
     store.lock(A, 2).granted();
 }

@@ -3,7 +3,7 @@
 use crate::cases;
 use crate::subject::*;
 use sidelock_engine::WHOLE;
-use sidelock_engine::store::{OFFER_TTL, Reply};
+use sidelock_engine::store::{Ask, OFFER_TTL, Reply};
 use std::time::Duration;
 
 pub(crate) const CASES: &[Case] = cases![
@@ -74,7 +74,9 @@ fn an_offer_that_is_not_taken_lapses(store: &mut dyn Subject) {
     store.lock(B, 1);
     store.lock(C, 1);
     store.give(ret(A, 1)).wakes(&[offer(B, 1)]);
-    let waiting = store.lock(C, 1).queued();
+    // Its place outlasts the offer by far.
+    let patient = Ask { entry_ttl: TTL, ..ask(store, C, 1) };
+    let waiting = store.ask(patient).queued();
     assert!(waiting.retry <= OFFER_TTL && waiting.holder == Some(B));
     store.wait(waiting.retry + Duration::from_millis(5));
     store.renew(renewal(D, 1)).wakes(&[offer(C, 1)]);
@@ -169,10 +171,10 @@ fn giving_back_everything_with_an_ask_passes_the_turn(store: &mut dyn Subject) {
 
 fn an_expired_tenure_makes_room(store: &mut dyn Subject) {
     let mut short = ask(store, A, 1);
-    short.ttl = SHORT;
+    short.ttl = BRIEF;
     let a = store.ask(short).granted();
     store.lock(B, 1).queued();
-    store.wait(AFTER_SHORT);
+    store.wait(AFTER_BRIEF);
     let b = store.lock(B, 1);
     assert!(b.granted().range.first > a.range.last);
     b.wakes(&[]);
@@ -183,10 +185,10 @@ fn an_expired_tenure_makes_room(store: &mut dyn Subject) {
 fn an_expired_entry_makes_room(store: &mut dyn Subject) {
     store.lock(A, 1);
     let mut brief = ask(store, B, 1);
-    brief.entry_ttl = SHORT;
+    brief.entry_ttl = BRIEF;
     store.ask(brief).queued();
-    store.lock(C, 1).queued();
-    store.wait(AFTER_SHORT);
+    assert_eq!(store.lock(C, 1).queued().ahead, 1, "it is there yet");
+    store.wait(AFTER_BRIEF);
     assert_eq!(store.lock(C, 1).queued().ahead, 0);
     store.give(ret(A, 1)).wakes(&[offer(C, 1)]);
 }
@@ -194,11 +196,11 @@ fn an_expired_entry_makes_room(store: &mut dyn Subject) {
 fn a_re_ask_keeps_an_entry_alive(store: &mut dyn Subject) {
     store.lock(A, 1);
     let mut brief = ask(store, B, 1);
-    brief.entry_ttl = SHORT;
+    brief.entry_ttl = BRIEF;
     store.ask(brief).queued();
-    store.lock(B, 1).queued();
     store.lock(C, 1).queued();
-    store.wait(AFTER_SHORT);
+    assert_eq!(store.lock(B, 1).queued().ahead, 0, "one that had lapsed would enter anew, behind C");
+    store.wait(AFTER_BRIEF);
     assert_eq!(store.lock(C, 1).queued().ahead, 1);
 }
 

@@ -213,12 +213,12 @@ fn watchers_of_other_sidecars_hear_of_writes_until_their_time_is_over(store: &mu
     let watch = |incarnation, ttl| ReadRegister { watch: Some(Watch { incarnation, ttl }), ..read() };
     let changed = |to| Wake { to, push: Push::Changed { key: register() } };
     assert_eq!(do_read(store, watch(A, TTL)), Reply::Register(None), "also where there is nothing yet");
-    assert_eq!(do_read(store, watch(B, SHORT)), Reply::Register(None));
+    assert_eq!(do_read(store, watch(B, BRIEF)), Reply::Register(None));
     let first = write(store, A, 1, Some(b"a"));
     do_write(store, &first).wakes(&[changed(B)]);
     let second = write(store, C, 1, Some(b"c"));
     do_write(store, &second).wakes(&[changed(A), changed(B)]);
-    store.wait(AFTER_SHORT);
+    store.wait(AFTER_BRIEF);
     let deletion = write(store, C, 2, None);
     do_write(store, &deletion).wakes(&[changed(A)]);
     do_read(store, watch(B, TTL));

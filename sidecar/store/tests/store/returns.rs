@@ -41,11 +41,11 @@ fn renewed(done: &Done) -> (Duration, bool) {
 
 fn a_renewal_extends(store: &mut dyn Subject) {
     let mut short = ask(store, A, 1);
-    short.ttl = SHORT;
+    short.ttl = BRIEF;
     let origin = store.ask(short).granted().origin;
     let done = store.renew(renewal(A, 1));
     assert_eq!(done.reply, Reply::Renewed { remaining: TTL, origin, range: None, contended: false });
-    store.wait(AFTER_SHORT);
+    store.wait(AFTER_BRIEF);
     assert_eq!(renewed(&store.renew(renewal(A, 1))), (TTL, false));
 }
 
@@ -152,10 +152,10 @@ fn a_return_that_finds_nothing_still_leaves_its_tombstone(store: &mut dyn Subjec
 
 fn a_copy_that_came_after_its_tenure_ended_goes_with_the_return(store: &mut dyn Subject) {
     let mut short = ask(store, A, 1);
-    short.ttl = SHORT;
+    short.ttl = BRIEF;
     store.ask(short.clone()).granted();
     store.lock(B, 1).queued();
-    store.wait(AFTER_SHORT);
+    store.wait(AFTER_BRIEF);
     // It takes the place behind B, which has the offer.
     store.ask(short).queued();
     store.lock(C, 1).queued();

@@ -80,9 +80,12 @@ impl Subject for MemorySubject {
 
 pub(crate) const TTL: Duration = Duration::from_secs(10);
 pub(crate) const ENTRY_TTL: Duration = Duration::from_secs(3);
-/// Long enough to be there for the next operation, short enough to wait for.
+/// Short enough to wait for, where nothing is asked of it before it is over.
 pub(crate) const SHORT: Duration = Duration::from_millis(40);
 pub(crate) const AFTER_SHORT: Duration = Duration::from_millis(50);
+/// Long enough to be there for the next operations on a busy machine too; exact instants are `instants.rs`' business.
+pub(crate) const BRIEF: Duration = Duration::from_millis(250);
+pub(crate) const AFTER_BRIEF: Duration = Duration::from_millis(260);
 
 pub(crate) const A: Incarnation = Incarnation(0xa << 124 | 0xa);
 pub(crate) const B: Incarnation = Incarnation(0xb << 124 | 0xb);

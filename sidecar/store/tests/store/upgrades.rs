@@ -104,10 +104,10 @@ fn an_upgrade_without_a_share_waits_like_anybody(store: &mut dyn Subject) {
 fn the_upgrade_of_the_dead_lapses(store: &mut dyn Subject) {
     store.share(A, 1).granted();
     store.share(B, 1).granted();
-    let brief = Ask { entry_ttl: SHORT, ..upgrade(store, A, 2) };
+    let brief = Ask { entry_ttl: BRIEF, ..upgrade(store, A, 2) };
     store.ask(brief).queued();
     store.upgrade(B, 2).quietly(Reply::UpgradeConflict { upgrader: A });
-    store.wait(AFTER_SHORT);
+    store.wait(AFTER_BRIEF);
     store.upgrade(B, 3).queued();
 }
 

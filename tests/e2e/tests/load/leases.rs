@@ -74,12 +74,17 @@ fn a_hundred_thousand_leases_on_redis_are_renewed_for_little_and_none_is_lost() 
     let mut bystander = Bystander::of(&sidecar, "redis");
     let mut samples = Vec::new();
     let start = Instant::now();
-    while start.elapsed() < ttl + ttl / 10 {
+    // Beside the bystander's, which takes a key and gives it back each time.
+    let three_each = |samples: usize| 3.0 * leases as f64 + 2.0 * samples as f64;
+    // Where the machine is held up, the third renewal of some comes later. To look costs the sidecar time, too.
+    let is_missing =
+        |samples: usize| !samples.is_multiple_of(100) || rounds.calls(&sidecar) < three_each(samples);
+    while start.elapsed() < ttl + ttl / 10 || is_missing(samples.len()) && start.elapsed() < ttl * 3 / 2 {
         samples.push(bystander.takes(&key(leases + samples.len() as u64)));
         std::thread::sleep(Duration::from_millis(1));
     }
     let (calls, renewed) = rounds.end("renewing", &sidecar, &redis, leases);
-    assert!(calls >= 3.0 * leases as f64, "{calls} operations are less than three rounds");
+    assert!(calls >= three_each(samples.len()), "{calls} operations are less than three rounds");
     for (who, (renewal, lease)) in ["the sidecar", "Redis"].into_iter().zip(renewed.into_iter().zip(taken)) {
         let cost = renewal / lease;
         println!(
@@ -137,13 +142,18 @@ impl Rounds {
         }
     }
 
+    /// Operations so far.
+    fn calls(&self, sidecar: &Sidecar) -> f64 {
+        metric(sidecar, "sidelock_store_batch_size_sum") - self.calls
+    }
+
     /// Operations, and microseconds of a processor for each: of the sidecar's, and of Redis'.
     fn end(self, what: &str, sidecar: &Sidecar, redis: &Redis, leases: u64) -> (f64, [f64; 2]) {
         let took = self.start.elapsed().as_secs_f64();
         let share = |before: Duration, now: Duration| (now - before).as_secs_f64() / took * 100.0;
         let of_sidecar = share(self.sidecar, sidecar.processor_time());
         let of_redis = share(self.redis, redis.running().processor_time());
-        let calls = metric(sidecar, "sidelock_store_batch_size_sum") - self.calls;
+        let calls = self.calls(sidecar);
         let batch = calls / (metric(sidecar, "sidelock_store_batch_size_count") - self.batches);
         measured(
             format_args!("{what} {leases} leases, share of a processor"),

@@ -231,8 +231,9 @@ async fn long_names_differ_by_case(stage: &Stage) {
 // origin: .NET DistributedLock, DistributedLockCoreTestCases: TestHandleLostTriggersCorrectly
 async fn a_lost_handle_says_so(stage: &Stage) {
     let client = stage.client(0).await;
-    let held = client.lock("foo").ttl(NOT_LONG).await.expect("free");
+    let held = client.lock("foo").ttl(PATIENCE).await.expect("free");
     assert!(held.is_valid());
+    held.renew(NOT_LONG).await.expect("held");
     assert_eq!(soon(held.lost()).await, LostReason::Expired);
     assert!(!held.is_valid());
     assert!(matches!(held.release().await, Err(Error::LeaseLost { .. })), "a lost handle is not released");

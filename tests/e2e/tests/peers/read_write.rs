@@ -3,6 +3,7 @@
 
 use crate::stage::{Crowd, Stage, by_turns, can_get, gets_a_turn, granted, play, soon};
 use sidelock_client::{Client, Error, Lease, LostReason, Result};
+use sidelock_e2e::PATIENCE;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -242,11 +243,12 @@ async fn a_writer_whose_time_is_over_can_not_unlock(stage: &Stage) {
 // origin: Redisson, RedissonReadWriteLockTest: testReadLockExpiration
 async fn the_longest_reader_counts(stage: &Stage) {
     let (here, there) = stage.two().await;
-    let long = here.rwlock(KEY).read().ttl(4 * NOT_LONG).await.expect("free");
+    let long = here.rwlock(KEY).read().ttl(PATIENCE).await.expect("free");
     let short = there.rwlock(KEY).read().ttl(NOT_LONG).await.expect("shared");
     let writer = writes(&there);
     assert_eq!(soon(short.lost()).await, LostReason::Expired);
     assert!(long.is_valid() && !writer.is_finished(), "the long one still reads");
+    long.renew(NOT_LONG).await.expect("held");
     gets_a_turn(writer).await;
     assert!(!long.is_valid());
 }

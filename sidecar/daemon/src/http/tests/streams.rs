@@ -90,7 +90,7 @@ fn a_stream_about_permits_of_a_rate_ends_when_their_time_is_over() {
 #[test]
 fn a_held_lease_is_extended_and_says_until_when() {
     let mut config = Config::default();
-    config.tenure.ttl = Duration::from_secs(1);
+    config.tenure.ttl = Duration::from_secs(3);
     config.tenure.retention = Duration::from_millis(100);
     with_config(config, |rig| async move {
         let mut story = Lines::of(rig.begin("POST", "/v1/locks/k?stream=1", "").await);

@@ -11,6 +11,9 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 use tokio::time::timeout;
 
+/// A quarter of a tenure's time to live: by then a silent Redis is noticed (H6).
+const NOTICED: Duration = Duration::from_millis(2500);
+
 #[tokio::test]
 async fn the_calls_of_a_turn_are_one_request() {
     let server = Server::start(&[]);
@@ -255,7 +258,7 @@ async fn calls_under_way_when_the_connection_breaks_are_unknown() {
             other => panic!("{other:?}"),
         }
     }
-    assert!(asked.elapsed() < Duration::from_millis(2500), "noticed within a quarter of the TTL");
+    assert!(asked.elapsed() < NOTICED, "noticed within a quarter of the TTL");
     assert_eq!(outcomes[&first[0]], Outcome::Unknown(Fault::Down));
     assert_eq!(outcomes[ids.last().unwrap()], Outcome::NotApplied(Fault::Down));
     server.signal("-CONT");
@@ -265,16 +268,29 @@ async fn calls_under_way_when_the_connection_breaks_are_unknown() {
     assert!(back.elapsed() < Duration::from_secs(2), "{:?}", back.elapsed());
 }
 
-#[tokio::test]
-async fn a_silent_redis_is_noticed_though_nothing_is_asked() {
+/// How long a Redis of which nothing is asked is silent before that is noticed.
+async fn silence() -> Duration {
     let server = Server::start(&[]);
     let mut link = Link::up(&server, 1).await;
     server.signal("-STOP");
     let stopped = Instant::now();
     link.await_down().await;
-    assert!(stopped.elapsed() < Duration::from_millis(2500), "{:?}", stopped.elapsed());
+    let silence = stopped.elapsed();
     server.signal("-CONT");
     link.await_up().await;
+    silence
+}
+
+#[tokio::test]
+async fn a_silent_redis_is_noticed_though_nothing_is_asked() {
+    let defaults = RedisConfig::new("redis://nowhere");
+    assert!(defaults.ping_interval + defaults.response_timeout < NOTICED);
+    // A busy machine is late now and then; who is late each time waits for too long.
+    let mut tries: Vec<Duration> = Vec::new();
+    while tries.last().is_none_or(|silence| *silence >= NOTICED) {
+        assert!(tries.len() < 3, "{tries:?}");
+        tries.push(silence().await);
+    }
 }
 
 #[tokio::test]
@@ -305,13 +321,30 @@ async fn a_tombstone_alone_is_soon_forgotten() {
 #[tokio::test]
 async fn an_idle_link_sends_one_ping_an_interval() {
     let server = Server::start(&[]);
-    let mut config = RedisConfig::new(server.url());
-    config.ping_interval = Duration::from_millis(50);
+    let interval = Duration::from_millis(50);
+    let config = RedisConfig { ping_interval: interval, ..RedisConfig::new(server.url()) };
     let mut link = Link::start(config, 1);
     link.await_up().await;
-    let () = command(&server, "CONFIG RESETSTAT").await;
+    let begun = Instant::now();
+    loop {
+        let (pings, span) = pings_of_a_while(&server).await;
+        let intervals = span.as_millis() / interval.as_millis();
+        assert!(pings <= intervals + 1, "{pings} pings in {span:?}");
+        // Where the machine was late, they are counted once more.
+        if pings >= intervals / 2 {
+            return;
+        }
+        assert!(begun.elapsed() < PATIENCE, "{pings} pings in {span:?}");
+    }
+}
+
+/// How many pings came in half a second, and how long that was here. Nothing else came.
+async fn pings_of_a_while(server: &Server) -> (u128, Duration) {
+    let since = Instant::now();
+    let () = command(server, "CONFIG RESETSTAT").await;
     tokio::time::sleep(Duration::from_millis(500)).await;
-    let stats: String = command(&server, "INFO commandstats").await;
+    let stats: String = command(server, "INFO commandstats").await;
+    let span = since.elapsed();
     // Connections of this test say what they are, where the server is new enough to want to know.
     let ours = stats.lines().filter(|line| !line.contains("cmdstat_client|setinfo"));
     let commands: Vec<&str> =
@@ -320,9 +353,9 @@ async fn an_idle_link_sends_one_ping_an_interval() {
         commands.iter().all(|name| matches!(*name, "ping" | "config|resetstat" | "hello")),
         "{commands:?}"
     );
-    let calls = |line: &str| line.split(['=', ',']).nth(1).and_then(|n| n.parse::<u32>().ok());
-    let pings = stats.lines().find(|line| line.starts_with("cmdstat_ping")).and_then(calls).unwrap();
-    assert!((5..=10).contains(&pings), "{pings} pings");
+    let calls = |line: &str| line.split(['=', ',']).nth(1).and_then(|n| n.parse::<u128>().ok());
+    let pings = stats.lines().find(|line| line.starts_with("cmdstat_ping")).and_then(calls);
+    (pings.unwrap_or(0), span)
 }
 
 #[tokio::test]
