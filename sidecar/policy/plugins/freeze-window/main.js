@@ -5,7 +5,8 @@ import host from "sidelock:policy/host@0.1.0";
 
 const DAYS = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
 const DAY = 24 * 60;
-const WEEK = 7 * DAY;
+const MINUTE_MS = 60_000;
+const WEEK_MS = 7 * DAY * MINUTE_MS;
 
 // --- Settings ---
 
@@ -20,7 +21,8 @@ function minutes(text, where) {
 // "2026-12-24 12:00" -> milliseconds on a wall clock of the policy's zone.
 function moment(text, where) {
     const at = /^\d{4}-\d\d-\d\d \d\d:\d\d$/.test(text) ? Date.parse(`${text.replace(" ", "T")}:00Z`) : NaN;
-    if (isNaN(at)) throw `${where}: wants a date and time such as "2026-12-24 12:00", not ${JSON.stringify(text)}`;
+    // A month has no 31st day just because the next one begins with it.
+    if (isNaN(at) || new Date(at).toISOString().slice(0, 16) !== text.replace(" ", "T")) throw `${where}: wants a date and time such as "2026-12-24 12:00", not ${JSON.stringify(text)}`;
     return at;
 }
 
@@ -29,8 +31,14 @@ function only(object, known, where) {
         if (!known.includes(name)) throw `${where}${name}: there is no such setting; there are ${known.join(", ")}`;
 }
 
+function ids(value, where) {
+    if (!Array.isArray(value) || !value.every((id) => Number.isInteger(id) && id >= 0)) throw `${where}: wants a list of ids, such as [0, 1000]`;
+    return value;
+}
+
 function weeklyWindow({ name, days = DAYS, from, to, ...rest }, where) {
     only(rest, ["name", "days", "from", "to"], `${where}.`);
+    if (days.length === 0) throw `${where}.days: is empty; leave it out for all days`;
     for (const day of days)
         if (!DAYS.includes(day)) throw `${where}.days: wants ${DAYS.join(", ")}, not ${JSON.stringify(day)}`;
     const begin = minutes(from, `${where}.from`);
@@ -49,28 +57,41 @@ function datedWindow({ name, from, to, ...rest }, where) {
 function read(json) {
     const { weekly = [], dates = [], break_glass, ...rest } = JSON.parse(json);
     only(rest, ["weekly", "dates", "break_glass"], "");
-    if (break_glass) only(break_glass, ["uids", "gids"], "break_glass.");
+    const { uids = [], gids = [], ...more } = break_glass ?? {};
+    only(more, ["uids", "gids"], "break_glass.");
     if (weekly.length + dates.length === 0) throw "no window: set weekly or dates";
     return {
         weekly: weekly.map((window, n) => weeklyWindow(window, `weekly[${n}]`)),
         dates: dates.map((window, n) => datedWindow(window, `dates[${n}]`)),
-        breakers: { uids: break_glass?.uids ?? [], gids: break_glass?.gids ?? [] },
+        breakers: { uids: ids(uids, "break_glass.uids"), gids: ids(gids, "break_glass.gids") },
     };
 }
 
 // --- Decisions ---
 
-// The window that we are in, and how many milliseconds are left of it.
-function windowAt({ unixMs, utcOffsetMinutes, weekday, minuteOfDay }, { weekly, dates }) {
-    const wall = unixMs + utcOffsetMinutes * 60_000;
+// The window of a moment, on the wall and since its week began, and how many milliseconds are left of it.
+function windowAt(wall, inWeek, { weekly, dates }) {
     for (const { name, from, to } of dates)
         if (from <= wall && wall < to) return { name, left: to - wall };
-    const now = weekday * DAY + minuteOfDay;
     for (const { name, length, begins } of weekly)
         for (const begin of begins) {
-            const since = (now - begin + WEEK) % WEEK;
-            if (since < length) return { name, left: (length - since) * 60_000 - (wall % 60_000) };
+            const since = (inWeek - begin * MINUTE_MS + WEEK_MS) % WEEK_MS;
+            const left = length * MINUTE_MS - since;
+            if (left > 0) return { name, left };
         }
+}
+
+// The window that we are in, and how many milliseconds pass until we are in none; no more than a week is looked ahead.
+function frozenAt({ unixMs, utcOffsetMinutes, weekday, minuteOfDay }, windows) {
+    const wall = unixMs + utcOffsetMinutes * MINUTE_MS;
+    const inWeek = (weekday * DAY + minuteOfDay) * MINUTE_MS + (wall % MINUTE_MS);
+    const first = windowAt(wall, inWeek, windows);
+    let next = first;
+    for (let left = 0; next && left < WEEK_MS; next = windowAt(wall + left, (inWeek + left) % WEEK_MS, windows)) {
+        left += next.left;
+        first.free = left;
+    }
+    return first;
 }
 
 function breaksGlass({ meta, peer }, { uids, gids }) {
@@ -94,14 +115,16 @@ export const settings = {
 
 export const admission = {
     admit(request) {
-        const frozen = windowAt(request.clock, configured);
-        if (!frozen) return decision("abstain");
+        const frozen = frozenAt(request.clock, configured);
+        // Who enters a lock again that it holds locks nothing new.
+        const isHeld = request.mode === "exclusive" && request.keys.every((key) => request.held.includes(key));
+        if (!frozen || isHeld) return decision("abstain");
         const name = frozen.name ?? "maintenance";
         const reason = breaksGlass(request, configured.breakers);
         if (reason) {
-            host.log("warn", `uid ${request.peer.uid} breaks the glass of ${name} for ${request.keys.join(", ")}: ${reason}`);
+            host.log("warn", `uid ${request.peer.uid} breaks the glass of ${name} (${reason}) for ${request.keys.join(", ")}`);
             return decision("allow");
         }
-        return decision("deny", { reasonCode: "frozen", message: `frozen: ${name}`, retryAfterMs: frozen.left });
+        return decision("deny", { reasonCode: "frozen", message: `frozen: ${name}`, retryAfterMs: frozen.free });
     },
 };

@@ -55,9 +55,9 @@ export const settings = {
 };
 
 export const admission = {
-    admit({ keys, held }) {
-        // Keys that are asked for together are taken together, in no order; one that is held already is not taken.
-        const taken = keys.filter((key) => !held.includes(key));
+    admit({ keys, held, mode }) {
+        // Keys that are asked for together are taken together, in no order; one that is held already is not taken, but permits of it are.
+        const taken = mode === "permits" ? keys : keys.filter((key) => !held.includes(key));
         const message = taken.flatMap((key) => held.map((other) => against(key, other))).find(Boolean);
         return {
             verdict: message ? { tag: "deny", val: { reasonCode: "order", message, retryAfterMs: null } } : { tag: "abstain" },

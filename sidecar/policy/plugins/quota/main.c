@@ -4,8 +4,10 @@
 // it remembers nothing itself.
 #include "guest.h"
 
-// Leases and requests; 0 = as many as they like.
-static uint64_t held_per_session, held_per_uid, requests_per_uid, requests_per_app;
+// Leases and requests.
+#define UNLIMITED UINT64_MAX
+static uint64_t held_per_session = UNLIMITED, held_per_uid = UNLIMITED;
+static uint64_t requests_per_uid = UNLIMITED, requests_per_app = UNLIMITED;
 static uint64_t window_ms = 60000;
 
 static const setting_t settings[] = {
@@ -19,15 +21,14 @@ static const setting_t settings[] = {
 
 bool exports_settings_validate(policy_string_t *json, policy_string_t *error) {
     if (!settings_read(json, settings, error)) return false;
-    if (!held_per_session && !held_per_uid && !requests_per_uid && !requests_per_app) {
-        policy_string_dup(error, "no quota: set held_per_session, held_per_uid, requests_per_uid or requests_per_app");
-        return false;
-    }
-    if (!window_ms) {
-        policy_string_dup(error, "window: is 0, in which nothing can be counted");
-        return false;
-    }
-    return true;
+    bool none = held_per_session == UNLIMITED && held_per_uid == UNLIMITED && requests_per_uid == UNLIMITED && requests_per_app == UNLIMITED;
+    const char *wrong = none ? "no quota: set held_per_session, held_per_uid, requests_per_uid or requests_per_app"
+                        : !held_per_session || !held_per_uid || !requests_per_uid || !requests_per_app
+                            ? "a quota of 0 would let nobody in; leave it out for none"
+                        : !window_ms ? "window: is 0, in which nothing can be counted"
+                                     : NULL;
+    if (wrong) policy_string_dup(error, wrong);
+    return !wrong;
 }
 
 // In the names of counters the sidecar puts the asking user and app, so each is counted by themselves.
@@ -47,8 +48,8 @@ static policy_string_t counter(const char *name) {
 bool exports_settings_configure(policy_string_t *json, policy_list_string_t *counters, policy_string_t *error) {
     if (!settings_read(json, settings, error)) return false;
     *counters = (policy_list_string_t){malloc(2 * sizeof(policy_string_t)), 0};
-    if (requests_per_uid) counters->ptr[counters->len++] = counter(PER_UID);
-    if (requests_per_app) counters->ptr[counters->len++] = counter(PER_APP);
+    if (requests_per_uid < UNLIMITED) counters->ptr[counters->len++] = counter(PER_UID);
+    if (requests_per_app < UNLIMITED) counters->ptr[counters->len++] = counter(PER_APP);
     return true;
 }
 
@@ -64,14 +65,14 @@ static policy_string_t sentence(const char *who, const char *does, uint64_t numb
 }
 
 static bool holds_too_much(policy_denial_t *denial, const char *who, uint64_t held, uint64_t more, uint64_t max) {
-    if (!max || !more || held + more <= max) return false;
+    if (!more || held + more <= max) return false;
     policy_string_dup(&denial->reason_code, "held");
     denial->message = sentence(who, " holds ", held, " leases, and may hold ", max);
     return true;
 }
 
 static bool asked_too_much(policy_denial_t *denial, const char *who, policy_list_counter_t counters, const char *name, uint64_t max) {
-    for (size_t i = 0; max && i < counters.len; i++) {
+    for (size_t i = 0; i < counters.len; i++) {
         policy_counter_t counter = counters.ptr[i];
         if (!string_is(counter.name, name) || counter.value < max) continue;
         policy_string_dup(&denial->reason_code, "window");
@@ -116,6 +117,6 @@ void exports_admission_admit(policy_request_t *r, policy_decision_t *answer) {
     }
     answer->verdict.tag = POLICY_VERDICT_ALLOW;
     answer->count.ptr = malloc(2 * sizeof(policy_string_t));
-    if (requests_per_uid) count(&answer->count, PER_UID);
-    if (requests_per_app) count(&answer->count, PER_APP);
+    if (requests_per_uid < UNLIMITED) count(&answer->count, PER_UID);
+    if (requests_per_app < UNLIMITED) count(&answer->count, PER_APP);
 }

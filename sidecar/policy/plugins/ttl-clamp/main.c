@@ -3,8 +3,13 @@
 // Never refuses: a wish that is too large becomes the largest that is allowed.
 #include "guest.h"
 
-// In milliseconds; 0 = no bound of ours.
-static uint64_t ttl_max, ttl_min, hold_max, wait_max;
+// In milliseconds.
+#define UNBOUNDED UINT64_MAX
+static uint64_t ttl_max = UNBOUNDED, ttl_min = 0, hold_max = UNBOUNDED, wait_max = UNBOUNDED;
+
+// What a sidecar takes for a time to live, unless its `limits` say otherwise: another answer would be a fault.
+#define TTL_LEAST 100
+#define TTL_MOST 3600000
 
 static const setting_t settings[] = {
     {"ttl_max", SETTING_DURATION, &ttl_max},
@@ -16,15 +21,15 @@ static const setting_t settings[] = {
 
 bool exports_settings_validate(policy_string_t *json, policy_string_t *error) {
     if (!settings_read(json, settings, error)) return false;
-    if (ttl_max && ttl_min > ttl_max) {
-        policy_string_dup(error, "ttl_min: is longer than ttl_max");
-        return false;
-    }
-    if (!ttl_max && !ttl_min && !hold_max && !wait_max) {
-        policy_string_dup(error, "nothing to clamp: set ttl_max, ttl_min, hold_max or wait_max");
-        return false;
-    }
-    return true;
+    bool clamps = ttl_max < UNBOUNDED || ttl_min || hold_max < UNBOUNDED || wait_max < UNBOUNDED;
+    const char *wrong = !clamps             ? "nothing to clamp: set ttl_max, ttl_min, hold_max or wait_max"
+                        : ttl_max < TTL_LEAST ? "ttl_max: is shorter than 100ms, which no lease may be"
+                        : ttl_min > TTL_MOST  ? "ttl_min: is longer than 1h, which no lease may be"
+                        : ttl_min > ttl_max   ? "ttl_min: is longer than ttl_max"
+                        : !hold_max           ? "hold_max: is 0, and nobody could hold anything"
+                                              : NULL;
+    if (wrong) policy_string_dup(error, wrong);
+    return !wrong;
 }
 
 bool exports_settings_configure(policy_string_t *json, policy_list_string_t *counters, policy_string_t *error) {
@@ -34,7 +39,7 @@ bool exports_settings_configure(policy_string_t *json, policy_list_string_t *cou
 
 // A wish without an end is longer than any bound.
 static policy_option_u64_t at_most(policy_option_u64_t wish, uint64_t max) {
-    bool too_long = max && (!wish.is_some || wish.val > max);
+    bool too_long = max < UNBOUNDED && (!wish.is_some || wish.val > max);
     return (policy_option_u64_t){too_long, max};
 }
 

@@ -3,7 +3,8 @@
 //! The first lane that fits decides. A lane can bound its queue, so that what is unimportant gives way early.
 
 use exports::sidelock::policy::{admission, settings};
-use serde::Deserialize;
+use serde::de::Error;
+use serde::{Deserialize, Deserializer};
 use sidelock::policy::types::{Decision, Edits, Operation, Request, Verdict};
 use std::sync::OnceLock;
 
@@ -25,12 +26,21 @@ struct Lane {
     name: String,
     #[serde(default)]
     prefix: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "some")]
     apps: Vec<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "some")]
     uids: Vec<u32>,
     priority: i32,
     max_waiters: Option<u32>,
+}
+
+/// A list that is there has somebody in it: one that was emptied would let everybody in.
+fn some<'de, D: Deserializer<'de>, T: Deserialize<'de>>(json: D) -> Result<Vec<T>, D::Error> {
+    let list = Vec::deserialize(json)?;
+    match list.is_empty() {
+        true => Err(D::Error::custom("is empty; leave it out to let everybody in")),
+        false => Ok(list),
+    }
 }
 
 impl Lane {

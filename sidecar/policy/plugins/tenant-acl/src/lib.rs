@@ -3,7 +3,8 @@
 //! The longest prefix that a key begins with decides. A request for several keys needs all of them.
 
 use exports::sidelock::policy::{admission, settings};
-use serde::Deserialize;
+use serde::de::Error;
+use serde::{Deserialize, Deserializer};
 use sidelock::policy::types::{Decision, Denial, Peer, Request, Verdict};
 use std::sync::OnceLock;
 
@@ -21,17 +22,26 @@ struct Settings {
     others: Others,
 }
 
-/// Whose keys with this prefix are. A list that is empty leaves everybody in; whoever asks must be in all of them.
+/// Whose keys with this prefix are: who is in all lists that are there.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Rule {
     prefix: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "some")]
     apps: Vec<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "some")]
     uids: Vec<u32>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "some")]
     gids: Vec<u32>,
+}
+
+/// A list that is there has somebody in it: one that was emptied would let everybody in.
+fn some<'de, D: Deserializer<'de>, T: Deserialize<'de>>(json: D) -> Result<Vec<T>, D::Error> {
+    let list = Vec::deserialize(json)?;
+    match list.is_empty() {
+        true => Err(D::Error::custom("is empty; leave it out to let everybody in")),
+        false => Ok(list),
+    }
 }
 
 #[derive(Deserialize, Default)]
