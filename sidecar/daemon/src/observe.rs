@@ -60,7 +60,10 @@ impl Observer {
                 return self.metrics.deadlock();
             }
             Reply::Refused(
-                no @ (Refusal::QueueFull { .. } | Refusal::TooMany { .. } | Refusal::TooDeep { .. }),
+                no @ (Refusal::QueueFull { .. }
+                | Refusal::QueueFullByPolicy { .. }
+                | Refusal::TooMany { .. }
+                | Refusal::TooDeep { .. }),
             ) => ("admission", reply::code(no).name()),
             Reply::Renewed { .. } => ("renew", "renewed"),
             Reply::Refused(no @ Refusal::NotUpgradable(_)) => ("change", reply::code(no).name()),

@@ -127,7 +127,7 @@ pub(crate) fn code(refusal: &Refusal) -> Code {
     match refusal {
         Refusal::Held | Refusal::UsedUp { waited: false, .. } => Code::Held,
         Refusal::WaitTimeout | Refusal::UsedUp { waited: true, .. } => Code::WaitTimeout,
-        Refusal::QueueFull { .. } => Code::QueueFull,
+        Refusal::QueueFull { .. } | Refusal::QueueFullByPolicy { .. } => Code::QueueFull,
         Refusal::TooMany { .. } | Refusal::TooDeep { .. } => Code::TooMany,
         Refusal::LimitMismatch { .. } => Code::LimitMismatch,
         Refusal::LeaseLost(_) => Code::LeaseLost,
@@ -156,6 +156,10 @@ pub(crate) fn problem(refusal: &Refusal) -> Problem {
         Refusal::QueueFull { limit } => {
             detail.limit = Some(*limit);
             format!("the key has {limit} waiters already (waiters_per_key_max)")
+        }
+        Refusal::QueueFullByPolicy { limit } => {
+            detail.limit = Some(*limit);
+            format!("the key has {limit} waiters already, and a policy lets no more wait (max_waiters)")
         }
         Refusal::TooMany { limit } => {
             detail.limit = Some(*limit);

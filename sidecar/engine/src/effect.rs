@@ -295,6 +295,11 @@ pub enum Refusal {
         /// `waiters_per_key_max`.
         limit: u32,
     },
+    /// The key has as many waiters as a policy lets wait. The engine refuses nobody so: who drives it asks policies.
+    QueueFullByPolicy {
+        /// `max_waiters` of its edit.
+        limit: u32,
+    },
     /// The session has as many waiting acquires as it may have.
     TooMany {
         /// `in_flight_per_session_max`.

@@ -32,7 +32,7 @@ const TIDY_MS: u64 = 1_000;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Wanted {
     /// As the policy writes it, without the window.
-    name: Arc<str>,
+    pub(crate) name: Arc<str>,
     /// Those in it.
     placeholders: Vec<Placeholder>,
     window_ms: u64,

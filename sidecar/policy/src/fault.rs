@@ -88,7 +88,11 @@ impl Fault {
 
     /// Whether the guest is to blame: only that counts towards its rest.
     pub(crate) fn of_guest(&self) -> bool {
-        let of_others = matches!(self, Fault::Contended(_) | Fault::Room(_) | Fault::Busy(_));
-        !of_others && !matches!(self, Fault::Resting(_) | Fault::Counters(_))
+        !self.passes() && !matches!(self, Fault::Counters(_))
+    }
+
+    /// Whether it is over by itself: others were there, or were to blame.
+    pub(crate) fn passes(&self) -> bool {
+        matches!(self, Fault::Contended(_) | Fault::Room(_) | Fault::Busy(_) | Fault::Resting(_))
     }
 }

@@ -35,6 +35,8 @@ pub struct Inspection {
     pub prepared: (usize, usize),
     /// What it imports.
     pub imports: Vec<String>,
+    /// The counters that it wants to see, as it names them.
+    pub counters: Vec<Arc<str>>,
     /// Names that it is counting now.
     pub counting: usize,
     /// Events that an observer was not told of, because it was too slow or failed.
@@ -48,6 +50,7 @@ impl Inspection {
         let plugin = &policy.plugin;
         Inspection {
             prepared: plugin.prepared(),
+            counters: plugin.wanted.iter().map(|wanted| wanted.name.clone()).collect(),
             counting: policy.counters.len(),
             rests: policy.rests(),
             ..Inspection::of_code(policy.settings.name.clone(), &plugin.code, plugin.measured)
@@ -76,6 +79,7 @@ impl Inspection {
             memory: measured.memory,
             prepared: (0, 0),
             imports: code.imports.clone(),
+            counters: Vec::new(),
             counting: 0,
             left_out: 0,
             rests: false,

@@ -10,7 +10,7 @@ use crate::host::Host;
 use crate::inside::{Line, Span, Stop};
 use crate::instance::{Asked, Instance, Mould};
 use crate::model::{Event, Level};
-use crate::plugin::{MEASURED, Measured, Unfit, mould, trial};
+use crate::plugin::{LOADING, MEASURED, Measured, Unfit, mould, trial};
 use crate::settings::{DEADLINE_OF_OBSERVER, Settings};
 use crate::voice::Voice;
 use sidelock_notation::glob;
@@ -18,9 +18,9 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -42,10 +42,16 @@ pub(crate) struct Observer {
 }
 
 /// What its thread tells about.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Counts {
     left_out: AtomicU64,
-    rests: AtomicBool,
+    breaker: Mutex<Breaker>,
+}
+
+impl Counts {
+    fn breaker(&self) -> MutexGuard<'_, Breaker> {
+        self.breaker.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 enum Told {
@@ -59,16 +65,12 @@ impl Observer {
     pub(crate) fn new(host: &Host, code: Arc<Code>, settings: Settings) -> Result<Observer, Unfit> {
         let mut mould = mould::<World>(host, &code, &settings)?;
         let (_, measured) = trial(&mut mould, MEASURED)?;
-        let counts = Arc::new(Counts::default());
+        // One thread asks, and not while it rests.
+        let breaker = Mutex::new(Breaker::of_calls(Duration::ZERO));
+        let counts = Arc::new(Counts { left_out: AtomicU64::new(0), breaker });
         let (queue, events) = sync_channel(EVENTS_MAX);
-        let watch = Watch {
-            mould,
-            settings: settings.clone(),
-            counts: counts.clone(),
-            // One thread asks, and not while it rests.
-            breaker: Breaker::of_calls(Duration::ZERO),
-            voice: Voice::default(),
-        };
+        let watch =
+            Watch { mould, settings: settings.clone(), counts: counts.clone(), voice: Voice::default() };
         let named = thread::Builder::new().name(format!("observer {}", settings.name));
         if let Err(error) = named.spawn(move || watch.run(&events)) {
             tracing::error!(observer = &*settings.name, %error, "no thread for an observer");
@@ -97,11 +99,19 @@ impl Observer {
 
     /// Waits until it has been told all that came before.
     pub(crate) fn flush(&self, within: Duration) {
+        let until = Instant::now() + within;
         let (told, done) = sync_channel(0);
-        if self.queue.try_send(Told::Flush(told)).is_ok() {
-            // An error is what is waited for: the other end is gone.
-            let _ = done.recv_timeout(within);
+        let mut flush = Told::Flush(told);
+        // Its queue may be full: what is in it is what there is to wait for.
+        while let Err(TrySendError::Full(unsent)) = self.queue.try_send(flush) {
+            if Instant::now() >= until {
+                return;
+            }
+            flush = unsent;
+            thread::sleep(GATHERED);
         }
+        // An error is what is waited for: the other end is gone.
+        let _ = done.recv_timeout(until.saturating_duration_since(Instant::now()));
     }
 
     /// Events that it was not told of.
@@ -111,7 +121,7 @@ impl Observer {
 
     /// Whether it is being left alone.
     pub(crate) fn rests(&self) -> bool {
-        self.counts.rests.load(Relaxed)
+        self.counts.breaker().rests(Instant::now())
     }
 }
 
@@ -120,7 +130,6 @@ struct Watch {
     mould: Mould<World>,
     settings: Settings,
     counts: Arc<Counts>,
-    breaker: Breaker,
     voice: Voice,
 }
 
@@ -145,20 +154,19 @@ impl Watch {
         if batch.is_empty() {
             return;
         }
-        let may_ask = self.breaker.may_ask(Instant::now()).is_some();
-        self.counts.rests.store(!may_ask, Relaxed);
-        if !may_ask {
+        if self.counts.breaker().may_ask(Instant::now()).is_none() {
             self.counts.left_out.fetch_add(batch.len() as u64, Relaxed);
             return;
         }
         let span = Span::Whole(self.settings.deadline.unwrap_or(DEADLINE_OF_OBSERVER));
-        let asked = match Instance::fresh(&self.mould, span) {
+        // To begin a runtime may take longer than to tell it something: the deadline is for that.
+        let asked = match Instance::fresh(&self.mould, LOADING) {
             Ok((instance, _)) => instance.ask(&self.mould, span, (batch,)),
             Err(stop) => Asked::failed(stop),
         };
         let Asked { answer, mut lines, emitted, .. } = asked;
         match answer {
-            Ok(()) => self.breaker.answered(),
+            Ok(()) => self.counts.breaker().answered(),
             Err(stop) => {
                 self.counts.left_out.fetch_add(batch.len() as u64, Relaxed);
                 lines.extend(self.failed(stop));
@@ -170,7 +178,7 @@ impl Watch {
 
     fn failed(&mut self, stop: Stop) -> Option<Line> {
         let Stop::Fault(fault) = stop else { return None };
-        if self.breaker.failed(Instant::now()) {
+        if self.counts.breaker().failed(Instant::now()) {
             tracing::error!(observer = &*self.settings.name, %fault, "observer failed too often and is left alone");
         }
         Some(Line { level: Level::Warn, text: format!("could not observe: it {fault}") })

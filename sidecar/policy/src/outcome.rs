@@ -12,6 +12,8 @@ use std::time::Duration;
 
 /// The reason code of a denial that no policy decided.
 pub const POLICY_FAILED: &str = "policy-failed";
+/// When to ask a policy again that was too busy to be asked, or is left alone.
+const RETRY_MS: u64 = 100;
 
 /// See the module.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -94,9 +96,10 @@ impl Denied {
     /// By a policy that could not decide. The client is told which limit it met; the rest is for the operator.
     pub(crate) fn by_fault(policy: Arc<str>, fault: Fault) -> Denied {
         let message = format!("policy {policy} could not decide ({})", fault.limit());
+        let retry_after_ms = fault.passes().then_some(RETRY_MS);
         Denied {
             policy,
-            denial: Denial { reason_code: POLICY_FAILED.into(), message, retry_after_ms: None },
+            denial: Denial { reason_code: POLICY_FAILED.into(), message, retry_after_ms },
             fault: Some(fault),
         }
     }

@@ -8,13 +8,10 @@
 //! denied it then. So a quota that is replayed fills up as it would have.
 
 use crate::case::{Alone, Case};
-use crate::chain::{Chain, NotLoaded};
-use crate::edits::Bounds;
-use crate::host::Host;
+use crate::chain::Chain;
 use crate::model::{Edits, Verdict};
 use crate::outcome::{Effect, Step};
 use crate::record::Recorded;
-use crate::settings::Settings;
 use std::sync::Arc;
 
 /// See the module.
@@ -56,11 +53,9 @@ pub enum Difference {
 }
 
 impl Replay {
-    /// Loads the policy. Its name is that of the policy in whose place it stands.
-    pub fn new(host: &Host, settings: Settings, counting: Counting) -> Result<Replay, NotLoaded> {
-        let policy = settings.name.clone();
-        let chain = Chain::load(host, vec![settings], Bounds::default(), None)?;
-        Ok(Replay { chain, policy, counting })
+    /// Of the one policy in this chain, which stands in the place of the policy of this name.
+    pub fn new(chain: Arc<Chain>, policy: Arc<str>, counting: Counting) -> Replay {
+        Replay { chain, policy, counting }
     }
 
     /// Asks it about a request. They have to come in the order of their time.

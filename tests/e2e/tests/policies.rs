@@ -154,12 +154,14 @@ fn what_a_policy_changes_is_what_is_granted() {
     assert_eq!(peer.acquires(try_lock(1, "short")), "granted");
     peer.say(&ToSidecar::Acquire(Acquire { wait: None, notify_queued: true, ..try_lock(2, "short") }));
     assert!(peer.hears("that it waits", |told| matches!(told, ToClient::Queued { request: 2, .. })));
-    assert_eq!(peer.acquires(Acquire { wait: None, ..try_lock(3, "short") }), "queue_full");
+    let (code, message) = peer.answer(Acquire { wait: None, ..try_lock(3, "short") });
+    assert!(code == "queue_full" && message.contains("a policy lets no more wait"), "{code}: {message}");
     let mine = |request| Acquire { owner: Some("o"), reentrant: true, ..try_lock(request, "short/mine") };
     assert_eq!(peer.acquires(mine(4)), "granted");
     peer.say(&ToSidecar::Acquire(Acquire { wait: None, notify_queued: true, ..try_lock(5, "short/mine") }));
     assert!(peer.hears("that it waits", |told| matches!(told, ToClient::Queued { request: 5, .. })));
     assert_eq!(peer.acquires(mine(6)), "granted", "who enters its own lock again does not queue");
+    assert_eq!(peer.acquires(try_lock(7, "short")), "held", "who does not wait joins no queue");
     let metrics = sidecar.get("/metrics").body;
     for verdict in [
         r#"policy="lane",verdict="edit",mode="enforce"} 3"#,
@@ -202,6 +204,7 @@ fn a_policy_that_is_slow_is_nobody_elses_trouble() {
     assert!(asking.hears("that it is asked", |told| matches!(told, ToClient::Pong { .. })));
     let mut gone = Peer::greeted(sidecar.socket());
     gone.say(&ToSidecar::Acquire(Acquire { wait: None, ..try_lock(1, "slow/2") }));
+    gone.say(&ToSidecar::Acquire(Acquire { wait: None, ..try_lock(2, "late/2") }));
     drop(gone);
     let mut other = Peer::greeted(sidecar.socket());
     for request in 1..=100 {
@@ -212,8 +215,14 @@ fn a_policy_that_is_slow_is_nobody_elses_trouble() {
     assert!(asking.hears("that it is given up", |told| matches!(told, ToClient::Cancelled { request: 1 })));
     let (code, message) = asking.answer(Acquire { wait: None, ..try_lock(2, "late/1") });
     assert!(code == "denied" && message.contains("could not decide (deadline)"), "{code}: {message}");
+    let failed = r#"sidelock_policy_errors_total{policy="late",limit="deadline"} 2"#;
+    let both = || sidecar.get("/metrics").body.contains(failed).then_some(());
+    until(PATIENCE, "whose client had gone before it was decided counts, too", both);
     let metrics = sidecar.get("/metrics").body;
-    assert!(metrics.contains(r#"sidelock_policy_errors_total{policy="late",limit="deadline"}"#), "{metrics}");
+    assert!(
+        metrics.lines().any(|line| line.contains("sidelock_requests_total") && line.contains("cancelled")),
+        "{metrics}"
+    );
     assert_eq!(sidecar.get("/v1/info").json()["leases"], 100, "nothing of it is left");
 }
 

@@ -230,6 +230,32 @@ fn every_operation_is_on_record_without_a_policy_too() {
     assert!(code == 2 && said.contains("no request on record"), "{code}: {said}");
 }
 
+/// Whoever asks the wrong thing is told so, and not that nothing would be different.
+#[test]
+fn who_can_not_be_asked_says_why() {
+    let place = Place::new();
+    let observer = place.path("watcher.wasm");
+    std::fs::write(&observer, Guest::new().observer()).expect("our folder");
+    let log = place.log();
+    std::fs::write(&log, "").expect("our folder");
+    for arguments in [
+        vec!["run", text(&observer), "--key", "k"],
+        vec!["bench", text(&observer)],
+        vec!["replay", text(&observer), text(&log)],
+    ] {
+        let (code, said) = policy(arguments);
+        assert!(code == 2 && said.contains("is an observer and decides nothing"), "{code}: {said}");
+    }
+    let (code, said) = policy(["run", "unbuilt.wasm", "--key", "k"]);
+    assert!(code == 2 && said.contains("`sidelock policy build` makes it"), "{code}: {said}");
+
+    let gate = place.policy("counts", &Guest::new().wants(&["all/1h"]).counts("all"));
+    let counted = |name: &str| policy(["run", text(&gate), "--key", "k", "--counter", name]);
+    let (code, said) = counted("al=7");
+    assert!(code == 2 && said.contains("does not want \"al\"; it wants all"), "{code}: {said}");
+    assert_eq!(counted("all=7").0, 0);
+}
+
 #[test]
 fn a_record_moves_with_its_rotation_and_begins_with_a_signal() {
     let place = Place::new();

@@ -9,6 +9,7 @@ use sidelock_policy::cases::{Asked, AskedCounter, Moment, Span};
 use sidelock_policy::model::{Counter, Mode, Operation, Request};
 use sidelock_policy::{Recorded, Settings, parse_moment};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// A request.
 #[derive(Args, Debug)]
@@ -106,6 +107,14 @@ impl AskedArgs {
         request.clock.unix_ms = self.moment(&settings.timezone, recorded.map(|then| then.clock.unix_ms))?;
         request.counters = asked.counters.iter().map(counter).collect();
         Ok(request)
+    }
+
+    /// A counter that the policy does not want, it would not see either: most likely it is called otherwise.
+    pub(crate) fn counters_are_among(&self, wanted: &[Arc<str>]) -> Result<(), Failure> {
+        let unwanted = self.counter.iter().find(|(name, _)| !wanted.iter().any(|wanted| **wanted == **name));
+        let Some((name, _)) = unwanted else { return Ok(()) };
+        let wants = if wanted.is_empty() { "none".to_owned() } else { wanted.join(", ") };
+        Err(Failure::usage(format!("--counter: the policy does not want {name:?}; it wants {wants}")))
     }
 
     fn stand_in(&self, asked: &mut Asked) {

@@ -10,7 +10,7 @@ use crate::output::Output;
 use clap::Args;
 use serde_json::{Value, json};
 use sidelock_policy::model::Request;
-use sidelock_policy::{Bounds, Chain, Host, Settings};
+use sidelock_policy::{Chain, Settings};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -42,10 +42,10 @@ pub(crate) fn bench(args: &BenchArgs) -> Result<(), Failure> {
     let request = args.asked.request(&settings)?;
     settings.operations = vec![request.operation];
     let calls = args.calls as usize;
-    let fresh = load(&host, &args.subject, Settings { prepared: Some(0), ..settings.clone() })?;
-    let prepared = load(&host, &args.subject, Settings { prepared: Some(PREPARED), ..settings.clone() })?;
-    let unmatched =
-        load(&host, &args.subject, Settings { matches: vec!["no/such/key/**".into()], ..settings })?;
+    let load = |settings| args.subject.load(&host, settings);
+    let fresh = load(Settings { prepared: Some(0), ..settings.clone() })?;
+    let prepared = load(Settings { prepared: Some(PREPARED), ..settings.clone() })?;
+    let unmatched = load(Settings { matches: vec!["no/such/key/**".into()], ..settings })?;
     let rows = [
         ("fresh", spans(calls, |number| ask(&fresh, another(&request, number)))),
         ("prepared", prepared_spans(&prepared, &request, calls)?),
@@ -58,10 +58,6 @@ pub(crate) fn bench(args: &BenchArgs) -> Result<(), Failure> {
         .collect::<serde_json::Map<_, _>>()
         .into();
     args.output.write(&answer, table)
-}
-
-fn load(host: &Host, subject: &SubjectArgs, settings: Settings) -> Result<Arc<Chain>, Failure> {
-    Chain::load(host, vec![settings], Bounds::default(), None).map_err(|error| subject.not_loaded(&error))
 }
 
 /// A request that was not asked before: what was said to another is not repeated.

@@ -77,12 +77,20 @@ pub(crate) fn policy(args: &PolicyArgs) -> Result<u8, Failure> {
 
 /// A component's bytes.
 fn read_component(path: &Path) -> Result<Vec<u8>, Failure> {
-    fs::read(path).map_err(|error| {
-        Failure::usage(format!(
-            "{} can not be read ({error}); `sidelock policy build` makes it",
-            path.display()
-        ))
+    fs::read(path).map_err(|error| unreadable(path, &error))
+}
+
+/// Writes to standard output: for whom its exit code says as much. A reader that has gone is none of its business.
+fn say_what_can_be(text: &str) -> Result<(), Failure> {
+    crate::output::try_say(text).or_else(|error| match error.kind() {
+        std::io::ErrorKind::BrokenPipe => Ok(()),
+        _ => Err(Failure::broken(format!("can not write the answer: {error}"))),
     })
+}
+
+/// A component that can not be read: most likely it has yet to be made.
+fn unreadable(path: &Path, error: &std::io::Error) -> Failure {
+    Failure::usage(format!("{} can not be read ({error}); `sidelock policy build` makes it", path.display()))
 }
 
 /// A file of text.

@@ -66,9 +66,16 @@ pub(crate) fn new(args: &NewArgs) -> Result<(), Failure> {
         write(&folder.join(filled(path)), &filled(text))?;
     }
     let folder = folder.display();
+    let quoted = quoted(&folder.to_string());
     say(&format!(
-        "{folder} is made; {folder}/{source} is the policy\n\n    cd {folder} && sidelock policy build && sidelock policy test\n"
+        "{folder} is made; {folder}/{source} is the policy\n\n    cd {quoted} && sidelock policy build && sidelock policy test\n"
     ))
+}
+
+/// As a shell takes it for one word.
+fn quoted(word: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "_./-+".contains(c);
+    if word.chars().all(is_plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
 }
 
 fn write(path: &Path, text: &str) -> Result<(), Failure> {
@@ -84,6 +91,13 @@ mod tests {
     use super::*;
     use clap::ValueEnum;
     use sidelock_policy::cases::Suite;
+
+    #[test]
+    fn a_folder_is_one_word_of_a_shell() {
+        for (word, shown) in [("a/my-acl", "a/my-acl"), ("my dir/a", "'my dir/a'"), ("it's", r"'it'\''s'")] {
+            assert_eq!(quoted(word), shown);
+        }
+    }
 
     #[test]
     fn each_language_has_a_whole_policy() {

@@ -3,6 +3,7 @@
 //! Owns what is counted of it. How it is shown: `told.rs`. What is a difference: the policy crate.
 
 use super::record::{self, Gaps, Line, Unreadable};
+use super::say_what_can_be;
 use super::subject::{SubjectArgs, host};
 use super::told::page;
 use crate::failure::Failure;
@@ -10,7 +11,7 @@ use crate::output::Output;
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 use sidelock_policy::model::{Operation, Verdict};
-use sidelock_policy::{Counting, Difference, Recorded, Replay, Replayed, Ruling};
+use sidelock_policy::{Counting, Difference, Effect, Recorded, Replay, Replayed, Ruling};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -96,8 +97,7 @@ pub(crate) fn replay(args: &ReplayArgs) -> Result<u8, Failure> {
         Counters::Anew => Counting::Anew,
         Counters::Recorded => Counting::Recorded,
     };
-    let replay = Replay::new(&host()?, settings, counting);
-    let replay = replay.map_err(|error| args.subject.not_loaded(&error))?;
+    let replay = Replay::new(args.subject.load(&host()?, settings)?, policy.clone(), counting);
     let mut tally = Tally { unreadable, ..Tally::default() };
     for line in &lines {
         match line.read() {
@@ -113,7 +113,8 @@ pub(crate) fn replay(args: &ReplayArgs) -> Result<u8, Failure> {
         return Err(Failure::usage(format!("there is no request on record in what was given{why}")));
     }
     let differs = !tally.differences.is_empty() || !tally.unreadable.is_empty();
-    args.output.write(&tally.answer(&policy, counting, args.all), page)?;
+    // Who reads only the beginning of it goes by the code all the same.
+    say_what_can_be(&args.output.text(&tally.answer(&policy, counting, args.all), page))?;
     Ok(if args.exit_code && differs { DIFFERENT } else { 0 })
 }
 
@@ -194,7 +195,10 @@ fn then(recorded: &Recorded) -> Value {
         (Some(denied), _) => json!({ "deny": denied }),
         (None, Ruling::Edited) => {
             let edits = recorded.steps.iter().filter_map(|step| match &step.verdict {
-                Some(Verdict::Edit(edits)) => Some(json!({ "policy": step.policy, "edit": edits })),
+                // One that was only watched changed nothing.
+                Some(Verdict::Edit(edits)) if step.effect == Effect::Changed => {
+                    Some(json!({ "policy": step.policy, "edit": edits }))
+                }
                 _ => None,
             });
             json!({ "edit": edits.collect::<Vec<_>>() })

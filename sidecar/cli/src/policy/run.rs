@@ -8,8 +8,8 @@ use crate::failure::Failure;
 use crate::output::Output;
 use clap::Args;
 use serde_json::{Value, json};
-use sidelock_policy::model::Verdict;
-use sidelock_policy::{Bounds, Chain, Outcome, Step};
+use sidelock_policy::model::{Level, Verdict};
+use sidelock_policy::{Outcome, Step};
 
 /// What a denied request ends with, here as in all verbs that ask a sidecar.
 const EXIT_DENIED: u8 = 4;
@@ -31,8 +31,9 @@ pub(crate) fn run(args: &RunArgs) -> Result<u8, Failure> {
     // Whoever asks about an operation wants an answer about it.
     let request = args.asked.request(&settings)?;
     settings.operations = vec![request.operation];
-    let chain = Chain::load(&host()?, vec![settings], Bounds::default(), None)
-        .map_err(|error| args.subject.not_loaded(&error))?;
+    let chain = args.subject.load(&host()?, settings)?;
+    let wanted = chain.inspect().into_iter().flat_map(|policy| policy.counters).collect::<Vec<_>>();
+    args.asked.counters_are_among(&wanted)?;
     let outcome = chain.explain(request);
     args.output.write(&answer(&outcome), table)?;
     Ok(if outcome.denied.is_some() { EXIT_DENIED } else { 0 })
@@ -54,7 +55,8 @@ fn step(step: &Step) -> Value {
         Ok(Verdict::Deny(denial)) => ("deny", serde_json::to_value(denial).unwrap_or_default()),
         Err(fault) => ("fault", json!({ "limit": fault.limit(), "message": fault.to_string() })),
     };
-    let log = step.lines.iter().map(|line| format!("{:?}: {}", line.level, line.text).to_lowercase());
+    let level = |level: Level| format!("{level:?}").to_lowercase();
+    let log = step.lines.iter().map(|line| format!("{}: {}", level(line.level), line.text));
     json!({
         "policy": &*step.policy,
         "verdict": verdict,

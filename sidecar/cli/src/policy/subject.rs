@@ -6,9 +6,10 @@ use super::read_text;
 use crate::failure::Failure;
 use clap::Args;
 use sidelock_policy::cases::Subject;
-use sidelock_policy::{Host, NotLoaded, OnError, Settings, Unfit, Why};
+use sidelock_policy::{Bounds, Chain, Host, NotLoaded, OnError, Settings, Unfit, Why};
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// What a policy is given that is given no settings.
@@ -87,10 +88,24 @@ impl SubjectArgs {
         Failure::usage(format!("{words}{hint}"))
     }
 
-    /// The same of a chain with it.
-    pub(crate) fn not_loaded(&self, error: &NotLoaded) -> Failure {
+    /// Alone in a chain, with these settings. An observer decides nothing, so nobody can ask it.
+    pub(crate) fn load(&self, host: &Host, settings: Settings) -> Result<Arc<Chain>, Failure> {
+        let chain = Chain::load(host, vec![settings], Bounds::default(), None);
+        let chain = chain.map_err(|error| self.not_loaded(&error))?;
+        match chain.has_observers() {
+            false => Ok(chain),
+            true => Err(Failure::usage(format!(
+                "{} is an observer and decides nothing; `sidelock policy test` tells it the events of its cases",
+                self.file.display()
+            ))),
+        }
+    }
+
+    /// It can not be loaded.
+    fn not_loaded(&self, error: &NotLoaded) -> Failure {
         match &error.why {
             Why::Unfit(why) => self.unfit(error, why),
+            Why::File { error, .. } => super::unreadable(&self.file, error),
             _ => Failure::usage(error.to_string()),
         }
     }

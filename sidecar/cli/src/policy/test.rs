@@ -4,9 +4,8 @@
 
 use super::project::{Project, files_in};
 use super::subject::{compile, host};
-use super::{read_component, read_text};
+use super::{read_component, read_text, say_what_can_be};
 use crate::failure::Failure;
-use crate::output::say;
 use clap::Args;
 use sidelock_policy::cases::{Judged, Suite, embedded, judge, junit};
 use std::fs;
@@ -62,7 +61,7 @@ pub(crate) fn test(args: &TestArgs) -> Result<u8, Failure> {
             });
         }
     }
-    say(&told(&all))?;
+    say_what_can_be(&told(&all))?;
     if let Some(file) = &args.junit {
         fs::write(file, junit(&all)).map_err(|error| super::project::cannot_write(file, &error))?;
     }

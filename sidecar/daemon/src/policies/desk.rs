@@ -11,12 +11,13 @@ use crate::gate::{Admitted, Gate};
 use crate::rulings::{Ruled, Ruling};
 use sidelock_engine::circumstances::Circumstances;
 use sidelock_engine::{
-    Client, Denial, Engine, Event, Input, Key, Refusal, Reply, RequestId, SessionId, Time,
+    Client, Denial, Engine, Event, EventKind, Input, Key, Refusal, Reply, RequestId, SessionId, Time,
 };
 use sidelock_policy::model::{Operation, Request};
 use sidelock_policy::{Decided, Later, Outcome, POLICY_FAILED};
 use std::collections::BTreeMap;
 use std::rc::Rc;
+use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::task::spawn_local;
 
@@ -57,6 +58,13 @@ struct Case {
     since: Time,
 }
 
+impl Case {
+    /// Nobody is kept from giving something back: the engine has it, and what policies say of it is only told.
+    fn has_gone_on(&self) -> bool {
+        self.matter.operation == Operation::Release
+    }
+}
+
 impl Desk {
     pub(crate) fn new(policies: Rc<Policies>, gate: Gate) -> Desk {
         let (tell, decided) = mpsc::unbounded_channel();
@@ -73,9 +81,10 @@ impl Desk {
     ) -> Judged {
         let (input, meta) = admitted.into_parts();
         if let Input::Cancel { session, request } = input
-            && self.give_up(session, request)
+            && let Some(case) = self.give_up(session, request)
         {
-            return Judged::Answered { session, request, reply: Reply::Cancelled, event: None };
+            let event = case.matter.ended(EventKind::Cancelled { waited: now.since(case.since) });
+            return Judged::Answered { session, request, reply: Reply::Cancelled, event };
         }
         let Some(chain) = self.policies.chain() else { return Judged::Goes(input) };
         let Some(mut matter) = Matter::of(&input, engine) else { return Judged::Goes(input) };
@@ -93,7 +102,7 @@ impl Desk {
             && !goes
             && let Some(refusal) = self.crowded(matter.session)
         {
-            return refused(&matter, refusal);
+            return refused(&matter, refusal, Duration::ZERO);
         }
         let (here, now_ms) = (&self.policies.whereabouts, realtime_us() / 1_000);
         let asked = matter.question(&input, around, gid(matter.session), here, now_ms, meta);
@@ -121,10 +130,14 @@ impl Desk {
     /// What a policy that took its time decided.
     pub(crate) fn hear(&mut self, now: Time, engine: &Engine, decision: Decision) -> Judged {
         let Some((ticket, outcome)) = decision.0 else { return Judged::Waits };
-        let Some(case) = self.waiting.remove(&ticket) else { return Judged::Waits };
-        let (since, is_gone) = (case.since, case.matter.operation == Operation::Release);
+        let Some(case) = self.waiting.remove(&ticket) else {
+            // Its client has gone. How policies do is counted all the same: it may have gone because of them.
+            outcome.iter().for_each(|outcome| self.policies.metrics.policies().decided(outcome));
+            return Judged::Waits;
+        };
+        let (since, has_gone_on) = (case.since, case.has_gone_on());
         match self.carry_out(now, engine, case, outcome.as_deref()) {
-            _ if is_gone => Judged::Waits,
+            _ if has_gone_on => Judged::Waits,
             Judged::Goes(mut input) => {
                 matter::has_waited(&mut input, now.since(since));
                 Judged::Goes(input)
@@ -145,9 +158,9 @@ impl Desk {
         self.policies.is_observed()
     }
 
-    /// Whether nobody waits.
+    /// Whether nobody waits. What is given back has gone on already.
     pub(crate) fn is_empty(&self) -> bool {
-        self.waiting.is_empty()
+        self.waiting.values().all(Case::has_gone_on)
     }
 
     fn wait(&mut self, case: Case, entry: Option<Entry>, later: Later) -> Judged {
@@ -166,25 +179,27 @@ impl Desk {
         Judged::Waits
     }
 
-    fn give_up(&mut self, session: SessionId, request: RequestId) -> bool {
+    fn give_up(&mut self, session: SessionId, request: RequestId) -> Option<Case> {
         // Several keys are given up by their first number, as in the engine.
         let is_it = |case: &Case| case.matter.session == session && case.matter.request == request;
         let found = self.waiting.iter().find(|(_, case)| is_it(case)).map(|(ticket, _)| *ticket);
-        found.is_some_and(|ticket| self.waiting.remove(&ticket).is_some())
+        self.waiting.remove(&found?)
     }
 
     /// Who has as many requests here as may wait in the engine waits for those first.
     fn crowded(&self, session: SessionId) -> Option<Refusal> {
         let limit = self.gate.rules().limits.in_flight_per_session_max;
-        let here = self.waiting.values().filter(|case| case.matter.session == session).count();
+        let is_its = |case: &&Case| case.matter.session == session && !case.has_gone_on();
+        let here = self.waiting.values().filter(is_its).count();
         (here >= limit as usize).then_some(Refusal::TooMany { limit })
     }
 
     /// Does what the policies want; without an outcome they could not be asked.
     fn carry_out(&self, now: Time, engine: &Engine, case: Case, outcome: Option<&Outcome>) -> Judged {
-        let Case { input, matter, asked, .. } = case;
+        let Case { input, matter, asked, since } = case;
+        let refused = |refusal| refused(&matter, refusal, now.since(since));
         let Some(outcome) = outcome else {
-            return refused(&matter, Refusal::Denied(Box::new(nobody_asked())));
+            return refused(Refusal::Denied(Box::new(nobody_asked())));
         };
         self.policies.metrics.policies().decided(outcome);
         if let Some(denied) = &outcome.denied {
@@ -192,7 +207,7 @@ impl Desk {
                 policy: denied.policy.clone(),
                 reason_code: denied.denial.reason_code.as_str().into(),
                 message: denied.denial.message.as_str().into(),
-                retry_after: denied.denial.retry_after_ms.map(std::time::Duration::from_millis),
+                retry_after: denied.denial.retry_after_ms.map(Duration::from_millis),
             };
             let fault = denied.fault.as_ref().map(ToString::to_string);
             tracing::info!(
@@ -205,7 +220,7 @@ impl Desk {
                 "denied"
             );
             self.remember(now, &matter, &asked, Ruled::Denied(denial.clone()));
-            return refused(&matter, Refusal::Denied(Box::new(denial)));
+            return refused(Refusal::Denied(Box::new(denial)));
         }
         let changed: Vec<_> = outcome.edited_by().cloned().collect();
         if changed.is_empty() {
@@ -216,15 +231,15 @@ impl Desk {
             Input::Renew(renewal) => engine.told(renewal.session, renewal.lease),
             _ => None,
         };
-        let told = told.map_or(std::time::Duration::ZERO, |told| told.since(now));
+        let told = told.map_or(Duration::ZERO, |told| told.since(now));
         let Some(mut input) = matter::apply(input, &asked, &outcome.request, &self.gate, told) else {
-            return refused(&matter, Refusal::Denied(Box::new(nobody_asked())));
+            return refused(Refusal::Denied(Box::new(nobody_asked())));
         };
         if let Some(limit) = outcome.max_waiters {
             match self.waiters(now, engine, &input) {
                 _ if limit == 0 => matter::try_only(&mut input),
                 waiters if waiters >= limit && matter::queues(&input, engine) => {
-                    return refused(&matter, Refusal::QueueFull { limit });
+                    return refused(Refusal::QueueFullByPolicy { limit });
                 }
                 _ => {}
             }
@@ -250,12 +265,15 @@ impl Desk {
 /// Something that [`Desk::hear`] understands.
 pub(crate) struct Decision(Option<(u64, Option<Box<Outcome>>)>);
 
-fn refused(matter: &Matter, refusal: Refusal) -> Judged {
+fn refused(matter: &Matter, refusal: Refusal, waited: Duration) -> Judged {
+    // As in the engine: a storm of who is too many is to cost no events.
+    let is_event = matches!(refusal, Refusal::Denied(_));
+    let kind = is_event.then(|| EventKind::Refused { refusal: refusal.clone(), waited });
     Judged::Answered {
         session: matter.session,
         request: matter.request,
-        reply: Reply::Refused(refusal.clone()),
-        event: matter.ended(refusal),
+        reply: Reply::Refused(refusal),
+        event: kind.and_then(|kind| matter.ended(kind)),
     }
 }
 

@@ -6,7 +6,7 @@ use crate::gate::Gate;
 use crate::identity::Identity;
 use sidelock_engine::circumstances::{Circumstances, HELD_KEYS_MAX};
 use sidelock_engine::{
-    Acquire, AcquireAll, Client, Engine, Event, EventKind, Input, Key, Life, Mode, NewMode, Owner, Refusal,
+    Acquire, AcquireAll, Client, Engine, Event, EventKind, Input, Key, Life, Mode, NewMode, Owner,
     RegisterAct, RequestId, SessionId, Space,
 };
 use sidelock_policy::model::{self, Load, Operation, Peer, Request};
@@ -94,11 +94,10 @@ impl Matter {
         Matter { session, request, operation, keys: vec![key], mode, owner: None, client: None }
     }
 
-    /// That a request for a lease was refused, as watchers hear it.
-    pub(super) fn ended(&self, refusal: Refusal) -> Option<Event> {
+    /// That a request for a lease ended so, as watchers hear it.
+    pub(super) fn ended(&self, kind: EventKind) -> Option<Event> {
         let is_acquire = matches!(self.operation, Operation::Acquire | Operation::Once);
         let key = self.keys.first().filter(|_| is_acquire)?.clone();
-        let kind = EventKind::Refused { refusal, waited: Duration::ZERO };
         let (mode, session, request, client) = (self.mode, self.session, self.request, self.client.clone());
         Some(Event { kind, key, mode, session, request, client })
     }
@@ -238,10 +237,11 @@ fn change(wish: &mut Acquire, asked: &Request, said: &Request) {
     wish.priority = said.priority;
 }
 
-/// Whether it stands behind others if it has to wait: who enters its own lock again does not wait, and who wants all of what it has
+/// Whether it stands behind others if it has to wait: who does not want to wait never does, who enters its own lock again does not wait, and who wants all of what it has
 /// a share of goes before everybody who does.
 pub(super) fn queues(input: &Input, engine: &Engine) -> bool {
     match input {
+        _ if wait(input) == Some(Duration::ZERO) => false,
         Input::Acquire(ask) => !engine.reenters(ask),
         Input::Change(_) => false,
         _ => true,

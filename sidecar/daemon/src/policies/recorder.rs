@@ -11,11 +11,17 @@ use std::cell::{Cell, RefCell};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, channel, sync_channel};
 use std::time::Duration;
 
 /// Lines that wait for the disk: about a kilobyte each, a second of a busy sidecar.
 const WAITING_MAX: usize = 8192;
+/// What they may be long, together: a client's requests can name hundreds of keys, and what it holds.
+const WAITING_BYTES_MAX: usize = 16 << 20;
+/// Bytes of a line without its texts, at most.
+const LINE_BYTES: usize = 1 << 10;
 /// Bytes after which lines are handed to the system, however many more wait.
 const BATCH_BYTES: usize = 64 << 10;
 /// What the end of a sidecar waits for the last of its lines.
@@ -38,6 +44,8 @@ pub(super) struct Entry {
 /// The way to the thread.
 struct Writer {
     path: PathBuf,
+    /// Bytes that wait.
+    waiting: Arc<AtomicUsize>,
     lines: RefCell<Option<SyncSender<Line>>>,
     /// Ends when the thread does.
     ended: Receiver<()>,
@@ -47,6 +55,7 @@ struct Line {
     seq: u64,
     asked: Request,
     outcome: Option<Box<Outcome>>,
+    bytes: usize,
 }
 
 impl Record {
@@ -84,10 +93,13 @@ impl Record {
     pub(super) fn decided(&self, entry: Entry, outcome: Option<Box<Outcome>>) {
         let Entry { asked, writer } = entry;
         self.seq.set(self.seq.get() + 1);
-        let line = Line { seq: self.seq.get(), asked, outcome };
+        let bytes = size(&asked);
+        let line = Line { seq: self.seq.get(), asked, outcome, bytes };
         let lines = writer.lines.borrow();
         let Some(lines) = &*lines else { return };
-        if lines.try_send(line).is_err() {
+        let has_room = writer.waiting.fetch_add(bytes, Relaxed) + bytes <= WAITING_BYTES_MAX;
+        if !has_room || lines.try_send(line).is_err() {
+            writer.waiting.fetch_sub(bytes, Relaxed);
             self.dropped.inc();
         }
     }
@@ -108,30 +120,40 @@ impl Record {
 
 impl Writer {
     fn start(path: &Path, dropped: Counter) -> io::Result<Writer> {
-        let (lines, waiting) = sync_channel(WAITING_MAX);
+        let (lines, taken) = sync_channel(WAITING_MAX);
+        let waiting = Arc::new(AtomicUsize::new(0));
+        let written = waiting.clone();
         let (is_ending, ended) = channel::<()>();
         let mut log = LogFile::open(path)?;
         std::thread::Builder::new().name("policy-log".into()).spawn(move || {
-            write_all(&mut log, &waiting, &dropped);
+            write_all(&mut log, &taken, &written, &dropped);
             drop(is_ending);
         })?;
-        Ok(Writer { path: path.to_owned(), lines: RefCell::new(Some(lines)), ended })
+        Ok(Writer { path: path.to_owned(), waiting, lines: RefCell::new(Some(lines)), ended })
     }
 }
 
+/// What a line about it keeps in memory, roughly: its texts are what a client can make many of.
+fn size(asked: &Request) -> usize {
+    let keys = asked.keys.iter().chain(&asked.held).map(|key| key.len());
+    let meta = asked.meta.iter().map(|(name, value)| name.len() + value.len());
+    LINE_BYTES + keys.chain(meta).sum::<usize>()
+}
+
 /// Writes what comes, until nobody is left who could send more.
-fn write_all(log: &mut LogFile, waiting: &Receiver<Line>, dropped: &Counter) {
+fn write_all(log: &mut LogFile, lines_taken: &Receiver<Line>, waiting: &AtomicUsize, dropped: &Counter) {
     let (mut batch, mut fails) = (Vec::new(), false);
-    while let Ok(first) = waiting.recv() {
+    while let Ok(first) = lines_taken.recv() {
         batch.clear();
         let (mut next, mut lines) = (Some(first), 0);
-        while let Some(Line { seq, asked, outcome }) = next {
+        while let Some(Line { seq, asked, outcome, bytes }) = next {
             let recorded = Recorded::new(seq, asked, outcome.as_deref());
             // A vector takes all that is written to it, and nothing in a line has no form in JSON.
             drop(serde_json::to_writer(&mut batch, &recorded));
             batch.push(b'\n');
             lines += 1;
-            next = if batch.len() < BATCH_BYTES { waiting.try_recv().ok() } else { None };
+            waiting.fetch_sub(bytes, Relaxed);
+            next = if batch.len() < BATCH_BYTES { lines_taken.try_recv().ok() } else { None };
         }
         match log.append(&batch) {
             Ok(()) => fails = false,
@@ -143,5 +165,38 @@ fn write_all(log: &mut LogFile, waiting: &Receiver<Line>, dropped: &Counter) {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A way to a thread that never takes anything.
+    fn stuck(record: &Record) -> Receiver<Line> {
+        let (lines, taken) = sync_channel(WAITING_MAX);
+        let (waiting, lines) = (Arc::new(AtomicUsize::new(0)), RefCell::new(Some(lines)));
+        let writer = Writer { path: PathBuf::new(), waiting, lines, ended: channel().1 };
+        *record.writer.borrow_mut() = Some(Rc::new(writer));
+        taken
+    }
+
+    /// 256 keys of 512 bytes are what a client can have each of its requests carry along.
+    #[test]
+    fn what_waits_for_a_slow_disk_is_bounded_in_bytes() {
+        let record = Record::new(Counter::default());
+        let taken = stuck(&record);
+        let decided = |held: usize| {
+            let held = (0..held).map(|key| format!("{key:0512}").into()).collect();
+            let asked = Request { held, ..Request::default() };
+            record.decided(record.entry(&asked).expect("it is kept"), None);
+        };
+        (0..200).for_each(|_| decided(256));
+        let fit = WAITING_BYTES_MAX / (256 * 512 + LINE_BYTES);
+        assert_eq!((taken.try_iter().count(), record.dropped.get()), (fit, 200 - fit as u64));
+        decided(256);
+        assert_eq!(record.dropped.get(), 201 - fit as u64, "what was taken and not written yet counts");
+        decided(0);
+        assert_eq!(taken.try_iter().count(), 1, "there is room for a small one");
     }
 }

@@ -1,7 +1,7 @@
 //! A policy that is asked what others were asked.
 
 use crate::guest::Guest;
-use crate::support::{Shelf, decide, host, load, request};
+use crate::support::{Shelf, decide, load, request};
 use sidelock_policy::model::Request;
 use sidelock_policy::{Chain, Counting, Difference, Outcome, Recorded, Replay, Replayed, Settings};
 use std::sync::Arc;
@@ -18,7 +18,8 @@ fn on_record(chain: &Arc<Chain>, keys: &[&str]) -> Vec<Recorded> {
 }
 
 fn replay(settings: Settings, counting: Counting, record: &[Recorded]) -> Vec<Replayed> {
-    let replay = Replay::new(host(), settings, counting).unwrap();
+    let policy = settings.name.clone();
+    let replay = Replay::new(load(vec![settings]).unwrap(), policy, counting);
     record.iter().map(|recorded| replay.ask(recorded)).collect()
 }
 

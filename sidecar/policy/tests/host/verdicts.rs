@@ -221,17 +221,19 @@ fn who_fails_again_and_again_is_left_alone_and_asked_again_later() {
     let chain = alone(&Guest::new().admit("unreachable"), as_it_is);
     let rest = Duration::from_millis(100);
     let (mut traps, mut begun) = (0, Instant::now());
-    let left_alone = loop {
+    let (left_alone, retry_after_ms) = loop {
         let asked = Instant::now();
-        match fault(&decide(&chain, request("k"))) {
+        let outcome = decide(&chain, request("k"));
+        match fault(&outcome) {
             // It rests from the eighth on. Who comes when a rest is over meets one more, and the next rest is longer.
             Fault::Trap(_) => assert!(traps < 8 || traps < 30 && begun.elapsed() >= rest, "{traps}"),
-            other => break other,
+            other => break (other, outcome.denied.and_then(|denied| denied.denial.retry_after_ms)),
         }
         // Its rest begins after this, however long it takes to look at it.
         (traps, begun) = (traps + 1, asked);
     };
     assert_eq!(left_alone, Fault::Resting(traps));
+    assert!(retry_after_ms.is_some(), "it is not left alone for ever");
     assert!(traps >= 8, "{traps}");
     assert!(chain.inspect()[0].rests || begun.elapsed() >= rest);
     assert!(matches!(fault(&chain.explain(request("k"))), Fault::Trap(_)), "who explains is always told");

@@ -77,10 +77,9 @@ fn with_cases(project: &Project, mut component: Vec<u8>) -> Result<Vec<u8>, Fail
 /// All at once: a sidecar that watches the file never sees half of it.
 fn put(file: &Path, bytes: &[u8]) -> Result<(), Failure> {
     let folder = file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let written = tempfile::Builder::new()
-        .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))
-        .tempfile_in(folder);
-    written
+    let file_mode = std::os::unix::fs::PermissionsExt::from_mode(0o644);
+    fs::create_dir_all(folder)
+        .and_then(|()| tempfile::Builder::new().permissions(file_mode).tempfile_in(folder))
         .and_then(|mut temporary| {
             temporary.write_all(bytes)?;
             temporary.persist(file).map_err(|error| error.error)
