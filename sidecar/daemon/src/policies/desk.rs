@@ -158,9 +158,9 @@ impl Desk {
         self.policies.is_observed()
     }
 
-    /// Whether nobody waits. What is given back has gone on already.
+    /// Whether nothing is being decided.
     pub(crate) fn is_empty(&self) -> bool {
-        self.waiting.values().all(Case::has_gone_on)
+        self.waiting.is_empty()
     }
 
     fn wait(&mut self, case: Case, entry: Option<Entry>, later: Later) -> Judged {
@@ -181,7 +181,10 @@ impl Desk {
 
     fn give_up(&mut self, session: SessionId, request: RequestId) -> Option<Case> {
         // Several keys are given up by their first number, as in the engine.
-        let is_it = |case: &Case| case.matter.session == session && case.matter.request == request;
+        let is_it = |case: &Case| {
+            let Matter { session: of, request: number, .. } = case.matter;
+            (of, number) == (session, request) && !case.has_gone_on()
+        };
         let found = self.waiting.iter().find(|(_, case)| is_it(case)).map(|(ticket, _)| *ticket);
         self.waiting.remove(&found?)
     }

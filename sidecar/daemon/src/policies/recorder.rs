@@ -5,7 +5,7 @@
 
 use super::log_file::LogFile;
 use prometheus_client::metrics::counter::Counter;
-use sidelock_policy::model::Request;
+use sidelock_policy::model::{Request, Verdict};
 use sidelock_policy::{Outcome, Recorded};
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -20,8 +20,12 @@ use std::time::Duration;
 const WAITING_MAX: usize = 8192;
 /// What they may be long, together: a client's requests can name hundreds of keys, and what it holds.
 const WAITING_BYTES_MAX: usize = 16 << 20;
-/// Bytes of a line without its texts, at most.
+/// Bytes of a line without its texts and steps.
 const LINE_BYTES: usize = 1 << 10;
+/// Bytes of a text beside its own: what it is kept in, and what says where that is.
+const TEXT_BYTES: usize = 64;
+/// Bytes of what one policy said, without its texts.
+const STEP_BYTES: usize = 512;
 /// Bytes after which lines are handed to the system, however many more wait.
 const BATCH_BYTES: usize = 64 << 10;
 /// What the end of a sidecar waits for the last of its lines.
@@ -93,10 +97,13 @@ impl Record {
     pub(super) fn decided(&self, entry: Entry, outcome: Option<Box<Outcome>>) {
         let Entry { asked, writer } = entry;
         self.seq.set(self.seq.get() + 1);
-        let bytes = size(&asked);
+        let bytes = size(&asked, outcome.as_deref());
         let line = Line { seq: self.seq.get(), asked, outcome, bytes };
         let lines = writer.lines.borrow();
-        let Some(lines) = &*lines else { return };
+        let Some(lines) = &*lines else {
+            self.dropped.inc();
+            return;
+        };
         let has_room = writer.waiting.fetch_add(bytes, Relaxed) + bytes <= WAITING_BYTES_MAX;
         if !has_room || lines.try_send(line).is_err() {
             writer.waiting.fetch_sub(bytes, Relaxed);
@@ -134,10 +141,16 @@ impl Writer {
 }
 
 /// What a line about it keeps in memory, roughly: its texts are what a client can make many of.
-fn size(asked: &Request) -> usize {
+fn size(asked: &Request, outcome: Option<&Outcome>) -> usize {
     let keys = asked.keys.iter().chain(&asked.held).map(|key| key.len());
     let meta = asked.meta.iter().map(|(name, value)| name.len() + value.len());
-    LINE_BYTES + keys.chain(meta).sum::<usize>()
+    let texts = keys.chain(meta).map(|text| text + TEXT_BYTES);
+    let steps = outcome.iter().flat_map(|outcome| &outcome.steps).map(|step| {
+        // A denial's is kept twice: by the policy that said it, and as what was decided.
+        let said = if let Ok(Verdict::Deny(denial)) = &step.ruling { 2 * denial.message.len() } else { 0 };
+        STEP_BYTES + said + step.lines.iter().map(|line| line.text.len()).sum::<usize>()
+    });
+    LINE_BYTES + texts.sum::<usize>() + steps.sum::<usize>()
 }
 
 /// Writes what comes, until nobody is left who could send more.
@@ -192,7 +205,7 @@ mod tests {
             record.decided(record.entry(&asked).expect("it is kept"), None);
         };
         (0..200).for_each(|_| decided(256));
-        let fit = WAITING_BYTES_MAX / (256 * 512 + LINE_BYTES);
+        let fit = WAITING_BYTES_MAX / (256 * (512 + TEXT_BYTES) + LINE_BYTES);
         assert_eq!((taken.try_iter().count(), record.dropped.get()), (fit, 200 - fit as u64));
         decided(256);
         assert_eq!(record.dropped.get(), 201 - fit as u64, "what was taken and not written yet counts");

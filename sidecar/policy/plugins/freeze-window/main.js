@@ -20,9 +20,10 @@ function minutes(text, where) {
 
 // "2026-12-24 12:00" -> milliseconds on a wall clock of the policy's zone.
 function moment(text, where) {
-    const at = /^\d{4}-\d\d-\d\d \d\d:\d\d$/.test(text) ? Date.parse(`${text.replace(" ", "T")}:00Z`) : NaN;
+    const [, day] = /^(\d{4}-\d\d-\d\d) \d\d:\d\d$/.exec(text) ?? [];
+    const [midnight, at] = [`${day}T00:00:00Z`, `${text.replace(" ", "T")}:00Z`].map((moment) => Date.parse(moment));
     // A month has no 31st day just because the next one begins with it.
-    if (isNaN(at) || new Date(at).toISOString().slice(0, 16) !== text.replace(" ", "T")) throw `${where}: wants a date and time such as "2026-12-24 12:00", not ${JSON.stringify(text)}`;
+    if (isNaN(at) || isNaN(midnight) || new Date(midnight).toISOString().slice(0, 10) !== day) throw `${where}: wants a date and time such as "2026-12-24 12:00", not ${JSON.stringify(text)}`;
     return at;
 }
 
@@ -81,17 +82,24 @@ function windowAt(wall, inWeek, { weekly, dates }) {
         }
 }
 
-// The window that we are in, and how many milliseconds pass until we are in none; no more than a week is looked ahead.
-function frozenAt({ unixMs, utcOffsetMinutes, weekday, minuteOfDay }, windows) {
+// Windows that begin where another ends are looked at one after the other, so many of them, and a week ahead.
+const WINDOWS_AHEAD = 16;
+
+// Where a request's clock stands: on the wall, and since its week began.
+function place({ unixMs, utcOffsetMinutes, weekday, minuteOfDay }) {
     const wall = unixMs + utcOffsetMinutes * MINUTE_MS;
-    const inWeek = (weekday * DAY + minuteOfDay) * MINUTE_MS + (wall % MINUTE_MS);
-    const first = windowAt(wall, inWeek, windows);
-    let next = first;
-    for (let left = 0; next && left < WEEK_MS; next = windowAt(wall + left, (inWeek + left) % WEEK_MS, windows)) {
-        left += next.left;
-        first.free = left;
+    return { wall, inWeek: (weekday * DAY + minuteOfDay) * MINUTE_MS + (wall % MINUTE_MS) };
+}
+
+// How many milliseconds pass until we are in no window.
+function untilFree({ wall, inWeek }, windows) {
+    let left = 0;
+    for (let n = 0; n < WINDOWS_AHEAD && left < WEEK_MS; n++) {
+        const window = windowAt(wall + left, (inWeek + left) % WEEK_MS, windows);
+        if (!window) break;
+        left += window.left;
     }
-    return first;
+    return left;
 }
 
 function breaksGlass({ meta, peer }, { uids, gids }) {
@@ -115,16 +123,18 @@ export const settings = {
 
 export const admission = {
     admit(request) {
-        const frozen = frozenAt(request.clock, configured);
-        // Who enters a lock again that it holds locks nothing new.
-        const isHeld = request.mode === "exclusive" && request.keys.every((key) => request.held.includes(key));
-        if (!frozen || isHeld) return decision("abstain");
+        const at = place(request.clock);
+        const frozen = windowAt(at.wall, at.inWeek, configured);
+        if (!frozen) return decision("abstain");
+        // Its owner may enter a lock again that it holds: nothing new is locked. Without an owner it would be somebody else's turn.
+        const isOwners = request.operation === "acquire" && request.mode === "exclusive" && request.owner;
+        if (isOwners && request.keys.every((key) => request.held.includes(key))) return decision("abstain");
         const name = frozen.name ?? "maintenance";
         const reason = breaksGlass(request, configured.breakers);
         if (reason) {
             host.log("warn", `uid ${request.peer.uid} breaks the glass of ${name} (${reason}) for ${request.keys.join(", ")}`);
             return decision("allow");
         }
-        return decision("deny", { reasonCode: "frozen", message: `frozen: ${name}`, retryAfterMs: frozen.free });
+        return decision("deny", { reasonCode: "frozen", message: `frozen: ${name}`, retryAfterMs: untilFree(at, configured) });
     },
 };

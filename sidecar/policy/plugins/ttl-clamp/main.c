@@ -7,8 +7,8 @@
 #define UNBOUNDED UINT64_MAX
 static uint64_t ttl_max = UNBOUNDED, ttl_min = 0, hold_max = UNBOUNDED, wait_max = UNBOUNDED;
 
-// What a sidecar takes for a time to live, unless its `limits` say otherwise: another answer would be a fault.
-#define TTL_LEAST 100
+// What a sidecar can be set to take for a time to live: another answer would be a fault with any `limits`.
+#define TTL_LEAST 10
 #define TTL_MOST 3600000
 
 static const setting_t settings[] = {
@@ -23,7 +23,7 @@ bool exports_settings_validate(policy_string_t *json, policy_string_t *error) {
     if (!settings_read(json, settings, error)) return false;
     bool clamps = ttl_max < UNBOUNDED || ttl_min || hold_max < UNBOUNDED || wait_max < UNBOUNDED;
     const char *wrong = !clamps             ? "nothing to clamp: set ttl_max, ttl_min, hold_max or wait_max"
-                        : ttl_max < TTL_LEAST ? "ttl_max: is shorter than 100ms, which no lease may be"
+                        : ttl_max < TTL_LEAST ? "ttl_max: is shorter than 10ms, which no lease may be"
                         : ttl_min > TTL_MOST  ? "ttl_min: is longer than 1h, which no lease may be"
                         : ttl_min > ttl_max   ? "ttl_min: is longer than ttl_max"
                         : !hold_max           ? "hold_max: is 0, and nobody could hold anything"
